@@ -1,0 +1,221 @@
+/**
+ * What the engine carries: items, their ids, their records in the tiers.
+ *
+ * @since 0.1.0
+ */
+import { hash } from "node:crypto"
+
+/**
+ * How an item's bytes are to be read: `json` when they are one valid JSON text in UTF-8, otherwise `binary`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ContentType = "json" | "binary"
+
+/**
+ * An item as an application reads it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SyncItem {
+  /** Dot-separated path, 1 to 255 bytes of UTF-8; compared byte for byte. */
+  readonly id: string
+  /** Positive safe integer; the newest wins. */
+  readonly version: number
+  /** Milliseconds since the epoch at which this version was accepted. */
+  readonly updatedAt: number
+  readonly contentType: ContentType
+  /** SHA-256 of the exact bytes, 64 lower-case hexadecimal digits. */
+  readonly contentHash: string
+  /** A tag by which items can be listed and counted, 1 to 64 bytes of UTF-8. */
+  readonly state: string | undefined
+  /** The exact bytes that were submitted. Never mutate them: tiers share the array. */
+  readonly content: Uint8Array
+  /** W3C `traceparent` of the request that wrote this version. */
+  readonly traceparent: string | undefined
+}
+
+/**
+ * A row of the log, the cache or the archive: an item, or the tombstone of one.
+ * A tombstone has no content, no state and the hash of zero bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ItemRecord extends SyncItem {
+  readonly deleted: boolean
+}
+
+/**
+ * What identifies one version of an item.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ItemHead {
+  readonly id: string
+  readonly version: number
+  readonly contentHash: string
+  readonly deleted: boolean
+}
+
+/** @since 0.1.0 @category limits */
+export const maxIdBytes = 255
+
+/** @since 0.1.0 @category limits */
+export const maxStateBytes = 64
+
+/** Contents above this size are taken as `binary` unless the caller says `json`. @since 0.1.0 @category limits */
+export const maxDetectedJsonBytes = 1024 * 1024
+
+/** SHA-256 of zero bytes: the content hash of every tombstone. @since 0.1.0 @category constants */
+export const emptyContentHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/** @since 0.1.0 @category constants */
+export const emptyContent: Uint8Array = new Uint8Array(0)
+
+/**
+ * SHA-256 of the bytes in lower-case hexadecimal.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const contentHashOf = (content: Uint8Array): string => hash("sha256", content, "hex")
+
+// C0 controls, DEL, C1 controls.
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/
+const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+const plainAscii = /^[!-~ ]*$/
+
+/** The text's length in UTF-8 bytes. @since 0.1.0 @category functions */
+export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf8")
+
+/**
+ * Says what is wrong with an id, or `undefined` when it is valid.
+ *
+ * @example
+ * ```ts
+ * idProblem("geo.fr.11.2988507") // undefined
+ * idProblem("geo..fr") // "has an empty segment"
+ * ```
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const idProblem = (id: unknown): string | undefined => {
+  if (typeof id !== "string") return "must be a string"
+  if (id.length === 0) return "is empty; it takes 1 to 255 bytes"
+  const ascii = plainAscii.test(id)
+  if (!ascii && controlCharacters.test(id)) return "holds a control character"
+  if (!ascii && loneSurrogate.test(id)) return "is not well-formed Unicode (a lone surrogate)"
+  const bytes = ascii ? id.length : utf8Length(id)
+  if (bytes > maxIdBytes) return `has ${bytes} bytes in UTF-8; at most ${maxIdBytes} are allowed`
+  if (id.startsWith(".") || id.endsWith(".") || id.includes("..")) return "has an empty segment"
+  return undefined
+}
+
+/**
+ * Says what is wrong with a prefix for scans (an id path such as `geo.fr`, or empty for everything),
+ * or `undefined` when it is valid.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const prefixProblem = (prefix: unknown): string | undefined =>
+  prefix === "" ? undefined : idProblem(prefix)
+
+/** Says what is wrong with a state tag, or `undefined` when it is valid. @since 0.1.0 @category validation */
+export const stateProblem = (state: unknown): string | undefined => {
+  if (typeof state !== "string") return "must be a string"
+  if (state.length === 0) return "is empty; it takes 1 to 64 bytes"
+  if (controlCharacters.test(state)) return "holds a control character"
+  if (loneSurrogate.test(state)) return "is not well-formed Unicode (a lone surrogate)"
+  const bytes = utf8Length(state)
+  return bytes > maxStateBytes ? `has ${bytes} bytes in UTF-8; at most ${maxStateBytes} are allowed` : undefined
+}
+
+/** Says what is wrong with a version, or `undefined` when it is valid. @since 0.1.0 @category validation */
+export const versionProblem = (version: unknown): string | undefined =>
+  Number.isSafeInteger(version) && (version as number) > 0
+    ? undefined
+    : "must be a whole number from 1 to 9007199254740991"
+
+const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
+/** Says what is wrong with a W3C traceparent, or `undefined`. @since 0.1.0 @category validation */
+export const traceparentProblem = (traceparent: unknown): string | undefined =>
+  typeof traceparent === "string" && traceparentPattern.test(traceparent)
+    ? undefined
+    : "must be a W3C traceparent (version-traceid-parentid-flags in lower-case hexadecimal)"
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** Whether the bytes are one valid JSON text in UTF-8. @since 0.1.0 @category functions */
+export const isJson = (content: Uint8Array): boolean => {
+  if (content.length === 0) return false
+  try {
+    JSON.parse(utf8.decode(content))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Detects the content type from the bytes. Above 1 MiB the answer is `binary` without looking, because
+ * parsing would stall the thread; callers that know better say `contentType: "json"`.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const detectContentType = (content: Uint8Array): ContentType => {
+  if (content.length > maxDetectedJsonBytes) return "binary"
+  // Only these bytes can open a JSON text: white space, digits, minus, quote, brackets, t, f, n.
+  const first = content[0]
+  if (first === undefined) return "binary"
+  const canOpen =
+    first === 0x7b || first === 0x5b || first === 0x22 || first === 0x2d ||
+    (first >= 0x30 && first <= 0x39) || first === 0x74 || first === 0x66 || first === 0x6e ||
+    first === 0x20 || first === 0x09 || first === 0x0a || first === 0x0d
+  return canOpen && isJson(content) ? "json" : "binary"
+}
+
+/**
+ * Orders two versions of the same item: positive when `a` is newer, negative when `b` is, zero when they
+ * are the same version. Equal version numbers are settled by the higher content hash, and a tombstone
+ * loses to content of the same version, so that all tiers converge.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const compareVersions = (
+  a: { readonly version: number; readonly contentHash: string; readonly deleted: boolean },
+  b: { readonly version: number; readonly contentHash: string; readonly deleted: boolean }
+): number => {
+  if (a.version !== b.version) return a.version < b.version ? -1 : 1
+  if (a.contentHash !== b.contentHash) return a.contentHash < b.contentHash ? -1 : 1
+  return a.deleted === b.deleted ? 0 : a.deleted ? -1 : 1
+}
+
+/** The tombstone of an item. @since 0.1.0 @category constructors */
+export const tombstone = (id: string, version: number, updatedAt: number, traceparent?: string): ItemRecord => ({
+  id,
+  version,
+  updatedAt,
+  contentType: "binary",
+  contentHash: emptyContentHash,
+  state: undefined,
+  content: emptyContent,
+  traceparent,
+  deleted: true
+})
+
+const utf8Lenient = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/** An item's bytes as text (UTF-8, invalid sequences replaced). @since 0.1.0 @category functions */
+export const textOf = (item: SyncItem): string => utf8Lenient.decode(item.content)
+
+/** An item's content parsed as JSON; throws a `SyntaxError` when it is not JSON. @since 0.1.0 @category functions */
+export const jsonOf = (item: SyncItem): unknown => JSON.parse(textOf(item))

@@ -1,0 +1,111 @@
+/**
+ * The archive: SQL, the ground truth. One service over two dialects (MySQL/MariaDB and SQLite).
+ * Rows and the Merkle tree change in one transaction, so the root always describes the rows.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
+
+/**
+ * Any failure of the archive, defects of the driver included. `transient`: the archive or the way to it is
+ * down, overloaded or gave up on a lock; the same call may succeed later. `permanent`: this very data is
+ * refused and always will be.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ArchiveError extends Data.TaggedError("ArchiveError")<{
+  readonly operation: string
+  readonly kind: "transient" | "permanent"
+  /** What the driver said, secrets removed. */
+  readonly problem: string
+  readonly cause?: unknown
+}> {
+  override get message() {
+    return `archive ${this.operation}: ${this.problem} (${this.kind})`
+  }
+}
+
+/** @since 0.1.0 @category models */
+export interface CommitResult {
+  /** How many records were newer than the stored ones and were written. */
+  readonly applied: number
+  /** What the archive holds instead of the records it did not apply because it already has a newer version. Equal versions are not listed. */
+  readonly newer: ReadonlyArray<ItemHead>
+  /** The root digest before and after this commit. `before` differs from the last `after` this node saw exactly when another node has written. */
+  readonly rootBefore: Digest
+  readonly rootAfter: Digest
+}
+
+/** What to select in a scan; byte ranges, never LIKE. @since 0.1.0 @category models */
+export interface ScanRange {
+  /** Items whose id equals the prefix or lies below it (`prefix.`); empty for all. */
+  readonly prefix: string
+  /** Only items with this state. */
+  readonly state?: string | undefined
+  /** Exclusive keyset cursor: only ids above this one, byte for byte. */
+  readonly after?: string | undefined
+}
+
+/** @since 0.1.0 @category models */
+export interface RecomputedRoot {
+  readonly root: Digest
+  /** Live items read. */
+  readonly rows: number
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Archive extends Context.Tag("effect-sync-engine/Archive")<
+  Archive,
+  {
+    readonly dialect: "sqlite" | "mysql" | "memory"
+    /** For messages and status; never holds a secret. */
+    readonly target: string
+    /** The largest content one item may have here, in bytes. */
+    readonly maxContentBytes: number
+    /**
+     * Writes a batch (ids distinct) and the tree's change in one transaction. Each record is applied only if
+     * it is newer than the stored row by (version, contentHash). Idempotent.
+     */
+    readonly commit: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<CommitResult, ArchiveError>
+    /** The stored rows of these ids, tombstones included; absent ids are left out. */
+    readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, ArchiveError>
+    /** As `getMany`, without contents. */
+    readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, ArchiveError>
+    /** A page of live items by ascending id; contents read. At least one item if any is left, whatever `maxBytes`. */
+    readonly scan: (
+      range: ScanRange,
+      page: { readonly limit: number; readonly maxBytes: number }
+    ) => Effect.Effect<ReadonlyArray<SyncItem>, ArchiveError>
+    /** As `scan`, only the ids. */
+    readonly scanIds: (range: ScanRange, limit: number) => Effect.Effect<ReadonlyArray<string>, ArchiveError>
+    readonly count: (range: ScanRange) => Effect.Effect<number, ArchiveError>
+    /** The digest at the top of the tree. */
+    readonly root: Effect.Effect<Digest, ArchiveError>
+    /** One interior node; none when no live item lies below the path. */
+    readonly node: (path: string) => Effect.Effect<Option.Option<TreeNode>, ArchiveError>
+    /** A page of the children of a path, branches and leaves, by ascending name then branch before leaf. */
+    readonly children: (
+      path: string,
+      page: { readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined; readonly limit: number }
+    ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
+    /** Re-reads every live row by pages and computes the root they should have. Gives way between pages. */
+    readonly recompute: Effect.Effect<RecomputedRoot, ArchiveError>
+    /** Rebuilds the stored tree from the rows, in one consistent step; answers the new root. */
+    readonly rebuildTree: Effect.Effect<RecomputedRoot, ArchiveError>
+    /** Removes at most `limit` tombstones last changed before `before` (milliseconds since the epoch); answers how many. */
+    readonly purgeTombstones: (before: number, limit: number) => Effect.Effect<number, ArchiveError>
+    /** Highest version stored; 0 when empty. */
+    readonly maxVersion: Effect.Effect<number, ArchiveError>
+    /** A cheap round trip. */
+    readonly ping: Effect.Effect<void, ArchiveError>
+  }
+>() {}
