@@ -1,0 +1,115 @@
+/**
+ * The whole tree in memory: the model that the stored trees are tested against, and the tree of the
+ * in-memory archive.
+ *
+ * @since 0.1.0
+ */
+
+import { compareBytes } from "./ByteOrder.js"
+import { emptyRoot, leafDigest, leafSum, makeNode, nodeDigest } from "./Digest.js"
+import type { Digest, Leaf, TreeChild, TreeNode } from "./Tree.js"
+import { addInto, joinPath, splitPath, type Total, TreeDelta } from "./TreeDelta.js"
+
+/** Orders children as `Archive.children` pages them: by name, a branch before the leaf of the same name. @since 0.1.0 @category ordering */
+export const compareChildren = (
+  a: { readonly name: string; readonly kind: "branch" | "leaf" },
+  b: { readonly name: string; readonly kind: "branch" | "leaf" }
+): number => {
+  const order = compareBytes(a.name, b.name)
+  if (order !== 0) return order
+  return a.kind === b.kind ? 0 : a.kind === "branch" ? -1 : 1
+}
+
+/** A leaf as a child of the path above it. @since 0.1.0 @category constructors */
+export const leafChild = (leaf: Leaf): TreeChild => ({
+  name: splitPath(leaf.id).name,
+  kind: "leaf",
+  count: 1,
+  digest: leafDigest(leaf)
+})
+
+/**
+ * A mutable tree of leaves and node totals.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class MerkleTree {
+  private readonly nodes = new Map<string, Total>()
+  private readonly leaves = new Map<string, Leaf>()
+
+  /** A tree that holds these leaves. */
+  static from(leaves: Iterable<Leaf>): MerkleTree {
+    const tree = new MerkleTree()
+    tree.apply(Array.from(leaves, (after) => ({ id: after.id, after })))
+    return tree
+  }
+
+  /** Puts (`after`) or removes (`after` undefined) the leaves of distinct ids; answers what changed in the nodes. */
+  apply(changes: Iterable<{ readonly id: string; readonly after: Leaf | undefined }>): Map<string, Total> {
+    const delta = new TreeDelta()
+    for (const { id, after } of changes) {
+      delta.change(this.leaves.get(id), after)
+      if (after === undefined) this.leaves.delete(id)
+      else this.leaves.set(id, after)
+    }
+    const totals = delta.toMap()
+    addInto(this.nodes, totals)
+    return totals
+  }
+
+  /** How many leaves there are. */
+  get size(): number {
+    return this.leaves.size
+  }
+
+  get root(): Digest {
+    const total = this.nodes.get("")
+    return total === undefined ? emptyRoot : nodeDigest("", total.count, total.sum)
+  }
+
+  /** The node at a path; none when no leaf lies below it. */
+  node(path: string): TreeNode | undefined {
+    const total = this.nodes.get(path)
+    return total === undefined ? undefined : makeNode(path, total)
+  }
+
+  leaf(id: string): Leaf | undefined {
+    return this.leaves.get(id)
+  }
+
+  /** Every node that has leaves below, by path. */
+  totals(): ReadonlyMap<string, Total> {
+    return this.nodes
+  }
+
+  /** All children of a path in order. Looks at every node and leaf. */
+  children(path: string): Array<TreeChild> {
+    const children: Array<TreeChild> = []
+    for (const [below, total] of this.nodes) {
+      const { name, parent } = splitPath(below)
+      if (parent !== path) continue
+      children.push({
+        name,
+        kind: "branch",
+        count: total.count,
+        digest: nodeDigest(below, total.count, total.sum)
+      })
+    }
+    for (const leaf of this.leaves.values()) {
+      if (leaf.id === joinPath(path, splitPath(leaf.id).name)) children.push(leafChild(leaf))
+    }
+    return children.sort(compareChildren)
+  }
+
+  /** The total of these leaves, computed afresh. */
+  static totalOf(leaves: Iterable<Leaf>): Total {
+    let count = 0
+    let sum = 0n
+    for (const leaf of leaves) {
+      count++
+      sum += leafSum(leaf)
+    }
+    return { count, sum: BigInt.asUintN(256, sum) }
+  }
+}

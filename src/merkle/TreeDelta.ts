@@ -1,0 +1,117 @@
+/**
+ * The arithmetic of the tree: what a batch of changed leaves adds to the nodes above them.
+ *
+ * @since 0.1.0
+ */
+
+import { leafSum } from "./Digest.js"
+import type { Leaf } from "./Tree.js"
+
+/**
+ * How many leaves, and the sum of their digests modulo 2^256. As a difference the count may be negative.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Total {
+  readonly count: number
+  readonly sum: bigint
+}
+
+/** @since 0.1.0 @category constants */
+export const zero: Total = { count: 0, sum: 0n }
+
+/** @since 0.1.0 @category arithmetic */
+export const add = (a: Total, b: Total): Total => ({
+  count: a.count + b.count,
+  sum: BigInt.asUintN(256, a.sum + b.sum)
+})
+
+/** @since 0.1.0 @category arithmetic */
+export const subtract = (a: Total, b: Total): Total => ({
+  count: a.count - b.count,
+  sum: BigInt.asUintN(256, a.sum - b.sum)
+})
+
+/**
+ * The interior nodes above an id, from the top: `""`, `a`, `a.b` for `a.b.c`. The id itself is not one of them.
+ *
+ * @since 0.1.0
+ * @category paths
+ */
+export const ancestors = (id: string): Array<string> => {
+  const paths = [""]
+  for (let dot = id.indexOf("."); dot !== -1; dot = id.indexOf(".", dot + 1)) paths.push(id.slice(0, dot))
+  return paths
+}
+
+/** The path above a path, and the last segment. The top has no parent. @since 0.1.0 @category paths */
+export const splitPath = (path: string): { readonly parent: string | undefined; readonly name: string } => {
+  const dot = path.lastIndexOf(".")
+  if (dot !== -1) return { parent: path.slice(0, dot), name: path.slice(dot + 1) }
+  return { parent: path === "" ? undefined : "", name: path }
+}
+
+/** A path with one more segment. @since 0.1.0 @category paths */
+export const joinPath = (parent: string, name: string): string => (parent === "" ? name : `${parent}.${name}`)
+
+/**
+ * Collects the changes of a batch. Changes commute, so neither their order nor their grouping matters.
+ *
+ * @since 0.1.0
+ * @category builders
+ */
+export class TreeDelta {
+  private readonly totals = new Map<string, { count: number; sum: bigint }>()
+
+  /** One id's leaf changed; `undefined` stands for "not a live item". */
+  change(before: Leaf | undefined, after: Leaf | undefined): void {
+    const leaf = after ?? before
+    if (leaf === undefined) return
+    this.changeSums(
+      leaf.id,
+      before === undefined ? undefined : leafSum(before),
+      after === undefined ? undefined : leafSum(after)
+    )
+  }
+
+  /** As `change`, for leaf sums computed beforehand. */
+  changeSums(id: string, before: bigint | undefined, after: bigint | undefined): void {
+    const count = (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1)
+    const sum = (after ?? 0n) - (before ?? 0n)
+    if (count === 0 && sum === 0n) return
+    this.addAt("", count, sum)
+    for (let dot = id.indexOf("."); dot !== -1; dot = id.indexOf(".", dot + 1)) {
+      this.addAt(id.slice(0, dot), count, sum)
+    }
+  }
+
+  private addAt(path: string, count: number, sum: bigint): void {
+    const total = this.totals.get(path)
+    if (total === undefined) {
+      this.totals.set(path, { count, sum })
+    } else {
+      total.count += count
+      total.sum += sum
+    }
+  }
+
+  /** What to add to which node, sums modulo 2^256; nodes that do not change are left out. */
+  toMap(): Map<string, Total> {
+    const result = new Map<string, Total>()
+    for (const [path, total] of this.totals) {
+      const sum = BigInt.asUintN(256, total.sum)
+      if (total.count !== 0 || sum !== 0n) result.set(path, { count: total.count, sum })
+    }
+    return result
+  }
+}
+
+/** Adds one set of node changes into another, in place; entries that become zero are removed. @since 0.1.0 @category arithmetic */
+export const addInto = (target: Map<string, Total>, delta: ReadonlyMap<string, Total>): void => {
+  for (const [path, change] of delta) {
+    const total = add(target.get(path) ?? zero, change)
+    if (total.count === 0 && total.sum === 0n) target.delete(path)
+    else target.set(path, total)
+  }
+}
