@@ -3,84 +3,51 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
-import type * as Stream from "effect/Stream"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
+import type {
+  BootStage,
+  LifecycleSnapshot,
+  LifecycleState,
+  Mark,
+  NotReadyReason,
+  ShutdownReport,
+  StartupLabel,
+  Transition
+} from "./internal/LifecycleState.js"
+import * as State from "./internal/LifecycleState.js"
 
-/** @since 0.1.0 @category models */
-export type Phase = "starting" | "ready" | "draining" | "shutting_down" | "stopped"
-
-/** @since 0.1.0 @category models */
-export type BootStage =
-  | "Created"
-  | "Connecting"
-  | "DrainingWal"
-  | "SyncingRedis"
-  | "WarmingUp"
-  | "Ready"
-  | "Running"
-  | "ShuttingDown"
-
-/** Labels of the startup phases' durations. @since 0.1.0 @category models */
-export type StartupLabel =
-  | "wal_init"
-  | "sql_connect"
-  | "wal_drain"
-  | "sql_root"
-  | "cf_restore"
-  | "redis_connect"
-  | "redis_sync"
-  | "warm_up"
-
-/** Why the engine is not ready yet. @since 0.1.0 @category models */
-export type NotReadyReason = StartupLabel | "restore"
-
-/** Moments that are marked once. @since 0.1.0 @category models */
-export type Mark =
-  | "started"
-  | "ready"
-  | "restore_started"
-  | "restore_ready"
-  | "wal_replay_started"
-  | "wal_replay_ready"
-  | "index_warmup_started"
-  | "index_warmup_ready"
-
-/** Phase, stage and reason, read together. @since 0.1.0 @category models */
-export interface LifecycleSnapshot {
-  readonly phase: Phase
-  readonly bootStage: BootStage
-  /** Set only while `starting`. */
-  readonly reason: NotReadyReason | undefined
-  /** A drain was asked for (it takes effect on ready when asked for during `starting`). */
-  readonly drainRequested: boolean
-}
-
-/** What a shutdown did with every write. @since 0.1.0 @category models */
-export interface ShutdownReport {
-  /** Every acknowledged write is in the archive or among the dead letters. */
-  readonly flushedWal: boolean
-  /** The log was checkpointed and closed cleanly. */
-  readonly finalCheckpoint: boolean
-  /** The filter's snapshot was saved (or there was none to save). */
-  readonly filterSnapshot: boolean
-  /** A backup was uploaded; false when none was asked for. */
-  readonly backupUploaded: boolean
-  /** Entries archived by this shutdown. */
-  readonly itemsFlushed: number
-  /** Acknowledged entries that stay in the log for the next start. */
-  readonly itemsLeftInLog: number
-  /** What could not be done, in plain words; empty after a clean shutdown. */
-  readonly problems: ReadonlyArray<string>
-  readonly startedAtMs: number
-  readonly completedAtMs: number
-  readonly durationMs: number
-}
+export type {
+  BootStage,
+  LifecycleSnapshot,
+  Mark,
+  NotReadyReason,
+  Phase,
+  ShutdownReport,
+  StartupLabel
+} from "./internal/LifecycleState.js"
+export {
+  /** The boot stages in their order. @since 0.1.0 @category constants */
+  bootStages,
+  /** The phases in their order. @since 0.1.0 @category constants */
+  phases
+} from "./internal/LifecycleState.js"
 
 /** Whether a report is clean: nothing left behind, nothing failed. @since 0.1.0 @category functions */
 export const isClean = (report: ShutdownReport): boolean =>
-  report.flushedWal && report.finalCheckpoint && report.filterSnapshot && report.itemsLeftInLog === 0 && report.problems.length === 0
+  report.flushedWal &&
+  report.finalCheckpoint &&
+  report.filterSnapshot &&
+  report.itemsLeftInLog === 0 &&
+  report.problems.length === 0
 
 /**
  * @since 0.1.0
@@ -95,17 +62,23 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     /** Whether writes (`ready`) or queries (`ready`, `draining`) are accepted now. Synchronous, no allocation. */
     readonly acceptsWrites: () => boolean
     readonly acceptsQueries: () => boolean
-    /** Every change, starting with the current snapshot; ends after `stopped`. */
+    /**
+     * Starts with the current snapshot; ends after `stopped`. Every phase, boot stage and drain request is seen;
+     * of several reasons in a row a slow reader sees the last, which bounds what is kept for it.
+     */
     readonly changes: Stream.Stream<LifecycleSnapshot>
-    /** starting → ready (or straight on to draining when a drain was asked for meanwhile). True when this call made it. */
+    /**
+     * starting → ready, or straight to draining when a drain was asked for meanwhile (`ready` is then never to be
+     * seen, so no write slips in). Marks `ready` unless that was marked before. True when this call made it.
+     */
     readonly markReady: Effect.Effect<boolean>
     /** ready → draining; remembered while starting. True when this call made or requested it first. */
     readonly beginDrain: Effect.Effect<boolean>
-    /** any earlier phase → shutting_down. True for exactly one caller. */
+    /** Any earlier phase → shutting_down, and boot stage `ShuttingDown` with it. True for exactly one caller. */
     readonly beginShutdown: Effect.Effect<boolean>
-    /** → stopped, with the report every waiter gets. True for the first call. */
+    /** Any phase → stopped, with the report every waiter gets. True for the first call; later reports are dropped. */
     readonly complete: (report: ShutdownReport) => Effect.Effect<boolean>
-    /** Waits for the report. */
+    /** Waits for the report; the same object for everybody. */
     readonly awaitReport: Effect.Effect<ShutdownReport>
     /** The report, once there is one. */
     readonly report: Effect.Effect<Option.Option<ShutdownReport>>
@@ -120,9 +93,135 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     readonly marks: Effect.Effect<ReadonlyMap<Mark, number>>
     /** Pairs of name and milliseconds for completed pairs only (`restore`, `wal_replay`, `index_warmup`), and `total` (started to ready). */
     readonly coldStartDurations: Effect.Effect<ReadonlyArray<readonly [string, number]>>
-    /** Runs a startup phase: sets reason, measures it with `Clock`, records the duration under its label, failed or not. */
-    readonly timed: (label: StartupLabel) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /**
+     * Runs a startup phase: sets the reason, measures it with `Clock`, records the milliseconds under its label when
+     * it ends, failed and interrupted ones too. A label's first run counts.
+     */
+    readonly timed: (
+      label: StartupLabel
+    ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Durations recorded so far, by label, in order. */
     readonly timings: Effect.Effect<ReadonlyArray<readonly [StartupLabel, number]>>
   }
 >() {}
+
+/** The service inside the tag. @since 0.1.0 @category models */
+export type LifecycleService = Context.Tag.Service<Lifecycle>
+
+/** One reader of `changes` and what it has not read yet: bounded, since only reasons can repeat. */
+class Subscription {
+  private pending: Array<LifecycleSnapshot>
+  private readonly latch = Effect.unsafeMakeLatch(true)
+
+  constructor(current: LifecycleSnapshot) {
+    this.pending = [current]
+  }
+
+  push(next: LifecycleSnapshot): void {
+    const last = this.pending.at(-1)
+    if (
+      last !== undefined &&
+      last.phase === next.phase &&
+      last.bootStage === next.bootStage &&
+      last.drainRequested === next.drainRequested
+    ) {
+      this.pending.pop()
+    }
+    this.pending.push(next)
+    this.latch.unsafeOpen()
+  }
+
+  readonly take: Effect.Effect<Chunk.Chunk<LifecycleSnapshot>> = Effect.zipRight(
+    this.latch.await,
+    Effect.sync(() => {
+      const taken = this.pending
+      this.pending = []
+      this.latch.unsafeClose()
+      return Chunk.unsafeFromArray(taken)
+    })
+  )
+}
+
+/**
+ * Makes a lifecycle in `starting`. It holds no resource and needs no scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
+  const ref = Ref.unsafeMake<LifecycleState>(State.initial)
+  const reported = Deferred.unsafeMake<ShutdownReport>(FiberId.none)
+  const subscriptions = new Set<Subscription>()
+  // What the Ref holds, for readers that cannot run an Effect; written inside the same synchronous modify.
+  let current = State.initial.snapshot
+
+  const transition = <A>(f: (state: LifecycleState) => Transition<A>): Effect.Effect<A> =>
+    Ref.modify(ref, (state) => {
+      const result = f(state)
+      const next = result[1]
+      if (next.snapshot !== current) {
+        current = next.snapshot
+        for (const subscription of subscriptions) subscription.push(current)
+      }
+      if (next.report !== undefined && state.report === undefined) {
+        Deferred.unsafeDone(reported, Effect.succeed(next.report))
+      }
+      return result
+    })
+
+  const setReason = (reason: NotReadyReason) => transition((state) => State.setReason(state, reason))
+
+  const timed =
+    (label: StartupLabel) =>
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.flatMap(Effect.zipRight(setReason(label), Clock.currentTimeNanos), (start) =>
+        Effect.ensuring(
+          effect,
+          Effect.flatMap(Clock.currentTimeNanos, (end) =>
+            transition((state) => State.recordTiming(state, label, Number(end - start) / 1e6))
+          )
+        )
+      )
+
+  return Lifecycle.of({
+    snapshot: Effect.map(ref, (state) => state.snapshot),
+    unsafeSnapshot: () => current,
+    acceptsWrites: () => current.phase === "ready",
+    acceptsQueries: () => current.phase === "ready" || current.phase === "draining",
+    changes: Stream.unwrapScoped(
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const subscription = new Subscription(current)
+            subscriptions.add(subscription)
+            return subscription
+          }),
+          (subscription) => Effect.sync(() => subscriptions.delete(subscription))
+        ),
+        (subscription) => Stream.repeatEffectChunk(subscription.take)
+      )
+    ).pipe(Stream.takeUntil((snapshot) => snapshot.phase === "stopped")),
+    markReady: Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      transition((state) => State.markReady(state, now))
+    ),
+    beginDrain: transition(State.beginDrain),
+    beginShutdown: transition(State.beginShutdown),
+    complete: (report) => transition((state) => State.complete(state, report)),
+    awaitReport: Deferred.await(reported),
+    report: Effect.map(ref, (state) => Option.fromNullable(state.report)),
+    setBootStage: (stage) => transition((state) => State.setBootStage(state, stage)),
+    setReason,
+    mark: (mark) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        transition((state) => State.setMark(state, mark, now))
+      ),
+    backfill: (mark, atMs) => transition((state) => State.setMark(state, mark, atMs)),
+    marks: Effect.map(ref, (state) => state.marks),
+    coldStartDurations: Effect.map(ref, State.coldStartDurations),
+    timed,
+    timings: Effect.map(ref, (state) => Array.from(state.timings))
+  })
+})
+
+/** A lifecycle of its own. @since 0.1.0 @category layers */
+export const layer: Layer.Layer<Lifecycle> = Layer.effect(Lifecycle, make)
