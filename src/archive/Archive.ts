@@ -95,7 +95,10 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     /** A page of the children of a path, branches and leaves, by ascending name then branch before leaf. */
     readonly children: (
       path: string,
-      page: { readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined; readonly limit: number }
+      page: {
+        readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
+        readonly limit: number
+      }
     ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
     /** Re-reads every live row by pages and computes the root they should have. Gives way between pages. */
     readonly recompute: Effect.Effect<RecomputedRoot, ArchiveError>

@@ -1,0 +1,157 @@
+/**
+ * What the drivers' failures mean: whether the same call can succeed later, and whether to try again at once.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { ArchiveError } from "./Archive.js"
+
+// MySQL/MariaDB: this very data is refused. https://mariadb.com/kb/en/mariadb-error-codes/
+const permanentNumbers = new Set([
+  1048, // column cannot be null
+  1118, // row size too large
+  1153, // packet bigger than max_allowed_packet
+  1162, // result or string longer than max_allowed_packet
+  1264, // out of range value for a column
+  1292, // truncated wrong value
+  1366, // incorrect value for a column
+  1406, // data too long
+  1451, // foreign key, parent
+  1452, // foreign key, child
+  1644, // refused by a trigger (SIGNAL)
+  1690, // value out of range in an expression
+  3140, // invalid JSON text
+  3819, // check constraint violated (MySQL)
+  4025, // check constraint violated (MariaDB)
+  4078 // a value of the wrong type
+])
+
+// Another transaction was in the way: the whole transaction can be tried again at once.
+const contentionNumbers = new Set([
+  1020, // record has changed since last read
+  1062, // duplicate entry: two nodes inserted the same new id
+  1205, // lock wait timeout
+  1213 // deadlock
+])
+
+const permanentSqlite = new Set(["SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"])
+const contentionSqlite = new Set(["SQLITE_BUSY", "SQLITE_LOCKED"])
+
+/** What is known about a failure of a driver. @since 0.1.0 @category models */
+export interface Failure {
+  readonly kind: "transient" | "permanent"
+  /** Another transaction was in the way; the same one may be tried again at once. */
+  readonly contention: boolean
+  readonly problem: string
+}
+
+interface DriverError {
+  readonly code: string | undefined
+  readonly number: number | undefined
+  readonly message: string
+  /** The driver or the language refused a value before it reached the server. */
+  readonly invalidValue: boolean
+}
+
+const field = (value: object, name: string): unknown => (value as Record<string, unknown>)[name]
+
+// Effect's SqlError and defects wrap what the driver threw; the innermost error knows best.
+const driverError = (failure: unknown): DriverError => {
+  let code: string | undefined
+  let number: number | undefined
+  let message: string | undefined
+  let invalidValue = false
+  let current: unknown = failure
+  for (let depth = 0; depth < 8 && typeof current === "object" && current !== null; depth++) {
+    const errno = field(current, "errno")
+    const name = field(current, "code")
+    const text = field(current, "sqlMessage") ?? field(current, "message")
+    if (typeof errno === "number") number = errno
+    if (typeof name === "string") code = name
+    if (typeof text === "string" && text !== "") message = text
+    if (current instanceof RangeError || current instanceof TypeError) invalidValue = true
+    current = field(current, "cause")
+  }
+  if (message === undefined) message = typeof failure === "string" ? failure : (code ?? "unknown failure")
+  return { code, number, message, invalidValue }
+}
+
+/**
+ * Replaces every secret in a text, as it is and as it stands in a URL.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const redact = (text: string, secrets: ReadonlyArray<string>): string => {
+  let result = text
+  for (const secret of secrets) {
+    if (secret === "") continue
+    result = result.replaceAll(secret, "***").replaceAll(encodeURIComponent(secret), "***")
+  }
+  return result
+}
+
+/**
+ * Classifies what a driver threw. What is not known to be about the data is taken as transient: a write that
+ * is tried once too often harms less than one that is given up.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []): Failure => {
+  const { code, invalidValue, message, number } = driverError(failure)
+  const label = code !== undefined && !message.includes(code) ? `${code}: ${message}` : message
+  const problem = redact(label, secrets).slice(0, 500)
+  if (code?.startsWith("SQLITE_") === true) {
+    // Extended codes add to the primary one: SQLITE_CONSTRAINT_TRIGGER, SQLITE_BUSY_SNAPSHOT.
+    const primary = code.split("_").slice(0, 2).join("_")
+    return {
+      kind: permanentSqlite.has(primary) ? "permanent" : "transient",
+      contention: contentionSqlite.has(primary),
+      problem
+    }
+  }
+  if (number !== undefined && number > 0) {
+    return {
+      kind: permanentNumbers.has(number) ? "permanent" : "transient",
+      contention: contentionNumbers.has(number),
+      problem
+    }
+  }
+  return { kind: invalidValue && code === undefined ? "permanent" : "transient", contention: false, problem }
+}
+
+/** An `ArchiveError` for one operation, from whatever was thrown. @since 0.1.0 @category constructors */
+export const archiveError = (
+  operation: string,
+  failure: unknown,
+  secrets: ReadonlyArray<string> = []
+): ArchiveError => {
+  if (failure instanceof ArchiveError) return failure
+  const { kind, problem } = classify(failure, secrets)
+  return new ArchiveError({ operation, kind, problem })
+}
+
+/** What a cause is about: its failure, else its defect; none when it is an interruption. @since 0.1.0 @category functions */
+export const reasonOf = (cause: Cause.Cause<unknown>): { readonly reason: unknown } | undefined => {
+  for (const reason of Cause.failures(cause)) return { reason }
+  for (const reason of Cause.defects(cause)) return { reason }
+  return undefined
+}
+
+/**
+ * Turns every failure and defect of an effect into an `ArchiveError`; interruption stays interruption.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const refail =
+  (operation: string, secrets: ReadonlyArray<string> = []) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, ArchiveError, R> =>
+    Effect.catchAllCause(effect, (cause): Effect.Effect<never, ArchiveError> => {
+      const found = reasonOf(cause)
+      return found === undefined
+        ? Effect.failCause(cause as Cause.Cause<never>)
+        : Effect.fail(archiveError(operation, found.reason, secrets))
+    })

@@ -1,0 +1,188 @@
+/**
+ * The archive in memory: the model that the SQL archives are tested against, and the archive of simulations.
+ * Deterministic; its state outlives the layer, as a server outlives its clients.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { compareBytes } from "../merkle/ByteOrder.js"
+import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
+import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
+import { Archive, type ArchiveError, type ScanRange } from "./Archive.js"
+import { inLockOrder, judge } from "./Batch.js"
+import { inPrefix } from "./Ranges.js"
+
+/**
+ * What the archive holds. Tests may change `records` behind the tree's back to play damage.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class MemoryArchiveState {
+  readonly records = new Map<string, ItemRecord>()
+  tree = new MerkleTree()
+  topVersion = 0
+  private order: Array<string> = []
+
+  /** Ids of all records, tombstones included, by ascending bytes. */
+  sortedIds(): ReadonlyArray<string> {
+    if (this.order.length !== this.records.size) this.order = [...this.records.keys()].sort(compareBytes)
+    return this.order
+  }
+
+  /** Forgets a record. */
+  remove(id: string): void {
+    if (this.records.delete(id)) this.order = []
+  }
+
+  live(): Array<ItemRecord> {
+    return Array.from(this.records.values()).filter((record) => !record.deleted)
+  }
+}
+
+/** One call of the service. @since 0.1.0 @category models */
+export interface MemoryArchiveCall {
+  readonly operation: string
+  /** The batch of a `commit`. */
+  readonly records?: ReadonlyArray<ItemRecord>
+}
+
+/**
+ * Where faults and delays come in. `before` runs before the call has any effect; `after` runs when it has
+ * taken effect, so that its failure is a lost answer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MemoryArchiveHooks {
+  readonly before?: (call: MemoryArchiveCall) => Effect.Effect<void, ArchiveError>
+  readonly after?: (call: MemoryArchiveCall) => Effect.Effect<void, ArchiveError>
+}
+
+/** @since 0.1.0 @category models */
+export interface MemoryArchiveOptions {
+  readonly state?: MemoryArchiveState
+  readonly hooks?: MemoryArchiveHooks
+  /** Bytes; 256 MiB unless given. */
+  readonly maxContentBytes?: number
+}
+
+const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
+
+const headOf = (record: ItemRecord): ItemHead => ({
+  id: record.id,
+  version: record.version,
+  contentHash: record.contentHash,
+  deleted: record.deleted
+})
+
+/** @since 0.1.0 @category constructors */
+export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
+  const state = options.state ?? new MemoryArchiveState()
+  const { after, before } = options.hooks ?? {}
+
+  const call = <A>(operation: string, body: () => A, records?: ReadonlyArray<ItemRecord>) => {
+    const details = records === undefined ? { operation } : { operation, records }
+    return Effect.suspend(() => {
+      const first = before === undefined ? Effect.sync(body) : Effect.map(before(details), body)
+      return after === undefined ? first : Effect.tap(first, () => after(details))
+    })
+  }
+
+  const select = function* (range: ScanRange): Generator<ItemRecord> {
+    for (const id of state.sortedIds()) {
+      if (range.after !== undefined && compareBytes(id, range.after) <= 0) continue
+      const record = state.records.get(id)!
+      if (record.deleted || !inPrefix(id, range.prefix)) continue
+      if (range.state === undefined || record.state === range.state) yield record
+    }
+  }
+
+  const commit = (records: ReadonlyArray<ItemRecord>) => {
+    const verdict = judge(inLockOrder(records), state.records)
+    const rootBefore = state.tree.root
+    const winners = [...verdict.inserts, ...verdict.updates]
+    for (const record of winners) state.records.set(record.id, record)
+    state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
+    state.topVersion = Math.max(state.topVersion, verdict.maxVersion)
+    return {
+      applied: winners.length,
+      newer: verdict.newer,
+      rootBefore,
+      rootAfter: state.tree.root
+    }
+  }
+
+  const found = <A>(ids: ReadonlyArray<string>, map: (record: ItemRecord) => A): ReadonlyArray<A> =>
+    ids.flatMap((id) => {
+      const record = state.records.get(id)
+      return record === undefined ? [] : [map(record)]
+    })
+
+  return {
+    dialect: "memory",
+    target: "memory",
+    maxContentBytes: options.maxContentBytes ?? 256 * 1024 * 1024,
+    commit: (records) => call("commit", () => commit(records), records),
+    getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
+    heads: (ids) => call("heads", () => found(ids, headOf)),
+    scan: (range, page) =>
+      call("scan", () => {
+        const items: Array<SyncItem> = []
+        let bytes = 0
+        for (const record of select(range)) {
+          bytes += record.content.length
+          if (items.length > 0 && (items.length >= page.limit || bytes > page.maxBytes)) break
+          items.push(itemOf(record))
+        }
+        return items
+      }),
+    scanIds: (range, limit) =>
+      call("scanIds", () => {
+        const ids: Array<string> = []
+        for (const record of select(range)) {
+          if (ids.length >= limit) break
+          ids.push(record.id)
+        }
+        return ids
+      }),
+    count: (range) => call("count", () => Array.from(select(range)).length),
+    root: call("root", () => state.tree.root),
+    node: (path) => call("node", () => Option.fromNullable(state.tree.node(path))),
+    children: (path, page) =>
+      call("children", () => {
+        const { after } = page
+        const all = state.tree.children(path)
+        return (after === undefined ? all : all.filter((child) => compareChildren(child, after) > 0)).slice(
+          0,
+          page.limit
+        )
+      }),
+    recompute: call("recompute", () => {
+      const live = state.live()
+      return { root: MerkleTree.from(live).root, rows: live.length }
+    }),
+    rebuildTree: call("rebuildTree", () => {
+      const live = state.live()
+      state.tree = MerkleTree.from(live)
+      return { root: state.tree.root, rows: live.length }
+    }),
+    purgeTombstones: (before, limit) =>
+      call("purgeTombstones", () => {
+        const gone = Array.from(state.records.values())
+          .filter((record) => record.deleted && record.updatedAt < before)
+          .sort((a, b) => a.updatedAt - b.updatedAt || compareBytes(a.id, b.id))
+          .slice(0, limit)
+        for (const { id } of gone) state.remove(id)
+        return gone.length
+      }),
+    maxVersion: call("maxVersion", () => state.topVersion),
+    ping: call("ping", () => undefined)
+  }
+}
+
+/** @since 0.1.0 @category layers */
+export const layerMemory = (options: MemoryArchiveOptions = {}): Layer.Layer<Archive> =>
+  Layer.sync(Archive, () => make(options))

@@ -1,0 +1,74 @@
+/**
+ * From the drivers' rows to records, and the queries that select them.
+ *
+ * @since 0.1.0
+ */
+import { fromLimbs } from "../merkle/Limbs.js"
+import type { Leaf } from "../merkle/Tree.js"
+import type { ContentType, ItemRecord, SyncItem } from "../SyncItem.js"
+import type { StoredHead } from "./Batch.js"
+import type { Dialect, Tables } from "./SqlDialect.js"
+import type { Row } from "./SqlTransaction.js"
+
+/** @since 0.1.0 @category conversions */
+export const headOf = (row: Row): StoredHead => ({
+  id: row.id as string,
+  version: Number(row.version),
+  updatedAt: Number(row.updated_at),
+  contentHash: row.content_hash as string,
+  deleted: Number(row.deleted) === 1
+})
+
+/** @since 0.1.0 @category conversions */
+export const leafOf = (row: Row): Leaf => ({
+  id: row.id as string,
+  version: Number(row.version),
+  updatedAt: Number(row.updated_at),
+  contentHash: row.content_hash as string
+})
+
+/** @since 0.1.0 @category conversions */
+export const itemOf = (row: Row): SyncItem => {
+  const content = row.content as Uint8Array
+  return {
+    id: row.id as string,
+    version: Number(row.version),
+    updatedAt: Number(row.updated_at),
+    contentType: row.content_type as ContentType,
+    contentHash: row.content_hash as string,
+    state: (row.state as string | null) ?? undefined,
+    // Drivers hand out Buffers, which would compare and print differently from what was submitted.
+    content:
+      content.constructor === Uint8Array
+        ? content
+        : new Uint8Array(content.buffer as ArrayBuffer, content.byteOffset, content.byteLength),
+    traceparent: (row.traceparent as string | null) ?? undefined
+  }
+}
+
+/** @since 0.1.0 @category conversions */
+export const recordOf = (row: Row): ItemRecord => ({ ...itemOf(row), deleted: Number(row.deleted) === 1 })
+
+/** The count and limbs of a tree row; the limbs are one text. @since 0.1.0 @category conversions */
+export const totalOf = (
+  row: Row
+): { readonly count: number; readonly limbs: ReadonlyArray<bigint>; readonly sum: bigint } => {
+  const limbs = (row.limbs as string).split(",").map(BigInt)
+  return { count: Number(row.count), limbs, sum: fromLimbs(limbs) }
+}
+
+/** The column lists of the reads. @since 0.1.0 @category queries */
+export const columns = (dialect: Dialect) => {
+  const leaf = `${dialect.asText("id")} AS id, version, updated_at, ${dialect.asHex("content_hash")} AS content_hash`
+  const head = `${leaf}, deleted`
+  const record = `${head}, content_type, ${dialect.asText("state")} AS state, traceparent, content`
+  const total = `${dialect.asText("path")} AS path, count, ${dialect.limbs} AS limbs`
+  return { leaf, head, record, total }
+}
+
+/** Everything the parts of the SQL archive share. @since 0.1.0 @category models */
+export interface Shape {
+  readonly dialect: Dialect
+  readonly tables: Tables
+  readonly columns: ReturnType<typeof columns>
+}

@@ -1,0 +1,79 @@
+/**
+ * Transactions that end. `SqlClient.withTransaction` turns a failed COMMIT into a defect and may leave the
+ * connection inside the transaction; here every way out - failure, defect, interruption, a COMMIT that
+ * fails - is followed by a ROLLBACK on the same connection, and fails with what went wrong first.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Query } from "./SqlDialect.js"
+
+/** @since 0.1.0 @category models */
+export type Row = Readonly<Record<string, unknown>>
+
+/** Runs a statement and answers its rows. @since 0.1.0 @category models */
+export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+
+/** Runs statements on one connection. @since 0.1.0 @category constructors */
+export const runOn =
+  (connection: Connection): Run =>
+  ({ params, prepared, text }) =>
+    prepared === true
+      ? connection.execute(text, params, undefined)
+      : connection.executeUnprepared(text, params, undefined)
+
+/**
+ * Runs statements wherever the client likes, each on its own. Their texts hold the application's data, so they
+ * are not traced.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const runAnywhere =
+  (sql: SqlClient.SqlClient): Run =>
+  ({ params, text }) =>
+    Effect.withTracerEnabled(sql.unsafe<Row>(text, params).unprepared, false)
+
+/**
+ * Runs `body` between `begin` and COMMIT. Statements of the client itself go to the same connection meanwhile.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const transaction = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: (run: Run) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const connection = yield* restore(sql.reserve)
+        const command = (text: string) => connection.executeUnprepared(text, [], undefined)
+        const rollback = Effect.ignore(Effect.sandbox(command("ROLLBACK")))
+        const work = Effect.zipRight(
+          command(begin),
+          Effect.suspend(() => body(runOn(connection)))
+        )
+        const exit = yield* work.pipe(
+          Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
+          restore,
+          Effect.exit
+        )
+        if (Exit.isFailure(exit)) {
+          yield* rollback
+          return yield* exit
+        }
+        const committed = yield* Effect.exit(command("COMMIT"))
+        if (Exit.isFailure(committed)) {
+          yield* rollback
+          return yield* Exit.failCause(committed.cause)
+        }
+        return exit.value
+      })
+    )
+  )

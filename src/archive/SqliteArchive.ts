@@ -1,0 +1,68 @@
+/**
+ * The archive in a SQLite file: the embedded default.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { ArchiveStartError } from "../EngineError.js"
+import { Archive } from "./Archive.js"
+import { migrateAndVerify } from "./Schema.js"
+import * as SqlArchive from "./SqlArchive.js"
+import { tables as makeTables } from "./SqlDialect.js"
+import * as SqliteDialect from "./SqliteDialect.js"
+import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
+import { start } from "./StartArchive.js"
+
+/** @since 0.1.0 @category models */
+export interface SqliteArchiveOptions {
+  /** The database file. Its directory must exist; the file is made when there is none. */
+  readonly path: string
+  /** How long a statement waits for another process's lock, in milliseconds; 5,000 unless given. */
+  readonly busyTimeoutMs?: number | undefined
+}
+
+/** Far below SQLite's own limit of 1 GB, so that a content is never what a thread runs out of memory for. */
+const maxContentBytes = 256 * 1024 * 1024
+
+/**
+ * Opens the database in two worker threads and brings its tables up to date. A failed start leaves nothing
+ * behind but, possibly, an empty file; it may be tried again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: SqliteArchiveOptions
+): Effect.Effect<
+  Archive["Type"] & { readonly client: SqliteWorkerClient.SqliteWorkerClient },
+  ArchiveStartError,
+  Scope.Scope
+> =>
+  start(
+    `sqlite:${options.path}`,
+    [],
+    Effect.gen(function* () {
+      if (options.path === "" || options.path === ":memory:") {
+        return yield* Effect.fail("the SQLite archive needs a file; there is an in-memory archive for tests")
+      }
+      const client = yield* SqliteWorkerClient.make(options)
+      const tables = makeTables()
+      const dialect = SqliteDialect.make(tables)
+      yield* migrateAndVerify(client, dialect, tables)
+      const archive = SqlArchive.make({
+        sql: client,
+        dialect,
+        tables,
+        target: `sqlite:${options.path}`,
+        maxContentBytes,
+        secrets: []
+      })
+      return { ...archive, client }
+    })
+  )
+
+/** @since 0.1.0 @category layers */
+export const layer = (options: SqliteArchiveOptions): Layer.Layer<Archive, ArchiveStartError> =>
+  Layer.scoped(Archive, make(options))

@@ -1,0 +1,87 @@
+/**
+ * The messages between the SQLite client and its worker threads. Binary values of a message travel together
+ * in one transferred buffer: cloning them one by one costs more than the statement.
+ *
+ * @since 0.1.0
+ */
+
+/** What a worker is started with. @since 0.1.0 @category models */
+export interface SqliteWorkerData {
+  readonly path: string
+  readonly role: "reader" | "writer"
+  readonly busyTimeoutMs: number
+}
+
+/** Values with their bytes packed aside: `places` holds triples of index, offset and length. @since 0.1.0 @category models */
+export interface PackedValues {
+  readonly values: Array<unknown>
+  readonly bytes: ArrayBuffer | undefined
+  readonly places: ReadonlyArray<number>
+}
+
+/**
+ * `statement` runs one; `reset` rolls back whatever transaction is still open, and gives no answer; `close`
+ * closes the database and ends the thread.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SqliteRequest =
+  | { readonly kind: "statement"; readonly id: number; readonly sql: string; readonly params: PackedValues }
+  | { readonly kind: "reset" }
+  | { readonly kind: "close" }
+
+/** An error without its prototype. @since 0.1.0 @category models */
+export interface PlainError {
+  readonly message: string
+  readonly code: string | undefined
+}
+
+/** Answers; the one with id 0 tells how opening the database went. @since 0.1.0 @category models */
+export type SqliteReply =
+  | {
+      readonly id: number
+      readonly columns: ReadonlyArray<string>
+      /** Row after row. */
+      readonly cells: PackedValues
+      readonly changes: number
+    }
+  | { readonly id: number; readonly error: PlainError }
+
+/** Moves the bytes of these values into one buffer of their own. @since 0.1.0 @category conversions */
+export const pack = (input: ReadonlyArray<unknown>): PackedValues => {
+  let total = 0
+  for (const value of input) if (value instanceof Uint8Array) total += value.byteLength
+  const values = Array.from(input)
+  const places: Array<number> = []
+  let bytes: Uint8Array<ArrayBuffer> | undefined
+  let offset = 0
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    if (!(value instanceof Uint8Array)) continue
+    bytes ??= new Uint8Array(total)
+    bytes.set(value, offset)
+    values[i] = null
+    places.push(i, offset, value.byteLength)
+    offset += value.byteLength
+  }
+  return { values, bytes: bytes?.buffer, places }
+}
+
+/**
+ * Puts the bytes back, in place. Copies, unless there is only one value: whoever keeps a small value must not
+ * keep the whole message alive.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const unpack = (packed: PackedValues, copy: boolean): Array<unknown> => {
+  const { bytes, places, values } = packed
+  if (bytes === undefined) return values
+  const alone = places.length === 3
+  for (let i = 0; i < places.length; i += 3) {
+    const view = new Uint8Array(bytes, places[i + 1]!, places[i + 2]!)
+    values[places[i]!] = copy && !alone ? view.slice() : view
+  }
+  return values
+}

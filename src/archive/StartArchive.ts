@@ -1,0 +1,43 @@
+/**
+ * What both SQL archives do when they start.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { ArchiveStartError } from "../EngineError.js"
+import { classify, reasonOf } from "./ArchiveErrors.js"
+
+/**
+ * Runs a start so that a failed one is undone at once, and not only when the caller's scope closes: it may be
+ * tried again many times within that scope. Every failure and defect becomes an `ArchiveStartError`.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const start = <A, E>(
+  target: string,
+  secrets: ReadonlyArray<string>,
+  effect: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
+): Effect.Effect<A, ArchiveStartError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const inner = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+      const exit = yield* restore(effect).pipe(
+        Effect.withTracerEnabled(false),
+        Effect.provide(Reactivity.layer),
+        Scope.extend(inner),
+        Effect.exit
+      )
+      if (Exit.isSuccess(exit)) return exit.value
+      yield* Scope.close(inner, exit)
+      const found = reasonOf(exit.cause)
+      if (found === undefined) return yield* Effect.interrupt
+      if (found.reason instanceof ArchiveStartError) return yield* found.reason
+      const { problem } = classify(found.reason, secrets)
+      return yield* new ArchiveStartError({ target, problem })
+    })
+  )

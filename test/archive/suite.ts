@@ -1,0 +1,499 @@
+/** What every archive must do; run over memory, SQLite and MySQL. */
+import { it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { describe, expect } from "vitest"
+import type { Archive } from "../../src/archive/Archive.js"
+import { compareBytes } from "../../src/merkle/ByteOrder.js"
+import { emptyRoot } from "../../src/merkle/Digest.js"
+import { MerkleTree } from "../../src/merkle/MerkleTree.js"
+import type { TreeChild } from "../../src/merkle/Tree.js"
+import { contentHashOf, type ItemRecord, type SyncItem, tombstone } from "../../src/SyncItem.js"
+
+export interface ArchiveUnderTest {
+  readonly archive: Archive["Type"]
+  /** Changes a live row's updatedAt behind the tree's back. */
+  readonly damage: (id: string) => Effect.Effect<void>
+}
+
+/** A put of some text. */
+export const put = (
+  id: string,
+  version: number,
+  text = `${id}@${version}`,
+  more: Partial<ItemRecord> = {}
+): ItemRecord => {
+  const content = more.content ?? new TextEncoder().encode(text)
+  return {
+    id,
+    version,
+    updatedAt: 1_000 + version,
+    contentType: "binary",
+    contentHash: contentHashOf(content),
+    state: undefined,
+    content,
+    traceparent: undefined,
+    deleted: false,
+    ...more
+  }
+}
+
+/** A deterministic source of whole numbers below a bound. */
+export const numbers = (seed: number): ((bound: number) => number) => {
+  let state = seed
+  return (bound) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * bound)
+  }
+}
+
+const ids = (items: ReadonlyArray<{ readonly id: string }>) => items.map((item) => item.id)
+const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
+const byId = (a: { readonly id: string }, b: { readonly id: string }) => compareBytes(a.id, b.id)
+
+const allChildren = (archive: Archive["Type"], path: string, limit: number) =>
+  Effect.gen(function* () {
+    const all: Array<TreeChild> = []
+    while (true) {
+      const last = all[all.length - 1]
+      const page = yield* archive.children(path, {
+        limit,
+        after: last === undefined ? undefined : { name: last.name, kind: last.kind }
+      })
+      expect(page.length).toBeLessThanOrEqual(limit)
+      all.push(...page)
+      if (page.length < limit) return all
+    }
+  })
+
+const allItems = (archive: Archive["Type"], range: { prefix: string; state?: string }, limit: number) =>
+  Effect.gen(function* () {
+    const all: Array<SyncItem> = []
+    while (true) {
+      const page = yield* archive.scan(
+        { ...range, after: all[all.length - 1]?.id },
+        { limit, maxBytes: Number.MAX_SAFE_INTEGER }
+      )
+      all.push(...page)
+      if (page.length < limit) return all
+    }
+  })
+
+export const describeArchive = (
+  name: string,
+  fresh: Effect.Effect<ArchiveUnderTest, unknown, Scope.Scope>,
+  options: { readonly timeout?: number } = {}
+): void => {
+  const test = (
+    title: string,
+    body: (archive: Archive["Type"], damage: ArchiveUnderTest["damage"]) => Effect.Effect<void, unknown>
+  ) =>
+    it.scopedLive(
+      title,
+      () => Effect.flatMap(fresh, ({ archive, damage }) => body(archive, damage)),
+      options.timeout ?? 20_000
+    )
+
+  describe(name, () => {
+    test("starts empty", (archive) =>
+      Effect.gen(function* () {
+        yield* archive.ping
+        expect(yield* archive.root).toBe(emptyRoot)
+        expect(yield* archive.node("")).toEqual(Option.none())
+        expect(yield* archive.maxVersion).toBe(0)
+        expect(yield* archive.count({ prefix: "" })).toBe(0)
+        expect(yield* archive.recompute).toEqual({ root: emptyRoot, rows: 0 })
+        expect(yield* archive.children("", { limit: 10 })).toEqual([])
+        expect(yield* archive.commit([])).toEqual({
+          applied: 0,
+          newer: [],
+          rootBefore: emptyRoot,
+          rootAfter: emptyRoot
+        })
+        expect(yield* archive.rebuildTree).toEqual({ root: emptyRoot, rows: 0 })
+        expect(yield* archive.getMany([])).toEqual([])
+      }))
+
+    test("keeps every field exactly", (archive) =>
+      Effect.gen(function* () {
+        const bytes = Uint8Array.from({ length: 512 }, (_, i) => i & 0xff)
+        const records = [
+          put("a.json", Number.MAX_SAFE_INTEGER, undefined, {
+            content: new TextEncoder().encode('{ "b" : [1,2.0] , "é":"\\u0000" }'),
+            contentType: "json",
+            updatedAt: Number.MAX_SAFE_INTEGER - 1,
+            state: "état 'x\\",
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+          }),
+          put("a.bytes", 2 ** 51 + 1, undefined, { content: bytes }),
+          put("a.empty", 1, ""),
+          put("q'uo\"te\\.`x`;--", 3, "x", { state: "%_" }),
+          put("x".repeat(255), 4, "long id"),
+          tombstone("a.gone", 5, 77, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+        ]
+        const result = yield* archive.commit(records)
+        expect(result.applied).toBe(records.length)
+        const stored = yield* archive.getMany([...ids(records), "absent", "a"])
+        expect([...stored].sort(byId)).toEqual([...records].sort(byId))
+        expect([...(yield* archive.heads(ids(records)))].sort(byId)).toEqual(
+          [...records]
+            .sort(byId)
+            .map(({ contentHash, deleted, id, version }) => ({ id, version, contentHash, deleted }))
+        )
+        const scanned = yield* archive.scan({ prefix: "" }, { limit: 100, maxBytes: 1e9 })
+        expect(scanned).toEqual(
+          records
+            .filter((record) => !record.deleted)
+            .sort(byId)
+            .map(itemOf)
+        )
+        expect(yield* archive.maxVersion).toBe(Number.MAX_SAFE_INTEGER)
+      }))
+
+    test("keeps ids apart that a text collation would merge", (archive) =>
+      Effect.gen(function* () {
+        const similar = [
+          "User.1",
+          "user.1",
+          "üser.1",
+          "user.1 ",
+          "user_1",
+          "user%1",
+          "user.１",
+          "u\u0308ser.1",
+          "user. 1",
+          "USER",
+          "user",
+          "user "
+        ]
+        yield* archive.commit(similar.map((id) => put(id, 1)))
+        expect(yield* archive.count({ prefix: "" })).toBe(similar.length)
+        for (const id of similar) expect(ids(yield* archive.getMany([id]))).toEqual([id])
+        expect(yield* archive.scanIds({ prefix: "user" }, 100)).toEqual([
+          "user",
+          "user. 1",
+          "user.1",
+          "user.1 ",
+          "user.１"
+        ])
+        expect(yield* archive.scanIds({ prefix: "user%1" }, 100)).toEqual(["user%1"])
+        expect(yield* archive.scanIds({ prefix: "user_1" }, 100)).toEqual(["user_1"])
+        expect(yield* archive.scanIds({ prefix: "USER" }, 100)).toEqual(["USER"])
+        yield* archive.commit([tombstone("user.1", 2, 2)])
+        expect(yield* archive.count({ prefix: "" })).toBe(similar.length - 1)
+        expect(yield* archive.count({ prefix: "user" })).toBe(4)
+      }))
+
+    test("sorts by the bytes of UTF-8, above U+FFFF too", (archive) =>
+      Effect.gen(function* () {
+        const names = ["😀", "\uff21", "z", "é", "\ue000", "𐀀"]
+        yield* archive.commit(names.map((name) => put(`n.${name}`, 1)))
+        const sorted = names
+          .map((name) => `n.${name}`)
+          .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+        const paged: Array<string> = []
+        for (let i = 0; i < names.length; i++) {
+          paged.push(...(yield* archive.scanIds({ prefix: "n", after: paged[paged.length - 1] }, 1)))
+        }
+        expect(paged).toEqual(sorted)
+        expect((yield* allChildren(archive, "n", 2)).map(({ name }) => `n.${name}`)).toEqual(sorted)
+      }))
+
+    test("lets the newest win, and says what is newer", (archive) =>
+      Effect.gen(function* () {
+        const first = put("a", 5, "five")
+        expect((yield* archive.commit([first])).applied).toBe(1)
+        const again = yield* archive.commit([first])
+        expect(again).toMatchObject({ applied: 0, newer: [] })
+        expect(again.rootAfter).toBe(again.rootBefore)
+
+        const older = yield* archive.commit([put("a", 4, "four"), put("b", 1)])
+        expect(older.applied).toBe(1)
+        expect(older.newer).toEqual([{ id: "a", version: 5, contentHash: first.contentHash, deleted: false }])
+
+        const [low, high] = [put("c", 7, "x"), put("c", 7, "y")].sort((p, q) =>
+          p.contentHash < q.contentHash ? -1 : 1
+        )
+        yield* archive.commit([high!])
+        expect(yield* archive.commit([low!])).toMatchObject({
+          applied: 0,
+          newer: [{ id: "c", contentHash: high!.contentHash }]
+        })
+        yield* archive.commit([put("d", 7, low!.content.toString())])
+        expect(itemOf((yield* archive.getMany(["c"]))[0]!)).toEqual(itemOf(high!))
+
+        const both = [put("e", 1, "x"), put("e", 1, "y")].sort((p, q) =>
+          p.contentHash < q.contentHash ? -1 : 1
+        )
+        yield* archive.commit([both[0]!])
+        expect((yield* archive.commit([both[1]!])).applied).toBe(1)
+      }))
+
+    test("settles empty content against a tombstone of the same version", (archive) =>
+      Effect.gen(function* () {
+        const empty = put("a", 3, "")
+        yield* archive.commit([tombstone("a", 3, 1_003)])
+        expect(yield* archive.count({ prefix: "" })).toBe(0)
+        expect((yield* archive.commit([empty])).applied).toBe(1)
+        expect((yield* archive.commit([tombstone("a", 3, 1_003)])).newer).toHaveLength(1)
+        expect(yield* archive.root).toBe(MerkleTree.from([empty]).root)
+      }))
+
+    test("deletes with tombstones that a late older put cannot undo", (archive) =>
+      Effect.gen(function* () {
+        yield* archive.commit([put("a.b", 1, "x", { state: "s" }), put("a", 1)])
+        const before = yield* archive.root
+        yield* archive.commit([put("a.c", 1)])
+        yield* archive.commit([tombstone("a.c", 3, 9)])
+        expect(yield* archive.root).toBe(before)
+        const late = yield* archive.commit([put("a.c", 2)])
+        expect(late).toMatchObject({ applied: 0, newer: [{ id: "a.c", version: 3, deleted: true }] })
+        expect(yield* archive.scanIds({ prefix: "a" }, 10)).toEqual(["a", "a.b"])
+        expect(yield* archive.getMany(["a.c"])).toEqual([tombstone("a.c", 3, 9)])
+        yield* archive.commit([tombstone("a.b", 2, 9)])
+        expect(yield* archive.node("a")).toEqual(Option.none())
+        expect(yield* archive.count({ prefix: "", state: "s" })).toBe(0)
+        expect((yield* archive.commit([put("a.c", 4)])).applied).toBe(1)
+        expect(yield* archive.node("a")).toMatchObject({ value: { count: 1 } })
+        // A tombstone of an id that never was moves only the highest version.
+        const root = yield* archive.root
+        yield* archive.commit([tombstone("never.was", 99, 9)])
+        expect(yield* archive.root).toBe(root)
+        expect(yield* archive.maxVersion).toBe(99)
+      }))
+
+    test("keeps the tree equal to the model through random batches", (archive) =>
+      Effect.gen(function* () {
+        const random = numbers(11)
+        const segments = ["a", "b", "a-b", "c d", "é", "😀", "z"]
+        const model = new MerkleTree()
+        const stored = new Map<string, ItemRecord>()
+        for (let round = 0; round < 25; round++) {
+          const batch = new Map<string, ItemRecord>()
+          const size = [1, 3, 40, 300][random(4)]!
+          for (let i = 0; i < size; i++) {
+            const id = Array.from({ length: 1 + random(4) }, () => segments[random(segments.length)]!).join(
+              "."
+            )
+            const version = 1 + random(60)
+            batch.set(
+              id,
+              random(4) === 0 ? tombstone(id, version, version) : put(id, version, String(random(3)))
+            )
+          }
+          const rootBefore = model.root
+          const newer: Array<string> = []
+          let applied = 0
+          for (const record of batch.values()) {
+            const current = stored.get(record.id)
+            const rank = (r: ItemRecord) =>
+              `${String(r.version).padStart(4)} ${r.contentHash} ${r.deleted ? 0 : 1}`
+            if (current !== undefined && rank(current) >= rank(record)) {
+              if (rank(current) > rank(record)) newer.push(record.id)
+              continue
+            }
+            applied++
+            stored.set(record.id, record)
+            model.apply([{ id: record.id, after: record.deleted ? undefined : record }])
+          }
+          const result = yield* archive.commit([...batch.values()])
+          expect({ ...result, newer: ids(result.newer).sort() }).toEqual({
+            applied,
+            newer: newer.sort(),
+            rootBefore,
+            rootAfter: model.root
+          })
+        }
+        const live = [...stored.values()].filter((record) => !record.deleted).sort(byId)
+        expect(yield* archive.recompute).toEqual({ root: model.root, rows: live.length })
+        expect(yield* allItems(archive, { prefix: "" }, 37)).toEqual(live.map(itemOf))
+        for (const [path] of model.totals()) {
+          expect(yield* archive.node(path)).toEqual(Option.some(model.node(path)))
+          expect(yield* allChildren(archive, path, 3)).toEqual(model.children(path))
+          expect(yield* archive.count({ prefix: path })).toBe(
+            path === ""
+              ? live.length
+              : live.filter(({ id }) => id === path || id.startsWith(`${path}.`)).length
+          )
+        }
+        expect(yield* archive.node("nowhere")).toEqual(Option.none())
+        yield* archive.commit(live.map((record) => tombstone(record.id, 1_000, 1)))
+        expect(yield* archive.root).toBe(emptyRoot)
+        expect(yield* archive.children("", { limit: 10 })).toEqual([])
+      }))
+
+    test("selects by prefix, state and cursor, and pages by bytes", (archive) =>
+      Effect.gen(function* () {
+        const names = [
+          "geo",
+          "geo-x",
+          "geo.de.1",
+          "geo.fr",
+          "geo.fr-1",
+          "geo.fr.1",
+          "geo.fr.2",
+          "geo/",
+          "geo0",
+          "gep",
+          "ge"
+        ]
+        yield* archive.commit(
+          names.map((id, i) => put(id, 1, "12345678", { state: i % 2 === 0 ? "even" : "odd" }))
+        )
+        yield* archive.commit([tombstone("geo.fr.3", 1, 1)])
+        const select = (prefix: string, more: { state?: string; after?: string } = {}) =>
+          archive.scanIds({ prefix, ...more }, 100)
+        const below = ["geo", "geo.de.1", "geo.fr", "geo.fr-1", "geo.fr.1", "geo.fr.2"]
+        expect(yield* select("geo")).toEqual(below)
+        expect(yield* select("")).toEqual([...names].sort(compareBytes))
+        expect(yield* select("geo.fr")).toEqual(["geo.fr", "geo.fr.1", "geo.fr.2"])
+        expect(yield* select("geo.x")).toEqual([])
+        for (const state of ["even", "odd", "none"]) {
+          const expected = below.filter(
+            (id) => state !== "none" && (names.indexOf(id) % 2 === 0) === (state === "even")
+          )
+          expect(yield* select("geo", { state })).toEqual(expected)
+          expect(yield* archive.count({ prefix: "geo", state })).toBe(expected.length)
+        }
+        for (const after of [
+          "a",
+          "ge",
+          "geo",
+          "geo-",
+          "geo-x",
+          "geo.",
+          "geo.fr",
+          "geo.fr.1",
+          "geo.fr.2",
+          "geo/",
+          "z"
+        ]) {
+          const expected = below.filter((id) => id > after)
+          expect(yield* select("geo", { after })).toEqual(expected)
+          expect(yield* archive.count({ prefix: "geo", after })).toBe(expected.length)
+          expect(ids(yield* archive.scan({ prefix: "geo", after }, { limit: 100, maxBytes: 1e9 }))).toEqual(
+            expected
+          )
+        }
+        const page = (limit: number, maxBytes: number) =>
+          Effect.map(archive.scan({ prefix: "geo" }, { limit, maxBytes }), ids)
+        expect(yield* page(2, 1e9)).toEqual(below.slice(0, 2))
+        expect(yield* page(1, 1e9)).toEqual(["geo"])
+        expect(yield* page(100, 24)).toEqual(below.slice(0, 3))
+        expect(yield* page(100, 23)).toEqual(below.slice(0, 2))
+        expect(yield* page(100, 0)).toEqual(["geo"])
+        expect(yield* archive.scanIds({ prefix: "geo" }, 3)).toEqual(below.slice(0, 3))
+      }))
+
+    test("pages the children of a wide path over its branches", (archive) =>
+      Effect.gen(function* () {
+        const records: Array<ItemRecord> = []
+        for (let i = 0; i < 400; i++) {
+          const name = `w.${String(i).padStart(4, "0")}`
+          if (i % 3 !== 0) records.push(put(name, 1))
+          if (i % 2 === 0) records.push(put(`${name}.x`, 1), put(`${name}.y.z`, 1))
+          if (i % 50 === 0) records.push(put(`${name}-a.b`, 1), put(`${name}-a`, 1))
+        }
+        yield* archive.commit(records)
+        const model = MerkleTree.from(records)
+        for (const limit of [7, 100, 1_000]) {
+          expect(yield* allChildren(archive, "w", limit)).toEqual(model.children("w"))
+        }
+        expect(yield* allChildren(archive, "", 10)).toEqual(model.children(""))
+        expect(yield* archive.children("w", { limit: 0 })).toEqual([])
+        expect(yield* archive.children("nowhere", { limit: 5 })).toEqual([])
+      }))
+
+    test("finds damage by recomputing and mends the tree by rebuilding", (archive, damage) =>
+      Effect.gen(function* () {
+        const records = Array.from({ length: 5_000 }, (_, i) => put(`r.${i % 40}.${i}`, 1 + (i % 7), "x"))
+        yield* archive.commit(records)
+        const good = yield* archive.root
+        expect(good).toBe(MerkleTree.from(records).root)
+        expect(yield* archive.recompute).toEqual({ root: good, rows: 5_000 })
+        yield* damage("r.3.123")
+        yield* archive.commit([tombstone("r.3.3", 99, 99)])
+        const truth = yield* archive.recompute
+        expect(truth.rows).toBe(4_999)
+        expect(truth.root).not.toBe(yield* archive.root)
+        expect(yield* archive.rebuildTree).toEqual(truth)
+        expect(yield* archive.root).toBe(truth.root)
+        expect(yield* archive.maxVersion).toBe(99)
+        const damaged = (yield* archive.getMany(["r.3.123"]))[0]!
+        const model = MerkleTree.from([
+          ...records.filter(({ id }) => id !== "r.3.3" && id !== "r.3.123"),
+          damaged
+        ])
+        expect(yield* allChildren(archive, "r", 9)).toEqual(model.children("r"))
+        const next = put("r.3.123", 50, "mended")
+        const result = yield* archive.commit([next])
+        expect(result.rootBefore).toBe(truth.root)
+        model.apply([{ id: next.id, after: next }])
+        expect(result.rootAfter).toBe(model.root)
+      }))
+
+    test("purges old tombstones only, a few at a time", (archive) =>
+      Effect.gen(function* () {
+        yield* archive.commit([
+          put("live", 1, "x", { updatedAt: 1 }),
+          ...Array.from({ length: 5 }, (_, i) => tombstone(`t.${i}`, 1, 10 * i)),
+          tombstone("t.new", 1, 1_000)
+        ])
+        expect(yield* archive.purgeTombstones(1_000, 2)).toBe(2)
+        expect(ids(yield* archive.heads(["t.0", "t.1", "t.2"]))).toEqual(["t.2"])
+        expect(yield* archive.purgeTombstones(1_000, 100)).toBe(3)
+        expect(yield* archive.purgeTombstones(1_000, 100)).toBe(0)
+        expect(ids(yield* archive.heads(["t.0", "t.4", "t.new", "live"])).sort()).toEqual(["live", "t.new"])
+        expect(yield* archive.count({ prefix: "" })).toBe(1)
+      }))
+
+    test("takes large batches and large contents", (archive) =>
+      Effect.gen(function* () {
+        const big = put("big.one", 1, undefined, { content: new Uint8Array(6_000_000).map((_, i) => i * 31) })
+        const half = put("big.half", 1, undefined, { content: new Uint8Array(700_000).fill(7) })
+        const many = Array.from({ length: 2_777 }, (_, i) => put(`many.${i}`, 1, "v".repeat(i % 300)))
+        const result = yield* archive.commit([big, ...many, half])
+        expect(result.applied).toBe(2_779)
+        expect(result.rootAfter).toBe(MerkleTree.from([big, half, ...many]).root)
+        const next = [big, half].map((record) =>
+          put(record.id, 2, undefined, { content: record.content.slice(1) })
+        )
+        yield* archive.commit([...next, ...many.map((record) => put(record.id, 2, "w"))])
+        const stored = yield* archive.getMany(["big.one", "big.half", "many.2776"])
+        for (const record of next) {
+          const found = stored.find(({ id }) => id === record.id)!
+          expect(Buffer.compare(found.content, record.content)).toBe(0)
+        }
+        expect(yield* archive.count({ prefix: "many" })).toBe(2_777)
+        expect((yield* archive.recompute).root).toBe(yield* archive.root)
+        const page = yield* archive.scan({ prefix: "big" }, { limit: 10, maxBytes: 1_000 })
+        expect(ids(page)).toEqual(["big.half"])
+      }))
+
+    test("commits at once from many fibers without losing any", (archive) =>
+      Effect.gen(function* () {
+        const random = numbers(5)
+        const batches = Array.from({ length: 24 }, (_, n) =>
+          Array.from(new Set(Array.from({ length: 30 }, () => `c.${random(3)}.${random(40)}`)), (id) =>
+            put(id, 1 + random(30), `${n}`)
+          )
+        )
+        yield* Effect.forEach(batches, (batch) => archive.commit(batch), { concurrency: 6, discard: true })
+        const newest = new Map<string, ItemRecord>()
+        for (const record of batches.flat()) {
+          const known = newest.get(record.id)
+          const better =
+            known === undefined ||
+            record.version > known.version ||
+            (record.version === known.version && record.contentHash > known.contentHash)
+          if (better) newest.set(record.id, record)
+        }
+        expect([...(yield* archive.getMany([...newest.keys()]))].sort(byId)).toEqual(
+          [...newest.values()].sort(byId)
+        )
+        expect(yield* archive.root).toBe(MerkleTree.from(newest.values()).root)
+        expect((yield* archive.recompute).root).toBe(yield* archive.root)
+      }))
+  })
+}
