@@ -69,9 +69,7 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
       done: (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
     ) => void
     /** `unsafeAppend` as an Effect. Interrupting the wait does not revoke the append. */
-    readonly append: (
-      records: ReadonlyArray<ItemRecord>
-    ) => Effect.Effect<Appended, LogFull | LogUnavailable>
+    readonly append: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<Appended, LogFull | LogUnavailable>
     /** A page of committed entries above `after`, in order; empty at the end. At least one entry if any is left, whatever `maxBytes`. */
     readonly read: (options: {
       readonly after: number
@@ -79,7 +77,9 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
       readonly maxBytes: number
     }) => Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable>
     /** The entries with exactly these sequence numbers that are still held (released ones are left out), in ascending order. */
-    readonly readAt: (sequences: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable>
+    readonly readAt: (
+      sequences: ReadonlyArray<number>
+    ) => Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable>
     /** Everything up to and including this sequence number is archived (or a dead letter) and may leave. Durable before it returns. */
     readonly release: (upTo: number) => Effect.Effect<void, LogUnavailable>
     readonly deadLetters: {

@@ -1,0 +1,245 @@
+/**
+ * Collects appends and sends them to the log's worker as groups: everything that was appended in one turn of the
+ * event loop, or while earlier groups were being written, shares one transaction and one sync.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import type { LogFull } from "../EngineError.js"
+import { LogUnavailable } from "../EngineError.js"
+import type { ItemRecord } from "../SyncItem.js"
+import { EntrySizes } from "./EntrySizes.js"
+import type { LogConnection } from "./LogConnection.js"
+import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
+import type { OpenedFile, SegmentMessage } from "./LogProtocol.js"
+import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
+import type { Appended, LogUsage } from "./WriteAheadLog.js"
+
+/** The callback of an append. @since 0.1.0 @category models */
+export type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
+
+/** Groups that may be with the worker at once: one being written, the next already waiting there. */
+const maxGroupsInFlight = 2
+/** A group takes no further calls once it holds this many bytes. */
+const maxGroupBytes = 4 * 1024 * 1024
+
+interface Call {
+  readonly appended: Appended
+  readonly done: AppendDone
+}
+
+interface Group {
+  readonly first: number
+  readonly calls: Array<Call>
+  readonly writers: Array<SegmentWriter>
+  items: number
+  bytes: number
+}
+
+/**
+ * Encodes, bounds, groups and sends appends, and keeps the counts of what the log holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class GroupCommit {
+  private readonly sizes = new EntrySizes()
+  private readonly groups: Array<Group> = []
+  private inFlight = 0
+  private scheduled = false
+  private nextSequence: number
+  private committedUpTo: number
+  private releasedUpTo: number
+  private highestVersion: number
+  private closed: LogUnavailable | undefined
+
+  constructor(
+    private readonly connection: LogConnection,
+    private readonly path: string,
+    file: OpenedFile,
+    private readonly maxItems: number,
+    private readonly maxBytes: number
+  ) {
+    this.committedUpTo = file.committed
+    this.releasedUpTo = file.released
+    this.nextSequence = file.committed + 1
+    this.highestVersion = file.maxVersion
+    let at = 0
+    for (let index = 0; index < file.firsts.length; index++) {
+      const first = file.firsts[index]!
+      const count = file.counts[index]!
+      for (let offset = 0; offset < count; offset++, at++) {
+        if (first + offset > file.released) this.sizes.add(first + offset, file.sizes[at]!)
+      }
+    }
+  }
+
+  /** Highest version number appended. */
+  get maxVersion(): number {
+    return this.highestVersion
+  }
+
+  /** The highest committed sequence number. */
+  get committed(): number {
+    return this.committedUpTo
+  }
+
+  /** The released mark. */
+  get released(): number {
+    return this.releasedUpTo
+  }
+
+  usage(): LogUsage {
+    return {
+      items: this.sizes.items,
+      bytes: this.sizes.bytes,
+      maxItems: this.maxItems,
+      maxBytes: this.maxBytes,
+      committed: this.committedUpTo,
+      released: this.releasedUpTo
+    }
+  }
+
+  /** See `WriteAheadLog.unsafeAppend`. */
+  append(records: ReadonlyArray<ItemRecord>, done: AppendDone): void {
+    const closed = this.closed ?? this.connectionProblem()
+    if (closed !== undefined) {
+      done(Either.left(closed))
+      return
+    }
+    if (records.length === 0) {
+      done(Either.right({ first: this.nextSequence, count: 0 }))
+      return
+    }
+    let refused: LogFull | LogUnavailable | undefined
+    try {
+      refused = this.admit(records, done)
+    } catch (error) {
+      refused = this.unavailable("append", error instanceof Error ? error.message : String(error))
+    }
+    if (refused !== undefined) done(Either.left(refused))
+    else this.schedule()
+  }
+
+  /** Takes no further appends and sends what was collected. */
+  close(): void {
+    this.closed = this.unavailable("append", "the log is closed")
+    while (this.groups.length > 0) this.send()
+  }
+
+  /** Notes that everything up to here has been released durably. */
+  noteReleased(upTo: number): void {
+    this.releasedUpTo = upTo
+    this.sizes.release(upTo)
+  }
+
+  private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone): LogFull | undefined {
+    const sizes = new Array<number>(records.length)
+    let bytes = 0
+    for (let index = 0; index < records.length; index++) {
+      const size = encodedBytes(records[index]!)
+      sizes[index] = size
+      bytes += size
+    }
+    const refusal = refusalOf(
+      { items: this.sizes.items, bytes: this.sizes.bytes, maxItems: this.maxItems, maxBytes: this.maxBytes },
+      records.length,
+      bytes
+    )
+    if (refusal !== undefined) return refusal
+    const group = this.openGroup()
+    const first = this.nextSequence
+    this.encode(group, first, records, sizes)
+    for (let index = 0; index < records.length; index++) {
+      this.sizes.add(first + index, sizes[index]!)
+      if (records[index]!.version > this.highestVersion) this.highestVersion = records[index]!.version
+    }
+    group.items += records.length
+    group.bytes += bytes
+    group.calls.push({ appended: { first, count: records.length }, done })
+    this.nextSequence += records.length
+    return undefined
+  }
+
+  /** Adds all of the records to the group's segments, or none. */
+  private encode(
+    group: Group,
+    first: number,
+    records: ReadonlyArray<ItemRecord>,
+    sizes: ReadonlyArray<number>
+  ): void {
+    const { writers } = group
+    const writersBefore = writers.length
+    const lastWriter = writers[writersBefore - 1]
+    const mark = lastWriter?.mark()
+    let writer = lastWriter
+    try {
+      for (let index = 0; index < records.length; index++) {
+        const size = sizes[index]!
+        if (writer === undefined || !writer.admits(size)) {
+          writer = new SegmentWriter(first + index, Math.max(size, 4096))
+          writers.push(writer)
+        }
+        writer.add(records[index]!, size)
+      }
+    } catch (error) {
+      writers.length = writersBefore
+      if (lastWriter !== undefined && mark !== undefined) lastWriter.rewind(mark)
+      throw error
+    }
+  }
+
+  private openGroup(): Group {
+    const last = this.groups[this.groups.length - 1]
+    if (last !== undefined && last.bytes < maxGroupBytes) return last
+    const group: Group = { first: this.nextSequence, calls: [], writers: [], items: 0, bytes: 0 }
+    this.groups.push(group)
+    return group
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.inFlight >= maxGroupsInFlight || this.groups.length === 0) return
+    this.scheduled = true
+    // After the microtasks of this turn, so that all fibers that run now share the group.
+    setImmediate(() => {
+      this.scheduled = false
+      while (this.inFlight < maxGroupsInFlight && this.groups.length > 0) this.send()
+    })
+  }
+
+  private send(): void {
+    const group = this.groups.shift()
+    // A record that could not be encoded may have been the first of its group.
+    if (group === undefined || group.calls.length === 0) return
+    const segments: Array<SegmentMessage> = group.writers.map((writer) => writer.seal())
+    const transfer = segments.map(({ data }) => data.buffer as ArrayBuffer)
+    this.inFlight++
+    this.connection.request(
+      "commit",
+      [segments],
+      (outcome) => {
+        this.inFlight--
+        const last = group.first + group.items - 1
+        if (outcome.ok) {
+          this.committedUpTo = last
+          for (const call of group.calls) call.done(Either.right(call.appended))
+        } else {
+          this.sizes.removeRange(group.first, last)
+          const failure = Either.left(this.unavailable("append", outcome.problem))
+          for (const call of group.calls) call.done(failure)
+        }
+        this.schedule()
+      },
+      transfer
+    )
+  }
+
+  private connectionProblem(): LogUnavailable | undefined {
+    const { problem } = this.connection
+    return problem === undefined ? undefined : this.unavailable("append", problem)
+  }
+
+  private unavailable(operation: string, problem: string): LogUnavailable {
+    return new LogUnavailable({ path: this.path, operation, problem, retryAfterMs: logRetryAfterMs })
+  }
+}

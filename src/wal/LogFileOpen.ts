@@ -1,0 +1,172 @@
+/**
+ * Opening the log's SQLite file: the lock, the creation, the proof that nothing is missing. Runs in the log's
+ * worker thread; synchronous.
+ *
+ * @since 0.1.0
+ */
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync
+} from "node:fs"
+import { basename, dirname, join } from "node:path"
+import Database from "better-sqlite3"
+import { prove } from "./LogFileProof.js"
+import type { OpenedFile } from "./LogProtocol.js"
+import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema.js"
+import { cannotOpen, damaged } from "./OpenRefused.js"
+import { inspectWalFile } from "./SqliteWalFile.js"
+
+/** An open, locked and proven log file. @since 0.1.0 @category models */
+export interface OpenLogFile {
+  readonly db: Database.Database
+  readonly content: OpenedFile
+  /** Closes the database, then gives the lock back. */
+  readonly close: () => void
+}
+
+/** Makes a directory's entries durable, where the platform can. */
+const syncDirectory = (path: string): void => {
+  if (process.platform === "win32") return
+  const directory = openSync(path, "r")
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+const createDirectory = (path: string): void => {
+  const firstCreated = mkdirSync(path, { recursive: true })
+  if (firstCreated === undefined) return
+  for (let directory = path; ; directory = dirname(directory)) {
+    syncDirectory(dirname(directory))
+    if (directory === firstCreated || directory === dirname(directory)) return
+  }
+}
+
+/**
+ * Takes the lock that keeps a second engine out: an exclusive transaction on an empty database beside the log,
+ * which ends with the process whatever happens. The log itself is locked too, but only once SQLite has read it,
+ * which is too late for the look at its -wal file.
+ */
+const lock = (path: string): Database.Database => {
+  const db = new Database(`${path}-lock`, { timeout: 0 })
+  try {
+    db.pragma("journal_mode = MEMORY")
+    db.exec("BEGIN EXCLUSIVE")
+    return db
+  } catch (error) {
+    db.close()
+    if ((error as { code?: unknown }).code === "SQLITE_NOTADB") {
+      throw cannotOpen(`${path}-lock should be an empty file, but something else wrote to it`)
+    }
+    throw error
+  }
+}
+
+/** Creates an empty log beside its place and moves it there whole: a crash leaves all of it or nothing. */
+const create = (path: string): void => {
+  const building = `${path}-new`
+  for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(building + suffix, { force: true })
+  const db = new Database(building)
+  try {
+    db.pragma("page_size = 8192")
+    db.pragma("auto_vacuum = INCREMENTAL")
+    db.pragma("synchronous = FULL")
+    db.exec(schema)
+    db.prepare("INSERT INTO state (id, released, max_version, checksum) VALUES (1, 0, 0, ?)").run(
+      stateChecksum(0, 0)
+    )
+    db.pragma(`application_id = ${applicationId}`)
+    db.pragma(`user_version = ${formatVersion}`)
+    db.pragma("journal_mode = WAL")
+  } finally {
+    db.close()
+  }
+  const file = openSync(building, "r+")
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(building, path)
+  syncDirectory(dirname(path))
+}
+
+/**
+ * Opens the file, creating it and its directory when there is none. Everything it holds is read once and checked:
+ * the -wal file's frames, SQLite's own structure, the checksum of every row, and that no row is missing between
+ * two others. Throws an `OpenRefused`, or what SQLite and `node:fs` throw (see `openProblemOf`).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const openLogFile = (given: string): OpenLogFile => {
+  createDirectory(dirname(given))
+  const exists = existsSync(given)
+  if (exists && statSync(given).isDirectory()) throw cannotOpen("it is a directory")
+  if (exists && !statSync(given).isFile()) throw cannotOpen("it is not a regular file")
+  const path = exists ? realpathSync(given) : join(realpathSync(dirname(given)), basename(given))
+  const locked = lock(path)
+  let db: Database.Database | undefined
+  const close = () => {
+    try {
+      db?.close()
+    } finally {
+      locked.close()
+    }
+  }
+  try {
+    prepareFile(path)
+    db = new Database(path, { fileMustExist: true, timeout: 0 })
+    configure(db)
+    return { db, content: prove(db), close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+const prepareFile = (path: string): void => {
+  const wal = inspectWalFile(`${path}-wal`)
+  if (!existsSync(path)) {
+    // SQLite would delete it, and with it what it holds.
+    if (wal.commits > 0 || wal.kind === "damaged")
+      throw damaged("its -wal file is there but the log itself is gone")
+    create(path)
+  } else if (statSync(path).size === 0) {
+    throw damaged("it is empty, which a log of this engine never is")
+  } else if (wal.kind === "damaged") {
+    throw damaged(wal.problem)
+  }
+}
+
+const configure = (db: Database.Database): void => {
+  // Before the file is first read: in this mode SQLite needs no shared memory and lets nobody else in.
+  db.pragma("locking_mode = EXCLUSIVE")
+  if (db.pragma("application_id", { simple: true }) !== applicationId) {
+    throw cannotOpen("it is a SQLite database, but not a log of this engine")
+  }
+  const version = db.pragma("user_version", { simple: true })
+  if (version !== formatVersion) {
+    throw cannotOpen(
+      `it has format ${String(version)}, and this version of the engine reads format ${formatVersion}`
+    )
+  }
+  if (db.pragma("journal_mode = WAL", { simple: true }) !== "wal")
+    throw cannotOpen("it cannot be set to WAL mode")
+  db.pragma("synchronous = FULL")
+  db.pragma("wal_autocheckpoint = 0")
+  db.pragma(`journal_size_limit = ${16 * 1024 * 1024}`)
+  db.pragma("cache_size = -8192")
+  // Fails here, and not at the first write, when the file cannot be written.
+  db.exec("BEGIN IMMEDIATE")
+  db.exec("ROLLBACK")
+}

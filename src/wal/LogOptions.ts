@@ -1,0 +1,41 @@
+/**
+ * What every write-ahead log takes, whatever it is made of.
+ *
+ * @since 0.1.0
+ */
+import { LogFull } from "../EngineError.js"
+import type { LogUsage } from "./WriteAheadLog.js"
+
+/** Bounds of a log. @since 0.1.0 @category options */
+export interface LogBounds {
+  /** Entries it holds at most; 1,000,000 by default. */
+  readonly maxItems?: number
+  /** Encoded bytes it holds at most; 1 GiB by default. */
+  readonly maxBytes?: number
+}
+
+/** @since 0.1.0 @category options */
+export const defaultMaxItems = 1_000_000
+
+/** @since 0.1.0 @category options */
+export const defaultMaxBytes = 1024 * 1024 * 1024
+
+/** What a caller is told to wait after the log refused or failed it, in milliseconds. @since 0.1.0 @category constants */
+export const logRetryAfterMs = 1000
+
+/**
+ * The refusal of an append of this many items and bytes, or `undefined` when the bounds admit it.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const refusalOf = (usage: Omit<LogUsage, "committed" | "released">, items: number, bytes: number) =>
+  usage.items + items > usage.maxItems || usage.bytes + bytes > usage.maxBytes
+    ? new LogFull({
+        items: usage.items,
+        bytes: usage.bytes,
+        maxItems: usage.maxItems,
+        maxBytes: usage.maxBytes,
+        retryAfterMs: logRetryAfterMs
+      })
+    : undefined

@@ -1,0 +1,120 @@
+/**
+ * What the main thread and the log's worker thread say to each other.
+ *
+ * @since 0.1.0
+ */
+
+/** A sealed segment on its way to the file; the array buffer behind `data` is transferred. @since 0.1.0 @category models */
+export interface SegmentMessage {
+  readonly first: number
+  readonly items: number
+  readonly maxVersion: number
+  readonly data: Uint8Array
+}
+
+/** Entries `from` (inclusive) to `to` (exclusive) of a segment. @since 0.1.0 @category models */
+export interface SegmentSlice {
+  readonly first: number
+  readonly items: number
+  readonly from: number
+  readonly to: number
+  readonly data: Uint8Array
+}
+
+/** Entries picked from anywhere: their ascending sequence numbers, and they themselves as segments. @since 0.1.0 @category models */
+export interface PickedEntries {
+  readonly sequences: ReadonlyArray<number>
+  readonly parts: ReadonlyArray<{ readonly items: number; readonly data: Uint8Array }>
+}
+
+/** A dead letter; `data` is its record as a segment of one entry. @since 0.1.0 @category models */
+export interface DeadLetterMessage {
+  readonly sequence: number
+  readonly reason: string
+  readonly at: number
+  readonly data: Uint8Array
+}
+
+/** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. @since 0.1.0 @category models */
+export interface OpenedFile {
+  readonly committed: number
+  readonly released: number
+  readonly maxVersion: number
+  readonly deadLetters: number
+  readonly firsts: Float64Array
+  readonly counts: Uint32Array
+  /** Encoded bytes of all entries, segment after segment. */
+  readonly sizes: Uint32Array
+}
+
+/**
+ * The operations of the file, by name. Each is one transaction at most and bounded in time; `more` asks the caller
+ * to call again, so that commits get their turn in between.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LogOperations {
+  /** Stores the segments in one transaction. */
+  readonly commit: (segments: ReadonlyArray<SegmentMessage>) => void
+  readonly read: (after: number, maxItems: number, maxBytes: number) => ReadonlyArray<SegmentSlice>
+  readonly readAt: (sequences: ReadonlyArray<number>) => PickedEntries
+  readonly release: (upTo: number) => { readonly more: boolean }
+  /** Deletes a bounded number of released segments. */
+  readonly prune: () => { readonly more: boolean }
+  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => { readonly added: number }
+  readonly listDeadLetters: (after: number, limit: number) => ReadonlyArray<DeadLetterMessage>
+  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => { readonly removed: number }
+  readonly shrink: () => { readonly more: boolean }
+  readonly checkpoint: () => void
+  /** Adds a part to the snapshot being written; part 0 starts a new one. */
+  readonly writeSnapshotPart: (part: number, data: Uint8Array) => void
+  /** Makes the parts written so far the snapshot. */
+  readonly publishSnapshot: (parts: number) => void
+  readonly snapshotParts: () => number
+  readonly readSnapshotPart: (part: number) => Uint8Array | undefined
+  /** Makes that there is no snapshot. */
+  readonly removeSnapshot: () => void
+  /** Deletes a bounded number of parts that belong to no snapshot any more. */
+  readonly pruneSnapshots: () => { readonly more: boolean }
+  /** Counts since the file was opened. */
+  readonly counters: () => LogCounters
+  readonly close: () => void
+}
+
+/** What the worker counted since it opened the file. @since 0.1.0 @category models */
+export interface LogCounters {
+  /** Transactions that stored segments, each with one sync. */
+  readonly commits: number
+  readonly failedCommits: number
+  readonly checkpoints: number
+  readonly failedCheckpoints: number
+}
+
+/** @since 0.1.0 @category models */
+export type LogOperation = keyof LogOperations
+
+/** Main thread to worker. @since 0.1.0 @category models */
+export interface LogRequest {
+  readonly id: number
+  readonly operation: LogOperation
+  readonly arguments: ReadonlyArray<unknown>
+}
+
+/** Why a file could not be opened. @since 0.1.0 @category models */
+export interface OpenProblem {
+  readonly kind: "cannot-open" | "in-use" | "damaged"
+  readonly problem: string
+}
+
+/** Worker to main thread; the first message is `opened` or `refused`. @since 0.1.0 @category models */
+export type LogReply =
+  | { readonly type: "opened"; readonly file: OpenedFile }
+  | { readonly type: "refused"; readonly problem: OpenProblem }
+  | { readonly type: "done"; readonly id: number; readonly value: unknown }
+  | { readonly type: "failed"; readonly id: number; readonly problem: string }
+
+/** What the worker is started with. @since 0.1.0 @category models */
+export interface LogWorkerData {
+  readonly path: string
+}

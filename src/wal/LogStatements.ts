@@ -1,0 +1,57 @@
+/**
+ * The statements of the log's file.
+ *
+ * @since 0.1.0
+ */
+import type Database from "better-sqlite3"
+
+/** A release deletes at most this many segments in one transaction. @since 0.1.0 @category constants */
+export const segmentsPerPrune = 128
+
+/** @since 0.1.0 @category models */
+export type LogStatements = Record<
+  | "begin"
+  | "commit"
+  | "rollback"
+  | "insertSegment"
+  | "segmentsFrom"
+  | "segmentAt"
+  | "deleteSegments"
+  | "setState"
+  | "insertLetter"
+  | "letters"
+  | "deleteLetter",
+  Database.Statement
+>
+
+/** Prepares all of them. @since 0.1.0 @category constructors */
+export const prepareStatements = (db: Database.Database): LogStatements => ({
+  begin: db.prepare("BEGIN IMMEDIATE"),
+  commit: db.prepare("COMMIT"),
+  rollback: db.prepare("ROLLBACK"),
+  insertSegment: db.prepare(
+    `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`
+  ),
+  segmentsFrom: db.prepare(
+    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+     WHERE first_sequence >= coalesce((SELECT max(first_sequence) FROM segment WHERE first_sequence <= ?), 0)
+     ORDER BY first_sequence`
+  ),
+  segmentAt: db.prepare(
+    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+     WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`
+  ),
+  deleteSegments: db.prepare(
+    `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
+     ORDER BY first_sequence LIMIT ${segmentsPerPrune}`
+  ),
+  setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1"),
+  insertLetter: db.prepare(
+    "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"
+  ),
+  letters: db.prepare(
+    "SELECT sequence, reason, at, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
+  ),
+  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ?")
+})

@@ -1,0 +1,41 @@
+/**
+ * The log's worker thread: the only place where its SQLite file is touched. One request at a time, in order.
+ *
+ * @since 0.1.0
+ */
+import { parentPort, workerData } from "node:worker_threads"
+import { LogFile } from "./LogFile.js"
+import type { LogReply, LogRequest, LogWorkerData } from "./LogProtocol.js"
+import { openProblemOf } from "./OpenRefused.js"
+
+const port = parentPort
+if (port === null) throw new Error("this module runs in a worker thread")
+
+const reply = (message: LogReply) => port.postMessage(message)
+
+const serve = (file: LogFile) => {
+  port.on("message", (request: LogRequest) => {
+    try {
+      const operation = file[request.operation] as (...parameters: ReadonlyArray<unknown>) => unknown
+      const value = operation.apply(file, request.arguments as Array<unknown>)
+      reply({ type: "done", id: request.id, value })
+    } catch (error) {
+      const code = (error as { code?: unknown } | null)?.code
+      const message = error instanceof Error ? error.message : String(error)
+      reply({
+        type: "failed",
+        id: request.id,
+        problem: typeof code === "string" ? `${message} (${code})` : message
+      })
+    }
+    if (request.operation === "close") port.close()
+    else file.afterReply()
+  })
+  reply({ type: "opened", file: file.opened })
+}
+
+try {
+  serve(LogFile.open((workerData as LogWorkerData).path))
+} catch (error) {
+  reply({ type: "refused", problem: openProblemOf(error) })
+}

@@ -1,0 +1,152 @@
+/**
+ * The log's binary form. A segment is a run of entries with consecutive sequence numbers, written as
+ * `entry 0 … entry n-1, slot 0 … slot n-1`; a slot is where its entry ends (u32) and the entry's CRC-32 (u32),
+ * so one entry can be found, and damage to it noticed, without decoding the others. Little-endian throughout.
+ *
+ * Pure: no I/O, no Effect.
+ *
+ * @since 0.1.0
+ */
+import { crc32 } from "node:zlib"
+import type { ItemRecord } from "../SyncItem.js"
+
+/** Bytes of an entry's slot. @since 0.1.0 @category constants */
+export const slotBytes = 8
+
+/**
+ * Bytes of an entry before its texts and content: flags u8, unused u8, lengths of id, state and traceparent u16,
+ * length of content u32, unused u32, version f64, updatedAt f64, content hash 32 bytes.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const entryHeaderBytes = 64
+
+/** Bits of the flags byte. @since 0.1.0 @category constants */
+export const flags = { deleted: 1, json: 2 }
+
+/** Length of a text that is not there. @since 0.1.0 @category constants */
+export const absent = 0xffff
+
+const viewOf = (data: Uint8Array): DataView => new DataView(data.buffer, data.byteOffset, data.byteLength)
+
+/** Writes the CRC-32 of every entry into its slot. @since 0.1.0 @category functions */
+export const stampChecksums = (data: Uint8Array, items: number): void => {
+  const view = viewOf(data)
+  const slots = data.length - items * slotBytes
+  let start = 0
+  for (let at = slots; at < data.length; at += slotBytes) {
+    const end = view.getUint32(at, true)
+    view.setUint32(at + 4, crc32(data.subarray(start, end)), true)
+    start = end
+  }
+}
+
+/**
+ * The index of the first entry whose bytes do not match their CRC-32 (or whose slot is senseless), or `undefined`
+ * when all do.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = items): number | undefined => {
+  const view = viewOf(data)
+  const slots = data.length - items * slotBytes
+  if (slots < 0 || !Number.isInteger(items)) return 0
+  let start = from === 0 ? 0 : view.getUint32(slots + (from - 1) * slotBytes, true)
+  for (let index = from; index < to; index++) {
+    const at = slots + index * slotBytes
+    const end = view.getUint32(at, true)
+    if (end < start + entryHeaderBytes || end > slots) return index
+    if (view.getUint32(at + 4, true) !== crc32(data.subarray(start, end))) return index
+    start = end
+  }
+  return to === items && start !== slots ? items - 1 : undefined
+}
+
+/** Writes the encoded bytes of each entry, slots included, into `into` from `at` on. @since 0.1.0 @category functions */
+export const entrySizes = (data: Uint8Array, items: number, into: Uint32Array, at: number): void => {
+  const view = viewOf(data)
+  const slots = data.length - items * slotBytes
+  let start = 0
+  for (let index = 0; index < items; index++) {
+    const end = view.getUint32(slots + index * slotBytes, true)
+    into[at + index] = end - start + slotBytes
+    start = end
+  }
+}
+
+/** A segment's data with only the entries at these ascending indexes. @since 0.1.0 @category functions */
+export const cut = (data: Uint8Array, items: number, indexes: ReadonlyArray<number>): Uint8Array => {
+  const view = viewOf(data)
+  const slots = data.length - items * slotBytes
+  const startOf = (index: number) => (index === 0 ? 0 : view.getUint32(slots + (index - 1) * slotBytes, true))
+  const endOf = (index: number) => view.getUint32(slots + index * slotBytes, true)
+  let length = 0
+  for (const index of indexes) length += endOf(index) - startOf(index) + slotBytes
+  const out = new Uint8Array(length)
+  const outView = viewOf(out)
+  const outSlots = length - indexes.length * slotBytes
+  let at = 0
+  indexes.forEach((index, position) => {
+    const start = startOf(index)
+    const end = endOf(index)
+    out.set(data.subarray(start, end), at)
+    at += end - start
+    outView.setUint32(outSlots + position * slotBytes, at, true)
+    outView.setUint32(
+      outSlots + position * slotBytes + 4,
+      view.getUint32(slots + index * slotBytes + 4, true),
+      true
+    )
+  })
+  return out
+}
+
+/**
+ * Decodes the entries `from` (inclusive) to `to` (exclusive). Contents are copies: a record does not keep the
+ * segment in memory. Bytes are not checked here; `firstDamaged` does that.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const decode = (data: Uint8Array, items: number, from = 0, to = items): Array<ItemRecord> => {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  const view = viewOf(data)
+  const slots = data.length - items * slotBytes
+  const out: Array<ItemRecord> = []
+  let start = from === 0 ? 0 : view.getUint32(slots + (from - 1) * slotBytes, true)
+  for (let index = from; index < to; index++) {
+    const bits = bytes[start]!
+    const idAt = start + entryHeaderBytes
+    const stateAt = idAt + view.getUint16(start + 2, true)
+    const stateBytes = view.getUint16(start + 4, true)
+    const traceAt = stateBytes === absent ? stateAt : stateAt + stateBytes
+    const traceBytes = view.getUint16(start + 6, true)
+    const contentAt = traceBytes === absent ? traceAt : traceAt + traceBytes
+    const contentEnd = contentAt + view.getUint32(start + 8, true)
+    out.push({
+      id: bytes.toString("utf8", idAt, stateAt),
+      version: view.getFloat64(start + 16, true),
+      updatedAt: view.getFloat64(start + 24, true),
+      contentType: (bits & flags.json) === 0 ? "binary" : "json",
+      contentHash: bytes.toString("hex", start + 32, start + entryHeaderBytes),
+      state: stateBytes === absent ? undefined : bytes.toString("utf8", stateAt, traceAt),
+      content: new Uint8Array(data.subarray(contentAt, contentEnd)),
+      traceparent: traceBytes === absent ? undefined : bytes.toString("utf8", traceAt, contentAt),
+      deleted: (bits & flags.deleted) !== 0
+    })
+    start = view.getUint32(slots + index * slotBytes, true)
+  }
+  return out
+}
+
+const numbers = new Float64Array(8)
+const numberBytes = new Uint8Array(numbers.buffer)
+
+/** CRC-32 over the numbers (at most 8) and the bytes: what guards a row of the log's file. @since 0.1.0 @category functions */
+export const rowChecksum = (values: ReadonlyArray<number>, data: Uint8Array): number => {
+  numbers.fill(0)
+  numbers.set(values)
+  return crc32(data, crc32(numberBytes))
+}
