@@ -1,0 +1,284 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Reactivity from "@effect/experimental/Reactivity"
+import type { SqlClient } from "@effect/sql"
+import { it } from "@effect/vitest"
+import Database from "better-sqlite3"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { describe, expect } from "vitest"
+import { Archive } from "../../src/archive/Archive.js"
+import * as SqliteArchive from "../../src/archive/SqliteArchive.js"
+import * as SqliteWorkerClient from "../../src/archive/SqliteWorkerClient.js"
+import { transaction } from "../../src/archive/SqlTransaction.js"
+import { MerkleTree } from "../../src/merkle/MerkleTree.js"
+import { put } from "./suite.js"
+
+const directory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "archive-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+const opened = Effect.gen(function* () {
+  const path = join(yield* directory, "archive.db")
+  return { path, archive: yield* SqliteArchive.make({ path, busyTimeoutMs: 50 }) }
+})
+
+const threads = () =>
+  (process as unknown as { getActiveResourcesInfo: () => Array<string> })
+    .getActiveResourcesInfo()
+    .filter((name) => name === "MessagePort").length
+
+describe("SQLite archive, when things fail", () => {
+  it.scopedLive("refuses a path that cannot be a database, says why, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const base = yield* directory
+      writeFileSync(
+        join(base, "text"),
+        "this is no database file, it only looks like a file of some kind\n".repeat(99)
+      )
+      mkdirSync(join(base, "folder"))
+      const before = threads()
+      const problem = (path: string) =>
+        Effect.map(Effect.flip(SqliteArchive.make({ path })), (error) => {
+          expect(error._tag).toBe("ArchiveStartError")
+          expect(error.target).toBe(`sqlite:${path}`)
+          return error.problem
+        })
+      expect(yield* problem(join(base, "missing", "archive.db"))).toContain("directory does not exist")
+      expect(yield* problem(join(base, "text"))).toContain("file is not a database")
+      expect(yield* problem(join(base, "folder"))).toContain("unable to open database file")
+      expect(yield* problem(":memory:")).toContain("needs a file")
+      // The scope is still open: failed starts have cleaned up by themselves.
+      expect(threads()).toBe(before)
+    })
+  )
+
+  it.scopedLive("refuses tables that are not its own", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "foreign.db")
+      const database = new Database(path)
+      database.exec("CREATE TABLE items(name TEXT)")
+      database.close()
+      const error = yield* Effect.flip(SqliteArchive.make({ path }))
+      expect(error.problem).toContain("no such column")
+    })
+  )
+
+  it.scopedLive("closes its threads and leaves one file", () =>
+    Effect.gen(function* () {
+      const base = yield* directory
+      const before = threads()
+      const layer = SqliteArchive.layer({ path: join(base, "archive.db") })
+      yield* Effect.provide(
+        Effect.flatMap(Archive, (archive) => archive.commit([put("a", 1)])),
+        layer
+      )
+      expect(threads()).toBe(before)
+      expect(readdirSync(base)).toEqual(["archive.db"])
+      yield* Effect.provide(
+        Effect.gen(function* () {
+          const archive = yield* Archive
+          expect(yield* archive.getMany(["a"])).toEqual([put("a", 1)])
+          expect(yield* archive.maxVersion).toBe(1)
+          expect(yield* archive.root).toBe(MerkleTree.from([put("a", 1)]).root)
+        }),
+        Layer.fresh(layer)
+      )
+    })
+  )
+
+  it.scopedLive("syncs every commit to the disk", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const connection = yield* archive.client.reserve
+      expect(yield* connection.executeValues("PRAGMA synchronous", [])).toEqual([[2]])
+      expect(yield* connection.executeValues("PRAGMA journal_mode", [])).toEqual([["wal"]])
+    })
+  )
+
+  it.scopedLive("opens again after a thread died, and keeps no half of a batch", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      yield* archive.commit([put("a", 1)])
+      const before = yield* archive.root
+
+      const begun = yield* Deferred.make<void>()
+      const transfer = yield* transaction(archive.client, "BEGIN IMMEDIATE", (run) =>
+        Effect.gen(function* () {
+          yield* run({ text: "DELETE FROM items", params: [] })
+          yield* Deferred.succeed(begun, undefined)
+          yield* Effect.sleep("50 millis")
+          yield* run({ text: "DELETE FROM tree", params: [] })
+        })
+      ).pipe(Effect.exit, Effect.fork)
+      yield* Deferred.await(begun)
+      yield* archive.client.kill("writer")
+      expect(Exit.isFailure(yield* Fiber.join(transfer))).toBe(true)
+      expect(yield* archive.root).toBe(before)
+      expect((yield* archive.commit([put("a", 2)])).rootBefore).toBe(before)
+
+      yield* archive.client.kill("reader")
+      expect(yield* archive.getMany(["a"])).toEqual([put("a", 2)])
+    })
+  )
+
+  it.scopedLive("reports a call that a dying thread took along as transient", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const slow =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT COUNT(*) FROM n"
+      yield* Effect.fork(Effect.exit(archive.client.unsafe(slow)))
+      const call = yield* Effect.fork(Effect.flip(archive.root))
+      yield* Effect.sleep("20 millis")
+      yield* archive.client.kill("reader")
+      expect(yield* Fiber.join(call)).toMatchObject({
+        _tag: "ArchiveError",
+        kind: "transient",
+        operation: "root"
+      })
+    })
+  )
+
+  it.scopedLive("leaves the transaction when COMMIT fails, and types the failure", () =>
+    Effect.gen(function* () {
+      const { archive, path } = yield* opened
+      yield* archive.commit([put("a", 1)])
+      // A deferred constraint is checked by COMMIT itself.
+      const database = new Database(path)
+      database.exec("CREATE TABLE parent(id TEXT PRIMARY KEY)")
+      database.exec("CREATE TABLE child(id TEXT REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)")
+      database.exec(
+        "CREATE TRIGGER poison AFTER INSERT ON items WHEN new.id LIKE 'bad%' BEGIN INSERT INTO child VALUES (new.id); END"
+      )
+      database.close()
+      const before = yield* archive.root
+      yield* Effect.scoped(
+        Effect.flatMap(archive.client.reserve, (c) =>
+          c.executeUnprepared("PRAGMA foreign_keys = ON", [], undefined)
+        )
+      )
+      const error = yield* Effect.flip(archive.commit([put("bad.1", 1), put("good.1", 1)]))
+      expect(error).toMatchObject({ kind: "permanent", operation: "commit" })
+      expect(error.problem).toContain("FOREIGN KEY constraint failed")
+      expect(yield* archive.root).toBe(before)
+      expect((yield* archive.commit([put("good.1", 1)])).applied).toBe(1)
+      expect(yield* archive.scanIds({ prefix: "" }, 10)).toEqual(["a", "good.1"])
+
+      // Also when the plain withTransaction of the client meets such a COMMIT.
+      const exit = yield* Effect.exit(
+        archive.client.withTransaction(archive.client.unsafe("INSERT INTO child VALUES ('x')"))
+      )
+      expect(Exit.isFailure(exit)).toBe(true)
+      expect((yield* archive.commit([put("good.2", 1)])).applied).toBe(1)
+    })
+  )
+
+  it.scopedLive("tells a refused row from a busy file", () =>
+    Effect.gen(function* () {
+      const { archive, path } = yield* opened
+      const database = new Database(path)
+      database.exec(
+        "CREATE TRIGGER poison BEFORE INSERT ON items WHEN new.id = 'poison' BEGIN SELECT RAISE(ABORT, 'no such things here'); END"
+      )
+      const refused = yield* Effect.flip(archive.commit([put("fine", 1), put("poison", 1)]))
+      expect(refused).toMatchObject({ kind: "permanent" })
+      expect(refused.message).toContain("no such things here")
+      expect((yield* archive.commit([put("fine", 1)])).applied).toBe(1)
+
+      database.exec("BEGIN IMMEDIATE")
+      const busy = yield* Effect.fork(archive.commit([put("late", 1)]))
+      yield* Effect.sleep("150 millis")
+      // Readers do not wait for a writer.
+      expect(yield* archive.count({ prefix: "" })).toBe(1)
+      database.exec("COMMIT")
+      expect((yield* Fiber.join(busy)).applied).toBe(1)
+      database.close()
+    })
+  )
+
+  it.scopedLive("never leaves a transaction open when interrupted", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const records = Array.from({ length: 3_000 }, (_, i) => put(`i.${i}`, 1))
+      for (let round = 0; round < 30; round++) {
+        const batch = records.map((record) => put(record.id, round + 1))
+        const fiber = yield* Effect.fork(archive.commit(batch))
+        yield* Effect.sleep(round)
+        yield* Fiber.interrupt(fiber)
+      }
+      const result = yield* archive.commit([put("after", 1)])
+      expect(result.applied).toBe(1)
+      expect((yield* archive.recompute).root).toBe(result.rootAfter)
+    })
+  )
+
+  it.scopedLive("lets two archives on one file write the same ids", () =>
+    Effect.gen(function* () {
+      const { archive, path } = yield* opened
+      const other = yield* SqliteArchive.make({ path, busyTimeoutMs: 5_000 })
+      yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, i) => i),
+        (i) => (i % 2 === 0 ? archive : other).commit([put("same", 1 + ((i * 7) % 20)), put(`own.${i}`, 1)]),
+        { concurrency: 4, discard: true }
+      )
+      expect((yield* other.getMany(["same"]))[0]!.version).toBe(20)
+      expect((yield* archive.recompute).root).toBe(yield* other.root)
+    })
+  )
+
+  it.scopedLive("fails calls after its scope was closed", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "archive.db")
+      const scope = yield* Scope.make()
+      const archive = yield* Scope.extend(SqliteArchive.make({ path }), scope)
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* Effect.flip(archive.root)).toMatchObject({ kind: "transient" })
+      expect(yield* Effect.flip(archive.commit([put("a", 1)]))).toMatchObject({ kind: "transient" })
+    })
+  )
+
+  it.scopedLive("shows the JSON of live items to SQL", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const content = new TextEncoder().encode('{"n":42}')
+      yield* archive.commit([put("j", 1, "", { content, contentType: "json", state: "s" }), put("b", 1)])
+      const rows = yield* archive.client.unsafe(
+        "SELECT id, version, updated_at, state, content ->> 'n' AS n FROM items_json"
+      )
+      expect(rows).toEqual([{ id: "j", version: 1, updated_at: 1_001, state: "s", n: 42 }])
+    })
+  )
+
+  it.scopedLive("is an SqlClient like any other", () =>
+    Effect.gen(function* () {
+      const sql = (yield* SqliteWorkerClient.make({
+        path: join(yield* directory, "plain.db")
+      })) as SqlClient.SqlClient
+      yield* sql.withTransaction(
+        Effect.gen(function* () {
+          yield* sql`CREATE TABLE t(a INTEGER, b BLOB, c TEXT)`
+          yield* sql`INSERT INTO t ${sql.insert([
+            { a: 2 ** 53 - 1, b: new Uint8Array([1, 2]), c: "x" },
+            { a: -1, b: new Uint8Array(0), c: null }
+          ])}`
+        })
+      )
+      expect(yield* sql`SELECT * FROM t ORDER BY a`).toEqual([
+        { a: -1, b: new Uint8Array(0), c: null },
+        { a: 2 ** 53 - 1, b: new Uint8Array([1, 2]), c: "x" }
+      ])
+      expect(yield* sql`SELECT typeof(a) AS kind FROM t`.values).toEqual([["integer"], ["integer"]])
+      const exit = yield* Effect.exit(
+        sql.withTransaction(Effect.zipRight(sql`DELETE FROM t`, Effect.fail("no")))
+      )
+      expect(exit).toEqual(Exit.fail("no"))
+      expect(yield* sql`SELECT COUNT(*) AS n FROM t`).toEqual([{ n: 2 }])
+    }).pipe(Effect.provide(Reactivity.layer))
+  )
+})
