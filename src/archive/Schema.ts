@@ -76,12 +76,17 @@ const migrate = Migrator.make({})
 
 /**
  * Brings the tables up to date and verifies them, on one connection. Nodes that start at the same time have to
- * be kept apart by the caller, unless `begin` does that (as SQLite's does).
+ * be kept apart by `alone`, which runs on that connection, unless opening a transaction does that (as on SQLite).
  *
  * @since 0.1.0
  * @category migrations
  */
-export const migrateAndVerify = (sql: SqlClient.SqlClient, dialect: Dialect, tables: Tables) => {
+export const migrateAndVerify = (
+  sql: SqlClient.SqlClient,
+  dialect: Dialect,
+  tables: Tables,
+  alone: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, unknown, R> = (effect) => effect
+) => {
   const statements = dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)
   const steps = Object.fromEntries(
     Object.entries(statements).map(([name, statement]) => [
@@ -104,8 +109,10 @@ export const migrateAndVerify = (sql: SqlClient.SqlClient, dialect: Dialect, tab
   // themselves say it.
   const again = Effect.zipRight(Effect.all(Object.values(steps), { discard: true }), verify)
   return transaction(sql, dialect.begin, () =>
-    Effect.catchAllCause(Effect.zipRight(migrations, verify), (cause) =>
-      Cause.isInterruptedOnly(cause) ? Effect.interrupt : again
+    alone(
+      Effect.catchAllCause(Effect.zipRight(migrations, verify), (cause) =>
+        Cause.isInterruptedOnly(cause) ? Effect.interrupt : again
+      )
     )
   )
 }
