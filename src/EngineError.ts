@@ -203,6 +203,7 @@ export class NotSupported extends Schema.TaggedError<NotSupported>()("NotSupport
 
 /** What a write can fail with. @since 0.1.0 @category unions */
 export type WriteError =
+  | InvalidRequest
   | InvalidItem
   | PayloadTooLarge
   | StaleVersion
@@ -217,7 +218,13 @@ export type WriteError =
   | NotSupported
 
 /** What a read can fail with. @since 0.1.0 @category unions */
-export type ReadError = InvalidItem | InvalidRequest | GateClosed | TierUnavailable | LogUnavailable | CorruptItem
+export type ReadError =
+  | InvalidItem
+  | InvalidRequest
+  | GateClosed
+  | TierUnavailable
+  | LogUnavailable
+  | CorruptItem
 
 /** What a start can fail with. @since 0.1.0 @category unions */
 export type StartError = LogOpenError | ArchiveStartError | InvalidConfig

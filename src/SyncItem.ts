@@ -133,7 +133,9 @@ export const stateProblem = (state: unknown): string | undefined => {
   if (controlCharacters.test(state)) return "holds a control character"
   if (loneSurrogate.test(state)) return "is not well-formed Unicode (a lone surrogate)"
   const bytes = utf8Length(state)
-  return bytes > maxStateBytes ? `has ${bytes} bytes in UTF-8; at most ${maxStateBytes} are allowed` : undefined
+  return bytes > maxStateBytes
+    ? `has ${bytes} bytes in UTF-8; at most ${maxStateBytes} are allowed`
+    : undefined
 }
 
 /** Says what is wrong with a version, or `undefined` when it is valid. @since 0.1.0 @category validation */
@@ -176,9 +178,18 @@ export const detectContentType = (content: Uint8Array): ContentType => {
   const first = content[0]
   if (first === undefined) return "binary"
   const canOpen =
-    first === 0x7b || first === 0x5b || first === 0x22 || first === 0x2d ||
-    (first >= 0x30 && first <= 0x39) || first === 0x74 || first === 0x66 || first === 0x6e ||
-    first === 0x20 || first === 0x09 || first === 0x0a || first === 0x0d
+    first === 0x7b ||
+    first === 0x5b ||
+    first === 0x22 ||
+    first === 0x2d ||
+    (first >= 0x30 && first <= 0x39) ||
+    first === 0x74 ||
+    first === 0x66 ||
+    first === 0x6e ||
+    first === 0x20 ||
+    first === 0x09 ||
+    first === 0x0a ||
+    first === 0x0d
   return canOpen && isJson(content) ? "json" : "binary"
 }
 
@@ -200,7 +211,12 @@ export const compareVersions = (
 }
 
 /** The tombstone of an item. @since 0.1.0 @category constructors */
-export const tombstone = (id: string, version: number, updatedAt: number, traceparent?: string): ItemRecord => ({
+export const tombstone = (
+  id: string,
+  version: number,
+  updatedAt: number,
+  traceparent?: string
+): ItemRecord => ({
   id,
   version,
   updatedAt,

@@ -1,0 +1,77 @@
+/**
+ * Writers that asked for durability `archive`, waiting for their entries to be archived.
+ *
+ * @since 0.1.0
+ */
+
+/** What became of one entry. @since 0.1.0 @category models */
+export type ArchiveOutcome =
+  | { readonly _tag: "Archived" }
+  /** The archive could not be reached; the entry is durable in the log. */
+  | { readonly _tag: "InLog" }
+  | { readonly _tag: "Rejected"; readonly problem: string }
+
+interface Waiter {
+  readonly first: number
+  readonly outcomes: Array<ArchiveOutcome>
+  readonly done: (outcomes: ReadonlyArray<ArchiveOutcome>) => void
+}
+
+const archived: ArchiveOutcome = { _tag: "Archived" }
+const inLog: ArchiveOutcome = { _tag: "InLog" }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class ArchiveWaiters {
+  // In log order, because calls are committed in call order.
+  private waiters: Array<Waiter> = []
+
+  get size(): number {
+    return this.waiters.length
+  }
+
+  /** Waits for the entries `first .. first + count - 1`. */
+  add(first: number, count: number, done: Waiter["done"]): void {
+    this.waiters.push({ first, outcomes: new Array<ArchiveOutcome>(count).fill(archived), done })
+  }
+
+  /** This entry has gone to the dead letters. */
+  reject(sequence: number, problem: string): void {
+    for (const waiter of this.waiters) {
+      const index = sequence - waiter.first
+      if (index >= 0 && index < waiter.outcomes.length) {
+        waiter.outcomes[index] = { _tag: "Rejected", problem }
+        return
+      }
+    }
+  }
+
+  /** Everything up to this sequence number has been archived or rejected. */
+  settle(upTo: number): void {
+    let settled = 0
+    while (settled < this.waiters.length) {
+      const waiter = this.waiters[settled]!
+      if (waiter.first + waiter.outcomes.length - 1 > upTo) break
+      settled++
+    }
+    if (settled === 0) return
+    const ready = this.waiters.slice(0, settled)
+    this.waiters = this.waiters.slice(settled)
+    for (const waiter of ready) waiter.done(waiter.outcomes)
+  }
+
+  /** The archive cannot be reached now: everybody learns that the log is as far as the write got. */
+  release(upTo: number): void {
+    const all = this.waiters
+    this.waiters = []
+    for (const waiter of all) {
+      waiter.done(
+        waiter.outcomes.map((outcome, index) =>
+          outcome._tag === "Rejected" || waiter.first + index <= upTo ? outcome : inLog
+        )
+      )
+    }
+  }
+}

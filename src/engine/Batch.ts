@@ -1,0 +1,42 @@
+/**
+ * What one flush carries: log entries in order, reduced to the newest version of each id.
+ *
+ * @since 0.1.0
+ */
+import type { ItemRecord } from "../SyncItem.js"
+import { compareVersions } from "../SyncItem.js"
+import type { LogEntry } from "../wal/WriteAheadLog.js"
+
+/**
+ * The newest record of each id, in the order in which the ids first appear.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<LogEntry> => {
+  const newest = new Map<string, LogEntry>()
+  for (const entry of entries) {
+    const known = newest.get(entry.record.id)
+    if (known === undefined || compareVersions(entry.record, known.record) >= 0) {
+      newest.set(entry.record.id, entry)
+    }
+  }
+  return [...newest.values()]
+}
+
+/**
+ * The batch's other versions of an id, newest first: what to archive instead when the newest is refused.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const olderVersions = (entries: ReadonlyArray<LogEntry>, refused: LogEntry): ReadonlyArray<LogEntry> =>
+  entries
+    .filter(
+      (entry) => entry.record.id === refused.record.id && compareVersions(entry.record, refused.record) < 0
+    )
+    .sort((a, b) => compareVersions(b.record, a.record))
+
+/** Bytes of contents in these records. @since 0.1.0 @category functions */
+export const contentBytes = (records: ReadonlyArray<ItemRecord>): number =>
+  records.reduce((sum, record) => sum + record.content.byteLength, 0)

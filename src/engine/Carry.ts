@@ -1,0 +1,84 @@
+/**
+ * Before a question about many items goes to the archive, what was acknowledged before the question is carried
+ * there.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { ReadError } from "../EngineError.js"
+import { TierUnavailable } from "../EngineError.js"
+import type { EngineCore } from "./EngineCore.js"
+import type { FlushResult } from "./EngineService.js"
+import type { Flush } from "./Flush.js"
+import { archiveRetryAfterMs, archiveUnavailable } from "./Reads.js"
+
+type ArchiveService = Context.Tag.Service<Archive>
+
+/** @since 0.1.0 @category models */
+export interface Carry {
+  /** Carries what was acknowledged before this call. */
+  readonly all: (operation: string) => Effect.Effect<FlushResult, ReadError>
+  /** Asks the archive; what is still pending is not seen. */
+  readonly ask: <A>(
+    operation: string,
+    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
+  ) => Effect.Effect<A, ReadError>
+  /** Both, after a look at the gate. */
+  readonly thenAsk: <A>(
+    operation: string,
+    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
+  ) => Effect.Effect<A, ReadError>
+}
+
+/** @since 0.1.0 @category constructors */
+export const make = (core: EngineCore, flush: Flush): Carry => {
+  /** Writes acknowledged before their commit (durability `memory`) are in the log first. */
+  const inLog = Effect.suspend(() =>
+    core.hasEarly
+      ? Effect.async<void>((resume) => core.whenEarlySettled(() => resume(Effect.void)))
+      : Effect.void
+  )
+
+  const all: Carry["all"] = (operation) =>
+    Effect.zipRight(
+      inLog,
+      Effect.suspend(() => {
+        const upTo = core.log.usage().committed
+        if (core.fresh.isEmpty || core.fresh.consumed >= upTo) {
+          return Effect.succeed({ flushed: 0, deadLettered: 0, pending: core.pendingEntries() })
+        }
+        return Effect.catchTag(flush.run({ reason: "forced", upTo }), "ArchiveError", (error) =>
+          Effect.fail(archiveUnavailable(operation)(error))
+        )
+      })
+    )
+
+  const ask: Carry["ask"] = (operation, question) =>
+    Effect.suspend(() => {
+      const archive = core.tiers?.archive
+      return archive === undefined
+        ? Effect.fail(
+            new TierUnavailable({
+              tier: "archive",
+              operation,
+              problem: "no archive is configured or connected",
+              retryAfterMs: archiveRetryAfterMs
+            })
+          )
+        : Effect.mapError(question(archive), archiveUnavailable(operation))
+    })
+
+  return {
+    all,
+    ask,
+    thenAsk: (operation, question) =>
+      Effect.suspend(() => {
+        const gate = core.queryGate()
+        return gate === undefined
+          ? Effect.zipRight(all(operation), ask(operation, question))
+          : Effect.fail(gate)
+      })
+  }
+}

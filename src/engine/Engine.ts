@@ -1,0 +1,155 @@
+/**
+ * One engine: its rooms put together, its start and its shutdown.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { LiveConfig } from "../EngineConfig.js"
+import type { StartError } from "../EngineError.js"
+import { GateClosed } from "../EngineError.js"
+import type { ShutdownReport } from "../Lifecycle.js"
+import { Lifecycle } from "../Lifecycle.js"
+import { ArchiveWaiters } from "./ArchiveWaiters.js"
+import * as Carry from "./Carry.js"
+import * as DeadLetters from "./DeadLetters.js"
+import * as Duties from "./Duties.js"
+import { EngineCore } from "./EngineCore.js"
+import type { EngineParts } from "./EngineParts.js"
+import { EngineRuntime } from "./EngineRuntime.js"
+import type { SyncEngineService } from "./EngineService.js"
+import * as Flush from "./Flush.js"
+import * as FlushDemand from "./FlushDemand.js"
+import * as Items from "./Items.js"
+import { healthOf, statsOf } from "./Observation.js"
+import * as Reads from "./Reads.js"
+import * as RunLoop from "./RunLoop.js"
+import * as Sets from "./Sets.js"
+import * as Shutdown from "./Shutdown.js"
+import { startup } from "./Startup.js"
+import * as Writes from "./Writes.js"
+
+/** @since 0.1.0 @category models */
+export interface Engine {
+  /** Usable at once; until the start is through, its gate refuses with the reason. */
+  readonly service: SyncEngineService
+  /** Runs the start-up phases; every call waits for the same one start. A failed start has been shut down again. */
+  readonly start: Effect.Effect<void, StartError | GateClosed>
+  /** Shuts down; every call gets the same report. */
+  readonly shutdown: Effect.Effect<ShutdownReport>
+}
+
+/**
+ * Builds an engine that has not been started. Closing the scope shuts it down if nobody has.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  parts: EngineParts
+): Effect.Effect<Engine, never, Lifecycle | LiveConfig | Scope.Scope> =>
+  Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    const live = yield* LiveConfig
+    const clock = yield* Effect.clock
+    const scope = yield* Effect.scope
+    const core = new EngineCore(live.unsafeGet, lifecycle, () => clock.unsafeCurrentTimeMillis())
+    const waiters = new ArchiveWaiters()
+    const flush = Flush.make(core, waiters)
+    const demand = FlushDemand.make()
+    const runtime = Context.make(EngineRuntime, { core, demand, flush, waiters }).pipe(
+      Context.add(Lifecycle, lifecycle),
+      Context.add(LiveConfig, live)
+    )
+    const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
+    const startedAtMs = core.nowMs()
+
+    // Start: once, in a fiber of its own, so that a shutdown can stop it whoever waits for it.
+    const phases = Effect.gen(function* () {
+      yield* lifecycle.mark("started")
+      yield* Layer.buildWithScope(startup(parts), tiers)
+      yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)
+      yield* Effect.logInfo("ready")
+    }).pipe(Effect.provide(runtime), Effect.interruptible)
+    const starting = yield* Effect.cached(Effect.forkDaemon(phases))
+    let started: Fiber.RuntimeFiber<void, StartError> | undefined
+
+    const stopStarting = Effect.suspend(() =>
+      started === undefined ? Effect.void : Fiber.interrupt(started)
+    )
+
+    // Shutdown: once, in a fiber of its own, so that no caller's interruption stops it half-way.
+    const shutdownAfter = (problems: ReadonlyArray<string>): Effect.Effect<ShutdownReport> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          if (yield* lifecycle.beginShutdown) {
+            yield* Shutdown.perform({ runLoop, stopStarting, tiers }, problems).pipe(
+              Effect.ensuring(Scope.close(readers, Exit.void)),
+              Effect.provide(runtime),
+              Effect.interruptible,
+              Effect.forkDaemon
+            )
+          }
+          return yield* restore(lifecycle.awaitReport)
+        })
+      )
+    const shutdown = shutdownAfter([])
+
+    const start: Engine["start"] = Effect.gen(function* () {
+      started = yield* starting
+      const exit = yield* Fiber.await(started)
+      if (Exit.isSuccess(exit)) return
+      if (Cause.isInterruptedOnly(exit.cause)) {
+        return yield* new GateClosed({ operation: "write", phase: "shutting_down", retryAfterMs: 1000 })
+      }
+      yield* shutdownAfter([
+        `start: ${Cause.squash(exit.cause) instanceof Error ? (Cause.squash(exit.cause) as Error).message : "failed"}`
+      ])
+      return yield* exit
+    })
+
+    yield* Scope.addFinalizer(scope, shutdown)
+
+    const reads = Reads.make(core, readers)
+    const onCommitted = () => {
+      if (flush.batchIsFull()) demand.ask("full")
+    }
+    const writes = Writes.make(core, reads, waiters, onCommitted, () => demand.ask("forced"))
+    const carry = Carry.make(core, flush)
+    const sets = Sets.make(core, carry, reads)
+    const items = Items.make(core, reads, writes, carry)
+    const rounds = { core, demand, flush, waiters }
+
+    const service: SyncEngineService = {
+      ...writes,
+      ...sets,
+      ...items,
+      get: reads.get,
+      getMany: reads.getMany,
+      tick: Effect.gen(function* () {
+        yield* Duties.flushByAge(rounds)
+        yield* Duties.drainLog(rounds)
+        yield* Duties.archiveHealth(rounds)
+        yield* Effect.ignore(Duties.shrinkLog(rounds))
+      }),
+      warmUp: Effect.void,
+      setReadOnly: (readOnly) => SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly })),
+      deadLetters: DeadLetters.make(core, waiters, onCommitted),
+      drain: Effect.tap(lifecycle.beginDrain, (made) =>
+        made ? Effect.logInfo("draining: no more writes") : Effect.void
+      ),
+      shutdown,
+      health: Effect.sync(() => healthOf(core)),
+      stats: Effect.suspend(() => statsOf(core, startedAtMs)),
+      phaseChanges: Stream.changes(Stream.map(lifecycle.changes, ({ phase }) => phase)),
+      bootStageChanges: Stream.changes(Stream.map(lifecycle.changes, ({ bootStage }) => bootStage))
+    }
+    return { service, start, shutdown }
+  })

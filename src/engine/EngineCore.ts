@@ -1,0 +1,213 @@
+/**
+ * The engine's mutable heart: plain data shared by intake, flush and reads, touched in synchronous code only.
+ * The rooms around it add the Effects.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import type { Archive } from "../archive/Archive.js"
+import type { EngineConfig } from "../EngineConfig.js"
+import { GateClosed } from "../EngineError.js"
+import type { Lifecycle } from "../Lifecycle.js"
+import type { BackpressureLevel } from "../memory/Backpressure.js"
+import { levelOf } from "../memory/Backpressure.js"
+import { MemoryCache } from "../memory/MemoryCache.js"
+import type { ItemHead, ItemRecord } from "../SyncItem.js"
+import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import type { Degradation, FlushReason } from "./EngineService.js"
+import { FreshQueue } from "./FreshQueue.js"
+import { PendingIndex } from "./PendingIndex.js"
+import { VersionClock } from "./VersionClock.js"
+
+/** How long a caller should wait before it knocks at a closed gate again. @since 0.1.0 @category constants */
+export const gateRetryAfterMs = 1000
+
+/** The tiers that start-up has opened. @since 0.1.0 @category models */
+export interface Tiers {
+  readonly log: Context.Tag.Service<WriteAheadLog>
+  /** None when the engine runs without ground truth, or before SQL is connected. */
+  readonly archive: Context.Tag.Service<Archive> | undefined
+}
+
+/** A read-through under way: told when a write to its id became visible meanwhile. @since 0.1.0 @category models */
+export interface Watch {
+  dirty: boolean
+  watchers: number
+}
+
+/** Counters since the start. @since 0.1.0 @category models */
+export interface Counters {
+  acknowledged: number
+  archived: number
+  superseded: number
+  flushFailures: number
+  lostUnsynced: number
+  readonly flushes: Record<FlushReason, number>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class EngineCore {
+  readonly memory: MemoryCache
+  readonly pending = new PendingIndex()
+  readonly clock: VersionClock
+  /** Newest record of each id whose group commit is under way. */
+  readonly inFlight = new Map<string, ItemRecord>()
+  readonly watches = new Map<string, Watch>()
+  readonly degradations = new Map<Degradation["component"], Degradation>()
+  readonly counters: Counters = {
+    acknowledged: 0,
+    archived: 0,
+    superseded: 0,
+    flushFailures: 0,
+    lostUnsynced: 0,
+    flushes: { count: 0, bytes: 0, age: 0, forced: 0, recovery: 0, shutdown: 0 }
+  }
+  fresh = new FreshQueue(0, 0, 0)
+  tiers: Tiers | undefined
+  /** Appends that wait for their group commit. */
+  appendsInFlight = 0
+  /** Calls acknowledged before their commit, and how many of those have been committed (or failed) since. */
+  private earlyCalls = 0
+  private earlySettled = 0
+  private earlyWaiters: Array<{ readonly calls: number; readonly wake: () => void }> = []
+  private backpressureLevel: BackpressureLevel = "Normal"
+
+  constructor(
+    readonly config: () => EngineConfig,
+    readonly lifecycle: Context.Tag.Service<Lifecycle>,
+    /** Milliseconds since the epoch, from Effect's Clock. */
+    readonly nowMs: () => number
+  ) {
+    this.memory = new MemoryCache({ maxBytes: config().l1MaxBytes })
+    this.clock = new VersionClock(nowMs)
+  }
+
+  /** The log; a defect before start-up has opened it, which the gate prevents. */
+  get log(): Context.Tag.Service<WriteAheadLog> {
+    if (this.tiers === undefined) throw new Error("the log was used before start-up opened it")
+    return this.tiers.log
+  }
+
+  /** Hands over the opened log: what it still holds is where the queue goes on. */
+  openLog(log: Context.Tag.Service<WriteAheadLog>): void {
+    const usage = log.usage()
+    this.tiers = { log, archive: undefined }
+    this.clock.observe(log.maxVersion)
+    // Eight full batches, so that a burst is flushed without reading the log again.
+    const freshMaxBytes = Math.max(16 * 1024 * 1024, 8 * this.config().batchFlushBytes)
+    this.fresh = new FreshQueue(freshMaxBytes, usage.released, usage.committed)
+  }
+
+  connectArchive(archive: Context.Tag.Service<Archive>): void {
+    this.tiers = { log: this.log, archive }
+  }
+
+  /** Acknowledged entries that are not archived yet. */
+  pendingEntries(): number {
+    return this.tiers === undefined ? 0 : this.tiers.log.usage().items
+  }
+
+  /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
+  known(id: string): ItemHead | undefined {
+    return this.inFlight.get(id) ?? this.pending.get(id) ?? this.memory.peek(id)
+  }
+
+  queryGate(): GateClosed | undefined {
+    return this.lifecycle.acceptsQueries() ? undefined : this.closedGate("query")
+  }
+
+  closedGate(operation: "write" | "query"): GateClosed {
+    const { phase, reason } = this.lifecycle.unsafeSnapshot()
+    return new GateClosed({
+      operation,
+      phase,
+      ...(reason === undefined ? {} : { reason }),
+      retryAfterMs: gateRetryAfterMs
+    })
+  }
+
+  /** 0 to 1: how near the log is to its bounds. */
+  pressure(): number {
+    if (this.tiers === undefined) return 0
+    const { items, bytes, maxItems, maxBytes } = this.tiers.log.usage()
+    return Math.max(items / maxItems, bytes / maxBytes)
+  }
+
+  backpressure(): BackpressureLevel {
+    this.backpressureLevel = levelOf(this.pressure(), this.backpressureLevel)
+    return this.backpressureLevel
+  }
+
+  /** A call has been acknowledged before its commit. */
+  acknowledgedEarly(): void {
+    this.earlyCalls++
+  }
+
+  /** The commit of the oldest such call has ended. */
+  settleEarly(): void {
+    this.earlySettled++
+    while (this.earlyWaiters.length > 0 && this.earlyWaiters[0]!.calls <= this.earlySettled) {
+      this.earlyWaiters.shift()!.wake()
+    }
+  }
+
+  /** Whether an acknowledged write is still on its way to the log. */
+  get hasEarly(): boolean {
+    return this.earlySettled < this.earlyCalls
+  }
+
+  /** Calls `wake` when everything acknowledged so far is in the log (or has failed there). */
+  whenEarlySettled(wake: () => void): void {
+    if (this.hasEarly) this.earlyWaiters.push({ calls: this.earlyCalls, wake })
+    else wake()
+  }
+
+  degrade(component: Degradation["component"], reason: string): boolean {
+    const known = this.degradations.get(component)
+    if (known?.reason === reason) return false
+    this.degradations.set(component, { component, reason, since: known?.since ?? this.nowMs() })
+    return known === undefined
+  }
+
+  recover(component: Degradation["component"]): boolean {
+    return this.degradations.delete(component)
+  }
+
+  watch(id: string): Watch {
+    const known = this.watches.get(id)
+    if (known !== undefined) {
+      known.watchers++
+      return known
+    }
+    const watch: Watch = { dirty: false, watchers: 1 }
+    this.watches.set(id, watch)
+    return watch
+  }
+
+  unwatch(id: string, watch: Watch): void {
+    watch.watchers--
+    if (watch.watchers === 0 && this.watches.get(id) === watch) this.watches.delete(id)
+  }
+
+  /** A write to this id is about to be, or has become, visible: reads under way must not fill memory with older news. */
+  touch(id: string): void {
+    const watch = this.watches.get(id)
+    if (watch !== undefined) {
+      watch.dirty = true
+      // Later readers start a watch of their own.
+      this.watches.delete(id)
+    }
+  }
+
+  /** Makes a durable (or, for durability `memory`, an accepted) write visible to readers. */
+  show(record: ItemRecord, sequence: number, unchecked: boolean): void {
+    this.pending.add(record, sequence, unchecked)
+    // An unchecked version may be older than the archive's: reads compare first, so memory must not answer.
+    if (unchecked) this.memory.remove(record.id)
+    else this.memory.put(record)
+    this.touch(record.id)
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * The replaceable parts of an engine: where its log and its archive come from.
+ *
+ * @since 0.1.0
+ */
+import type * as Layer from "effect/Layer"
+import type { Archive } from "../archive/Archive.js"
+import type { ArchiveStartError, LogOpenError } from "../EngineError.js"
+import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
+import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
+
+/**
+ * An application replaces a part by giving its own layer; tests give fakes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EngineParts {
+  readonly log: Layer.Layer<WriteAheadLog | FilterSnapshots, LogOpenError>
+  /** None: the engine runs without ground truth, and says so. */
+  readonly archive: Layer.Layer<Archive, ArchiveStartError> | undefined
+}

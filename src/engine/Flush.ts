@@ -1,0 +1,196 @@
+/**
+ * The log's only consumer: takes entries in log order, commits them to the archive, puts culprits aside, and
+ * only then lets them leave the log. A normal flush, the drain at start, the recovery after an outage and the
+ * last flush of a shutdown are this same code.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Archive, ArchiveError } from "../archive/Archive.js"
+import { type LogUnavailable, TierUnavailable } from "../EngineError.js"
+import type { LogEntry } from "../wal/WriteAheadLog.js"
+import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import { newestPerId } from "./Batch.js"
+import type { EngineCore } from "./EngineCore.js"
+import * as Metrics from "./EngineMetrics.js"
+import type { FlushReason, FlushResult } from "./EngineService.js"
+import type { SplitResult } from "./PoisonSplit.js"
+import { commitSplitting } from "./PoisonSplit.js"
+
+/** @since 0.1.0 @category models */
+export interface Flush {
+  /**
+   * Carries what is committed in the log to the archive, at most up to `upTo`. `fullOnly` stops before a batch
+   * that is not full. Calls take turns.
+   */
+  readonly run: (options: {
+    readonly reason: FlushReason
+    readonly upTo?: number | undefined
+    readonly fullOnly?: boolean | undefined
+  }) => Effect.Effect<FlushResult, ArchiveError | LogUnavailable | TierUnavailable>
+  /** Whether a whole batch is waiting in memory. Synchronous. */
+  readonly batchIsFull: () => boolean
+  /** When the archive failed last, the earliest time of the next regular attempt (milliseconds since the epoch). */
+  readonly notBefore: () => number
+  /** Changes whenever something moved; for the watchdog. */
+  readonly progress: () => number
+}
+
+const firstRetryMs = 100
+
+/** How long to wait before attempt `failures + 1`: doubling from 100 ms, capped. @since 0.1.0 @category functions */
+export const retryDelayMs = (failures: number, capMs: number): number =>
+  failures === 0 ? 0 : Math.min(capMs, firstRetryMs * 2 ** Math.min(failures - 1, 20))
+
+/** @since 0.1.0 @category constructors */
+export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
+  const turn = Effect.unsafeMakeSemaphore(1)
+  let failures = 0
+  let notBefore = 0
+  let progress = 0
+
+  const nextEntries = (upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
+    Effect.suspend(() => {
+      const { batchFlushBytes, batchFlushCount } = core.config()
+      const { fresh } = core
+      if (!fresh.mustReadLog) {
+        const entries = fresh.peek(batchFlushCount, batchFlushBytes)
+        return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
+      }
+      return Effect.map(
+        core.log.read({ after: fresh.consumed, maxItems: batchFlushCount, maxBytes: batchFlushBytes }),
+        (entries) => {
+          if (entries.length === 0) fresh.caughtUp()
+          return entries.filter((entry) => entry.sequence <= upTo)
+        }
+      )
+    })
+
+  const settle = (entries: ReadonlyArray<LogEntry>, result: SplitResult): void => {
+    const last = entries[entries.length - 1]!.sequence
+    for (const entry of entries) {
+      const settled = core.pending.settle(entry.record.id, last)
+      // A tombstone has done its duty in memory: from here on the archive says whether the id exists.
+      if (settled?.deleted && core.memory.peek(settled.id)?.version === settled.version) {
+        core.memory.remove(settled.id)
+      }
+    }
+    for (const head of result.newer) {
+      const held = core.memory.peek(head.id)
+      if (held !== undefined && held.version <= head.version && core.pending.get(head.id) === undefined) {
+        core.memory.remove(head.id)
+      }
+      core.clock.observe(head.version)
+      core.touch(head.id)
+    }
+    for (const { entry, problem } of result.culprits) {
+      if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
+      core.touch(entry.record.id)
+      waiters.reject(entry.sequence, problem)
+    }
+    core.fresh.consume(last)
+    core.counters.archived += entries.length - result.culprits.length
+    core.counters.superseded += result.newer.length
+    waiters.settle(last)
+    progress++
+  }
+
+  const carry = (
+    archive: Context.Tag.Service<Archive>,
+    entries: ReadonlyArray<LogEntry>,
+    reason: FlushReason
+  ): Effect.Effect<SplitResult, ArchiveError | LogUnavailable> => {
+    const startedMs = core.nowMs()
+    return commitSplitting(archive, newestPerId(entries), entries).pipe(
+      Effect.tap((result) =>
+        result.culprits.length === 0
+          ? Effect.void
+          : core.log.deadLetters
+              .add(
+                result.culprits.map(({ entry, problem }) => ({
+                  sequence: entry.sequence,
+                  record: entry.record,
+                  reason: problem,
+                  at: core.nowMs()
+                }))
+              )
+              .pipe(
+                Effect.zipRight(
+                  Effect.logWarning(
+                    `the archive refused ${result.culprits.length} writes; see the dead letters`,
+                    {
+                      first: result.culprits[0]!.entry.record.id,
+                      problem: result.culprits[0]!.problem
+                    }
+                  )
+                )
+              )
+      ),
+      Effect.tap((result) => {
+        settle(entries, result)
+        core.counters.flushes[reason]++
+        Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
+        if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
+        if (result.newer.length > 0) Metrics.superseded(result.newer.length)
+        return core.log.release(entries[entries.length - 1]!.sequence)
+      })
+    )
+  }
+
+  const failed = (error: ArchiveError | LogUnavailable): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      failures++
+      notBefore = core.nowMs() + retryDelayMs(failures, core.config().walDrainInterval)
+      core.counters.flushFailures++
+      Metrics.flushFailed()
+      waiters.release(core.fresh.consumed)
+      const first = core.degrade(error._tag === "ArchiveError" ? "archive" : "log", error.message)
+      return first
+        ? Effect.logWarning(`flush failed, writes stay in the log: ${error.message}`)
+        : Effect.logDebug(`flush failed again: ${error.message}`)
+    })
+
+  const succeeded = Effect.suspend(() => {
+    failures = 0
+    notBefore = 0
+    core.recover("log")
+    return core.recover("archive") ? Effect.logInfo("the archive takes writes again") : Effect.void
+  })
+
+  const run: Flush["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
+    turn.withPermits(1)(
+      Effect.gen(function* () {
+        let flushed = 0
+        let deadLettered = 0
+        while (core.fresh.consumed < upTo && !core.fresh.isEmpty) {
+          const archive = core.tiers?.archive
+          if (archive === undefined) return yield* noArchive
+          if (fullOnly && !batchIsFull()) break
+          const entries = yield* nextEntries(upTo)
+          if (entries.length === 0) break
+          // Once the archive has committed, the bookkeeping must follow.
+          const result = yield* Effect.uninterruptible(carry(archive, entries, reason))
+          flushed += entries.length
+          deadLettered += result.culprits.length
+          yield* succeeded
+        }
+        return { flushed, deadLettered, pending: core.pendingEntries() }
+      }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
+    )
+
+  const noArchive = new TierUnavailable({
+    tier: "archive",
+    operation: "flush",
+    problem: "no archive is configured or connected",
+    retryAfterMs: 5000
+  })
+
+  const batchIsFull = (): boolean => {
+    const { batchFlushBytes, batchFlushCount } = core.config()
+    const { fresh } = core
+    return fresh.mustReadLog || fresh.size >= batchFlushCount || fresh.bytes >= batchFlushBytes
+  }
+
+  return { run, batchIsFull, notBefore: () => notBefore, progress: () => progress }
+}

@@ -1,0 +1,108 @@
+/**
+ * The in-memory fast path of the log: committed entries on their way to the archive, in log order, bounded by
+ * bytes. Beyond the bound entries are not kept (they *spill*: the log has them) until the consumer has caught up
+ * by reading the log.
+ *
+ * @since 0.1.0
+ */
+import type { ItemRecord } from "../SyncItem.js"
+import type { LogEntry } from "../wal/WriteAheadLog.js"
+
+/** What one entry adds to a batch's bytes: content, id and a fixed allowance for the row. @since 0.1.0 @category functions */
+export const entryBytes = (record: ItemRecord): number => record.content.byteLength + record.id.length + 96
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class FreshQueue {
+  private entries: Array<LogEntry> = []
+  private head = 0
+  private heldBytes = 0
+  /** Everything up to here has been consumed. */
+  private cursor: number
+  /** Highest sequence number that was not kept; the log must be read up to here. */
+  private spilledTo: number
+
+  /** `released` and `committed` as the log says at its opening: what lies between has to be read from it. */
+  constructor(
+    private readonly maxBytes: number,
+    released: number,
+    committed: number
+  ) {
+    this.cursor = released
+    this.spilledTo = committed > released ? committed : 0
+  }
+
+  /** Everything up to this sequence number has been consumed. */
+  get consumed(): number {
+    return this.cursor
+  }
+
+  /** Entries kept in memory. */
+  get size(): number {
+    return this.entries.length - this.head
+  }
+
+  get bytes(): number {
+    return this.heldBytes
+  }
+
+  /** Whether the next entries have to be read from the log. */
+  get mustReadLog(): boolean {
+    return this.size === 0 && this.spilledTo > this.cursor
+  }
+
+  /** Whether anything is left to consume, in memory or in the log. */
+  get isEmpty(): boolean {
+    return this.size === 0 && this.spilledTo <= this.cursor
+  }
+
+  /** Takes freshly committed records, in log order. */
+  push(first: number, records: ReadonlyArray<ItemRecord>): void {
+    const last = first + records.length - 1
+    if (this.spilledTo > this.cursor || this.heldBytes > this.maxBytes) {
+      this.spilledTo = last
+      return
+    }
+    for (let index = 0; index < records.length; index++) {
+      const record = records[index]!
+      this.entries.push({ sequence: first + index, record })
+      this.heldBytes += entryBytes(record)
+    }
+  }
+
+  /** The next entries in memory, at least one if there is any, at most `maxItems` and about `maxBytes`; they stay until {@link consume}. */
+  peek(maxItems: number, maxBytes: number): ReadonlyArray<LogEntry> {
+    const end = Math.min(this.entries.length, this.head + maxItems)
+    let bytes = 0
+    let index = this.head
+    while (index < end) {
+      bytes += entryBytes(this.entries[index]!.record)
+      if (bytes > maxBytes && index > this.head) break
+      index++
+    }
+    return this.entries.slice(this.head, index)
+  }
+
+  /** The log has nothing above the cursor: what was counted as spilled is not there (gaps after failed commits). */
+  caughtUp(): void {
+    if (this.spilledTo > this.cursor) this.cursor = this.spilledTo
+  }
+
+  /** Everything up to this sequence number has been archived or put aside. */
+  consume(upTo: number): void {
+    if (upTo > this.cursor) this.cursor = upTo
+    while (this.head < this.entries.length && this.entries[this.head]!.sequence <= upTo) {
+      this.heldBytes -= entryBytes(this.entries[this.head]!.record)
+      this.head++
+    }
+    if (this.head === this.entries.length) {
+      this.entries = []
+      this.head = 0
+    } else if (this.head > 4096 && this.head * 2 > this.entries.length) {
+      this.entries = this.entries.slice(this.head)
+      this.head = 0
+    }
+  }
+}

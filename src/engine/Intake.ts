@@ -1,0 +1,145 @@
+/**
+ * Intake: gate, validation, version, log, then visible in memory. Everything up to the log is synchronous, so
+ * version order is log order; one callback per group commit makes the whole call visible.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { WriteError } from "../EngineError.js"
+import { Backpressure, ItemRejected, ReadOnly } from "../EngineError.js"
+import { policy } from "../memory/Backpressure.js"
+import type { ItemRecord } from "../SyncItem.js"
+import { compareVersions } from "../SyncItem.js"
+import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { EngineCore } from "./EngineCore.js"
+import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
+import type { Prepared } from "./Preparation.js"
+
+/** Why a write is refused before its item is looked at, if it is. @since 0.1.0 @category gate */
+export const writeGate = (core: EngineCore): WriteError | undefined => {
+  if (!core.lifecycle.acceptsWrites()) return core.closedGate("write")
+  if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
+  const level = core.backpressure()
+  const rule = policy(level)
+  if (rule.admitsWrites) return undefined
+  return new Backpressure({ level, pressure: core.pressure(), retryAfterMs: rule.retryAfterMs })
+}
+
+/** Under pressure, lets a call wait before it goes on to the gate. @since 0.1.0 @category gate */
+export const throttled = <A, E, R>(
+  core: EngineCore,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const { delayMs } = policy(core.backpressure())
+    return delayMs === 0 ? effect : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), effect)
+  })
+
+/** Told once, with a result for each prepared write in order. @since 0.1.0 @category models */
+export type Done = (results: ReadonlyArray<SubmitResult>) => void
+
+/**
+ * Appends prepared writes to the log as one call and acknowledges them at the asked level. Synchronous: when
+ * this returns, the writes are in the log's queue (or `done` has been told why not).
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const enqueue = (
+  core: EngineCore,
+  waiters: ArchiveWaiters,
+  writes: ReadonlyArray<Prepared>,
+  durability: Durability,
+  /** Called after the commit with whether a batch is full, so that the flush can start. */
+  onCommitted: () => void,
+  done: Done
+): void => {
+  const records = writes.map((write) => write.record)
+  const early = durability === "memory"
+  let refused = false
+  let answered = false
+  for (const record of records) core.inFlight.set(record.id, record)
+  core.appendsInFlight++
+  core.log.unsafeAppend(records, (result) => {
+    core.appendsInFlight--
+    for (const record of records) {
+      if (core.inFlight.get(record.id) === record) core.inFlight.delete(record.id)
+    }
+    if (early && answered) core.settleEarly()
+    if (Either.isLeft(result)) {
+      refused = true
+      if (early && answered) takeBack(core, records)
+      if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
+      return
+    }
+    const { first } = result.right
+    for (let index = 0; index < writes.length; index++) {
+      core.show(records[index]!, first + index, writes[index]!.unchecked)
+    }
+    core.fresh.push(first, records)
+    core.counters.acknowledged += records.length
+    if (durability === "wal") done(acknowledged(writes, "wal"))
+    else if (durability === "archive") awaitArchive(waiters, writes, first, done)
+    onCommitted()
+  })
+  if (early && !refused) {
+    for (const write of writes) core.show(write.record, 0, write.unchecked)
+    answered = true
+    core.acknowledgedEarly()
+    done(acknowledged(writes, "memory"))
+  }
+}
+
+const receiptOf = (write: Prepared, durability: Durability): Receipt => ({
+  id: write.record.id,
+  version: write.record.version,
+  contentHash: write.record.contentHash,
+  durability,
+  previousVersion: write.previousVersion
+})
+
+const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
+  writes.map((write) => ({ _tag: "Acknowledged", receipt: receiptOf(write, durability) }))
+
+const awaitArchive = (
+  waiters: ArchiveWaiters,
+  writes: ReadonlyArray<Prepared>,
+  first: number,
+  done: Done
+): void =>
+  waiters.add(first, writes.length, (outcomes) =>
+    done(
+      writes.map((write, index): SubmitResult => {
+        const outcome = outcomes[index]!
+        switch (outcome._tag) {
+          case "Archived":
+            return { _tag: "Acknowledged", receipt: receiptOf(write, "archive") }
+          case "InLog":
+            return { _tag: "Acknowledged", receipt: receiptOf(write, "wal") }
+          default:
+            return {
+              _tag: "Rejected",
+              id: write.record.id,
+              error: new ItemRejected({
+                id: write.record.id,
+                version: write.record.version,
+                problem: outcome.problem
+              })
+            }
+        }
+      })
+    )
+  )
+
+/** Writes acknowledged at `memory` whose commit failed: the one loss that this level allows. */
+const takeBack = (core: EngineCore, records: ReadonlyArray<ItemRecord>): void => {
+  for (const record of records) {
+    core.pending.revoke(record)
+    const held = core.memory.peek(record.id)
+    if (held !== undefined && compareVersions(held, record) === 0) core.memory.remove(record.id)
+    core.touch(record.id)
+  }
+  core.counters.lostUnsynced += records.length
+}

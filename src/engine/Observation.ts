@@ -1,0 +1,57 @@
+/**
+ * Health and statistics: what the engine says about itself.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { EngineCore } from "./EngineCore.js"
+import type { EngineHealth, EngineStats } from "./EngineService.js"
+
+const emptyUsage = { items: 0, bytes: 0, maxItems: 0, maxBytes: 0, committed: 0, released: 0 }
+
+/** @since 0.1.0 @category functions */
+export const healthOf = (core: EngineCore): EngineHealth => {
+  const archive = core.tiers?.archive
+  return {
+    lifecycle: core.lifecycle.unsafeSnapshot(),
+    acceptsWrites: core.lifecycle.acceptsWrites() && !core.config().readOnly,
+    acceptsQueries: core.lifecycle.acceptsQueries(),
+    readOnly: core.config().readOnly,
+    degraded: [...core.degradations.values()],
+    archive: {
+      dialect: archive?.dialect ?? "none",
+      target: archive?.target ?? "none",
+      available: archive !== undefined && !core.degradations.has("archive")
+    },
+    cache: { configured: false, available: false, trusted: false },
+    filter: { trusted: false, entries: 0 },
+    backpressure: { level: core.backpressure(), pressure: core.pressure() }
+  }
+}
+
+/** @since 0.1.0 @category functions */
+export const statsOf = (core: EngineCore, startedAtMs: number): Effect.Effect<EngineStats> =>
+  Effect.map(core.lifecycle.timings, (startupTimings) => {
+    const memory = core.memory.stats()
+    return {
+      startedAtMs,
+      uptimeMs: core.nowMs() - startedAtMs,
+      log: core.tiers?.log.usage() ?? emptyUsage,
+      memory: {
+        items: memory.items,
+        bytes: memory.bytes,
+        maxBytes: memory.maxBytes,
+        hits: memory.hits,
+        misses: memory.misses,
+        evictions: memory.evictions
+      },
+      pending: core.pendingEntries(),
+      acknowledged: core.counters.acknowledged,
+      archived: core.counters.archived,
+      superseded: core.counters.superseded,
+      deadLetters: core.tiers?.log.deadLetters.count() ?? 0,
+      flushes: { ...core.counters.flushes },
+      flushFailures: core.counters.flushFailures,
+      startupTimings
+    }
+  })

@@ -1,0 +1,166 @@
+/**
+ * From what a caller submits to a record with a version: validation and versioning, synchronous.
+ *
+ * @since 0.1.0
+ */
+import type { WriteError } from "../EngineError.js"
+import { InvalidItem, PayloadTooLarge, StaleVersion } from "../EngineError.js"
+import type { ContentType, ItemRecord } from "../SyncItem.js"
+import {
+  compareVersions,
+  contentHashOf,
+  detectContentType,
+  emptyContentHash,
+  idProblem,
+  isJson,
+  stateProblem,
+  tombstone,
+  traceparentProblem,
+  versionProblem
+} from "../SyncItem.js"
+import type { EngineCore } from "./EngineCore.js"
+import type { SubmitItem } from "./EngineService.js"
+
+/** A write ready for the log. @since 0.1.0 @category models */
+export interface Prepared {
+  readonly _tag: "Prepared"
+  readonly record: ItemRecord
+  /** The version it replaces, as far as is known without asking the archive. */
+  readonly previousVersion: number | undefined
+  /** The caller's own version, not yet compared with the archive's. */
+  readonly unchecked: boolean
+}
+
+const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
+  new InvalidItem({ id: typeof id === "string" ? id : String(id), field, problem })
+
+const encoder = new TextEncoder()
+
+const bytesOf = (content: unknown): Uint8Array | undefined =>
+  typeof content === "string" ? encoder.encode(content) : content instanceof Uint8Array ? content : undefined
+
+/** The bound on one item's content: the configured one, and what the archive can carry. */
+const sizeProblem = (core: EngineCore, id: string, bytes: number): PayloadTooLarge | undefined => {
+  const { maxPayloadBytes } = core.config()
+  if (bytes > maxPayloadBytes) {
+    return new PayloadTooLarge({ id, bytes, maxBytes: maxPayloadBytes, limit: "MAX_PAYLOAD_BYTES" })
+  }
+  const archive = core.tiers?.archive
+  if (archive !== undefined && bytes > archive.maxContentBytes) {
+    return new PayloadTooLarge({
+      id,
+      bytes,
+      maxBytes: archive.maxContentBytes,
+      limit: "the archive's packet size"
+    })
+  }
+  return undefined
+}
+
+/** Assigns the version, or checks the caller's own one against what is known. */
+const versionFor = (
+  core: EngineCore,
+  id: string,
+  own: number | undefined,
+  contentHash: string,
+  deleted: boolean
+):
+  | { readonly version: number; readonly previousVersion: number | undefined; readonly unchecked: boolean }
+  | WriteError => {
+  const known = core.known(id)
+  const previousVersion = known === undefined || known.deleted ? undefined : known.version
+  if (own === undefined) {
+    const version = core.clock.next(known?.version)
+    return version === undefined
+      ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
+      : { version, previousVersion, unchecked: false }
+  }
+  const problem = versionProblem(own)
+  if (problem !== undefined) return invalid(id, "version", problem)
+  if (known !== undefined && compareVersions({ version: own, contentHash, deleted }, known) < 0) {
+    return new StaleVersion({ id, submitted: own, current: known.version })
+  }
+  core.clock.observe(own)
+  return {
+    version: own,
+    previousVersion,
+    unchecked: known === undefined || core.pending.get(id)?.unchecked === true
+  }
+}
+
+/** Validates an item and gives it a version. @since 0.1.0 @category functions */
+export const prepare = (core: EngineCore, item: SubmitItem): Prepared | WriteError => {
+  if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
+  const { id } = item
+  const idTrouble = idProblem(id)
+  if (idTrouble !== undefined) return invalid(id, "id", idTrouble)
+  const content = bytesOf(item.content)
+  if (content === undefined) return invalid(id, "content", "must be a Uint8Array or a string")
+  const tooLarge = sizeProblem(core, id, content.byteLength)
+  if (tooLarge !== undefined) return tooLarge
+  if (item.state !== undefined) {
+    const problem = stateProblem(item.state)
+    if (problem !== undefined) return invalid(id, "state", problem)
+  }
+  if (item.traceparent !== undefined) {
+    const problem = traceparentProblem(item.traceparent)
+    if (problem !== undefined) return invalid(id, "traceparent", problem)
+  }
+  let contentType: ContentType
+  if (item.contentType === undefined) contentType = detectContentType(content)
+  else if (item.contentType === "binary") contentType = "binary"
+  else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
+  else if (isJson(content)) contentType = "json"
+  else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
+  return versioned(core, item, content, contentType)
+}
+
+const versioned = (
+  core: EngineCore,
+  item: SubmitItem,
+  content: Uint8Array,
+  contentType: ContentType
+): Prepared | WriteError => {
+  const contentHash = contentHashOf(content)
+  const version = versionFor(core, item.id, item.version, contentHash, false)
+  if ("_tag" in version) return version
+  return {
+    _tag: "Prepared",
+    record: {
+      id: item.id,
+      version: version.version,
+      updatedAt: core.nowMs(),
+      contentType,
+      contentHash,
+      state: item.state,
+      content,
+      traceparent: item.traceparent,
+      deleted: false
+    },
+    previousVersion: version.previousVersion,
+    unchecked: version.unchecked
+  }
+}
+
+/** Validates a deletion and gives its tombstone a version. @since 0.1.0 @category functions */
+export const prepareDelete = (
+  core: EngineCore,
+  id: string,
+  own: number | undefined,
+  traceparent: string | undefined
+): Prepared | WriteError => {
+  const problem = idProblem(id)
+  if (problem !== undefined) return invalid(id, "id", problem)
+  if (traceparent !== undefined) {
+    const trouble = traceparentProblem(traceparent)
+    if (trouble !== undefined) return invalid(id, "traceparent", trouble)
+  }
+  const version = versionFor(core, id, own, emptyContentHash, true)
+  if ("_tag" in version) return version
+  return {
+    _tag: "Prepared",
+    record: tombstone(id, version.version, core.nowMs(), traceparent),
+    previousVersion: version.previousVersion,
+    unchecked: version.unchecked
+  }
+}

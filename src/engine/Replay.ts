@@ -1,0 +1,31 @@
+/**
+ * Building the index of pending writes from what the log still holds.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { LogUnavailable } from "../EngineError.js"
+import type { EngineCore } from "./EngineCore.js"
+import { giveWay } from "./GiveWay.js"
+
+const entriesPerPage = 2000
+const bytesPerPage = 4 * 1024 * 1024
+
+/**
+ * Reads everything the log holds above what was consumed and makes it known to readers; contents stay in the
+ * log. Versions count as unchecked: the archive may hold newer ones of other nodes.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const indexRemaining = (core: EngineCore): Effect.Effect<void, LogUnavailable> =>
+  Effect.gen(function* () {
+    let after = core.fresh.consumed
+    for (;;) {
+      const page = yield* core.log.read({ after, maxItems: entriesPerPage, maxBytes: bytesPerPage })
+      if (page.length === 0) return
+      for (const { record, sequence } of page) core.pending.add(record, sequence, true)
+      after = page[page.length - 1]!.sequence
+      yield* giveWay
+    }
+  })

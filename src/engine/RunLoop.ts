@@ -1,0 +1,112 @@
+/**
+ * The run loop: one supervised fiber per duty, each on its own schedule. A slow or failing duty delays no other;
+ * a failure is logged, counted and followed by a backoff.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberMap from "effect/FiberMap"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { EngineConfig } from "../EngineConfig.js"
+import { LiveConfig } from "../EngineConfig.js"
+import * as Duties from "./Duties.js"
+import * as Metrics from "./EngineMetrics.js"
+import { EngineRuntime } from "./EngineRuntime.js"
+
+/** Something the run loop does again and again. @since 0.1.0 @category models */
+export interface Duty {
+  readonly name: string
+  /** Milliseconds between two rounds; 0 switches the duty off. */
+  readonly intervalMs: (config: EngineConfig) => number
+  readonly round: Effect.Effect<void, unknown>
+}
+
+const firstBackoffMs = 100
+const maxBackoffMs = 30_000
+
+/** The pause before the next round: the interval, or after failures a longer backoff. @since 0.1.0 @category functions */
+export const pauseMs = (intervalMs: number, failures: number): number =>
+  failures === 0
+    ? intervalMs
+    : Math.max(intervalMs, Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.min(failures - 1, 20)))
+
+/** Repeats a round for ever, whatever happens in it. @since 0.1.0 @category functions */
+export const supervise = (name: string, intervalMs: () => number, round: Effect.Effect<void, unknown>) =>
+  Effect.suspend(() => {
+    let failures = 0
+    const schedule = Schedule.forever.pipe(
+      Schedule.addDelay(() => Duration.millis(pauseMs(intervalMs(), failures)))
+    )
+    return round.pipe(
+      Effect.matchCauseEffect({
+        onSuccess: () =>
+          Effect.sync(() => {
+            failures = 0
+          }),
+        onFailure: (cause) =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.interrupt
+            : Effect.suspend(() => {
+                failures++
+                Metrics.dutyFailed(name)
+                return Effect.logError(`${name} failed; it goes on after a pause`, cause)
+              })
+      }),
+      Effect.schedule(schedule),
+      Effect.annotateLogs({ fiber: name })
+    )
+  })
+
+/**
+ * Starts all duties in the scope. A duty whose interval changes is started anew with the new one.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scope.Scope> = Effect.gen(
+  function* () {
+    const runtime = yield* EngineRuntime
+    const live = yield* LiveConfig
+    const fibers = yield* FiberMap.make<string>()
+    const duties = Duties.all(runtime)
+    const intervals = new Map<string, number>()
+
+    const arrange = (config: EngineConfig) =>
+      Effect.forEach(
+        duties,
+        (duty) => {
+          const interval = duty.intervalMs(config)
+          if (intervals.get(duty.name) === interval) return Effect.void
+          intervals.set(duty.name, interval)
+          return interval > 0
+            ? Effect.asVoid(
+                FiberMap.run(
+                  fibers,
+                  duty.name,
+                  supervise(duty.name, () => interval, duty.round)
+                )
+              )
+            : FiberMap.remove(fibers, duty.name)
+        },
+        { discard: true }
+      )
+
+    yield* arrange(live.unsafeGet())
+    yield* FiberMap.run(
+      fibers,
+      "flush on demand",
+      supervise("flush on demand", () => 0, Duties.flushOnDemand(runtime))
+    )
+    yield* live.ref.changes.pipe(
+      Stream.runForEach((config) => {
+        runtime.core.memory.setMaxBytes(config.l1MaxBytes)
+        return arrange(config)
+      }),
+      Effect.forkScoped
+    )
+  }
+)

@@ -1,0 +1,193 @@
+/**
+ * Start-up: every phase is a layer with its own typed error, and their composition is their order. Read
+ * {@link startup} from top to bottom.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { Archive } from "../archive/Archive.js"
+import type { ArchiveStartError } from "../EngineError.js"
+import { LogOpenError } from "../EngineError.js"
+import type { BootStage, StartupLabel } from "../Lifecycle.js"
+import { Lifecycle } from "../Lifecycle.js"
+import type { Digest } from "../merkle/Tree.js"
+import { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import type { EngineParts } from "./EngineParts.js"
+import { EngineRuntime } from "./EngineRuntime.js"
+import { indexRemaining } from "./Replay.js"
+
+type ArchiveService = Context.Tag.Service<Archive>
+
+/** The archive, connected and migrated; none when the engine runs without ground truth. @since 0.1.0 @category services */
+export class GroundTruth extends Context.Tag("effect-sync-engine/Startup/GroundTruth")<
+  GroundTruth,
+  Option.Option<Context.Tag.Service<Archive>>
+>() {}
+
+/** The log is drained as far as the archive allowed. @since 0.1.0 @category services */
+export class LogDrained extends Context.Tag("effect-sync-engine/Startup/LogDrained")<
+  LogDrained,
+  { readonly itemsLeft: number }
+>() {}
+
+/** The root the archive vouches for; none when it could not be read. @since 0.1.0 @category services */
+export class TrustedRoot extends Context.Tag("effect-sync-engine/Startup/TrustedRoot")<
+  TrustedRoot,
+  Option.Option<Digest>
+>() {}
+
+/** The engine serves. @since 0.1.0 @category services */
+export class Serving extends Context.Tag("effect-sync-engine/Startup/Serving")<Serving, true>() {}
+
+/** The phases in their order; each sees what the earlier ones provide. @since 0.1.0 @category layers */
+export const startup = (parts: EngineParts) =>
+  openLog(parts).pipe(
+    // 1 · fatal: without the log durability cannot be guaranteed
+    then(connectArchive(parts)), // 2 · fatal after the start-up retries; none configured: a warning
+    then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
+    then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
+    then(serve) // 8 · ready
+  )
+
+const then =
+  <Out, E, In>(next: Layer.Layer<Out, E, In>) =>
+  <Out0, E0, In0>(earlier: Layer.Layer<Out0, E0, In0>) =>
+    Layer.provideMerge(next, earlier)
+
+/** Runs a phase at its boot stage, measured under its label. */
+const phase =
+  (stage: BootStage, label: StartupLabel) =>
+  <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Lifecycle> =>
+    Effect.flatMap(Lifecycle, (lifecycle) =>
+      Effect.zipRight(lifecycle.setBootStage(stage), lifecycle.timed(label)(body))
+    )
+
+const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
+  Layer.scopedContext(
+    Effect.gen(function* () {
+      const { core } = yield* EngineRuntime
+      const scope = yield* Effect.scope
+      const opened = yield* Layer.buildWithScope(parts.log, scope)
+      core.openLog(Context.get(opened, WriteAheadLog))
+      return opened
+    }).pipe(phase("Connecting", "wal_init"))
+  )
+
+const connectArchive = (
+  parts: EngineParts
+): Layer.Layer<GroundTruth, ArchiveStartError, EngineRuntime | Lifecycle | WriteAheadLog> =>
+  Layer.scoped(
+    GroundTruth,
+    Effect.gen(function* () {
+      const { core } = yield* EngineRuntime
+      if (parts.archive === undefined) {
+        core.degrade("archive", "no SQL is configured: the engine runs without ground truth")
+        yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
+        return Option.none<ArchiveService>()
+      }
+      const archive = yield* connectOnce(parts.archive).pipe(
+        Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
+        Effect.retry(startRetries(core.config().sqlStartTimeout))
+      )
+      core.connectArchive(archive)
+      core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))
+      return Option.some(archive)
+    }).pipe(phase("Connecting", "sql_connect"))
+  )
+
+/** One attempt; a failed one leaves nothing behind. */
+const connectOnce = (
+  archive: Layer.Layer<Archive, ArchiveStartError>
+): Effect.Effect<ArchiveService, ArchiveStartError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const attempt = yield* Scope.fork(scope, scope.strategy)
+      const built = yield* Effect.exit(restore(Layer.buildWithScope(Layer.fresh(archive), attempt)))
+      if (Exit.isFailure(built)) {
+        yield* Scope.close(attempt, built)
+        return yield* Effect.failCause(built.cause)
+      }
+      return Context.get(built.value, Archive)
+    })
+  )
+
+/** From 200 ms doubling to at most 5 s, jittered, as long as the bound says. */
+const startRetries = (boundMs: number) =>
+  Schedule.exponential(Duration.millis(200)).pipe(
+    Schedule.union(Schedule.spaced(Duration.seconds(5))),
+    Schedule.jittered,
+    Schedule.upTo(Duration.millis(boundMs))
+  )
+
+const drainLog: Layer.Layer<
+  LogDrained,
+  LogOpenError,
+  EngineRuntime | Lifecycle | GroundTruth | WriteAheadLog
+> = Layer.effect(
+  LogDrained,
+  Effect.gen(function* () {
+    const { core, flush } = yield* EngineRuntime
+    const lifecycle = yield* Lifecycle
+    const truth = yield* GroundTruth
+    const held = core.pendingEntries()
+    if (held === 0) return { itemsLeft: 0 }
+    yield* lifecycle.mark("wal_replay_started")
+    yield* Effect.logInfo(`the log holds ${held} writes from before; carrying them to the archive`)
+    const drained =
+      Option.isSome(truth) && Exit.isSuccess(yield* Effect.exit(flush.run({ reason: "recovery" })))
+    if (!drained) {
+      yield* indexRemaining(core)
+      yield* Effect.logWarning(`${core.pendingEntries()} writes stay in the log until the archive takes them`)
+    }
+    yield* lifecycle.mark("wal_replay_ready")
+    return { itemsLeft: core.pendingEntries() }
+  }).pipe(
+    // What cannot be read back would be denied to its readers: no start without it.
+    Effect.mapError(
+      (error) =>
+        new LogOpenError({
+          path: error.path,
+          kind: "damaged",
+          problem: `${error.operation}: ${error.problem}`
+        })
+    ),
+    phase("DrainingWal", "wal_drain")
+  )
+)
+
+const readTrustedRoot: Layer.Layer<TrustedRoot, never, EngineRuntime | Lifecycle | GroundTruth | LogDrained> =
+  Layer.effect(
+    TrustedRoot,
+    Effect.gen(function* () {
+      const truth = yield* GroundTruth
+      if (Option.isNone(truth)) return Option.none()
+      return yield* truth.value.root.pipe(
+        Effect.map(Option.some),
+        Effect.catchAll((error) =>
+          Effect.as(
+            Effect.logWarning(`the archive's root cannot be read: ${error.message}`),
+            Option.none<Digest>()
+          )
+        )
+      )
+    }).pipe(phase("DrainingWal", "sql_root"))
+  )
+
+const serve: Layer.Layer<Serving, never, Lifecycle | TrustedRoot> = Layer.effect(
+  Serving,
+  Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    yield* lifecycle.setBootStage("Ready")
+    yield* lifecycle.markReady
+    yield* lifecycle.setBootStage("Running")
+    return true as const
+  })
+)

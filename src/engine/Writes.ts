@@ -1,0 +1,265 @@
+/**
+ * The engine's write methods over {@link enqueue}: single items, batches, deletes, compare-and-set. Gate, check,
+ * version and enqueue of a call run in one synchronous step, so nothing can come between them.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { WriteError } from "../EngineError.js"
+import { InvalidItem, InvalidRequest, NotSupported, VersionMismatch } from "../EngineError.js"
+import { idProblem } from "../SyncItem.js"
+import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { EngineCore, Watch } from "./EngineCore.js"
+import type { Durability, Receipt, SubmitOptions, SubmitResult, SyncEngineService } from "./EngineService.js"
+import { giveWay } from "./GiveWay.js"
+import { enqueue, throttled, writeGate } from "./Intake.js"
+import type { Prepared } from "./Preparation.js"
+import { prepare, prepareDelete } from "./Preparation.js"
+import type { Reads } from "./Reads.js"
+
+/** @since 0.1.0 @category models */
+export type Writes = Pick<SyncEngineService, "submit" | "submitMany" | "delete" | "deleteMany">
+
+/** Items prepared in one go before other work gets its turn. */
+const itemsPerTurn = 1000
+/** Bytes hashed in one go before other work gets its turn. */
+const bytesPerTurn = 1024 * 1024
+
+/** What was read of an item for a compare-and-set, and whether it is still so. */
+interface Asked {
+  readonly version: number
+  readonly watch: Watch
+}
+
+type Preparation = () => Prepared | WriteError
+
+/**
+ * @param onCommitted called after each group commit
+ * @param hurry called instead when a writer waits for the archive
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  core: EngineCore,
+  reads: Reads,
+  waiters: ArchiveWaiters,
+  onCommitted: () => void,
+  hurry: () => void
+): Writes => {
+  const append = (
+    write: Prepared,
+    durability: Durability,
+    resume: (effect: Effect.Effect<Receipt, WriteError>) => void
+  ): void =>
+    enqueue(core, waiters, [write], durability, durability === "archive" ? hurry : onCommitted, ([result]) =>
+      resume(result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error))
+    )
+
+  const write = (
+    prepared: Preparation,
+    durability: Durability,
+    refusal: WriteError | undefined
+  ): Effect.Effect<Receipt, WriteError> =>
+    Effect.async((resume) => {
+      const refused = writeGate(core) ?? refusal
+      if (refused !== undefined) return resume(Effect.fail(refused))
+      const ready = prepared()
+      if (ready._tag !== "Prepared") return resume(Effect.fail(ready))
+      append(ready, durability, resume)
+    })
+
+  /** Writes when the current version is the expected one (0 for absent). */
+  const compareAndSet = (
+    id: string,
+    expected: number,
+    prepared: Preparation,
+    durability: Durability,
+    asked?: Asked
+  ): Effect.Effect<Receipt, WriteError> =>
+    Effect.async((resume) => {
+      const refused = writeGate(core) ?? expectationProblem(id, expected)
+      if (refused !== undefined) return resume(Effect.fail(refused))
+      const known = core.known(id)
+      // A pending version that nobody has compared with the archive's may not be the newest.
+      const settled = known !== undefined && core.pending.get(id)?.unchecked !== true
+      const stillAsked = asked !== undefined && !asked.watch.dirty ? asked.version : undefined
+      const actual = settled ? (known.deleted ? 0 : known.version) : stillAsked
+      if (actual === undefined) return resume(ask(id, expected, prepared, durability))
+      if (actual !== expected) return resume(Effect.fail(new VersionMismatch({ id, expected, actual })))
+      const ready = prepared()
+      if (ready._tag !== "Prepared") return resume(Effect.fail(ready))
+      append(ready, durability, resume)
+    })
+
+  const ask = (
+    id: string,
+    expected: number,
+    prepared: Preparation,
+    durability: Durability
+  ): Effect.Effect<Receipt, WriteError> =>
+    Effect.suspend(() => {
+      const watch = core.watch(id)
+      return reads.fetch([id]).pipe(
+        Effect.flatMap((records) => {
+          const record = records.get(id)
+          const version = record === undefined || record.deleted ? 0 : record.version
+          return compareAndSet(id, expected, prepared, durability, { version, watch })
+        }),
+        Effect.ensuring(Effect.sync(() => core.unwatch(id, watch)))
+      )
+    })
+
+  const submit: Writes["submit"] = (item, options) => {
+    const durability = options?.durability ?? "wal"
+    const prepared = () => prepare(core, item)
+    return throttled(
+      core,
+      options?.expectedVersion === undefined
+        ? write(prepared, durability, routingProblem(options))
+        : compareAndSet(item.id, options.expectedVersion, prepared, durability)
+    )
+  }
+
+  const remove: Writes["delete"] = (id, options = {}) => {
+    const durability = options.durability ?? "wal"
+    const prepared = () => prepareDelete(core, id, options.version, options.traceparent)
+    return throttled(
+      core,
+      options.expectedVersion === undefined
+        ? write(prepared, durability, undefined)
+        : compareAndSet(id, options.expectedVersion, prepared, durability)
+    )
+  }
+
+  /** One turn's worth of a batch, prepared and appended synchronously; results are put at their places. */
+  const appendTurn = (batch: Batch, start: number, results: Array<SubmitResult>) => {
+    const closed = core.lifecycle.acceptsWrites() ? undefined : core.closedGate("write")
+    if (closed !== undefined) {
+      // A drain or shutdown came between two turns: what is not in the log yet is refused.
+      for (let rest = start; rest < batch.count; rest++) {
+        results[rest] = { _tag: "Rejected", id: batch.id(rest), error: closed }
+      }
+      return { end: batch.count, settled: Effect.void }
+    }
+    const writes: Array<Prepared> = []
+    const places: Array<number> = []
+    let bytes = 0
+    let index = start
+    for (; index < batch.count && index - start < itemsPerTurn && bytes < bytesPerTurn; index++) {
+      const prepared = batch.prepare(index)
+      if (prepared._tag === "Prepared") {
+        bytes += prepared.record.content.byteLength
+        writes.push(prepared)
+        places.push(index)
+      } else results[index] = { _tag: "Rejected", id: batch.id(index), error: prepared }
+    }
+    if (writes.length === 0) return { end: index, settled: Effect.void }
+    let answered = false
+    let wake: (() => void) | undefined
+    const { durability } = batch
+    enqueue(core, waiters, writes, durability, durability === "archive" ? hurry : onCommitted, (answers) => {
+      answered = true
+      for (let place = 0; place < places.length; place++) results[places[place]!] = answers[place]!
+      wake?.()
+    })
+    const settled = Effect.async<void>((resume) => {
+      if (answered) resume(Effect.void)
+      else wake = () => resume(Effect.void)
+    })
+    return { end: index, settled }
+  }
+
+  const appendBatch = (
+    argument: string,
+    batch: Batch,
+    refusal: WriteError | undefined
+  ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
+    const appended = Effect.suspend(() => {
+      const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
+      if (refused !== undefined) return Effect.fail(refused)
+      const results = new Array<SubmitResult>(batch.count)
+      const settled: Array<Effect.Effect<void>> = []
+      const turns = (start: number): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const turn = appendTurn(batch, start, results)
+          settled.push(turn.settled)
+          return turn.end < batch.count ? Effect.zipRight(giveWay, turns(turn.end)) : Effect.void
+        })
+      // Uninterruptible: otherwise a caller could be left without an answer for what is in the log already.
+      return Effect.uninterruptible(
+        turns(0).pipe(
+          Effect.zipRight(Effect.forEach(settled, (turn) => turn, { discard: true })),
+          Effect.as(results)
+        )
+      )
+    })
+    return throttled(core, appended)
+  }
+
+  const submitMany: Writes["submitMany"] = (items, options) =>
+    appendBatch(
+      "items",
+      {
+        count: items.length,
+        durability: options?.durability ?? "wal",
+        id: (index) => String((items[index] as { readonly id?: unknown } | null | undefined)?.id),
+        prepare: (index) => prepare(core, items[index]!)
+      },
+      routingProblem(options)
+    )
+
+  const deleteMany: Writes["deleteMany"] = (ids, options) =>
+    appendBatch(
+      "ids",
+      {
+        count: ids.length,
+        durability: options?.durability ?? "wal",
+        id: (index) => String(ids[index]),
+        prepare: (index) => prepareDelete(core, ids[index]!, undefined, options?.traceparent)
+      },
+      undefined
+    )
+
+  return { submit, submitMany, delete: remove, deleteMany }
+}
+
+interface Batch {
+  readonly count: number
+  readonly durability: Durability
+  readonly id: (index: number) => string
+  readonly prepare: (index: number) => Prepared | WriteError
+}
+
+const batchProblem = (core: EngineCore, argument: string, count: number): InvalidRequest | undefined => {
+  const { maxBatchItems } = core.config()
+  return count <= maxBatchItems
+    ? undefined
+    : new InvalidRequest({ argument, problem: `has ${count} entries; at most ${maxBatchItems} are allowed` })
+}
+
+const expectationProblem = (id: string, expected: number): InvalidItem | undefined => {
+  const problem = idProblem(id)
+  if (problem !== undefined) return new InvalidItem({ id: String(id), field: "id", problem })
+  return Number.isSafeInteger(expected) && expected >= 0
+    ? undefined
+    : new InvalidItem({
+        id,
+        field: "expectedVersion",
+        problem: "must be a whole number from 0 (absent) upwards"
+      })
+}
+
+const routingProblem = (options: SubmitOptions | undefined): NotSupported | undefined => {
+  if (options?.sql === false) {
+    return new NotSupported({
+      operation: "submit with sql: false",
+      problem: "volatile items live in the cache, and no cache is configured"
+    })
+  }
+  return options?.ttl === undefined
+    ? undefined
+    : new NotSupported({
+        operation: "submit with ttl",
+        problem: "only volatile items (sql: false) can expire; delete durable items instead"
+      })
+}

@@ -1,0 +1,88 @@
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
+import type { EngineConfig } from "../../src/EngineConfig.js"
+import { LiveConfig } from "../../src/EngineConfig.js"
+import type { Engine } from "../../src/engine/Engine.js"
+import * as EngineModule from "../../src/engine/Engine.js"
+import * as Lifecycle from "../../src/Lifecycle.js"
+import * as MemoryLog from "../../src/wal/MemoryLog.js"
+
+export const testConfig: EngineConfig = {
+  dataDir: ".unused",
+  sqlUrl: Redacted.make("none"),
+  sqlPoolSize: 10,
+  sqlWriteConcurrency: 1,
+  sqlConnectTimeout: 5000,
+  sqlQueryTimeout: 30_000,
+  sqlStartTimeout: 30_000,
+  redisUrl: undefined,
+  redisPrefix: "sync-engine:",
+  walPath: undefined,
+  walMaxItems: 1_000_000,
+  walMaxBytes: 1024 ** 3,
+  walDrainInterval: 5000,
+  l1MaxBytes: 256 * 1024 * 1024,
+  maxPayloadBytes: 16 * 1024 * 1024,
+  maxBatchItems: 10_000,
+  batchFlushInterval: 100,
+  batchFlushCount: 1000,
+  batchFlushBytes: 1024 * 1024,
+  filterWarmupBatch: 10_000,
+  filterSnapshotInterval: 30_000,
+  filterSnapshotInserts: 10_000,
+  healthInterval: 30_000,
+  watchdogInterval: 60_000,
+  tombstoneRetention: 7 * 24 * 3_600_000,
+  cdc: false,
+  cdcMaxLen: 100_000,
+  readOnly: false,
+  shutdownDelay: 0,
+  shutdownTimeout: 25_000
+}
+
+export interface TestEngine extends Engine {
+  readonly live: Context.Tag.Service<LiveConfig>
+  readonly lifecycle: Context.Tag.Service<Lifecycle.Lifecycle>
+}
+
+export interface TestEngineOptions {
+  readonly disk?: MemoryLog.MemoryLogDisk
+  readonly commitDelay?: Effect.Effect<void>
+  readonly archive?: MemoryArchive.MemoryArchiveOptions | "none"
+  readonly config?: Partial<EngineConfig>
+}
+
+/** An engine over in-process tiers, not started. */
+export const makeEngine = (options: TestEngineOptions = {}): Effect.Effect<TestEngine, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const config = { ...testConfig, ...options.config }
+    const ref = yield* SubscriptionRef.make(config)
+    const current = config
+    const live = {
+      ref,
+      unsafeGet: () => current
+    }
+    void current
+    const lifecycle = yield* Lifecycle.make
+    const engine = yield* EngineModule.make({
+      log: MemoryLog.layerMemory({
+        maxItems: config.walMaxItems,
+        maxBytes: config.walMaxBytes,
+        ...(options.disk === undefined ? {} : { disk: options.disk }),
+        ...(options.commitDelay === undefined ? {} : { commitDelay: options.commitDelay })
+      }),
+      archive: options.archive === "none" ? undefined : MemoryArchive.layerMemory(options.archive)
+    }).pipe(
+      Effect.provideService(LiveConfig, live as never),
+      Effect.provideService(Lifecycle.Lifecycle, lifecycle)
+    )
+    return { ...engine, live: live as never, lifecycle }
+  })
+
+/** As {@link makeEngine}, started. */
+export const startEngine = (options: TestEngineOptions = {}) =>
+  Effect.tap(makeEngine(options), (engine) => engine.start)
