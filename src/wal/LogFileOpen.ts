@@ -141,8 +141,9 @@ const prepareFile = (path: string): void => {
     if (wal.commits > 0 || wal.kind === "damaged")
       throw damaged("its -wal file is there but the log itself is gone")
     create(path)
-  } else if (statSync(path).size === 0) {
-    throw damaged("it is empty, which a log of this engine never is")
+  } else if (statSync(path).size < 512) {
+    // SQLite would take so short a file for a new database.
+    throw damaged(`it has ${statSync(path).size} bytes; a log of this engine never has so few`)
   } else if (wal.kind === "damaged") {
     throw damaged(wal.problem)
   }

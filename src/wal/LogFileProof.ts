@@ -78,9 +78,7 @@ const proveSegments = (db: Database.Database, released: number) => {
   for (const row of rows) {
     proveSegment(row)
     if (index === 0 ? row.previous > released : row.previous !== last) {
-      throw damaged(
-        `entries before sequence ${row.first} are missing (the one after ${row.previous} follows)`
-      )
+      throw damaged(`entries between sequence ${index === 0 ? released : last} and ${row.first} are missing`)
     }
     firsts[index] = row.first
     counts[index++] = row.items

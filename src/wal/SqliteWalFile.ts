@@ -128,6 +128,7 @@ const inspect = (file: number, size: number): WalFileReport => {
   let firstBad: number | undefined
   let commitBehindBad = false
   let framesBehind = 0
+  let badFrame: { readonly stored: Checksum; readonly commit: boolean } | undefined
   for (let index = 0; index < framesInFile; index += framesAtOnce) {
     const count = Math.min(framesAtOnce, framesInFile - index)
     readFully(file, chunk.subarray(0, count * frameBytes), headerBytes + index * frameBytes)
@@ -135,25 +136,24 @@ const inspect = (file: number, size: number): WalFileReport => {
       const at = inChunk * frameBytes
       const current = chunk.compare(salt, 0, 8, at + 8, at + 16) === 0
       const commit = chunkView.getUint32(at + 4) !== 0
+      const stored = { s0: chunkView.getUint32(at + 16), s1: chunkView.getUint32(at + 20) }
+      const followsOn = (before: Checksum): boolean => {
+        const head = walChecksum(chunkView, at, at + 8, littleEndian, before)
+        const whole = walChecksum(chunkView, at + frameHeaderBytes, at + frameBytes, littleEndian, head)
+        return whole.s0 === stored.s0 && whole.s1 === stored.s1
+      }
       if (firstBad === undefined) {
-        const next = walChecksum(
-          chunkView,
-          at + frameHeaderBytes,
-          at + frameBytes,
-          littleEndian,
-          walChecksum(chunkView, at, at + 8, littleEndian, sum)
-        )
-        const valid =
-          current &&
-          chunkView.getUint32(at) !== 0 &&
-          next.s0 === chunkView.getUint32(at + 16) &&
-          next.s1 === chunkView.getUint32(at + 20)
-        if (valid) {
-          sum = next
+        if (current && chunkView.getUint32(at) !== 0 && followsOn(sum)) {
+          sum = stored
           if (commit) commits++
           continue
         }
         firstBad = index + inChunk
+        badFrame = current ? undefined : { stored, commit }
+      } else if (badFrame !== undefined) {
+        // Its salts are not of this generation, but the next frame was written on top of it: they were once.
+        if (current && badFrame.commit && followsOn(badFrame.stored)) commitBehindBad = true
+        badFrame = undefined
       }
       if (!current) continue
       framesBehind++

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -16,6 +16,8 @@ import * as SqliteLog from "../../src/wal/SqliteLog.js"
 import type { DeadLetter, LogEntry } from "../../src/wal/WriteAheadLog.js"
 import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
 import { recordOf, recordsOf, seeded, temporaryLog } from "./support.js"
+
+vi.setConfig({ testTimeout: 30_000 })
 
 type Log = Context.Tag.Service<WriteAheadLog>
 
@@ -477,7 +479,7 @@ for (const [name, storage] of Object.entries(storages)) {
                 )
               )
           ),
-          { seed: 4, numRuns: 25 }
+          { seed: 4, numRuns: 15 }
         )
       )
     )

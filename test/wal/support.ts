@@ -4,6 +4,10 @@ import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { ItemRecord } from "../../src/SyncItem.js"
 import { contentHashOf, tombstone } from "../../src/SyncItem.js"
+import type { LogFile } from "../../src/wal/LogFile.js"
+import { decode } from "../../src/wal/SegmentCodec.js"
+import type { Segment } from "../../src/wal/SegmentWriter.js"
+import { encodedBytes, SegmentWriter } from "../../src/wal/SegmentWriter.js"
 
 /** A small generator of pseudo-random numbers (mulberry32): the same seed gives the same test. */
 export const seeded = (seed: number) => {
@@ -58,3 +62,26 @@ export const copyAfterCrash = (from: string, to: string): void => {
     if (name === `${basename(from)}-wal`) cpSync(`${from}-wal`, `${to}-wal`)
   }
 }
+
+/** Records as the segments of one group commit. */
+export const segmentsOf = (first: number, records: ReadonlyArray<ItemRecord>): ReadonlyArray<Segment> => {
+  const writers: Array<SegmentWriter> = []
+  for (const [index, record] of records.entries()) {
+    const bytes = encodedBytes(record)
+    if (writers.at(-1)?.admits(bytes) !== true) writers.push(new SegmentWriter(first + index))
+    writers.at(-1)!.add(record, bytes)
+  }
+  return writers.map((writer) => writer.seal())
+}
+
+/** All entries of an open file as pairs of sequence number and id. */
+export const contentOf = (file: LogFile): ReadonlyArray<readonly [number, string]> =>
+  file
+    .read(0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+    .flatMap(({ data, first, from, items, to }) =>
+      decode(data, items, from, to).map((record, index) => [first + from + index, recordKey(record)] as const)
+    )
+
+/** A record as a short text that tells it from every other. */
+export const recordKey = (record: ItemRecord): string =>
+  [record.id, record.version, record.contentHash, contentHashOf(record.content), record.state].join(" ")
