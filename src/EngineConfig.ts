@@ -3,79 +3,118 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Redacted from "effect/Redacted"
-import type * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { allowedValues, checkTogether, checkValue } from "./config/Check.js"
+import { load, variablePrefix } from "./config/Load.js"
+import type { EngineConfig } from "./config/Model.js"
+import { type ConfigOption, defaultOf, engineOptions } from "./config/Options.js"
+import { readFile } from "./config/ReadFile.js"
+import { nearest } from "./config/Suggest.js"
+import { InvalidConfig } from "./EngineError.js"
+
+export {
+  /** An archive in an SQLite file. @since 0.1.0 @category models */
+  type ArchiveFile,
+  /** The archive that `sqlUrl` names; an SQLite one always with its path. @since 0.1.0 @category functions */
+  sqlTarget,
+  /** The log's file. @since 0.1.0 @category functions */
+  walFile
+} from "./config/Check.js"
+export * from "./config/Load.js"
+export * from "./config/Model.js"
+export type { SqlTarget } from "./config/SqlUrl.js"
+
+const byKey: ReadonlyMap<string, ConfigOption> = new Map(engineOptions.map((option) => [option.key, option]))
+
+/** Every option's default. @since 0.1.0 @category constants */
+export const defaults: EngineConfig = Object.fromEntries(
+  engineOptions.map(({ key, definition }) => [key, defaultOf(definition)])
+) as unknown as EngineConfig
+
+/** Checks the given keys one by one; `undefined` counts as not given. */
+const checkPartial = (
+  partial: Readonly<Partial<Record<string, unknown>>>,
+  refuse: (option: ConfigOption, value: unknown) => string | undefined
+): Either.Either<Partial<EngineConfig>, InvalidConfig> =>
+  Either.gen(function* () {
+    const checked: Record<string, unknown> = {}
+    for (const [key, value] of Object.entries(partial)) {
+      if (value === undefined) continue
+      const option = byKey.get(key)
+      if (option === undefined) {
+        const meant = nearest(key, byKey.keys())
+        return yield* Either.left(
+          new InvalidConfig({
+            name: key,
+            problem: meant === undefined ? "is unknown" : `is unknown; did you mean ${meant}?`,
+            allowed: "the keys of EngineConfig"
+          })
+        )
+      }
+      const problem = refuse(option, value)
+      if (problem !== undefined) {
+        const live = engineOptions.filter(({ definition }) => definition.live).map((other) => other.key)
+        return yield* Either.left(new InvalidConfig({ name: key, problem, allowed: live.join(", ") }))
+      }
+      checked[key] = yield* Either.mapLeft(
+        checkValue(option.definition, value),
+        (problem) => new InvalidConfig({ name: key, problem, allowed: allowedValues(option.definition) })
+      )
+    }
+    return checked as Partial<EngineConfig>
+  })
 
 /**
- * Every option of the engine. Those marked *live* take effect when changed through {@link LiveConfig};
- * the others are read once, at start.
+ * A whole configuration from the options that differ from the defaults; `undefined` counts as not given.
  *
  * @since 0.1.0
- * @category models
+ * @category constructors
  */
-export interface EngineConfig {
-  /** Folder for the log and the embedded archive. `DATA_DIR`, default `.sync-engine`. */
-  readonly dataDir: string
-  /** `sqlite:` (file in the data directory), `sqlite:/path`, `mysql://…` or `none`. `SQL_URL`. Secret. */
-  readonly sqlUrl: Redacted.Redacted
-  /** Connections to a SQL server. `SQL_POOL_SIZE`, 1 to 1,000, default 10. */
-  readonly sqlPoolSize: number
-  /** Batches written at once. `SQL_WRITE_CONCURRENCY`, 1 to 64, default 1. */
-  readonly sqlWriteConcurrency: number
-  /** `SQL_CONNECT_TIMEOUT`, default 5 s. */
-  readonly sqlConnectTimeout: number
-  /** `SQL_QUERY_TIMEOUT`, default 30 s. */
-  readonly sqlQueryTimeout: number
-  /** How long a start goes on trying to reach SQL. `SQL_START_TIMEOUT`, default 30 s. */
-  readonly sqlStartTimeout: number
-  /** `redis://…`, `rediss://…`, `redis-cluster://host:port,…` or none. `REDIS_URL`. Secret. */
-  readonly redisUrl: Redacted.Redacted | undefined
-  /** `REDIS_PREFIX`, default `sync-engine:`. */
-  readonly redisPrefix: string
-  /** `WAL_PATH`, default `wal.db` in the data directory. */
-  readonly walPath: string | undefined
-  /** `WAL_MAX_ITEMS`, default 1,000,000. */
-  readonly walMaxItems: number
-  /** `WAL_MAX_BYTES`, default 1 GiB. */
-  readonly walMaxBytes: number
-  /** Live. `WAL_DRAIN_INTERVAL`, default 5 s. */
-  readonly walDrainInterval: number
-  /** Live. `L1_MAX_BYTES`, default 256 MiB. */
-  readonly l1MaxBytes: number
-  /** Live. `MAX_PAYLOAD_BYTES`, default 16 MiB. */
-  readonly maxPayloadBytes: number
-  /** Live. `MAX_BATCH_ITEMS`: items in one submitMany or getMany, default 10,000. */
-  readonly maxBatchItems: number
-  /** Live. `BATCH_FLUSH_INTERVAL`, default 100 ms. */
-  readonly batchFlushInterval: number
-  /** Live. `BATCH_FLUSH_COUNT`, default 1,000. */
-  readonly batchFlushCount: number
-  /** Live. `BATCH_FLUSH_BYTES`, default 1 MiB. */
-  readonly batchFlushBytes: number
-  /** Live. `FILTER_WARMUP_BATCH`, default 10,000. */
-  readonly filterWarmupBatch: number
-  /** Live. `FILTER_SNAPSHOT_INTERVAL`, default 30 s; 0 disables. */
-  readonly filterSnapshotInterval: number
-  /** Live. `FILTER_SNAPSHOT_INSERTS`, default 10,000; 0 disables. */
-  readonly filterSnapshotInserts: number
-  /** Live. `HEALTH_INTERVAL`, default 30 s. */
-  readonly healthInterval: number
-  /** Live. Pending writes that do not move for this long are an alert. `WATCHDOG_INTERVAL`, default 60 s. */
-  readonly watchdogInterval: number
-  /** Live. `TOMBSTONE_RETENTION`, default 7 days; 0 keeps tombstones for ever. */
-  readonly tombstoneRetention: number
-  /** Change stream on or off. `CDC`, default off. */
-  readonly cdc: boolean
-  /** `CDC_MAXLEN`, default 100,000. */
-  readonly cdcMaxLen: number
-  /** Live. Refuses all writes. `READ_ONLY`, default false. */
-  readonly readOnly: boolean
-  /** `SHUTDOWN_DELAY`: time between "not ready" and the end of service, default 0. */
-  readonly shutdownDelay: number
-  /** `SHUTDOWN_TIMEOUT`: bound on the whole shutdown after the delay, default 25 s. */
-  readonly shutdownTimeout: number
-}
+export const fromPartial = (partial: Partial<EngineConfig>): Either.Either<EngineConfig, InvalidConfig> =>
+  Either.flatMap(
+    checkPartial({ ...partial }, () => undefined),
+    (checked) => checkTogether({ ...defaults, ...checked })
+  )
+
+const readVariable = (name: string): Effect.Effect<readonly [string, string | undefined], InvalidConfig> =>
+  Effect.catchAll(
+    Effect.map(
+      Config.option(Config.string(variablePrefix + name)),
+      (value) => [variablePrefix + name, Option.getOrUndefined(value)] as const
+    ),
+    (error) =>
+      new InvalidConfig({
+        name: variablePrefix + name,
+        problem: ConfigError.isMissingData(error) ? "is missing" : "cannot be read from the ConfigProvider",
+        allowed: "text"
+      })
+  )
+
+/**
+ * The configuration from the `ConfigProvider` of the context: the engine's `SYNC_ENGINE_*` names, `_FILE` names of
+ * secrets and `SYNC_ENGINE_CONFIG` included. Unknown names go unseen here, because a provider cannot be asked for all
+ * of its names; `load` does see them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const engineConfig: Effect.Effect<EngineConfig, InvalidConfig> = Effect.forEach(
+  engineOptions
+    .flatMap(({ definition, name }) => (definition.kind === "secret" ? [name, `${name}_FILE`] : [name]))
+    .concat("CONFIG"),
+  readVariable
+).pipe(
+  Effect.flatMap((variables) => load({ flags: {}, env: Object.fromEntries(variables), readFile })),
+  Effect.map(({ engine }) => engine)
+)
 
 /**
  * The running engine's configuration: watched, so that live options take effect when it changes.
@@ -90,5 +129,43 @@ export class LiveConfig extends Context.Tag("effect-sync-engine/LiveConfig")<
     readonly ref: SubscriptionRef.SubscriptionRef<EngineConfig>
     /** The current values. Synchronous. */
     readonly unsafeGet: () => EngineConfig
+    /**
+     * Changes live options at once or not at all; answers with the new configuration. Refuses unknown keys, invalid
+     * values, values that do not fit the others, and changes of options that are read only at start.
+     */
+    readonly update: (patch: Partial<EngineConfig>) => Effect.Effect<EngineConfig, InvalidConfig>
   }
->() {}
+>() {
+  /** Begins with this configuration. @since 0.1.0 */
+  static readonly layer = (config: EngineConfig): Layer.Layer<LiveConfig> =>
+    Layer.effect(LiveConfig, makeLive(config))
+}
+
+const makeLive = (config: EngineConfig): Effect.Effect<Context.Tag.Service<LiveConfig>> =>
+  Effect.map(SubscriptionRef.make(config), (ref) => ({
+    ref,
+    unsafeGet: synchronousReader(ref),
+    update: (patch) =>
+      SubscriptionRef.modifyEffect(ref, (current) =>
+        Either.flatMap(
+          checkPartial({ ...patch }, (option, value) =>
+            option.definition.live || Equal.equals(current[option.key as keyof EngineConfig], value)
+              ? undefined
+              : "is read only at start; restart to change it"
+          ),
+          (checked) => Either.map(checkTogether({ ...current, ...checked }), (next) => [next, next] as const)
+        )
+      ).pipe(Effect.uninterruptible)
+  }))
+
+/**
+ * A SubscriptionRef keeps its value in a Ref and that in a mutable cell, which is read here directly: hot paths ask for
+ * the configuration, and running an Effect for it costs a hundred times as much. Without such a cell, run the Effect.
+ */
+const synchronousReader = <A>(ref: SubscriptionRef.SubscriptionRef<A>): (() => A) => {
+  const inner: unknown = "ref" in ref ? ref.ref : undefined
+  const cell: unknown = typeof inner === "object" && inner !== null && "ref" in inner ? inner.ref : undefined
+  return typeof cell === "object" && cell !== null && "current" in cell
+    ? () => cell.current as A
+    : () => Effect.runSync(ref.get)
+}

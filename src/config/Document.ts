@@ -1,0 +1,70 @@
+/**
+ * The options as a page of documentation.
+ *
+ * @since 0.1.0
+ */
+import { allowedValues, formatNumber, formatRange } from "./Check.js"
+import type { OptionDefinition } from "./OptionDefinition.js"
+import { type ConfigOption, engineOptions, serverOptions } from "./Options.js"
+
+const cell = (text: string): string => text.replaceAll("|", "\\|")
+
+const defaultText = (definition: OptionDefinition): string => {
+  switch (definition.kind) {
+    case "integer":
+    case "bytes":
+    case "duration":
+      return formatNumber(definition, definition.default)
+    case "text":
+      return definition.default === undefined
+        ? (definition.defaultText ?? "none")
+        : `\`${definition.default}\``
+    case "secret":
+      return definition.default === undefined ? "none" : `\`${definition.default}\``
+    default:
+      return `\`${definition.default}\``
+  }
+}
+
+const allowedText = (definition: OptionDefinition): string =>
+  "min" in definition ? formatRange(definition) : allowedValues(definition)
+
+const row = (option: ConfigOption): string => {
+  const { definition, flag, name } = option
+  const notes = [definition.live ? "**Live.**" : "", definition.kind === "secret" ? "**Secret.**" : ""]
+  const description = [...notes, definition.description].filter((text) => text !== "").join(" ")
+  const cells = [
+    `\`${name}\``,
+    `\`--${flag}\``,
+    defaultText(definition),
+    allowedText(definition),
+    description
+  ]
+  return `| ${cells.map(cell).join(" | ")} |`
+}
+
+const table = (options: ReadonlyArray<ConfigOption>): string =>
+  ["| name | flag | default | allowed | what it does |", "|---|---|---|---|---|", ...options.map(row)].join(
+    "\n"
+  )
+
+/** Markdown tables of all options. @since 0.1.0 @category rendering */
+export const optionTables = (): string =>
+  `### The engine\n\n${table(engineOptions)}\n\n### The process\n\n${table(serverOptions)}\n`
+
+const begin = "<!-- options: generated, see src/config/Options.ts -->\n"
+const end = "<!-- end of options -->"
+
+/**
+ * The page with its tables renewed. Fails by returning `undefined` when the page has no place for them.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const withOptionTables = (page: string): string | undefined => {
+  const from = page.indexOf(begin)
+  const to = page.indexOf(end)
+  return from < 0 || to < from
+    ? undefined
+    : `${page.slice(0, from + begin.length)}\n${optionTables()}\n${page.slice(to)}`
+}

@@ -1,0 +1,242 @@
+/**
+ * The configuration of a process: flags, then variables, then a file, then defaults.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { InvalidConfig } from "../EngineError.js"
+import { allowedValues, checkText, checkTogether, checkValue } from "./Check.js"
+import type { EngineConfig, ServerConfig } from "./Model.js"
+import { type ConfigOption, defaultOf, flagOf, options } from "./Options.js"
+import { nearest } from "./Suggest.js"
+
+/** Begins the name of every variable. @since 0.1.0 @category constants */
+export const variablePrefix = "SYNC_ENGINE_"
+
+/**
+ * Where values come from. Nothing else is read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConfigSources {
+  /** By flag (`wal-max-items`, with or without the dashes in front) or by name (`WAL_MAX_ITEMS`). */
+  readonly flags: Readonly<Record<string, string | undefined>>
+  /** All variables of the process; those that do not begin with `SYNC_ENGINE_` are left alone. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Reads the configuration file and the files of secrets. */
+  readonly readFile: (path: string) => Effect.Effect<string, unknown>
+}
+
+/** @since 0.1.0 @category models */
+export interface LoadedConfig {
+  readonly engine: EngineConfig
+  readonly server: ServerConfig
+}
+
+/** One source, its values by option name. */
+interface Source {
+  readonly values: ReadonlyMap<string, unknown>
+  readonly label: (name: string) => string
+}
+
+const byName: ReadonlyMap<string, ConfigOption> = new Map(options.map((option) => [option.name, option]))
+const fileNames: ReadonlySet<string> = new Set(
+  options.filter(({ definition }) => definition.kind === "secret").map(({ name }) => `${name}_FILE`)
+)
+const optionNames: ReadonlySet<string> = new Set([...byName.keys(), ...fileNames])
+// The daemon's address for the client commands, and what the project's own tests are told, are nobody's options here.
+const otherVariables: ReadonlySet<string> = new Set(["CONFIG", "URL"])
+const testPrefix = "TEST_"
+
+const unknownName = (
+  label: string,
+  name: string,
+  known: Iterable<string>,
+  show: (name: string) => string
+) => {
+  const meant = nearest(name, known)
+  const problem = meant === undefined ? "is unknown" : `is unknown; did you mean ${show(meant)}?`
+  return new InvalidConfig({ name: label, problem, allowed: "the names in docs/configuration.md" })
+}
+
+const fromFlags = (flags: ConfigSources["flags"]): Either.Either<Source, InvalidConfig> => {
+  const label = (name: string) => `--${flagOf(name)}`
+  const values = new Map<string, string>()
+  for (const [flag, value] of Object.entries(flags)) {
+    if (value === undefined) continue
+    const name = flag.replace(/^--/, "").toUpperCase().replaceAll("-", "_")
+    if (name !== "CONFIG" && !optionNames.has(name)) {
+      return Either.left(unknownName(label(name), name, [...optionNames, "CONFIG"], label))
+    }
+    values.set(name, value)
+  }
+  return Either.right({ values, label })
+}
+
+const fromVariables = (env: ConfigSources["env"]): Either.Either<Source, InvalidConfig> => {
+  const label = (name: string) => variablePrefix + name
+  const values = new Map<string, string>()
+  for (const variable of Object.keys(env).sort()) {
+    const value = env[variable]
+    if (value === undefined || !variable.startsWith(variablePrefix)) continue
+    const name = variable.slice(variablePrefix.length)
+    if (name.startsWith(testPrefix)) continue
+    if (!optionNames.has(name) && !otherVariables.has(name)) {
+      return Either.left(unknownName(variable, name, [...optionNames, ...otherVariables], label))
+    }
+    values.set(name, value)
+  }
+  return Either.right({ values, label })
+}
+
+/** Only the error's code: its text may repeat a path, and a secret is sometimes put where its path belongs. */
+const codeOf = (error: unknown): string => {
+  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
+  return typeof code === "string" ? ` (${code})` : ""
+}
+
+const readTextFile = (sources: ConfigSources, path: string, label: string) =>
+  Effect.mapError(
+    sources.readFile(path),
+    (error) =>
+      new InvalidConfig({
+        name: label,
+        problem: `the file cannot be read${codeOf(error)}`,
+        allowed: "a readable file"
+      })
+  )
+
+const parseFile = (text: string, label: string): Either.Either<Source, InvalidConfig> => {
+  const refuse = (problem: string) =>
+    Either.left(
+      new InvalidConfig({
+        name: label,
+        problem,
+        allowed: "a JSON object with the names in docs/configuration.md"
+      })
+    )
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text.replace(/^\ufeff/, ""))
+  } catch {
+    // The parser's own message quotes the text, in which there may be secrets.
+    return refuse("the file is not valid JSON")
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    return refuse("the file does not hold a JSON object")
+  }
+  const labelOf = (name: string) => `${name} (in the configuration file)`
+  const values = new Map<string, unknown>()
+  for (const [name, value] of Object.entries(parsed)) {
+    if (!optionNames.has(name)) {
+      return Either.left(unknownName(labelOf(name.slice(0, 80)), name, optionNames, (meant) => meant))
+    }
+    values.set(name, value)
+  }
+  return Either.right({ values, label: labelOf })
+}
+
+const checkGiven = (
+  option: ConfigOption,
+  value: unknown,
+  label: string
+): Either.Either<unknown, InvalidConfig> =>
+  Either.mapLeft(
+    typeof value === "string"
+      ? checkText(option.definition, value)
+      : option.definition.kind === "secret"
+        ? Either.left("is not a string")
+        : checkValue(option.definition, value),
+    (problem) => new InvalidConfig({ name: label, problem, allowed: allowedValues(option.definition) })
+  )
+
+const resolveOption = (
+  option: ConfigOption,
+  given: ReadonlyArray<Source>,
+  sources: ConfigSources
+): Effect.Effect<unknown, InvalidConfig> =>
+  Effect.gen(function* () {
+    let found: Effect.Effect<unknown, InvalidConfig> | undefined
+    for (const { values, label } of given) {
+      const direct = values.get(option.name)
+      const fileName = `${option.name}_FILE`
+      const path = fileNames.has(fileName) ? values.get(fileName) : undefined
+      if (direct !== undefined && path !== undefined) {
+        return yield* new InvalidConfig({
+          name: label(option.name),
+          problem: `and ${label(fileName)} are both set`,
+          allowed: "one of the two"
+        })
+      }
+      if (direct !== undefined) {
+        // Also when something overrides it: a mistake shows today, not on the day the flag goes.
+        const value = yield* checkGiven(option, direct, label(option.name))
+        found ??= Effect.succeed(value)
+      }
+      if (path !== undefined) {
+        if (typeof path !== "string" || path === "") {
+          return yield* new InvalidConfig({
+            name: label(fileName),
+            problem: path === "" ? "is empty" : "is not a string",
+            allowed: "the path of a file that holds the value"
+          })
+        }
+        found ??= Effect.flatMap(readTextFile(sources, path, label(fileName)), (text) =>
+          checkGiven(option, text.replace(/\r?\n$/, ""), label(fileName))
+        )
+      }
+    }
+    return found === undefined ? defaultOf(option.definition) : yield* found
+  })
+
+const configFile = (
+  flags: Source,
+  variables: Source
+): readonly [path: unknown, label: string] | undefined => {
+  for (const { values, label } of [flags, variables]) {
+    const path = values.get("CONFIG")
+    if (path !== undefined) return [path, label("CONFIG")]
+  }
+  return undefined
+}
+
+/**
+ * Loads the configuration of a process. Flags come before `SYNC_ENGINE_*` variables, these before the file that
+ * `--config` or `SYNC_ENGINE_CONFIG` names, that before the defaults. Unknown names and invalid values are refused in
+ * every source. No error ever holds the value of a secret.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const load = (sources: ConfigSources): Effect.Effect<LoadedConfig, InvalidConfig> =>
+  Effect.gen(function* () {
+    const flags = yield* fromFlags(sources.flags)
+    const variables = yield* fromVariables(sources.env)
+    const given = [flags, variables]
+    const named = configFile(flags, variables)
+    if (named !== undefined) {
+      const [path, label] = named
+      if (typeof path !== "string" || path === "") {
+        return yield* new InvalidConfig({
+          name: label,
+          problem: "is empty",
+          allowed: "the path of a JSON file"
+        })
+      }
+      given.push(yield* parseFile(yield* readTextFile(sources, path, label), label))
+    }
+    const engine: Partial<Record<keyof EngineConfig, unknown>> = {}
+    const server: Partial<Record<keyof ServerConfig, unknown>> = {}
+    for (const option of options) {
+      const value = yield* resolveOption(option, given, sources)
+      if (option.scope === "engine") engine[option.key] = value
+      else server[option.key] = value
+    }
+    return {
+      // The table has a row for every key, and every row's check answers with the type of its key.
+      engine: yield* checkTogether(engine as unknown as EngineConfig),
+      server: server as unknown as ServerConfig
+    }
+  })
