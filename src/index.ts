@@ -1,0 +1,26 @@
+/**
+ * What an application imports. Everything else is reachable by its module (`effect-sync-engine/wal/MemoryLog`).
+ *
+ * @since 0.1.0
+ */
+export type { CommitResult, RecomputedRoot, ScanRange } from "./archive/Archive.js"
+export { Archive, ArchiveError } from "./archive/Archive.js"
+export * from "./EngineConfig.js"
+export * from "./EngineError.js"
+export type {
+  BootStage,
+  LifecycleSnapshot,
+  Mark,
+  NotReadyReason,
+  Phase,
+  ShutdownReport,
+  StartupLabel
+} from "./Lifecycle.js"
+export { isClean, Lifecycle } from "./Lifecycle.js"
+export type { BackpressureLevel } from "./memory/Backpressure.js"
+export type { Digest, TreeChild, TreeNode } from "./merkle/Tree.js"
+export * from "./SyncEngine.js"
+export * from "./SyncItem.js"
+export { FilterSnapshots } from "./wal/FilterSnapshots.js"
+export type { Appended, DeadLetter, LogEntry, LogUsage } from "./wal/WriteAheadLog.js"
+export { WriteAheadLog } from "./wal/WriteAheadLog.js"
