@@ -82,7 +82,7 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     readonly awaitReport: Effect.Effect<ShutdownReport>
     /** The report, once there is one. */
     readonly report: Effect.Effect<Option.Option<ShutdownReport>>
-    /** Boot stages move forward only; an earlier stage than the current one is ignored. */
+    /** Stages before `Ready` follow the start-up phases; from `Ready` on they move forward only. True when it changed. */
     readonly setBootStage: (stage: BootStage) => Effect.Effect<boolean>
     /** Says why the engine is not ready; ignored once past `starting`. */
     readonly setReason: (reason: NotReadyReason) => Effect.Effect<void>

@@ -160,11 +160,21 @@ export const complete = (state: LifecycleState, report: ShutdownReport): Transit
         }
       ]
 
-/** Forward only. @since 0.1.0 @category transitions */
-export const setBootStage = (state: LifecycleState, stage: BootStage): Transition<boolean> =>
-  bootStages.indexOf(stage) <= bootStages.indexOf(state.snapshot.bootStage)
-    ? [false, state]
-    : [true, withSnapshot(state, { bootStage: stage })]
+const readyStage = bootStages.indexOf("Ready")
+
+/**
+ * Up to `Ready` the start-up phases say where they are (SQL and Redis both connect, the filter and the rest both
+ * warm up); from `Ready` on, forward only.
+ *
+ * @since 0.1.0
+ * @category transitions
+ */
+export const setBootStage = (state: LifecycleState, stage: BootStage): Transition<boolean> => {
+  const current = bootStages.indexOf(state.snapshot.bootStage)
+  const next = bootStages.indexOf(stage)
+  const allowed = current < readyStage ? next > 0 && next !== current : next > current
+  return allowed ? [true, withSnapshot(state, { bootStage: stage })] : [false, state]
+}
 
 /** Only while starting. @since 0.1.0 @category transitions */
 export const setReason = (state: LifecycleState, reason: NotReadyReason): Transition<void> =>
