@@ -1,0 +1,217 @@
+/**
+ * The cache: an optional tier between memory and the archive. It holds what it was given and keeps a Merkle
+ * tree of exactly that, so its root speaks for itself and can be compared with the archive's. Losing the cache
+ * degrades, never fails: every method answers with a typed error that the engine may step over.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { ItemHead, ItemRecord } from "../SyncItem.js"
+
+/**
+ * Any failure of the cache. `unavailable`: there is no connection, or it broke during the call. `timeout`: no
+ * answer in time; a write may still take effect later, which the version guard makes harmless. `circuit-open`:
+ * not even tried, because the last calls failed. `refused`: the server answered with an error (out of memory,
+ * read-only replica, missing permission). `malformed`: an answer that is not of the expected form.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CacheError extends Data.TaggedError("CacheError")<{
+  readonly operation: string
+  readonly kind: "unavailable" | "timeout" | "circuit-open" | "refused" | "malformed"
+  /** What the driver or the server said; never holds a secret or a content. */
+  readonly problem: string
+  /** When a retry makes sense, in milliseconds. */
+  readonly retryAfterMs: number
+}> {
+  override get message() {
+    return `cache ${this.operation}: ${this.problem} (${this.kind})`
+  }
+}
+
+/**
+ * `connecting`: the first attempt is under way. `connected`: usable. `reconnecting`: the connection was lost or
+ * could not be made; attempts go on for ever in the background. `circuit-open`: connected, but the last calls
+ * failed; a probe follows after the cool-down. `closed`: shut down.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CacheConnection = "connecting" | "connected" | "reconnecting" | "circuit-open" | "closed"
+
+/** @since 0.1.0 @category models */
+export interface CacheStatus {
+  readonly connection: CacheConnection
+  /** Milliseconds since the epoch at which `connection` last changed. */
+  readonly since: number
+  /**
+   * How often the cache has become usable: at the first connection, after every reconnect, and whenever the
+   * circuit closed again. Whoever sees a new number must compare the roots, since writes may have been missed.
+   */
+  readonly generation: number
+  /** The last connection failure, secrets removed. */
+  readonly lastError: string | undefined
+  /** What an operator should change, found at connect; empty when all is well. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** @since 0.1.0 @category models */
+export interface PutOptions {
+  /** Time to live in milliseconds, 1 or more. Items with a time to live stay outside the tree. */
+  readonly ttlMs?: number | undefined
+}
+
+/** @since 0.1.0 @category models */
+export interface PutResult {
+  /** Records that were newer than what was stored. */
+  readonly applied: number
+  /** Records of the very version that was stored; written again, which mends a damaged value. */
+  readonly same: number
+  /** What the cache holds instead of the records it did not take because it already has a newer version. */
+  readonly newer: ReadonlyArray<ItemHead>
+}
+
+/** An item to remove; with `version`, only unless a newer version is stored. @since 0.1.0 @category models */
+export interface Removal {
+  readonly id: string
+  readonly version?: number | undefined
+}
+
+/** One leaf of the cache's own tree; version 0 and a digest of zeros for what is listed but gone. @since 0.1.0 @category models */
+export interface CacheLeaf extends ItemHead {
+  /** The leaf digest the tree was given. */
+  readonly digest: Digest
+}
+
+/** Leaves of one path by name, byte for byte: above `after`, up to and including `upTo`. @since 0.1.0 @category models */
+export interface LeafRange {
+  readonly after?: string | undefined
+  readonly upTo?: string | undefined
+}
+
+/** How many leaves a range holds and the sum of their digests modulo 2^256. @since 0.1.0 @category models */
+export interface LeafSum {
+  readonly count: number
+  readonly sum: bigint
+}
+
+/** An entry for the change stream. @since 0.1.0 @category models */
+export interface CacheChange {
+  readonly operation: "PUT" | "DELETE"
+  readonly id: string
+  readonly version: number
+  readonly contentHash: string
+  /** The log's sequence number; consumers deduplicate with it. */
+  readonly sequence: number
+}
+
+/** @since 0.1.0 @category models */
+export interface PositionedChange extends CacheChange {
+  /** Where the entry stands in the stream; pass it to `readChanges` to go on after it. */
+  readonly position: string
+}
+
+/** Counters since the start. @since 0.1.0 @category models */
+export interface CacheStats {
+  readonly hits: number
+  readonly misses: number
+  /** Round trips to the server (one may carry hundreds of items). */
+  readonly commands: number
+  readonly failures: number
+  /** Calls that an open circuit answered at once. */
+  readonly shed: number
+  /** Values of ours that did not match their hash or could not be read; treated as absent. */
+  readonly corrupted: number
+  /** Keys of ours that held another program's type of value; treated as absent, replaced by the next write. */
+  readonly foreign: number
+}
+
+/**
+ * What a cache does. Batches may have any size; the implementation cuts them by count and bytes. A batch is not
+ * one transaction: after a failure any part of it may have been written, each item whole and the tree right.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CacheService {
+  /** For messages and status; never holds a secret. */
+  readonly target: string
+  /** Synchronous, no I/O. */
+  readonly status: () => CacheStatus
+  /** The present status, then every change of it. A slow reader misses the oldest changes, never the last. */
+  readonly changes: Stream.Stream<CacheStatus>
+  /** Waits until the cache is usable; fails with the first attempt that fails, or after the connect timeout. Attempts go on regardless. */
+  readonly connect: Effect.Effect<void, CacheError>
+  /** A cheap round trip. */
+  readonly ping: Effect.Effect<void, CacheError>
+  /**
+   * Writes records, tombstones included, each only if it is not older than what is stored by
+   * (version, contentHash). Without `ttlMs` items enter the tree and lose any time to live; with it they leave
+   * the tree. Tombstones stay as small markers for a bounded time and guard against older puts.
+   */
+  readonly put: (
+    records: ReadonlyArray<ItemRecord>,
+    options?: PutOptions
+  ) => Effect.Effect<PutResult, CacheError>
+  /** As `put`, for what a read found in the archive: an item that has a time to live keeps what is left of it. */
+  readonly fill: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<PutResult, CacheError>
+  /** One record, tombstones included. Concurrent calls share commands. None says only that the cache does not hold it. */
+  readonly get: (id: string) => Effect.Effect<Option.Option<ItemRecord>, CacheError>
+  /** The stored records of these ids, tombstones included, in no particular order; absent ids are left out. */
+  readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, CacheError>
+  /** As `getMany`, without contents (and without checking them). */
+  readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, CacheError>
+  /** Removes items physically, from the tree too; leaves no tombstone. Answers how many keys were removed. */
+  readonly deleteMany: (targets: ReadonlyArray<Removal>) => Effect.Effect<number, CacheError>
+  /** The digest at the top of the cache's own tree. */
+  readonly root: Effect.Effect<Digest, CacheError>
+  readonly node: (path: string) => Effect.Effect<Option.Option<TreeNode>, CacheError>
+  /** A page of the children of a path, branches and leaves, by ascending name then branch before leaf. */
+  readonly children: (
+    path: string,
+    page: {
+      readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
+      readonly limit: number
+    }
+  ) => Effect.Effect<ReadonlyArray<TreeChild>, CacheError>
+  /** A page of the items directly below a path, by ascending name; `after` is an exclusive cursor, a name (last segment). */
+  readonly leavesOf: (
+    path: string,
+    page: { readonly after?: string | undefined; readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<CacheLeaf>, CacheError>
+  /** Count and sum over a range of the items directly below a path: lets a diff halve a wide path without moving its digests. */
+  readonly leafRange: (path: string, range: LeafRange) => Effect.Effect<LeafSum, CacheError>
+  /**
+   * Builds the tree anew from the items that are really there; answers the new root. Needed when the root still
+   * differs after every differing item was mended: the tree itself was damaged from outside. Writes may go on.
+   */
+  readonly rebuildTree: Effect.Effect<Digest, CacheError>
+  /** Empties the cache (only what it wrote itself); answers how many items were removed. Puts during a reset are kept, unless they are tombstones or have a time to live. */
+  readonly reset: Effect.Effect<number, CacheError>
+  /** Appends to the change stream, in order, and trims it to about `maxLength` entries. */
+  readonly appendChanges: (
+    entries: ReadonlyArray<CacheChange>,
+    maxLength: number
+  ) => Effect.Effect<void, CacheError>
+  /** At most `count` entries after a position (`""` for the beginning). */
+  readonly readChanges: (
+    after: string,
+    count: number
+  ) => Effect.Effect<ReadonlyArray<PositionedChange>, CacheError>
+  /** Ids whose values were found corrupted since the last call, at most 1,000: what to mend. Synchronous. */
+  readonly takeCorrupted: () => ReadonlyArray<string>
+  /** Synchronous, no I/O. */
+  readonly stats: () => CacheStats
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Cache extends Context.Tag("effect-sync-engine/Cache")<Cache, CacheService>() {}

@@ -1,0 +1,63 @@
+/**
+ * A circuit breaker as one plain cell. After a number of failures in a row it opens: calls are turned away until
+ * the cool-down is over, then one probe is let through, whose outcome closes it or opens it again.
+ *
+ * @since 0.1.0
+ */
+
+/** What a call may do. @since 0.1.0 @category models */
+export type Admission = "go" | "probe" | "shed"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class CircuitBreaker {
+  private failures = 0
+  private openedAt: number | undefined
+  private probing = false
+
+  /**
+   * @param threshold failures in a row that open the circuit, 1 or more
+   * @param coolDownMs how long it stays open before a probe
+   */
+  constructor(
+    readonly threshold: number,
+    readonly coolDownMs: number
+  ) {}
+
+  get isOpen(): boolean {
+    return this.openedAt !== undefined
+  }
+
+  /** Milliseconds until a probe would be let through; 0 when that is now. */
+  retryAfter(now: number): number {
+    return this.openedAt === undefined ? 0 : Math.max(0, this.openedAt + this.coolDownMs - now)
+  }
+
+  admit(now: number): Admission {
+    if (this.openedAt === undefined) return "go"
+    if (this.probing || this.retryAfter(now) > 0) return "shed"
+    this.probing = true
+    return "probe"
+  }
+
+  /** A call succeeded; true when this closed the circuit. */
+  succeeded(): boolean {
+    const closed = this.openedAt !== undefined
+    this.failures = 0
+    this.openedAt = undefined
+    this.probing = false
+    return closed
+  }
+
+  /** A call failed; true when this opened the circuit. */
+  failed(now: number): boolean {
+    this.failures += 1
+    const wasOpen = this.openedAt !== undefined
+    if (!wasOpen && this.failures < this.threshold) return false
+    this.openedAt = now
+    this.probing = false
+    return !wasOpen
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * The tree in Redis: reading it, building it anew, emptying the cache. Plain asynchronous code; failures are
+ * `CacheError`s.
+ *
+ * A rebuild begins a new epoch: from that instant the tree is a new, empty one, and items enter it as they are
+ * written or as the rebuild comes to them, each exactly once, because an item carries the epoch of the tree that
+ * counts it. So writes need not stop.
+ *
+ * @since 0.1.0
+ */
+import { compareBytes } from "../merkle/ByteOrder.js"
+import { makeNode, nodeDigest } from "../merkle/Digest.js"
+import type { TreeChild, TreeNode } from "../merkle/Tree.js"
+import { joinPath } from "../merkle/TreeDelta.js"
+import { emptyContentHash } from "../SyncItem.js"
+import type { CacheLeaf, LeafRange, LeafSum } from "./Cache.js"
+import { packIds } from "./Packing.js"
+import { digestIn, type Field, headIn, textIn, totalIn } from "./Reading.js"
+import { type RedisConnection, script } from "./RedisConnection.js"
+import { escapePattern } from "./RedisUrl.js"
+import { adoptScript, dropScript, sweepScript } from "./scripts.js"
+import { childrenScript, leafRangeScript, leavesScript, nodeScript } from "./scriptsRead.js"
+
+const nodeLua = script(nodeScript)
+const childrenLua = script(childrenScript)
+const leavesLua = script(leavesScript)
+const leafRangeLua = script(leafRangeScript)
+const adoptLua = script(adoptScript)
+const dropLua = script(dropScript)
+const sweepLua = script(sweepScript)
+
+const rangeStep = 1_000
+const pageStep = 1_000
+
+const above = (name: string | undefined): string => (name === undefined ? "-" : `(${name}`)
+
+/** Where a page of children begins. @since 0.1.0 @category models */
+export interface ChildrenPage {
+  readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
+  readonly limit: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class RedisTree {
+  constructor(private readonly connection: RedisConnection) {}
+
+  async node(path: string): Promise<TreeNode | undefined> {
+    const total = totalIn((await this.connection.run("tree", nodeLua, [path])) as Field)
+    return total === undefined ? undefined : makeNode(path, total)
+  }
+
+  /** At most `limit` children; a page is cut to 1,000, and shorter only at the end. */
+  async children(path: string, page: ChildrenPage): Promise<Array<TreeChild>> {
+    const result: Array<TreeChild> = []
+    let { after } = page
+    while (result.length < page.limit) {
+      const limit = Math.min(page.limit - result.length, pageStep)
+      const next = await this.childrenStep(path, after, limit)
+      for (const child of next) result.push(child)
+      if (next.length < limit) break
+      after = next[next.length - 1]!
+    }
+    return result
+  }
+
+  private async childrenStep(
+    path: string,
+    after: ChildrenPage["after"],
+    limit: number
+  ): Promise<ReadonlyArray<TreeChild>> {
+    const leavesFrom =
+      after === undefined ? "-" : after.kind === "branch" ? `[${after.name}` : `(${after.name}`
+    const [branches, nodes, leaves, digests] = (await this.connection.run("tree", childrenLua, [
+      path,
+      above(after?.name),
+      leavesFrom,
+      limit
+    ])) as [ReadonlyArray<Field>, ReadonlyArray<Field>, ReadonlyArray<Field>, ReadonlyArray<Field>]
+    const result: Array<TreeChild> = []
+    let b = 0
+    let l = 0
+    while (result.length < limit && (b < branches.length || l < leaves.length)) {
+      const branch = b < branches.length ? textIn(branches[b]) : undefined
+      const leaf = l < leaves.length ? textIn(leaves[l]) : undefined
+      if (leaf === undefined || (branch !== undefined && compareBytes(branch, leaf) <= 0)) {
+        const total = totalIn(nodes[b]) ?? { count: 0, sum: 0n }
+        result.push({
+          name: branch!,
+          kind: "branch",
+          count: total.count,
+          digest: nodeDigest(joinPath(path, branch!), total.count, total.sum)
+        })
+        b += 1
+      } else {
+        result.push({ name: leaf, kind: "leaf", count: 1, digest: digestIn(digests[l]) })
+        l += 1
+      }
+    }
+    return result
+  }
+
+  async leavesOf(
+    path: string,
+    page: { readonly after?: string | undefined; readonly limit: number }
+  ): Promise<Array<CacheLeaf>> {
+    const result: Array<CacheLeaf> = []
+    let { after } = page
+    while (result.length < page.limit) {
+      const limit = Math.min(page.limit - result.length, pageStep)
+      const reply = (await this.connection.run("tree", leavesLua, [
+        path,
+        above(after),
+        limit
+      ])) as ReadonlyArray<Field>
+      for (let i = 0; i < reply.length; i += 3) {
+        after = textIn(reply[i])
+        const id = joinPath(path, after)
+        const head = headIn(id, reply[i + 1])
+        const digest = digestIn(reply[i + 2])
+        if (typeof head === "object") result.push({ ...head, digest })
+        else result.push({ id, version: 0, contentHash: emptyContentHash, deleted: false, digest })
+      }
+      if (reply.length < limit * 3) break
+    }
+    return result
+  }
+
+  async leafRange(path: string, range: LeafRange): Promise<LeafSum> {
+    const to = range.upTo === undefined ? "+" : `[${range.upTo}`
+    let from = above(range.after)
+    let count = 0
+    let sum = 0n
+    for (;;) {
+      const [listed, last, node] = (await this.connection.run("tree", leafRangeLua, [
+        path,
+        from,
+        to,
+        rangeStep
+      ])) as [number, Field, Field]
+      const total = totalIn(node)
+      if (total === undefined) throw new TypeError("the server answered a range without its sum")
+      count += total.count
+      sum += total.sum
+      if (listed < rangeStep) return { count, sum: BigInt.asUintN(256, sum) }
+      from = above(textIn(last))
+    }
+  }
+
+  /** Begins an epoch and lets every item enter it that was in a tree before. */
+  async rebuild(epoch: string): Promise<void> {
+    await this.begin("rebuildTree", epoch)
+    await this.eachItem("rebuildTree", epoch, adoptLua)
+    await this.sweep("rebuildTree", epoch)
+  }
+
+  /** Begins an epoch and removes every item that has not entered it; answers how many were removed. */
+  async reset(epoch: string): Promise<number> {
+    await this.begin("reset", epoch)
+    const removed = await this.eachItem("reset", epoch, dropLua)
+    await this.sweep("reset", epoch)
+    return removed
+  }
+
+  private get prefix(): string {
+    return this.connection.options.keyPrefix
+  }
+
+  private begin(operation: string, epoch: string): Promise<unknown> {
+    return this.connection.command(operation, "SET", [`${this.prefix}epoch`, epoch])
+  }
+
+  private async eachItem(operation: string, epoch: string, lua: typeof adoptLua): Promise<number> {
+    const skip = this.prefix.length + "item:".length
+    let total = 0
+    let superseded = false
+    await this.connection.scan(
+      operation,
+      `${escapePattern(this.prefix)}item:*`,
+      async (keys) => {
+        const ids = keys.map((key) => key.slice(skip))
+        const answer = await this.connection.run(operation, lua, [epoch, packIds(ids, 0, ids.length)])
+        if (answer === -1) superseded = true
+        else total += answer as number
+      },
+      () => superseded
+    )
+    return total
+  }
+
+  private async sweep(operation: string, epoch: string): Promise<void> {
+    let superseded = false
+    for (const kind of ["tree:", "branches:", "leaves:"]) {
+      const current = `${this.prefix}${kind}${epoch}:`
+      await this.connection.scan(
+        operation,
+        `${escapePattern(this.prefix)}${kind}*`,
+        async (keys) => {
+          const old = keys.filter((key) => !key.startsWith(current))
+          if (old.length === 0) return
+          if ((await this.connection.run(operation, sweepLua, [epoch, ...old])) === -1) superseded = true
+        },
+        () => superseded
+      )
+    }
+  }
+}

@@ -1,0 +1,427 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { Redis } from "ioredis"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { CacheService } from "../../../src/cache/Cache.js"
+import { make, type RedisCacheOptions } from "../../../src/cache/RedisCache.js"
+import { emptyRoot } from "../../../src/merkle/Digest.js"
+import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
+import type { ItemRecord } from "../../../src/SyncItem.js"
+import { recordOf, seeded, tombstoneOf } from "../../cache/records.js"
+import { cacheSuite } from "../../cache/suite.js"
+import { type RedisServer, startRedis } from "../../support/redis.js"
+
+let server: RedisServer
+let raw: Redis
+let prefixes = 0
+
+beforeAll(async () => {
+  server = await startRedis()
+  raw = new Redis(server.port)
+})
+
+afterAll(async () => {
+  raw.disconnect()
+  await server.stop()
+})
+
+/** A connected cache under a prefix of its own. */
+const open = (options: Partial<RedisCacheOptions> = {}) =>
+  Effect.gen(function* () {
+    const cache = yield* make({
+      url: Redacted.make(server.url),
+      prefix: `t${++prefixes}:`,
+      ...options
+    })
+    yield* cache.connect
+    return cache
+  })
+
+const run = <A>(
+  body: (cache: CacheService, prefix: string) => Effect.Effect<A, unknown>,
+  options: Partial<RedisCacheOptions> = {}
+) => {
+  const prefix = options.prefix ?? `r${++prefixes}:`
+  return Effect.runPromise(
+    Effect.scoped(Effect.flatMap(open({ ...options, prefix }), (cache) => body(cache, prefix)))
+  )
+}
+
+const redis = <A>(call: (raw: Redis) => Promise<A>) => Effect.promise(() => call(raw))
+
+/** Calls of one command since the last reset of the statistics. */
+const callsOf = (command: string) =>
+  redis(async (raw) => {
+    const stats = await raw.info("commandstats")
+    return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(stats)?.[1] ?? 0)
+  })
+
+const many = (count: number, version = 1, path = "geo") =>
+  Array.from({ length: count }, (_, i) => recordOf(`${path}.${i % 17}.${i}`, version))
+
+cacheSuite(
+  "the cache over Redis",
+  Effect.suspend(() => open())
+)
+cacheSuite(
+  "the cache over Redis, one record a chunk",
+  Effect.suspend(() => open({ chunkItems: 1 }))
+)
+
+describe("commands", () => {
+  it("1,000 concurrent gets take a handful of commands", () =>
+    run((cache) =>
+      Effect.gen(function* () {
+        const records = many(1_000)
+        yield* cache.put(records)
+        yield* redis((raw) => raw.config("RESETSTAT"))
+        const found = yield* Effect.forEach(records, ({ id }) => cache.get(id), { concurrency: "unbounded" })
+        expect(found.map(Option.getOrThrow)).toEqual(records)
+        expect((yield* callsOf("evalsha")) + (yield* callsOf("eval"))).toBeLessThanOrEqual(5)
+      })
+    ))
+
+  it("a batch is cut by items and by bytes, and a record above the bound travels alone", () =>
+    run(
+      (cache) =>
+        Effect.gen(function* () {
+          const commands = cache.stats().commands
+          const records = Array.from({ length: 20 }, (_, i) => recordOf(`b.${i}`, 1, new Uint8Array(30_000)))
+          records.push(recordOf("huge", 1, new Uint8Array(6_000_000).fill(7)), recordOf("tiny", 1))
+          expect((yield* cache.put(records)).applied).toBe(22)
+          expect(cache.stats().commands - commands).toBe(9)
+          expect((yield* cache.getMany(records.map(({ id }) => id))).length).toBe(22)
+          expect(yield* cache.root).toBe(MerkleTree.from(records).root)
+        }),
+      { chunkBytes: 100_000 }
+    ))
+
+  it("reads contents of many megabytes in bounded replies", () =>
+    run((cache) =>
+      Effect.gen(function* () {
+        const records = Array.from({ length: 12 }, (_, i) =>
+          recordOf(`m.${i}`, 1, new Uint8Array(1_500_000).fill(i))
+        )
+        yield* cache.put(records)
+        const commands = cache.stats().commands
+        expect((yield* cache.getMany(records.map(({ id }) => id))).length).toBe(12)
+        expect(cache.stats().commands - commands).toBe(4)
+      })
+    ))
+
+  it("goes on when the server has forgotten its scripts", () =>
+    run((cache) =>
+      Effect.gen(function* () {
+        yield* cache.put(many(10))
+        yield* redis((raw) => raw.script("FLUSH"))
+        expect((yield* cache.put(many(10, 2))).applied).toBe(10)
+        expect(yield* cache.root).toBe(MerkleTree.from(many(10, 2)).root)
+      })
+    ))
+})
+
+describe("the tree", () => {
+  it("stays exact through very many updates of the same items", () =>
+    run((cache) =>
+      Effect.gen(function* () {
+        const random = seeded(11)
+        const newest = new Map<string, ItemRecord>()
+        for (let round = 1; round <= 150; round++) {
+          const batch = Array.from({ length: 200 }, () =>
+            recordOf(`x.${random(9)}.${random(40)}`, round, String(random(1_000_000)))
+          )
+          const distinct = [...new Map(batch.map((record) => [record.id, record])).values()]
+          yield* cache.put(distinct)
+          for (const record of distinct) newest.set(record.id, record)
+        }
+        const tree = MerkleTree.from(newest.values())
+        expect(yield* cache.root).toBe(tree.root)
+        for (const path of tree.totals().keys()) {
+          expect(yield* cache.node(path)).toEqual(Option.some(tree.node(path)))
+        }
+      })
+    ))
+
+  it("adds with carries through all 256 bits", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        // A stored sum of 2^256 - 1: adding anything carries through every word and out at the top.
+        yield* cache.put([recordOf("a", 1)])
+        const epoch = yield* redis((raw) => raw.get(`${prefix}epoch`))
+        const full = Buffer.concat([Buffer.alloc(8), Buffer.alloc(32, 0xff)])
+        yield* redis((raw) => raw.set(`${prefix}tree:${epoch}:`, full))
+        const record = recordOf("b", 1)
+        yield* cache.put([record])
+        const node = Option.getOrThrow(yield* cache.node(""))
+        expect(node.sum).toBe(MerkleTree.totalOf([record]).sum - 1n)
+        yield* cache.deleteMany([{ id: "b" }])
+        expect(Option.getOrThrow(yield* cache.node("")).sum).toBe(2n ** 256n - 1n)
+      })
+    ))
+
+  it("two writers of the same items at once leave the newest and a right root", () =>
+    run((cache, prefix) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const other = yield* open({ prefix })
+          const random = seeded(5)
+          const newest = new Map<string, ItemRecord>()
+          const batches = Array.from({ length: 40 }, () =>
+            Array.from({ length: 60 }, () => {
+              const id = `w.${random(6)}.${random(20)}`
+              const record =
+                random(5) === 0 ? tombstoneOf(id, 1 + random(50)) : recordOf(id, 1 + random(50), "")
+              const old = newest.get(id)
+              if (
+                old === undefined ||
+                record.version > old.version ||
+                (record.version === old.version && old.deleted)
+              ) {
+                newest.set(id, record)
+              }
+              return record
+            })
+          )
+          yield* Effect.forEach(batches, (batch, i) => (i % 2 === 0 ? cache : other).put(batch), {
+            concurrency: 8
+          })
+          const live = [...newest.values()].filter(({ deleted }) => !deleted)
+          expect(yield* cache.root).toBe(MerkleTree.from(live).root)
+          expect(yield* other.root).toBe(yield* cache.root)
+        })
+      )
+    ))
+
+  it("a rebuild under writes ends with the right root and removes the old tree", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        yield* cache.put(many(3_000))
+        const writes = Effect.forEach(
+          Array.from({ length: 30 }, (_, i) => i),
+          (i) =>
+            Effect.zipRight(
+              cache.put(many(3_000, 2).slice(i * 100, i * 100 + 100)),
+              cache.put([tombstoneOf(`geo.${i % 17}.${i}`, 3)])
+            ),
+          { concurrency: 3 }
+        )
+        yield* Effect.all([writes, cache.rebuildTree], { concurrency: 2 })
+        const live = many(3_000, 2).slice(30)
+        expect(yield* cache.root).toBe(MerkleTree.from(live).root)
+        const epoch = yield* redis((raw) => raw.get(`${prefix}epoch`))
+        for (const kind of ["tree", "branches", "leaves"]) {
+          const keys = yield* redis((raw) => raw.keys(`${prefix}${kind}:*`))
+          expect(keys.length).toBeGreaterThan(0)
+          expect(keys.filter((key) => !key.startsWith(`${prefix}${kind}:${epoch}:`))).toEqual([])
+        }
+      })
+    ))
+
+  it("a reset under writes loses none of them", () =>
+    run((cache) =>
+      Effect.gen(function* () {
+        yield* cache.put(many(3_000))
+        const later = many(500, 2, "later")
+        const writes = Effect.forEach(
+          Array.from({ length: 10 }, (_, i) => later.slice(i * 50, i * 50 + 50)),
+          (batch) => cache.put(batch)
+        )
+        yield* Effect.all([cache.reset, writes], { concurrency: 2 })
+        expect(yield* cache.root).toBe(MerkleTree.from(later).root)
+        expect(yield* cache.getMany(many(3_000).map(({ id }) => id))).toEqual([])
+      })
+    ))
+
+  it("a flushed server is an empty cache that fills again", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        yield* cache.put(many(50))
+        yield* redis(async (raw) => raw.del(await raw.keys(`${prefix}*`)))
+        expect(yield* cache.root).toBe(emptyRoot)
+        yield* cache.put(many(50))
+        expect(yield* cache.root).toBe(MerkleTree.from(many(50)).root)
+      })
+    ))
+})
+
+describe("time to live", () => {
+  it("is kept by fills, ended by puts; tombstones expire", () =>
+    run(
+      (cache, prefix) =>
+        Effect.gen(function* () {
+          const left = (id: string) => redis((raw) => raw.pttl(`${prefix}item:${id}`))
+          yield* cache.put([recordOf("a", 1)], { ttlMs: 60_000 })
+          yield* cache.fill([recordOf("a", 2)])
+          expect(yield* left("a")).toBeGreaterThan(50_000)
+          expect(yield* left("a")).toBeLessThanOrEqual(60_000)
+          yield* cache.put([recordOf("a", 2)])
+          expect(yield* left("a")).toBe(-1)
+          yield* cache.put([recordOf("s", 1)], { ttlMs: 30 })
+          yield* cache.put([recordOf("t", 1)])
+          yield* cache.put([tombstoneOf("t", 2)])
+          expect(yield* left("t")).toBeLessThanOrEqual(120)
+          expect((yield* cache.put([recordOf("t", 1)])).newer.length).toBe(1)
+          yield* Effect.sleep(150)
+          expect(yield* cache.getMany(["s", "t"])).toEqual([])
+          expect((yield* cache.put([recordOf("t", 1)])).applied).toBe(1)
+          expect(yield* cache.root).toBe(MerkleTree.from([recordOf("a", 2), recordOf("t", 1)]).root)
+        }),
+      { tombstoneTtl: Duration.millis(120) }
+    ))
+})
+
+describe("damage", () => {
+  it("a damaged value reads as absent, is reported, and is mended by a fill of the same version", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const records = many(6)
+        const [a, b, c, d] = records.map(({ id }) => `${prefix}item:${id}`) as [
+          string,
+          string,
+          string,
+          string
+        ]
+        yield* cache.put(records)
+        yield* redis(async (raw) => {
+          await raw.hset(a, "c", "garbage")
+          await raw.hset(b, "m", "garbage")
+          await raw.hdel(c, "c")
+          await raw.hset(d, "c", Buffer.from("geo.3.3").subarray(0, 2))
+        })
+        const found = yield* cache.getMany(records.map(({ id }) => id))
+        expect(found).toEqual(records.slice(4))
+        expect(yield* cache.get(records[0]!.id)).toEqual(Option.none())
+        expect([...cache.takeCorrupted()].sort()).toEqual(records.slice(0, 4).map(({ id }) => id))
+        expect(cache.stats().corrupted).toBe(5)
+        yield* cache.fill(records)
+        expect((yield* cache.getMany(records.map(({ id }) => id))).length).toBe(6)
+        expect(yield* cache.root).toBe(MerkleTree.from(records).root)
+      })
+    ))
+
+  it("foreign values in the place of any key fail nothing and are healed by writes and a rebuild", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const records = many(40)
+        yield* cache.put(records)
+        const epoch = yield* redis((raw) => raw.get(`${prefix}epoch`))
+        const spoil = async (key: string) => {
+          await raw.del(key)
+          await (key.includes("tree:") ? raw.lpush(key, "x") : raw.set(key, "x"))
+        }
+        yield* redis(async () => {
+          await spoil(`${prefix}item:${records[0]!.id}`)
+          await spoil(`${prefix}item:new.one`)
+          await spoil(`${prefix}leaves:${epoch}:geo.3`)
+          await spoil(`${prefix}branches:${epoch}:geo`)
+          await spoil(`${prefix}tree:${epoch}:geo.5`)
+          await raw.hset(`${prefix}item:other.hash`, "some", "field")
+          await raw.expire(`${prefix}item:other.hash`, 100)
+        })
+        expect(yield* cache.getMany([records[0]!.id, "new.one"])).toEqual([])
+        expect(yield* cache.heads([records[0]!.id])).toEqual([])
+        expect(yield* cache.node("geo.5")).toEqual(Option.none())
+        expect(yield* cache.children("geo", { limit: 10 })).toEqual([])
+        expect(yield* cache.leavesOf("geo.3", { limit: 10 })).toEqual([])
+        expect(cache.stats().foreign).toBe(3)
+        const all = [...records, recordOf("new.one", 1), recordOf("other.hash", 1)]
+        yield* cache.put(all)
+        expect((yield* cache.getMany(all.map(({ id }) => id))).length).toBe(all.length)
+        expect(yield* redis((raw) => raw.pttl(`${prefix}item:other.hash`))).toBe(-1)
+        expect(yield* cache.rebuildTree).toBe(MerkleTree.from(all).root)
+        expect(yield* cache.children("geo", { limit: 100 })).toEqual(MerkleTree.from(all).children("geo"))
+      })
+    ))
+
+  it("a foreign epoch begins a new tree, which a put of everything completes", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const records = many(30)
+        yield* cache.put(records)
+        yield* redis(async (raw) => {
+          await raw.del(`${prefix}epoch`)
+          await raw.lpush(`${prefix}epoch`, "x")
+        })
+        expect(yield* cache.root).toBe(emptyRoot)
+        expect((yield* cache.put(records)).same).toBe(30)
+        expect(yield* cache.root).toBe(MerkleTree.from(records).root)
+      })
+    ))
+
+  it("items lost to an eviction are found missing and the tree is made right again", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const records = many(30)
+        yield* cache.put(records)
+        yield* redis((raw) => raw.del(`${prefix}item:${records[4]!.id}`))
+        const gone = (yield* cache.leavesOf("geo.4", { limit: 10 })).find(({ id }) => id === records[4]!.id)
+        expect([gone?.version, gone?.digest]).toEqual([0, "0".repeat(64)])
+        yield* cache.put([records[4]!])
+        expect(yield* cache.rebuildTree).toBe(MerkleTree.from(records).root)
+      })
+    ))
+
+  it("a foreign stream key is replaced", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        yield* redis((raw) => raw.set(`${prefix}changes`, "x"))
+        const { contentHash } = recordOf("a", 1)
+        const entry = { operation: "PUT", id: "a", version: 1, contentHash, sequence: 4 } as const
+        yield* cache.appendChanges([entry], 10)
+        expect((yield* cache.readChanges("", 10)).map(({ sequence }) => sequence)).toEqual([4])
+      })
+    ))
+})
+
+describe("prefixes", () => {
+  it("two caches in one database do not see each other, and a reset spares everything else", () =>
+    Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const one = yield* open({ prefix: "app" })
+          const two = yield* open({ prefix: "app*" })
+          const three = yield* open({ prefix: "app:item" })
+          const ids = ["x", "item:x", ":item:x", "*", "%", "a b", "é.ü", "epoch", "tree:", "changes"]
+          yield* one.put(ids.map((id) => recordOf(id, 1, "one")))
+          yield* two.put(ids.map((id) => recordOf(id, 2, "two")))
+          yield* three.put(ids.map((id) => recordOf(id, 3, "three")))
+          yield* redis((raw) => raw.set("apple", "fruit"))
+          for (const [cache, version, text] of [
+            [one, 1, "one"],
+            [two, 2, "two"],
+            [three, 3, "three"]
+          ] as const) {
+            const records = ids.map((id) => recordOf(id, version, text))
+            expect(yield* cache.root).toBe(MerkleTree.from(records).root)
+            expect(new Set(yield* cache.getMany(ids))).toEqual(new Set(records))
+          }
+          expect(yield* two.reset).toBe(ids.length)
+          expect((yield* two.getMany(ids)).length).toBe(0)
+          for (const [cache, version, text] of [
+            [one, 1, "one"],
+            [three, 3, "three"]
+          ] as const) {
+            const records = ids.map((id) => recordOf(id, version, text))
+            expect(yield* cache.root).toBe(MerkleTree.from(records).root)
+          }
+          expect(yield* redis((raw) => raw.get("apple"))).toBe("fruit")
+          yield* one.reset
+          yield* three.reset
+        })
+      )
+    ))
+
+  it("every key is behind the prefix", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const before = yield* redis((raw) => raw.keys("*"))
+        yield* cache.put(many(20))
+        const after = yield* redis((raw) => raw.keys("*"))
+        const added = after.filter((key) => !before.includes(key))
+        expect(added.length).toBeGreaterThan(20)
+        expect(added.filter((key) => !key.startsWith(prefix))).toEqual([])
+      })
+    ))
+})
