@@ -11,7 +11,6 @@ import type { EngineCore } from "./EngineCore.js"
 import type { SyncEngineService } from "./EngineService.js"
 import { enqueue, writeGate } from "./Intake.js"
 
-const lettersPerPage = 500
 const defaultLimit = 100
 
 /** @since 0.1.0 @category constructors */
@@ -37,7 +36,7 @@ export const make = (
       let after = 0
       let done = 0
       for (;;) {
-        const letters = yield* list({ after, limit: lettersPerPage })
+        const letters = yield* list({ after, limit: core.limits.lettersPerPage })
         if (letters.length === 0) return done
         after = letters[letters.length - 1]!.sequence
         const chosen =

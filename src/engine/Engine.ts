@@ -22,6 +22,7 @@ import * as Carry from "./Carry.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as Duties from "./Duties.js"
 import { EngineCore } from "./EngineCore.js"
+import { EngineLimits } from "./EngineLimits.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 import type { SyncEngineService } from "./EngineService.js"
@@ -60,7 +61,12 @@ export const make = (
     const live = yield* LiveConfig
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
-    const core = new EngineCore(live.unsafeGet, lifecycle, () => clock.unsafeCurrentTimeMillis())
+    const core = new EngineCore(
+      live.unsafeGet,
+      lifecycle,
+      () => clock.unsafeCurrentTimeMillis(),
+      yield* EngineLimits
+    )
     const waiters = new ArchiveWaiters()
     const flush = Flush.make(core, waiters)
     const demand = FlushDemand.make()

@@ -14,6 +14,8 @@ import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import type { Limits } from "./EngineLimits.js"
+import { defaultLimits } from "./EngineLimits.js"
 import type { Degradation, FlushReason } from "./EngineService.js"
 import { FreshQueue } from "./FreshQueue.js"
 import { PendingIndex } from "./PendingIndex.js"
@@ -79,7 +81,8 @@ export class EngineCore {
     readonly config: () => EngineConfig,
     readonly lifecycle: Context.Tag.Service<Lifecycle>,
     /** Milliseconds since the epoch, from Effect's Clock. */
-    readonly nowMs: () => number
+    readonly nowMs: () => number,
+    readonly limits: Limits = defaultLimits
   ) {
     this.memory = new MemoryCache({ maxBytes: config().l1MaxBytes })
     this.clock = new VersionClock(nowMs)
@@ -97,7 +100,7 @@ export class EngineCore {
     this.tiers = { log, archive: undefined }
     this.clock.observe(log.maxVersion)
     // Eight full batches, so that a burst is flushed without reading the log again.
-    const freshMaxBytes = Math.max(16 * 1024 * 1024, 8 * this.config().batchFlushBytes)
+    const freshMaxBytes = Math.max(this.limits.freshQueueBytes, 8 * this.config().batchFlushBytes)
     this.fresh = new FreshQueue(freshMaxBytes, usage.released, usage.committed)
   }
 

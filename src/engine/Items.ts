@@ -35,9 +35,6 @@ export type Items = Pick<
   | "deletePrefix"
 >
 
-/** Ids deleted at once by the bulk deletes. */
-const idsPerDelete = 1000
-
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carry): Items => {
   const gated = <A, E, R>(id: string, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | ReadError, R> =>
@@ -167,7 +164,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
     (range: { readonly prefix: string; readonly state?: string }, operation: string) =>
     (after: string | undefined): Effect.Effect<ReadonlyArray<string>, ReadError> => {
       const page = (archive: Context.Tag.Service<Archive>) =>
-        archive.scanIds({ ...range, after }, idsPerDelete)
+        archive.scanIds({ ...range, after }, core.limits.idsPerDelete)
       return after === undefined ? carry.thenAsk(operation, page) : carry.ask(operation, page)
     }
 

@@ -38,9 +38,6 @@ export const archiveUnavailable = (operation: string) => (error: ArchiveError) =
     retryAfterMs: archiveRetryAfterMs
   })
 
-/** Ids asked in one archive query. */
-const idsPerQuery = 500
-
 const newer = (a: ItemRecord | undefined, b: ItemRecord | undefined): ItemRecord | undefined =>
   a === undefined ? b : b === undefined ? a : compareVersions(a, b) >= 0 ? a : b
 
@@ -86,6 +83,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           })
         )
       }
+      const { idsPerQuery } = core.limits
       if (ids.length <= idsPerQuery) {
         return Effect.mapError(archive.getMany(ids), archiveUnavailable("get"))
       }

@@ -8,9 +8,6 @@ import type { LogUnavailable } from "../EngineError.js"
 import type { EngineCore } from "./EngineCore.js"
 import { giveWay } from "./GiveWay.js"
 
-const entriesPerPage = 2000
-const bytesPerPage = 4 * 1024 * 1024
-
 /**
  * Reads everything the log holds above what was consumed and makes it known to readers; contents stay in the
  * log. Versions count as unchecked: the archive may hold newer ones of other nodes.
@@ -20,9 +17,10 @@ const bytesPerPage = 4 * 1024 * 1024
  */
 export const indexRemaining = (core: EngineCore): Effect.Effect<void, LogUnavailable> =>
   Effect.gen(function* () {
+    const { replayBytes, replayItems } = core.limits
     let after = core.fresh.consumed
     for (;;) {
-      const page = yield* core.log.read({ after, maxItems: entriesPerPage, maxBytes: bytesPerPage })
+      const page = yield* core.log.read({ after, maxItems: replayItems, maxBytes: replayBytes })
       if (page.length === 0) return
       for (const { record, sequence } of page) core.pending.add(record, sequence, true)
       after = page[page.length - 1]!.sequence

@@ -38,10 +38,7 @@ export type Sets = Pick<
 /** The most items one page may have. @since 0.1.0 @category limits */
 export const maxPageItems = 10_000
 
-/** Contents read for one page. */
-const pageBytes = 8 * 1024 * 1024
 const defaultPageItems = 1000
-const streamPageItems = 500
 
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
@@ -66,7 +63,7 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
 
   const page = (range: ScanRange, limit: number, operation: string) =>
     carry
-      .ask(operation, (service) => service.scan(range, { limit, maxBytes: pageBytes }))
+      .ask(operation, (service) => service.scan(range, { limit, maxBytes: core.limits.pageBytes }))
       .pipe(
         Effect.flatMap((items) =>
           Effect.map(overlay(items, range), (shown) => ({ items: shown, last: items[items.length - 1]?.id }))
@@ -84,7 +81,7 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
           Effect.suspend(() => {
             const closed = core.queryGate()
             return closed === undefined
-              ? page({ ...range, after }, streamPageItems, operation)
+              ? page({ ...range, after }, core.limits.streamPageItems, operation)
               : Effect.fail(closed)
           }).pipe(
             Effect.map(

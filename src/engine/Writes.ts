@@ -20,11 +20,6 @@ import type { Reads } from "./Reads.js"
 /** @since 0.1.0 @category models */
 export type Writes = Pick<SyncEngineService, "submit" | "submitMany" | "delete" | "deleteMany">
 
-/** Items prepared in one go before other work gets its turn. */
-const itemsPerTurn = 1000
-/** Bytes hashed in one go before other work gets its turn. */
-const bytesPerTurn = 1024 * 1024
-
 /** What was read of an item for a compare-and-set, and whether it is still so. */
 interface Asked {
   readonly version: number
@@ -143,6 +138,7 @@ export const make = (
     }
     const writes: Array<Prepared> = []
     const places: Array<number> = []
+    const { bytesPerTurn, itemsPerTurn } = core.limits
     let bytes = 0
     let index = start
     for (; index < batch.count && index - start < itemsPerTurn && bytes < bytesPerTurn; index++) {
