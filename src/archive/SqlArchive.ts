@@ -13,7 +13,7 @@ import { makeNode, nodeDigest } from "../merkle/Digest.js"
 import { needsNormalising, toLimbs } from "../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../merkle/TreeDelta.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
-import type { Archive, ArchiveError, CommitResult, ScanRange } from "./Archive.js"
+import { type Archive, ArchiveError, type CommitResult, type ScanRange } from "./Archive.js"
 import { classify, reasonOf, refail } from "./ArchiveErrors.js"
 import { inLockOrder, Judgement, type StoredHead } from "./Batch.js"
 import { scanPlan } from "./Ranges.js"
@@ -154,6 +154,14 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       return result
     })
 
+  // Refused here, for good, before a server would drop the connection over it.
+  const tooLarge = (records: ReadonlyArray<ItemRecord>): ArchiveError | undefined => {
+    const record = records.find(({ content }) => content.byteLength > options.maxContentBytes)
+    if (record === undefined) return undefined
+    const problem = `content of ${record.content.byteLength} bytes; at most ${options.maxContentBytes} fit`
+    return new ArchiveError({ operation: "commit", kind: "permanent", problem })
+  }
+
   const root = Effect.map(
     Effect.suspend(() => Tree.readTotal(anywhere, shape, "")),
     ({ count, sum }) => nodeDigest("", count, sum)
@@ -282,11 +290,20 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     commit: (records) =>
       call(
         "commit",
-        Effect.suspend(() =>
-          records.length === 0
-            ? Effect.map(root, (digest) => ({ applied: 0, newer: [], rootBefore: digest, rootAfter: digest }))
-            : retryContention(transaction(sql, dialect.begin, commitIn(inLockOrder(records))))
-        )
+        Effect.suspend((): Effect.Effect<CommitResult, ArchiveError | SqlError> => {
+          if (records.length === 0) {
+            return Effect.map(root, (digest) => ({
+              applied: 0,
+              newer: [],
+              rootBefore: digest,
+              rootAfter: digest
+            }))
+          }
+          const refused = tooLarge(records)
+          return refused === undefined
+            ? retryContention(transaction(sql, dialect.begin, commitIn(inLockOrder(records))))
+            : Effect.fail(refused)
+        })
       ),
     getMany: (ids) =>
       call(

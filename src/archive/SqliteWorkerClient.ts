@@ -93,14 +93,14 @@ class Thread {
     this.worker.postMessage(request, bytes === undefined ? [] : [bytes])
   }
 
-  run(sql: string, params: ReadonlyArray<unknown>, waiting: Waiting): void {
+  run(sql: string, params: ReadonlyArray<unknown> | undefined, waiting: Waiting): void {
     if (this.lost !== undefined) {
       waiting.fail(this.lost)
       return
     }
     const id = this.nextId++
     this.waiting.set(id, waiting)
-    this.post({ kind: "statement", id, sql, params: pack(params) })
+    this.post({ kind: "statement", id, sql, params: pack(params ?? []) })
   }
 
   async close(): Promise<void> {
