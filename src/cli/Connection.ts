@@ -1,0 +1,192 @@
+/**
+ * Which engine a command talks to: a daemon by its address, or one opened in this process.
+ *
+ * @since 0.1.0
+ */
+import * as Options from "@effect/cli/Options"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { isClean } from "../Lifecycle.js"
+import type { Backend } from "./Backend.js"
+import { type CliError, failed, toCliError, usage } from "./CliError.js"
+import * as ConfigFlags from "./ConfigFlags.js"
+import { logReport, uncleanError } from "./Daemon.js"
+import { Engines } from "./Engines.js"
+import * as LocalBackend from "./LocalBackend.js"
+import * as RemoteBackend from "./RemoteBackend.js"
+import { Stdio } from "./Stdio.js"
+
+/** Where `run` listens by default. @since 0.1.0 @category constants */
+export const defaultUrl = "http://127.0.0.1:7420"
+
+const address = {
+  url: Options.text("url").pipe(
+    Options.withDescription(`Address of the daemon. Default: SYNC_ENGINE_URL, else ${defaultUrl}.`),
+    Options.optional
+  ),
+  token: Options.text("token").pipe(
+    Options.withDescription(
+      "Bearer token; visible to other users of this machine, so rather use --token-file. Default: SYNC_ENGINE_ADMIN_TOKEN."
+    ),
+    Options.optional
+  ),
+  tokenFile: Options.text("token-file").pipe(
+    Options.withDescription("File that holds the bearer token. Default: SYNC_ENGINE_ADMIN_TOKEN_FILE."),
+    Options.optional
+  )
+}
+
+const offline = Options.boolean("offline").pipe(
+  Options.withDescription(
+    "Open the data directory in this process instead of asking a daemon; no daemon may hold it. Default: off."
+  )
+)
+
+/** Options of commands that only make sense against a daemon. @since 0.1.0 @category options */
+export const remoteOptions = address
+
+/** Options of commands that also work without a daemon. @since 0.1.0 @category options */
+export const options = { ...address, offline, flags: ConfigFlags.placeOptions }
+
+/** Options of `ingest`. @since 0.1.0 @category options */
+export const ingestOptions = { ...address, flags: ConfigFlags.engineOptions }
+
+/** Options of `ingest` that may stand without a value. @since 0.1.0 @category options */
+export const configSwitches = ConfigFlags.switches
+
+/** What the options above were given. @since 0.1.0 @category models */
+export interface Input {
+  readonly url: Option.Option<string>
+  readonly token: Option.Option<string>
+  readonly tokenFile: Option.Option<string>
+  readonly offline?: boolean
+  readonly flags?: ConfigFlags.Given
+}
+
+const present = (text: string | undefined): text is string => text !== undefined && text !== ""
+
+const readToken = (
+  input: Input
+): Effect.Effect<Redacted.Redacted | undefined, CliError, Stdio | FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const { env } = yield* Stdio
+    if (Option.isSome(input.token) && Option.isSome(input.tokenFile)) {
+      return yield* usage("give either --token or --token-file, not both")
+    }
+    const file = Option.getOrUndefined(input.tokenFile)
+    const direct =
+      Option.getOrUndefined(input.token) ?? (file === undefined ? env.SYNC_ENGINE_ADMIN_TOKEN : undefined)
+    if (present(direct)) return Redacted.make(direct)
+    const path = file ?? env.SYNC_ENGINE_ADMIN_TOKEN_FILE
+    if (!present(path)) return undefined
+    const files = yield* FileSystem.FileSystem
+    const text = yield* Effect.mapError(files.readFileString(path), (error) =>
+      usage(`the token file ${path} cannot be read: ${error.message}`)
+    )
+    return Redacted.make(text.trim())
+  })
+
+/** The daemon's address, checked. @since 0.1.0 @category functions */
+export const readUrl = (input: Input): Effect.Effect<string, CliError, Stdio> =>
+  Effect.flatMap(Stdio, ({ env }) => {
+    const text =
+      Option.getOrUndefined(input.url) ?? (present(env.SYNC_ENGINE_URL) ? env.SYNC_ENGINE_URL : defaultUrl)
+    const parsed = URL.canParse(text) ? new URL(text) : undefined
+    if (parsed === undefined || (parsed.protocol !== "http:" && parsed.protocol !== "https:")) {
+      return Effect.fail(
+        usage(`the daemon's address ${JSON.stringify(text)} is not an http:// or https:// URL`)
+      )
+    }
+    if (parsed.username !== "" || parsed.password !== "") {
+      return Effect.fail(usage("the daemon's address holds credentials", "use --token-file instead"))
+    }
+    return Effect.succeed(text.replace(/\/+$/, ""))
+  })
+
+/** A backend over the daemon that the options name. @since 0.1.0 @category constructors */
+export const openRemote = (
+  input: Input
+): Effect.Effect<Backend, CliError, Stdio | FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const url = yield* readUrl(input)
+    const token = yield* readToken(input)
+    return yield* Effect.provide(RemoteBackend.make({ url, token }), NodeHttpClient.layer)
+  })
+
+const openLocal = (settings: ConfigFlags.Settings) =>
+  Effect.gen(function* () {
+    const engines = yield* Engines
+    const handle = yield* engines.make(settings.engine)
+    yield* Effect.mapError(handle.start, toCliError)
+    /** Shuts down and says so when something was left undone. Idempotent. */
+    const close = Effect.flatMap(handle.shutdown, (report) =>
+      Effect.zipRight(logReport(report), isClean(report) ? Effect.void : Effect.fail(uncleanError(report)))
+    )
+    return { backend: LocalBackend.make(handle.engine, settings.engine.dataDir), close }
+  })
+
+/**
+ * A backend as the options ask for it. An engine opened in this process is shut down with the scope; what it left
+ * undone is in the log.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  input: Input
+): Effect.Effect<Backend, CliError, Stdio | Engines | FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const given = input.flags === undefined ? [] : ConfigFlags.names(input.flags)
+    if (input.offline !== true) {
+      if (given.length > 0) {
+        return yield* usage(
+          `${given.join(", ")} says where a data directory is, but a daemon is asked`,
+          "add --offline, or leave it out"
+        )
+      }
+      return yield* openRemote(input)
+    }
+    if (Option.isSome(input.url)) return yield* usage("give either --offline or --url, not both")
+    const settings = yield* ConfigFlags.load(input.flags ?? {})
+    yield* mustExist(settings.engine.dataDir)
+    return (yield* Effect.mapError(openLocal(settings), toCliError)).backend
+  })
+
+/** Looking at an engine that is not there must not make one. */
+const mustExist = (directory: string): Effect.Effect<void, CliError, FileSystem.FileSystem> =>
+  Effect.flatMap(FileSystem.FileSystem, (files) =>
+    Effect.flatMap(
+      Effect.catchAll(files.exists(directory), () => Effect.succeed(false)),
+      (exists) =>
+        exists
+          ? Effect.void
+          : Effect.fail(
+              failed(
+                `there is no data directory ${directory}`,
+                "name it with --data-dir or SYNC_ENGINE_DATA_DIR"
+              )
+            )
+    )
+  )
+
+/** A backend to ingest into: a daemon when `--url` is given, else an engine in this process. @since 0.1.0 @category constructors */
+export const openForIngest = (input: Input) =>
+  Effect.gen(function* () {
+    const flags = input.flags ?? {}
+    const settings = yield* ConfigFlags.load(flags)
+    const { maxBatchItems, maxPayloadBytes } = settings.engine
+    if (Option.isSome(input.url)) {
+      const given = ConfigFlags.names(flags)
+      if (given.length > 0) {
+        return yield* usage(
+          `${given.join(", ")} configures an engine in this process, but --url names a daemon`
+        )
+      }
+      return { backend: yield* openRemote(input), close: Effect.void, maxBatchItems, maxPayloadBytes }
+    }
+    return { ...(yield* Effect.mapError(openLocal(settings), toCliError)), maxBatchItems, maxPayloadBytes }
+  })

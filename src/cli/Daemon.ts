@@ -1,0 +1,116 @@
+/**
+ * The daemon: HTTP first, then the engine, until a signal or a request ends both with one report.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import { LiveConfig } from "../EngineConfig.js"
+import type { InvalidConfig } from "../EngineError.js"
+import { shutdownBody } from "../http/Encode.js"
+import * as HttpServer from "../http/Server.js"
+import { Lifecycle, type ShutdownReport } from "../Lifecycle.js"
+import { SyncEngine } from "../SyncEngine.js"
+import { type CliError, failed, toCliError } from "./CliError.js"
+import type { Settings } from "./ConfigFlags.js"
+import { type EngineHandle, Engines } from "./Engines.js"
+import type { Stdio } from "./Stdio.js"
+
+/** @since 0.1.0 @category functions */
+export const logReport = (report: ShutdownReport): Effect.Effect<void> => {
+  const { clean, ...fields } = shutdownBody(report)
+  const log = clean ? Effect.logInfo : Effect.logWarning
+  return log(clean ? "shut down cleanly" : "shut down, but not cleanly").pipe(
+    Effect.annotateLogs({ clean, ...fields })
+  )
+}
+
+/** Says why a report is not clean. @since 0.1.0 @category functions */
+export const uncleanError = (report: ShutdownReport): CliError =>
+  failed(
+    `the shutdown was not clean: ${report.problems.join("; ") || "something was left undone"}`,
+    report.itemsLeftInLog > 0
+      ? `${report.itemsLeftInLog} acknowledged writes are safe in the log; the next start carries them to the archive`
+      : undefined
+  )
+
+/** Every signal asks for the one shutdown; a second one changes nothing. */
+const obeySignals = (
+  stdio: Context.Tag.Service<Stdio>,
+  shutdown: Effect.Effect<unknown>
+): Effect.Effect<never> => {
+  let asked = false
+  return stdio.takeSignal.pipe(
+    Effect.flatMap((signal) => {
+      if (asked) return Effect.logWarning(`${signal}: the shutdown is under way and is not cut short`)
+      asked = true
+      // In a fiber of its own: the next signal has to be answered while the shutdown runs.
+      return Effect.zipRight(Effect.logInfo(`${signal}: shutting down`), Effect.forkDaemon(shutdown))
+    }),
+    Effect.forever
+  )
+}
+
+/** An engine that has not been started, and the server before it. @since 0.1.0 @category models */
+export interface Launched {
+  readonly handle: EngineHandle
+  /** Where the server listens. */
+  readonly url: string
+  /** Waits until everybody who asked for the shutdown over HTTP has been told the report. */
+  readonly awaitAnswered: Effect.Effect<void>
+}
+
+/**
+ * Makes the engine and serves it: health is answered while the engine starts. When the scope closes the server
+ * goes first.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const launch = (settings: Settings): Effect.Effect<Launched, InvalidConfig, Engines | Scope.Scope> =>
+  Effect.gen(function* () {
+    const engines = yield* Engines
+    const handle = yield* engines.make(settings.engine)
+    const { adminToken, httpHost, httpPort } = settings.server
+    const face = yield* HttpServer.make({ host: httpHost, port: httpPort, token: adminToken }).pipe(
+      Effect.provideService(SyncEngine, handle.engine),
+      Effect.provideService(Lifecycle, handle.lifecycle),
+      Effect.provideService(LiveConfig, handle.liveConfig)
+    )
+    yield* Effect.logInfo(`listening on ${face.url}`)
+    return { handle, url: face.url, awaitAnswered: face.awaitShutdownAnswered }
+  })
+
+/**
+ * Starts the engine and stays until its shutdown report is there, whoever asked for it. Succeeds when the
+ * report is clean. A signal during the start ends with a report as well.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const supervise = (
+  stdio: Context.Tag.Service<Stdio>,
+  { awaitAnswered, handle }: Launched
+): Effect.Effect<void, CliError> =>
+  Effect.gen(function* () {
+    const started = yield* Effect.either(handle.start)
+    if (Either.isLeft(started) && started.left._tag !== "GateClosed") {
+      // Whoever asks for a shutdown now gets the report of the failed start.
+      yield* Effect.flatMap(handle.shutdown, logReport)
+      return yield* toCliError(started.left)
+    }
+    const report = yield* handle.lifecycle.awaitReport
+    yield* logReport(report)
+    yield* awaitAnswered
+    if (!shutdownBody(report).clean) yield* uncleanError(report)
+  }).pipe((body) =>
+    Effect.acquireUseRelease(
+      // Interruptible again: what acquires a resource is not.
+      Effect.fork(Effect.interruptible(obeySignals(stdio, handle.shutdown))),
+      () => body,
+      Fiber.interrupt
+    )
+  )

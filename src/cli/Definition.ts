@@ -1,0 +1,143 @@
+/**
+ * How a command of `sync-engine` is declared: once, for the parser, the strict reading of the command line,
+ * help and completions.
+ *
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Types from "effect/Types"
+import type { CommandSpec, OptionSpec } from "./Argv.js"
+import type { CliError, OutputClosed } from "./CliError.js"
+import type { Engines } from "./Engines.js"
+import { type HelpRow, rowsOf } from "./Help.js"
+import type { Logs } from "./Logging.js"
+import type { Stdio } from "./Stdio.js"
+
+/** What commands run in. @since 0.1.0 @category models */
+export type Environment = Stdio | Engines | Logs | FileSystem.FileSystem
+
+/** What commands end with when not well. @since 0.1.0 @category errors */
+export type CommandError = CliError | OutputClosed
+
+/** @since 0.1.0 @category models */
+export type AnyCommand = Command.Command<string, Environment, CommandError, unknown>
+
+/** @since 0.1.0 @category models */
+export interface Definition {
+  readonly command: AnyCommand
+  readonly spec: CommandSpec
+  readonly help: {
+    readonly description: string
+    /** As the usage line shows them. */
+    readonly positionals: ReadonlyArray<string>
+    readonly arguments: ReadonlyArray<HelpRow>
+    readonly options: ReadonlyArray<HelpRow>
+    readonly examples: ReadonlyArray<Example>
+  }
+  readonly children: ReadonlyArray<Definition>
+  /** The command takes SIGINT and SIGTERM itself; others are interrupted by them. */
+  readonly handlesSignals: boolean
+}
+
+/** A command line and what it does. @since 0.1.0 @category models */
+export type Example = readonly [line: string, meaning: string]
+
+type Part = Args.Args<unknown> | Options.Options<unknown>
+
+/** Options and arguments of a declaration, in order, however they are nested. */
+const partsOf = (config: Command.Command.Config): ReadonlyArray<Part> =>
+  Object.values(config).flatMap((part): ReadonlyArray<Part> => {
+    if (Array.isArray(part)) return part.flatMap((inner) => partsOf({ inner }))
+    return Args.isArgs(part) || Options.isOptions(part) ? [part] : partsOf(part as Command.Command.Config)
+  })
+
+const optionSpec = (option: Options.Options<unknown>): ReadonlyArray<OptionSpec> =>
+  Option.match(Options.getIdentifier(option), {
+    onNone: () => [],
+    onSome: (name) => [{ name, isSwitch: Options.isBool(option) }]
+  })
+
+/** `<id>` is needed, `[<id>]` is not, `<id>...` may be repeated. */
+const positionalOf = (argument: Args.Args<unknown>): string => {
+  const [[name] = [""]] = rowsOf(Args.getHelp(argument))
+  return Args.getMinSize(argument) === 0 && !name.startsWith("[") ? `[${name}]` : name
+}
+
+/** Declares a command that does something. @since 0.1.0 @category constructors */
+export const define = <const Name extends string, const Config extends Command.Command.Config>(options: {
+  readonly name: Name
+  readonly description: string
+  readonly examples: ReadonlyArray<Example>
+  readonly config: Config
+  /** Options with the values true and false that may stand without a value, which means true. */
+  readonly switches?: ReadonlyArray<string>
+  readonly handlesSignals?: boolean
+  readonly handler: (
+    input: Types.Simplify<Command.Command.ParseConfig<Config>>
+  ) => Effect.Effect<void, CommandError, Environment>
+}): Definition => {
+  const parts = partsOf(options.config)
+  const flags = parts.filter((part) => Options.isOptions(part))
+  const positionals = parts.filter((part) => Args.isArgs(part))
+  return {
+    command: Command.make(options.name, options.config, options.handler).pipe(
+      Command.withDescription(options.description)
+    ) as unknown as AnyCommand,
+    spec: {
+      name: options.name,
+      options: flags
+        .flatMap(optionSpec)
+        .map((spec) => (options.switches?.includes(spec.name) === true ? { ...spec, isSwitch: true } : spec)),
+      children: []
+    },
+    help: {
+      description: options.description,
+      positionals: positionals.map(positionalOf),
+      arguments: positionals.flatMap((part) => rowsOf(Args.getHelp(part))),
+      options: flags.flatMap((part) => rowsOf(Options.getHelp(part))),
+      examples: options.examples
+    },
+    children: [],
+    handlesSignals: options.handlesSignals ?? false
+  }
+}
+
+/** Declares a command that only groups others. @since 0.1.0 @category constructors */
+export const group = (options: {
+  readonly name: string
+  readonly description: string
+  readonly examples: ReadonlyArray<Example>
+  readonly children: readonly [Definition, ...ReadonlyArray<Definition>]
+}): Definition => {
+  const [first, ...rest] = options.children
+  return {
+    command: Command.make(options.name).pipe(
+      Command.withDescription(options.description),
+      Command.withSubcommands([first.command, ...rest.map(({ command }) => command)])
+    ) as unknown as AnyCommand,
+    spec: { name: options.name, options: [], children: options.children.map(({ spec }) => spec) },
+    help: {
+      description: options.description,
+      positionals: [],
+      arguments: [],
+      options: [],
+      examples: options.examples
+    },
+    children: options.children,
+    handlesSignals: false
+  }
+}
+
+/** The definition that a path names, as far as it goes. @since 0.1.0 @category functions */
+export const at = (root: Definition, path: ReadonlyArray<string>): Definition => {
+  let found = root
+  for (const name of path) {
+    found = found.children.find(({ spec }) => spec.name === name) ?? found
+  }
+  return found
+}

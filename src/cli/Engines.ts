@@ -1,0 +1,41 @@
+/**
+ * Where commands get an engine of their own from. A service, so that tests give them another one.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { EngineConfig, LiveConfig } from "../EngineConfig.js"
+import type { GateClosed, InvalidConfig, StartError } from "../EngineError.js"
+import type { Lifecycle, ShutdownReport } from "../Lifecycle.js"
+import type { SyncEngineService } from "../SyncEngine.js"
+
+/**
+ * An engine that has not been started.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EngineHandle {
+  /** Usable at once; until the start is through, its gate refuses with the reason. */
+  readonly engine: SyncEngineService
+  readonly lifecycle: Context.Tag.Service<Lifecycle>
+  readonly liveConfig: Context.Tag.Service<LiveConfig>
+  /** Returns when the engine serves. A failed start has been shut down again. */
+  readonly start: Effect.Effect<void, StartError | GateClosed>
+  /** Shuts down; every call gets the same report. */
+  readonly shutdown: Effect.Effect<ShutdownReport>
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class Engines extends Context.Tag("effect-sync-engine/cli/Engines")<
+  Engines,
+  {
+    /** Closing the scope shuts the engine down if nobody has. */
+    readonly make: (config: EngineConfig) => Effect.Effect<EngineHandle, InvalidConfig, Scope.Scope>
+  }
+>() {}

@@ -1,0 +1,128 @@
+/**
+ * Results as text and as JSON. Pure.
+ *
+ * @since 0.1.0
+ */
+import type { SyncItem } from "../SyncItem.js"
+import type { DeadLetterRow, ReportDocument, VerifyDocument } from "./Backend.js"
+
+const isSpace = (byte: number | undefined): boolean =>
+  byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d
+
+/**
+ * The member that carries an item's content in a JSON line: `"content"` with the exact bytes when they are JSON
+ * that fits in one line as it stands, otherwise `"contentBase64"`.
+ */
+const contentMember = (item: SyncItem): string => {
+  const bytes = Buffer.from(item.content.buffer, item.content.byteOffset, item.content.byteLength)
+  const fits =
+    item.contentType === "json" &&
+    bytes.length > 0 &&
+    !isSpace(bytes[0]) &&
+    !isSpace(bytes[bytes.length - 1]) &&
+    !bytes.includes(0x0a) &&
+    !bytes.includes(0x0d)
+  return fits ? `"content":${bytes.toString("utf8")}` : `"contentBase64":"${bytes.toString("base64")}"`
+}
+
+/** An item as a line that `ingest` reads. @since 0.1.0 @category rendering */
+export const ingestLine = (item: SyncItem): string => {
+  const state = item.state === undefined ? "" : `"state":${JSON.stringify(item.state)},`
+  return `{"id":${JSON.stringify(item.id)},"version":${item.version},${state}${contentMember(item)}}`
+}
+
+/** An item with all it carries, as one line of JSON. @since 0.1.0 @category rendering */
+export const itemJson = (item: SyncItem): string => {
+  const head = {
+    id: item.id,
+    version: item.version,
+    updated_at: item.updatedAt,
+    content_type: item.contentType,
+    content_hash: item.contentHash,
+    state: item.state ?? null,
+    traceparent: item.traceparent ?? null
+  }
+  return `${JSON.stringify(head).slice(0, -1)},${contentMember(item)}}`
+}
+
+/**
+ * The answer of `verify --json`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Verification {
+  readonly in_sync: boolean
+  readonly archive_root: string
+  readonly recomputed_root: string
+  /** Null where there is no cache. */
+  readonly cache_root: string | null
+  readonly rows_checked: number
+  /** One entry a tier whose root is not the recomputed one. */
+  readonly differences: ReadonlyArray<{ readonly tier: string; readonly root: string }>
+}
+
+/** @since 0.1.0 @category functions */
+export const verificationOf = (document: VerifyDocument): Verification => ({
+  in_sync: document.in_sync,
+  archive_root: document.archive_root,
+  recomputed_root: document.recomputed_root,
+  cache_root: null,
+  rows_checked: document.rows_checked,
+  differences:
+    document.archive_root === document.recomputed_root
+      ? []
+      : [{ tier: "archive", root: document.archive_root }]
+})
+
+/** A dead letter as one line for people. @since 0.1.0 @category rendering */
+export const deadLetterText = (letter: DeadLetterRow): string =>
+  `${String(letter.sequence).padEnd(10)}  ${timeText(letter.at)}  ${letter.id}  version ${letter.version}  ${letter.reason}\n`
+
+/** Moments as people read them, in UTC. @since 0.1.0 @category rendering */
+export const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString()
+
+/** Lines of name and value, values aligned. @since 0.1.0 @category rendering */
+export const pairs = (rows: ReadonlyArray<readonly [string, string | number | boolean]>): string => {
+  const width = Math.max(0, ...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("")
+}
+
+/** A JSON document as lines of path and value. @since 0.1.0 @category rendering */
+export const documentText = (document: unknown): string => {
+  const rows: Array<readonly [string, string]> = []
+  const walk = (path: string, value: unknown) => {
+    if (Array.isArray(value) && value.every((part) => typeof part !== "object")) {
+      rows.push([path, value.length === 0 ? "none" : value.join(", ")])
+    } else if (typeof value === "object" && value !== null) {
+      for (const [name, part] of Object.entries(value)) walk(path === "" ? name : `${path}.${name}`, part)
+    } else rows.push([path, value === null ? "none" : String(value)])
+  }
+  walk("", document)
+  return pairs(rows)
+}
+
+/** @since 0.1.0 @category rendering */
+export const verificationText = (result: Verification): string =>
+  pairs([
+    ["in sync", result.in_sync ? "yes" : "no"],
+    ["archive root", result.archive_root],
+    ["recomputed root", result.recomputed_root],
+    ["cache root", result.cache_root ?? "none (no cache)"],
+    ["rows checked", result.rows_checked],
+    ["differences", result.differences.map(({ tier, root }) => `${tier} has ${root}`).join("; ") || "none"]
+  ])
+
+/** @since 0.1.0 @category rendering */
+export const reportText = (report: ReportDocument): string =>
+  pairs([
+    ["clean", report.clean ? "yes" : "no"],
+    ["log flushed", report.flushed_wal ? "yes" : "no"],
+    ["final checkpoint", report.final_checkpoint ? "yes" : "no"],
+    ["filter snapshot", report.filter_snapshot ? "yes" : "no"],
+    ["backup uploaded", report.backup_uploaded ? "yes" : "no"],
+    ["items flushed", report.items_flushed],
+    ["items left in the log", report.items_left_in_log],
+    ["problems", report.problems.join("; ") || "none"],
+    ["duration", `${report.duration_ms} ms`]
+  ])

@@ -1,0 +1,127 @@
+/**
+ * Options and arguments that several commands share, and what they have in common when they work.
+ *
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { Durability } from "../../SyncEngine.js"
+import { idProblem, prefixProblem, stateProblem, versionProblem } from "../../SyncItem.js"
+import type { Backend, BackendError } from "../Backend.js"
+import { type CliError, OutputClosed, toCliError, usage } from "../CliError.js"
+import * as Connection from "../Connection.js"
+import type { Environment } from "../Definition.js"
+import { Stdio } from "../Stdio.js"
+
+/** @since 0.1.0 @category options */
+export const json = Options.boolean("json").pipe(
+  Options.withDescription("Print the result as JSON. Default: text for people.")
+)
+
+/** @since 0.1.0 @category options */
+export const durability: Options.Options<Option.Option<Durability>> = Options.choice("durability", [
+  "memory",
+  "wal",
+  "archive"
+]).pipe(
+  Options.withDescription(
+    "How far a write has got when it is acknowledged: in memory, in the log on disk, or in the archive. Default: wal."
+  ),
+  Options.optional
+)
+
+const checked =
+  (what: string, problemOf: (text: string) => string | undefined) =>
+  (text: string): Effect.Effect<string, HelpDoc.HelpDoc> => {
+    const problem = problemOf(text)
+    return problem === undefined ? Effect.succeed(text) : Effect.fail(HelpDoc.p(`${what} ${problem}`))
+  }
+
+/** @since 0.1.0 @category arguments */
+export const id = Args.text({ name: "id" }).pipe(
+  Args.withDescription("The item's id: a dot-separated path such as geo.fr.11."),
+  Args.mapEffect(checked("the id", idProblem))
+)
+
+/** @since 0.1.0 @category arguments */
+export const prefix = Args.text({ name: "prefix" }).pipe(
+  Args.withDescription("The item with this id and everything below it. Default: everything."),
+  Args.mapEffect(checked("the prefix", prefixProblem)),
+  Args.withDefault("")
+)
+
+/** Fails with a usage error when the text is not acceptable. @since 0.1.0 @category validation */
+export const accept = (
+  option: string,
+  text: Option.Option<string>,
+  problemOf: (text: string) => string | undefined
+): Effect.Effect<string | undefined, CliError> => {
+  const value = Option.getOrUndefined(text)
+  const problem = value === undefined ? undefined : problemOf(value)
+  return problem === undefined ? Effect.succeed(value) : Effect.fail(usage(`option ${option}: ${problem}`))
+}
+
+/** @since 0.1.0 @category validation */
+export const acceptState = (state: Option.Option<string>) => accept("--state", state, stateProblem)
+
+/** A whole number given as text, within bounds. @since 0.1.0 @category validation */
+export const acceptWhole = (
+  option: string,
+  text: Option.Option<string>,
+  least: number,
+  most: number
+): Effect.Effect<number | undefined, CliError> => {
+  const value = Option.getOrUndefined(text)
+  if (value === undefined) return Effect.succeed(undefined)
+  const number = /^\d{1,16}$/.test(value) ? Number(value) : Number.NaN
+  return number >= least && number <= most
+    ? Effect.succeed(number)
+    : Effect.fail(
+        usage(`option ${option}: ${JSON.stringify(value)} is not a whole number from ${least} to ${most}`)
+      )
+}
+
+/** @since 0.1.0 @category validation */
+export const acceptVersion = (option: string, text: Option.Option<string>) =>
+  Effect.flatMap(acceptWhole(option, text, 0, Number.MAX_SAFE_INTEGER), (version) => {
+    const problem = version === undefined ? undefined : versionProblem(version)
+    return problem === undefined
+      ? Effect.succeed(version)
+      : Effect.fail(usage(`option ${option}: ${problem}`))
+  })
+
+/** Writes text to standard output. @since 0.1.0 @category functions */
+export const print = (text: string | Uint8Array) => Effect.flatMap(Stdio, (stdio) => stdio.write(text))
+
+/** Writes one JSON value and a line feed to standard output. @since 0.1.0 @category functions */
+export const printJson = (value: unknown) => print(`${JSON.stringify(value)}\n`)
+
+/**
+ * Opens what the options ask for, runs `use` against it, and turns every expected error into what the command shows.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const withBackend = <A>(
+  input: Connection.Input,
+  use: (backend: Backend) => Effect.Effect<A, BackendError | OutputClosed, Environment | Scope.Scope>
+): Effect.Effect<A, CliError | OutputClosed, Environment> =>
+  Connection.open(input).pipe(
+    Effect.flatMap(use),
+    Effect.scoped,
+    Effect.mapError((error) => (error instanceof OutputClosed ? error : toCliError(error)))
+  )
+
+/** Turns a possibly missing option into its value or `undefined`. @since 0.1.0 @category functions */
+export const orUndefined = Option.getOrUndefined
+
+/** Reads a whole number out of an argument. @since 0.1.0 @category functions */
+export const wholeArgument = (what: string) => (text: string) =>
+  /^[1-9]\d{0,15}$/.test(text) && Number.isSafeInteger(Number(text))
+    ? Either.right(Number(text))
+    : Either.left(HelpDoc.p(`${what} ${JSON.stringify(text)} is not a whole number above 0`))

@@ -1,0 +1,201 @@
+/**
+ * `status`, `verify`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine.
+ *
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as Options from "@effect/cli/Options"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { failed, usage } from "../CliError.js"
+import * as Connection from "../Connection.js"
+import { define, group } from "../Definition.js"
+import {
+  deadLetterText,
+  documentText,
+  pairs,
+  reportText,
+  verificationOf,
+  verificationText
+} from "../Render.js"
+import * as Common from "./Common.js"
+
+/** @since 0.1.0 @category commands */
+export const status = define({
+  name: "status",
+  description: "Show phase, degradations, sizes and counters of an engine.",
+  examples: [
+    ["sync-engine status", "Of the daemon."],
+    [
+      "sync-engine status --offline --data-dir /var/lib/sync-engine",
+      "Of a stopped engine, opened for the moment."
+    ]
+  ],
+  config: { json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      Effect.flatMap(backend.status, (document) =>
+        input.json ? Common.printJson(document) : Common.print(documentText(document))
+      )
+    )
+})
+
+/** @since 0.1.0 @category commands */
+export const verify = define({
+  name: "verify",
+  description:
+    "Re-read all archived rows and compare their root with the stored one. Exit code 1 when they differ.",
+  examples: [
+    ["sync-engine verify", "Prove that the archive is what its root says."],
+    ["sync-engine verify --offline --data-dir /var/lib/sync-engine --json", "Without a daemon, for a script."]
+  ],
+  config: { json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      Effect.gen(function* () {
+        const result = verificationOf(yield* backend.verify)
+        yield* input.json ? Common.printJson(result) : Common.print(verificationText(result))
+        if (!result.in_sync) yield* failed("the archive's rows and its root differ")
+      })
+    )
+})
+
+/** @since 0.1.0 @category commands */
+export const flush = define({
+  name: "flush",
+  description: "Carry everything acknowledged so far to the archive now.",
+  examples: [["sync-engine flush", "Returns when the archive has committed it."]],
+  config: { json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      Effect.flatMap(backend.flush, (result) =>
+        input.json
+          ? Common.printJson(result)
+          : Common.print(
+              pairs([
+                ["flushed", result.flushed],
+                ["dead letters", result.dead_lettered],
+                ["pending", result.pending]
+              ])
+            )
+      )
+    )
+})
+
+/** @since 0.1.0 @category commands */
+export const drain = define({
+  name: "drain",
+  description: "Stop accepting writes and keep serving reads. Idempotent; only a restart ends it.",
+  examples: [["sync-engine drain", "Before a shutdown behind a load balancer."]],
+  config: { json: Common.json, ...Connection.remoteOptions },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      Effect.flatMap(backend.drain, (changed) =>
+        input.json
+          ? Common.printJson({ changed })
+          : Common.print(changed ? "draining: writes are refused from now on\n" : "was draining already\n")
+      )
+    )
+})
+
+/** @since 0.1.0 @category commands */
+export const shutdown = define({
+  name: "shutdown",
+  description:
+    "Shut the daemon down and show what it did with every write. Exit code 1 when something was left undone.",
+  examples: [["sync-engine shutdown --json", "Waits for the report; the daemon exits afterwards."]],
+  config: { json: Common.json, ...Connection.remoteOptions },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      Effect.gen(function* () {
+        const report = yield* backend.shutdown
+        yield* input.json ? Common.printJson(report) : Common.print(reportText(report))
+        if (!report.clean) {
+          yield* failed(
+            "the shutdown was not clean",
+            report.items_left_in_log > 0
+              ? "what is left in the log is safe and is carried to the archive on the next start"
+              : undefined
+          )
+        }
+      })
+    )
+})
+
+const list = define({
+  name: "list",
+  description: "List the acknowledged writes that the archive refused for good, with the reason.",
+  examples: [["sync-engine dead-letters list --json", "One JSON line a letter."]],
+  config: { json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Common.withBackend(input, (backend) =>
+      backend.deadLetters.list.pipe(
+        Stream.runForEachChunk((letters) =>
+          Common.print(
+            Chunk.toReadonlyArray(letters)
+              .map((letter) => (input.json ? `${JSON.stringify(letter)}\n` : deadLetterText(letter)))
+              .join("")
+          )
+        )
+      )
+    )
+})
+
+const selection = {
+  sequences: Args.text({ name: "sequence" }).pipe(
+    Args.withDescription("Sequence numbers as `dead-letters list` shows them."),
+    Args.mapEffect(Common.wholeArgument("the sequence")),
+    Args.repeated
+  ),
+  all: Options.boolean("all").pipe(Options.withDescription("All letters instead of single ones."))
+}
+
+/** Without a selection nothing happens: a forgotten number must not mean "all". */
+const selected = (input: { readonly sequences: ReadonlyArray<number>; readonly all: boolean }) =>
+  input.all === input.sequences.length > 0
+    ? Effect.fail(
+        usage(input.all ? "give either sequences or --all, not both" : "name sequences, or pass --all")
+      )
+    : Effect.succeed(input.all ? undefined : input.sequences)
+
+const retry = define({
+  name: "retry",
+  description: "Put dead letters back into the log, so that they go to the archive once more.",
+  examples: [
+    ["sync-engine dead-letters retry 17 18", "Two letters."],
+    ["sync-engine dead-letters retry --all", "All of them, for example after a larger column was made."]
+  ],
+  config: { ...selection, json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Effect.flatMap(selected(input), (sequences) =>
+      Common.withBackend(input, (backend) =>
+        Effect.flatMap(backend.deadLetters.retry(sequences), (retried) =>
+          input.json ? Common.printJson({ retried }) : Common.print(`${retried} put back into the log\n`)
+        )
+      )
+    )
+})
+
+const drop = define({
+  name: "drop",
+  description: "Forget dead letters. Their writes are lost.",
+  examples: [["sync-engine dead-letters drop 17", "One letter."]],
+  config: { ...selection, json: Common.json, ...Connection.options },
+  handler: (input) =>
+    Effect.flatMap(selected(input), (sequences) =>
+      Common.withBackend(input, (backend) =>
+        Effect.flatMap(backend.deadLetters.drop(sequences), (dropped) =>
+          input.json ? Common.printJson({ dropped }) : Common.print(`${dropped} dropped\n`)
+        )
+      )
+    )
+})
+
+/** @since 0.1.0 @category commands */
+export const deadLetters = group({
+  name: "dead-letters",
+  description: "Acknowledged writes that the archive refused for good: list, retry, drop.",
+  examples: [["sync-engine dead-letters list", "What there is, and why."]],
+  children: [list, retry, drop]
+})
