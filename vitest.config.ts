@@ -1,0 +1,45 @@
+import { defineConfig } from "vitest/config"
+
+// Worker threads and child processes run the compiled package, so every run compiles first.
+const globalSetup = ["test/support/compile.ts"]
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/integration/**", "test/process/**", "test/simulation/**"],
+          globalSetup
+        }
+      },
+      {
+        test: {
+          name: "simulation",
+          include: ["test/simulation/**/*.test.ts"],
+          testTimeout: 300_000,
+          globalSetup
+        }
+      },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          globalSetup: [...globalSetup, "test/support/servers.ts"]
+        }
+      },
+      {
+        test: {
+          name: "process",
+          include: ["test/process/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          globalSetup
+        }
+      }
+    ]
+  }
+})
