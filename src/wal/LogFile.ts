@@ -130,21 +130,20 @@ export class LogFile implements LogOperations {
   readAt(sequences: ReadonlyArray<number>): PickedEntries {
     const found: Array<number> = []
     const parts: Array<{ items: number; data: Uint8Array }> = []
-    const wanted = sequences.filter((sequence) => sequence > this.released)
     let index = 0
-    while (index < wanted.length) {
-      const row = this.statements.segmentAt.get(wanted[index]!) as SegmentRow | undefined
+    while (index < sequences.length) {
+      const row = this.statements.segmentAt.get(sequences[index]!) as SegmentRow | undefined
       const indexes: Array<number> = []
       // No segment holds it: a gap after a failed commit.
-      if (row === undefined || row.last < wanted[index]!) {
+      if (row === undefined || row.last < sequences[index]!) {
         index++
         continue
       }
-      for (; index < wanted.length && wanted[index]! <= row.last; index++) {
-        const position = wanted[index]! - row.first
+      for (; index < sequences.length && sequences[index]! <= row.last; index++) {
+        const position = sequences[index]! - row.first
         this.assertSound(row, position, position + 1)
         indexes.push(position)
-        found.push(wanted[index]!)
+        found.push(sequences[index]!)
       }
       parts.push({ items: indexes.length, data: cut(row.data, row.items, indexes) })
     }

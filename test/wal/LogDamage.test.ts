@@ -163,7 +163,7 @@ describe("a -wal file left by a crash", () => {
   })
 
   it("is not taken for damaged because of what an earlier crash or an earlier round left in it", () => {
-    const { path } = crashed()
+    const { ends, path } = crashed()
     // A torn last transaction, then more crashes, each leaving its own torn rest.
     let copy = copyOf(path)
     let count = (groups - 1) * groupSize
@@ -180,6 +180,17 @@ describe("a -wal file left by a crash", () => {
       file.close()
       copy = next
     }
+    // A long torn transaction, then a short whole one and a short torn one in the place of its first frames.
+    const again = copyOf(path)
+    flip(`${again}-wal`, ends.at(-2)! + 100)
+    const reopened = LogFile.open(again)
+    reopened.commit(segmentsOf(61, recordsOf(61, 1, 10)))
+    const end = statSync(`${again}-wal`).size
+    reopened.commit(segmentsOf(62, recordsOf(62, 1, 10)))
+    copyAfterCrash(again, `${again}-copy`)
+    reopened.close()
+    flip(`${again}-copy-wal`, end + 100)
+    expect(outcomeOf(`${again}-copy`)).toMatchObject({ kind: "opened", keys: { length: 61 } })
     // SQLite writes over the file from its start after a checkpoint; behind the new frames stand older ones.
     const long = fresh()
     const file = LogFile.open(long)
@@ -302,6 +313,19 @@ describe("a main file", () => {
       expect({ sql, ...afterwards(sql!) }).toEqual({ sql, kind: "damaged", problem })
     }
     expect(afterwards("DROP TABLE segment").kind).not.toBe("opened")
+  })
+})
+
+describe("a failed commit", () => {
+  it("leaves nothing and stands in nobody's way", () => {
+    const file = LogFile.open(fresh())
+    file.commit(segmentsOf(1, recordsOf(1, 5)))
+    const [taken] = segmentsOf(1, recordsOf(50, 1))
+    expect(() => file.commit([...segmentsOf(6, recordsOf(6, 5)), taken!])).toThrow("UNIQUE")
+    file.commit(segmentsOf(6, recordsOf(6, 2)))
+    expect(contentOf(file)).toEqual(recordsOf(1, 7).map((record, index) => [index + 1, recordKey(record)]))
+    expect(file.counters()).toMatchObject({ commits: 2, failedCommits: 1 })
+    file.close()
   })
 })
 

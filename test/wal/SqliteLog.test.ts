@@ -186,7 +186,7 @@ describe("SqliteLog", () => {
           const waiting = yield* Effect.fork(
             Effect.forEach(
               [
-                ...Array.from({ length: 30 }, (_, index) => log.append(large)),
+                ...Array.from({ length: 30 }, () => log.append(large)),
                 log.read(everything),
                 log.release(1),
                 snapshots.save(new Uint8Array(5_000_000))
