@@ -14,6 +14,7 @@ import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import type { CacheTier } from "./CacheTier.js"
 import type { Limits } from "./EngineLimits.js"
 import { defaultLimits } from "./EngineLimits.js"
 import type { Degradation, FlushReason } from "./EngineService.js"
@@ -68,6 +69,8 @@ export class EngineCore {
     flushes: { count: 0, bytes: 0, age: 0, forced: 0, recovery: 0, shutdown: 0 }
   }
   fresh = new FreshQueue(0, 0, 0)
+  /** None when no cache is configured. */
+  cache: CacheTier | undefined
   tiers: Tiers | undefined
   /** Appends that wait for their group commit. */
   appendsInFlight = 0

@@ -12,6 +12,7 @@ import { type LogUnavailable, TierUnavailable } from "../EngineError.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
+import { carryToCache } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import * as Metrics from "./EngineMetrics.js"
 import type { FlushReason, FlushResult } from "./EngineService.js"
@@ -29,6 +30,8 @@ export interface Flush {
     readonly upTo?: number | undefined
     readonly fullOnly?: boolean | undefined
   }) => Effect.Effect<FlushResult, ArchiveError | LogUnavailable | TierUnavailable>
+  /** Runs an effect while nothing is being flushed. */
+  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Whether a whole batch is waiting in memory. Synchronous. */
   readonly batchIsFull: () => boolean
   /** When the archive failed last, the earliest time of the next regular attempt (milliseconds since the epoch). */
@@ -102,7 +105,8 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
     reason: FlushReason
   ): Effect.Effect<SplitResult, ArchiveError | LogUnavailable> => {
     const startedMs = core.nowMs()
-    return commitSplitting(archive, newestPerId(entries), entries).pipe(
+    const batch = newestPerId(entries)
+    return commitSplitting(archive, batch, entries).pipe(
       Effect.tap((result) =>
         result.culprits.length === 0
           ? Effect.void
@@ -127,6 +131,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
                 )
               )
       ),
+      Effect.tap((result) => carryToCache(core, batch, result)),
       Effect.tap((result) => {
         settle(entries, result)
         core.counters.flushes[reason]++
@@ -192,5 +197,11 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
     return fresh.mustReadLog || fresh.size >= batchFlushCount || fresh.bytes >= batchFlushBytes
   }
 
-  return { run, batchIsFull, notBefore: () => notBefore, progress: () => progress }
+  return {
+    run,
+    exclusively: turn.withPermits(1),
+    batchIsFull,
+    notBefore: () => notBefore,
+    progress: () => progress
+  }
 }

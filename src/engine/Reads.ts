@@ -9,10 +9,12 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ArchiveError } from "../archive/Archive.js"
+import type { CacheError } from "../cache/Cache.js"
 import type { LogUnavailable, ReadError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, TierUnavailable } from "../EngineError.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
+import { cacheFailed, fillCache } from "./CacheWrites.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
 
 /** The tier errors of a read. @since 0.1.0 @category models */
@@ -96,6 +98,24 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       )
     })
 
+  /** What a trusted cache holds. Only live items count: absence is for the archive to say. */
+  const fromCache = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<ItemRecord>> =>
+    Effect.suspend(() => {
+      const { cache } = core
+      if (cache === undefined || ids.length === 0 || !cache.trusted) return Effect.succeed([])
+      const [only] = ids
+      const asked: Effect.Effect<ReadonlyArray<ItemRecord>, CacheError> = ids.length === 1 &&
+      only !== undefined
+        ? Effect.map(cache.service.get(only), Option.toArray)
+        : cache.service.getMany(ids)
+      return Effect.matchEffect(asked, {
+        onFailure: (error) => Effect.as(cacheFailed(core, cache, error.message), []),
+        // Trust may have gone while it answered.
+        onSuccess: (records) =>
+          Effect.succeed(cache.trusted ? records.filter((record) => !record.deleted) : [])
+      })
+    })
+
   /** One attempt for ids that memory does not hold; answers what it found and which ids changed meanwhile. */
   const attempt = (
     ids: ReadonlyArray<string>
@@ -111,13 +131,19 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         // Released between index and read: the archive has them. Unchecked: the archive may have something newer.
         const ask = ids.filter((id) => !logged.has(id) || core.pending.get(id)?.unchecked === true)
         const archived = new Map<string, ItemRecord>()
-        if (ask.length > 0) {
-          const answer = yield* Effect.exit(fromArchive(ask))
+        const cached = yield* fromCache(ask)
+        for (const record of cached) archived.set(record.id, record)
+        const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
+        if (rest.length > 0) {
+          const answer = yield* Effect.exit(fromArchive(rest))
           if (Exit.isFailure(answer)) {
             // Without the archive, a logged value is still a value; absence is not.
-            if (ask.some((id) => !logged.has(id))) return yield* Effect.failCause(answer.cause)
-          } else for (const record of answer.value) archived.set(record.id, record)
-          if (Exit.isSuccess(answer)) for (const id of ask) core.pending.markChecked(id)
+            if (rest.some((id) => !logged.has(id))) return yield* Effect.failCause(answer.cause)
+          } else {
+            for (const record of answer.value) archived.set(record.id, record)
+            for (const id of rest) core.pending.markChecked(id)
+            yield* fillCache(core, answer.value)
+          }
         }
         const found = new Map<string, ItemRecord>()
         const again: Array<string> = []

@@ -1,0 +1,60 @@
+/**
+ * The cache as the engine sees it: the service, and whether its content has been proven.
+ *
+ * @since 0.1.0
+ */
+import type { CacheService } from "../cache/Cache.js"
+
+/**
+ * Trust is bound to the connection it was proven on: after a reconnect writes may have been missed, so the roots
+ * are compared again. An untrusted cache is written to (older versions never replace newer ones there), but no
+ * read believes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class CacheTier {
+  private provenGeneration: number | undefined
+  private doubts = 0
+  private doubt: string | undefined = "its root has not been compared yet"
+
+  constructor(readonly service: CacheService) {}
+
+  get connected(): boolean {
+    return this.service.status().connection === "connected"
+  }
+
+  /** Whether reads may believe it. */
+  get trusted(): boolean {
+    const { connection, generation } = this.service.status()
+    return this.doubt === undefined && connection === "connected" && generation === this.provenGeneration
+  }
+
+  /** Why it is not trusted; `undefined` when it is. */
+  get reason(): string | undefined {
+    if (this.trusted) return undefined
+    const { connection, lastError } = this.service.status()
+    if (connection !== "connected")
+      return lastError === undefined ? connection : `${connection}: ${lastError}`
+    return this.doubt ?? "it has reconnected and its root has not been compared since"
+  }
+
+  /** Rises with every doubt: a proof that was begun before a doubt proves nothing. */
+  get doubtsSoFar(): number {
+    return this.doubts
+  }
+
+  /** Something was not written, or does not match. */
+  distrust(reason: string): void {
+    this.doubts++
+    this.doubt = reason
+  }
+
+  /** The roots were equal, on this connection, with no doubt raised since. Says whether it is trusted now. */
+  trust(generation: number, doubtsBefore: number): boolean {
+    if (this.doubts !== doubtsBefore || this.service.status().generation !== generation) return false
+    this.provenGeneration = generation
+    this.doubt = undefined
+    return true
+  }
+}
