@@ -1,0 +1,90 @@
+/**
+ * Operation over HTTP: status, drain, shutdown, flush, read-only, verify, dead letters.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import * as Effect from "effect/Effect"
+import type { EngineError } from "../EngineError.js"
+import { Lifecycle } from "../Lifecycle.js"
+import { SyncEngine } from "../SyncEngine.js"
+import { Api } from "./Api.js"
+import { type DeadLettersQuery, ReadOnlyBody, SequencesBody } from "./ApiSchemas.js"
+import { deadLetterBody, lifecycleBody, shutdownBody, verifyBody } from "./Encode.js"
+import { answering, HttpContext, nodeRequest, nodeResponse } from "./HttpContext.js"
+import { jsonBody } from "./RequestBody.js"
+import { statusBody } from "./StatusSchema.js"
+
+/** Mutations go on when their client goes away. */
+const mutation = { uninterruptible: true } as const
+
+const defaultLetters = 100
+
+/** @since 0.1.0 @category layers */
+export const AdminHandlers = HttpApiBuilder.group(Api, "admin", (handlers) =>
+  Effect.gen(function* () {
+    const engine = yield* SyncEngine
+    const lifecycle = yield* Lifecycle
+    const { budget, oweShutdownAnswer } = yield* HttpContext
+
+    const status = Effect.zipWith(engine.health, engine.stats, statusBody)
+
+    const drain = Effect.map(engine.drain, (changed) => ({
+      changed,
+      ...lifecycleBody(lifecycle.unsafeSnapshot())
+    }))
+
+    const shutdown = (request: HttpServerRequest) =>
+      Effect.suspend(() => {
+        oweShutdownAnswer(nodeResponse(request))
+        return Effect.map(engine.shutdown, shutdownBody)
+      })
+
+    const flush = Effect.map(engine.flush, ({ flushed, deadLettered, pending }) => ({
+      flushed,
+      dead_lettered: deadLettered,
+      pending
+    }))
+
+    const readonly = (request: HttpServerRequest) =>
+      Effect.tap(jsonBody(nodeRequest(request), budget, ReadOnlyBody), (body) =>
+        engine.setReadOnly(body.read_only)
+      )
+
+    const letters = ({ after, limit = defaultLetters }: typeof DeadLettersQuery.Type) =>
+      Effect.map(engine.deadLetters.list({ after, limit }), (page) => ({
+        dead_letters: page.map(deadLetterBody),
+        next_after: page.length < limit ? null : (page[page.length - 1]?.sequence ?? null)
+      }))
+
+    const chosen = <E extends EngineError>(
+      request: HttpServerRequest,
+      act: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, E>
+    ) =>
+      Effect.flatMap(jsonBody(nodeRequest(request), budget, SequencesBody), (body) =>
+        "all" in body ? act() : act(body.sequences)
+      )
+
+    return handlers
+      .handleRaw("status", () => status)
+      .handleRaw("drain", () => drain, mutation)
+      .handleRaw("shutdown", ({ request }) => shutdown(request), mutation)
+      .handleRaw("flush", () => answering(flush), mutation)
+      .handleRaw("readonly", ({ request }) => answering(readonly(request)), mutation)
+      .handleRaw("verify", () => answering(Effect.map(engine.verify, verifyBody)))
+      .handleRaw("deadLetters", ({ urlParams }) => answering(letters(urlParams)))
+      .handleRaw(
+        "retryDeadLetters",
+        ({ request }) =>
+          answering(Effect.map(chosen(request, engine.deadLetters.retry), (retried) => ({ retried }))),
+        mutation
+      )
+      .handleRaw(
+        "dropDeadLetters",
+        ({ request }) =>
+          answering(Effect.map(chosen(request, engine.deadLetters.drop), (dropped) => ({ dropped }))),
+        mutation
+      )
+  })
+)

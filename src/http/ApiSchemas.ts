@@ -1,0 +1,254 @@
+/**
+ * The bodies and parameters of the HTTP API, as they travel: snake_case.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as Schema from "effect/Schema"
+import { meanings } from "./OpenApiTouches.js"
+
+const optional = Schema.optional
+const strict = { parseOptions: { onExcessProperty: "error" } } as const
+
+/** A whole number in a query or header, without sign, exponent or white space. @since 0.1.0 @category schemas */
+export const wholeNumber = (minimum: number, maximum: number): Schema.Schema<number, string> =>
+  Schema.transform(
+    Schema.String.pipe(
+      Schema.pattern(/^[0-9]{1,16}$/),
+      Schema.filter((text) => Number(text) >= minimum && Number(text) <= maximum)
+    ),
+    Schema.Number,
+    { strict: true, decode: Number, encode: String }
+  ).annotations({
+    message: () => ({ message: `must be a whole number from ${minimum} to ${maximum}`, override: true }),
+    jsonSchema: { type: "integer", minimum, maximum }
+  })
+
+/** One of a few words in a query. @since 0.1.0 @category schemas */
+export const oneOf = <const Words extends readonly [string, ...Array<string>]>(
+  ...words: Words
+): Schema.Schema<Words[number]> =>
+  Schema.Literal(...words).annotations({
+    message: () => ({ message: `must be one of ${words.join(", ")}`, override: true })
+  })
+
+/** `true` or `false` in a query. @since 0.1.0 @category schemas */
+export const flag: Schema.Schema<boolean, "true" | "false"> = Schema.transform(
+  oneOf("true", "false"),
+  Schema.Boolean,
+  { strict: true, decode: (text) => text === "true", encode: (value) => (value ? "true" : "false") }
+).annotations({ jsonSchema: { type: "boolean" } })
+
+/** @since 0.1.0 @category schemas */
+export const Durability = Schema.Literal("memory", "wal", "archive")
+
+const limit = optional(wholeNumber(1, 10_000))
+const sequence = wholeNumber(0, Number.MAX_SAFE_INTEGER)
+
+/** @since 0.1.0 @category schemas */
+export const ReadyQuery = Schema.Struct({ for: optional(oneOf("queries", "writes")) }).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const PutQuery = Schema.Struct({
+  durability: optional(oneOf("memory", "wal", "archive")),
+  redis: optional(flag),
+  sql: optional(flag),
+  ttl_seconds: optional(wholeNumber(1, 3_155_760_000))
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const DeleteQuery = Schema.Struct({
+  durability: optional(oneOf("memory", "wal", "archive"))
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const GetQuery = Schema.Struct({ verified: optional(flag) }).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const BatchQuery = Schema.Struct({
+  durability: optional(oneOf("memory", "wal", "archive")),
+  results: optional(oneOf("all", "rejected"))
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const ScanQuery = Schema.Struct({
+  prefix: optional(Schema.String),
+  state: optional(Schema.String),
+  after: optional(Schema.String),
+  limit
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const DeadLettersQuery = Schema.Struct({ after: optional(sequence), limit }).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const NodeQuery = Schema.Struct({
+  path: optional(Schema.String),
+  after: optional(Schema.String),
+  after_kind: optional(oneOf("branch", "leaf")),
+  limit
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const WriteHeaders = Schema.Struct({
+  "if-match": optional(Schema.String.annotations({ description: 'Write only over this version: `"7"`' })),
+  "if-none-match": optional(
+    Schema.String.annotations({ description: "`*`: write only if the item is absent" })
+  ),
+  "x-sync-version": optional(
+    wholeNumber(1, Number.MAX_SAFE_INTEGER).annotations({
+      description: "Own version; the engine assigns one otherwise"
+    })
+  ),
+  traceparent: optional(
+    Schema.String.annotations({ description: "W3C trace context, stored with the version" })
+  )
+})
+
+/** @since 0.1.0 @category schemas */
+export const PutHeaders = Schema.Struct({
+  ...WriteHeaders.fields,
+  "x-sync-state": optional(Schema.String.annotations({ description: "State tag, percent-encoded UTF-8" })),
+  "content-type": optional(
+    Schema.String.annotations({
+      description: "`application/json` has the body checked to be JSON; others have it detected"
+    })
+  )
+})
+
+/** @since 0.1.0 @category schemas */
+export const GetHeaders = Schema.Struct({
+  "if-none-match": optional(
+    Schema.String.annotations({ description: "Answers 304 when the version is one of these" })
+  )
+})
+
+/** @since 0.1.0 @category schemas */
+export const ErrorBody = Schema.Struct(
+  { error: Schema.String, message: Schema.String },
+  Schema.Record({ key: Schema.String, value: Schema.Unknown })
+).annotations({
+  identifier: "Error",
+  description: "`error` is a stable name, `message` is for people; further fields depend on the error"
+})
+
+/** The error bodies of an endpoint, one a status. @since 0.1.0 @category constructors */
+export const errors = (...list: ReadonlyArray<number>): Schema.Schema<typeof ErrorBody.Type> =>
+  Schema.Union(
+    ...list.map((status) =>
+      ErrorBody.annotations(HttpApiSchema.annotations({ status, description: meanings[status] ?? "Error" }))
+    )
+  )
+
+/** @since 0.1.0 @category schemas */
+export const LifecycleBody = Schema.Struct({
+  phase: Schema.Literal("starting", "ready", "draining", "shutting_down", "stopped"),
+  boot_stage: Schema.String,
+  reason: optional(Schema.String),
+  drain_requested: Schema.Boolean
+}).annotations({ identifier: "Lifecycle" })
+
+/** @since 0.1.0 @category schemas */
+export const ReceiptBody = Schema.Struct({
+  id: Schema.String,
+  version: Schema.Number,
+  content_hash: Schema.String,
+  durability: Durability,
+  previous_version: Schema.NullOr(Schema.Number)
+}).annotations({ identifier: "Receipt" })
+
+/** @since 0.1.0 @category schemas */
+export const DrainBody = Schema.Struct({ changed: Schema.Boolean, ...LifecycleBody.fields }).annotations({
+  identifier: "Drained"
+})
+
+/** @since 0.1.0 @category schemas */
+export const ShutdownBody = Schema.Struct({
+  clean: Schema.Boolean,
+  flushed_wal: Schema.Boolean,
+  final_checkpoint: Schema.Boolean,
+  filter_snapshot: Schema.Boolean,
+  backup_uploaded: Schema.Boolean,
+  items_flushed: Schema.Number,
+  items_left_in_log: Schema.Number,
+  problems: Schema.Array(Schema.String),
+  started_at_ms: Schema.Number,
+  completed_at_ms: Schema.Number,
+  duration_ms: Schema.Number
+}).annotations({ identifier: "ShutdownReport" })
+
+/** @since 0.1.0 @category schemas */
+export const FlushBody = Schema.Struct({
+  flushed: Schema.Number,
+  dead_lettered: Schema.Number,
+  pending: Schema.Number
+}).annotations({ identifier: "Flushed" })
+
+/** @since 0.1.0 @category schemas */
+export const ReadOnlyBody = Schema.Struct({ read_only: Schema.Boolean }).annotations({
+  identifier: "ReadOnly",
+  ...strict
+})
+
+/** @since 0.1.0 @category schemas */
+export const VerifyBody = Schema.Struct({
+  in_sync: Schema.Boolean,
+  archive_root: Schema.String,
+  recomputed_root: Schema.String,
+  rows_checked: Schema.Number,
+  pending: Schema.Number
+}).annotations({ identifier: "Verified" })
+
+/** @since 0.1.0 @category schemas */
+export const DeadLetterBody = Schema.Struct({
+  sequence: Schema.Number,
+  reason: Schema.String,
+  at: Schema.Number,
+  id: Schema.String,
+  version: Schema.Number,
+  updated_at: Schema.Number,
+  deleted: Schema.Boolean,
+  state: Schema.NullOr(Schema.String),
+  content_type: Schema.Literal("json", "binary"),
+  content_hash: Schema.String,
+  content_bytes: Schema.Number
+}).annotations({ identifier: "DeadLetter" })
+
+/** @since 0.1.0 @category schemas */
+export const DeadLettersBody = Schema.Struct({
+  dead_letters: Schema.Array(DeadLetterBody),
+  next_after: Schema.NullOr(Schema.Number)
+}).annotations({ identifier: "DeadLetters" })
+
+/** Which dead letters: these, or `{"all": true}`. @since 0.1.0 @category schemas */
+export const SequencesBody = Schema.Union(
+  Schema.Struct({
+    sequences: Schema.Array(Schema.NonNegativeInt).pipe(Schema.minItems(1), Schema.maxItems(10_000))
+  }).annotations(strict),
+  Schema.Struct({ all: Schema.Literal(true) }).annotations(strict)
+).annotations({ identifier: "DeadLetterChoice" })
+
+/** @since 0.1.0 @category schemas */
+export const RetriedBody = Schema.Struct({ retried: Schema.Number }).annotations({ identifier: "Retried" })
+
+/** @since 0.1.0 @category schemas */
+export const DroppedBody = Schema.Struct({ dropped: Schema.Number }).annotations({ identifier: "Dropped" })
+
+/** @since 0.1.0 @category schemas */
+export const RootBody = Schema.Struct({ root: Schema.String }).annotations({ identifier: "MerkleRoot" })
+
+/** @since 0.1.0 @category schemas */
+export const ChildKind = Schema.Literal("branch", "leaf")
+
+/** @since 0.1.0 @category schemas */
+export const NodeBody = Schema.Struct({
+  path: Schema.String,
+  count: Schema.Number,
+  /** Modulo 2^256, 64 hexadecimal digits. */
+  sum: Schema.String,
+  digest: Schema.String,
+  children: Schema.Array(
+    Schema.Struct({ name: Schema.String, kind: ChildKind, count: Schema.Number, digest: Schema.String })
+  ),
+  next_after: Schema.NullOr(Schema.Struct({ name: Schema.String, kind: ChildKind }))
+}).annotations({ identifier: "MerkleNode" })

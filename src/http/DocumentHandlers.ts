@@ -1,0 +1,44 @@
+/**
+ * The API's description of itself, and the metrics.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as OpenApi from "@effect/platform/OpenApi"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import { Api } from "./Api.js"
+import { docsPage } from "./DocsPage.js"
+import { encodeMetrics, metricsContentType } from "./PrometheusText.js"
+
+/** Nothing may be loaded from anywhere, and nothing may run. */
+const contentSecurityPolicy =
+  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+/** @since 0.1.0 @category layers */
+export const DocumentHandlers = HttpApiBuilder.group(Api, "documents", (handlers) =>
+  Effect.gen(function* () {
+    const document = yield* Effect.cached(
+      Effect.sync(() => HttpServerResponse.unsafeJson(OpenApi.fromApi(Api)))
+    )
+    const page = yield* Effect.cached(
+      Effect.sync(() =>
+        HttpServerResponse.text(docsPage(OpenApi.fromApi(Api)), {
+          contentType: "text/html; charset=utf-8",
+          headers: { "content-security-policy": contentSecurityPolicy }
+        })
+      )
+    )
+    return handlers.handleRaw("openapi", () => document).handleRaw("docs", () => page)
+  })
+)
+
+/** @since 0.1.0 @category layers */
+export const MetricsHandlers = HttpApiBuilder.group(Api, "metrics", (handlers) =>
+  handlers.handleRaw("metrics", () =>
+    Effect.sync(() =>
+      HttpServerResponse.text(encodeMetrics(Metric.unsafeSnapshot()), { contentType: metricsContentType })
+    )
+  )
+)

@@ -1,0 +1,129 @@
+/**
+ * From the engine's values to the bodies that travel. Pure.
+ *
+ * @since 0.1.0
+ */
+import { isClean, type LifecycleSnapshot, type ShutdownReport } from "../Lifecycle.js"
+import type { TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { Receipt, VerifyResult } from "../SyncEngine.js"
+import type { SyncItem } from "../SyncItem.js"
+import type { DeadLetter } from "../wal/WriteAheadLog.js"
+import type {
+  DeadLetterBody,
+  LifecycleBody,
+  NodeBody,
+  ReceiptBody,
+  ShutdownBody,
+  VerifyBody
+} from "./ApiSchemas.js"
+
+/** @since 0.1.0 @category functions */
+export const lifecycleBody = (snapshot: LifecycleSnapshot): typeof LifecycleBody.Type => ({
+  phase: snapshot.phase,
+  boot_stage: snapshot.bootStage,
+  ...(snapshot.reason === undefined ? {} : { reason: snapshot.reason }),
+  drain_requested: snapshot.drainRequested
+})
+
+/** @since 0.1.0 @category functions */
+export const receiptBody = (receipt: Receipt): typeof ReceiptBody.Type => ({
+  id: receipt.id,
+  version: receipt.version,
+  content_hash: receipt.contentHash,
+  durability: receipt.durability,
+  previous_version: receipt.previousVersion ?? null
+})
+
+/** @since 0.1.0 @category functions */
+export const shutdownBody = (report: ShutdownReport): typeof ShutdownBody.Type => ({
+  clean: isClean(report),
+  flushed_wal: report.flushedWal,
+  final_checkpoint: report.finalCheckpoint,
+  filter_snapshot: report.filterSnapshot,
+  backup_uploaded: report.backupUploaded,
+  items_flushed: report.itemsFlushed,
+  items_left_in_log: report.itemsLeftInLog,
+  problems: report.problems,
+  started_at_ms: report.startedAtMs,
+  completed_at_ms: report.completedAtMs,
+  duration_ms: report.durationMs
+})
+
+/** @since 0.1.0 @category functions */
+export const verifyBody = (result: VerifyResult): typeof VerifyBody.Type => ({
+  in_sync: result.inSync,
+  archive_root: result.archiveRoot,
+  recomputed_root: result.recomputed.root,
+  rows_checked: result.recomputed.rows,
+  pending: result.pending
+})
+
+/** A dead letter without its content, which can be large. @since 0.1.0 @category functions */
+export const deadLetterBody = ({ sequence, record, reason, at }: DeadLetter): typeof DeadLetterBody.Type => ({
+  sequence,
+  reason,
+  at,
+  id: record.id,
+  version: record.version,
+  updated_at: record.updatedAt,
+  deleted: record.deleted,
+  state: record.state ?? null,
+  content_type: record.contentType,
+  content_hash: record.contentHash,
+  content_bytes: record.content.byteLength
+})
+
+/** @since 0.1.0 @category functions */
+export const nodeBody = (
+  node: TreeNode,
+  children: ReadonlyArray<TreeChild>,
+  limit: number
+): typeof NodeBody.Type => {
+  const last = children.length >= limit ? children[children.length - 1] : undefined
+  return {
+    path: node.path,
+    count: node.count,
+    sum: node.sum.toString(16).padStart(64, "0"),
+    digest: node.digest,
+    children: children.map(({ name, kind, count, digest }) => ({ name, kind, count, digest })),
+    next_after: last === undefined ? null : { name: last.name, kind: last.kind }
+  }
+}
+
+const lineEnd = Buffer.from("}\n")
+
+/**
+ * An item as one NDJSON line. JSON content goes in as it stands, only its line breaks become spaces: in valid
+ * JSON they can only be white space between tokens, so the value is the same and nothing is parsed.
+ */
+const itemLine = (item: SyncItem): Buffer => {
+  const head = JSON.stringify({
+    id: item.id,
+    version: item.version,
+    updated_at: item.updatedAt,
+    state: item.state ?? null,
+    content_type: item.contentType,
+    content_hash: item.contentHash
+  }).slice(0, -1)
+  const content = Buffer.from(item.content.buffer, item.content.byteOffset, item.content.byteLength)
+  if (item.contentType === "binary")
+    return Buffer.from(`${head},"content_base64":"${content.toString("base64")}"}\n`)
+  const line = Buffer.concat([Buffer.from(`${head},"content":`), content, lineEnd])
+  const end = line.length - 1
+  blank(line, 0x0a, end)
+  blank(line, 0x0d, end)
+  return line
+}
+
+/** Replaces a byte by a space, up to `end`. */
+const blank = (line: Buffer, byte: number, end: number): void => {
+  for (let index = line.indexOf(byte); index !== -1 && index < end; index = line.indexOf(byte, index + 1)) {
+    line[index] = 0x20
+  }
+}
+
+/** Items as NDJSON. @since 0.1.0 @category functions */
+export const itemLines = (items: Iterable<SyncItem>): Uint8Array => Buffer.concat(Array.from(items, itemLine))
+
+/** One value as an NDJSON line. @since 0.1.0 @category functions */
+export const jsonLine = (value: unknown): string => `${JSON.stringify(value)}\n`

@@ -1,0 +1,66 @@
+/**
+ * Health endpoints: answered from the lifecycle alone, without I/O.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import { Lifecycle, type LifecycleSnapshot } from "../Lifecycle.js"
+import { SyncEngine } from "../SyncEngine.js"
+import { Api } from "./Api.js"
+import { lifecycleBody } from "./Encode.js"
+
+const answer = (
+  snapshot: LifecycleSnapshot,
+  holds: boolean,
+  otherwise: { readonly error: string; readonly message: string }
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.unsafeJson(
+    holds ? lifecycleBody(snapshot) : { ...otherwise, ...lifecycleBody(snapshot) },
+    { status: holds ? 200 : 503 }
+  )
+
+const inPhase = ({ phase, reason }: LifecycleSnapshot): string =>
+  reason === undefined ? `the engine is ${phase}` : `the engine is ${phase} (${reason})`
+
+/** @since 0.1.0 @category layers */
+export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
+  Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    const engine = yield* SyncEngine
+
+    const live = Effect.sync(() => {
+      const snapshot = lifecycle.unsafeSnapshot()
+      return answer(snapshot, snapshot.phase !== "stopped", { error: "Stopped", message: inPhase(snapshot) })
+    })
+
+    const forQueries = Effect.sync(() => {
+      const snapshot = lifecycle.unsafeSnapshot()
+      return answer(snapshot, lifecycle.acceptsQueries(), { error: "NotReady", message: inPhase(snapshot) })
+    })
+
+    const forWrites = Effect.suspend(() => {
+      const snapshot = lifecycle.unsafeSnapshot()
+      if (!lifecycle.acceptsWrites()) {
+        return Effect.succeed(answer(snapshot, false, { error: "NotReady", message: inPhase(snapshot) }))
+      }
+      return Effect.map(engine.health, ({ readOnly }) =>
+        answer(snapshot, !readOnly, { error: "ReadOnly", message: "the engine is read-only" })
+      )
+    })
+
+    const startup = Effect.sync(() => {
+      const snapshot = lifecycle.unsafeSnapshot()
+      return answer(snapshot, snapshot.phase !== "starting", {
+        error: "Starting",
+        message: inPhase(snapshot)
+      })
+    })
+
+    return handlers
+      .handleRaw("live", () => live)
+      .handleRaw("ready", ({ urlParams }) => (urlParams.for === "writes" ? forWrites : forQueries))
+      .handleRaw("startup", () => startup)
+  })
+)
