@@ -168,6 +168,17 @@ export const cacheSuite = (name: string, open: OpenCache) => {
         )
       }))
 
+    test("of the same version and hash, content beats a tombstone", (cache) =>
+      Effect.gen(function* () {
+        const empty = recordOf("e.x", 3, "")
+        yield* cache.put([empty])
+        expect((yield* cache.put([tombstoneOf("e.x", 3)])).newer.length).toBe(1)
+        yield* cache.put([tombstoneOf("e.y", 3)])
+        expect((yield* cache.put([recordOf("e.y", 3, "")])).applied).toBe(1)
+        expect((yield* cache.put([tombstoneOf("e.y", 3)])).applied).toBe(0)
+        expect(yield* cache.root).toBe(MerkleTree.from([empty, recordOf("e.y", 3, "")]).root)
+      }))
+
     test("compares versions as numbers up to 2^53 - 1", (cache) =>
       Effect.gen(function* () {
         const max = Number.MAX_SAFE_INTEGER

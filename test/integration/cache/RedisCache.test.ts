@@ -335,6 +335,25 @@ describe("damage", () => {
       })
     ))
 
+  it("listings that were lost come back with a put of the same versions", () =>
+    run((cache, prefix) =>
+      Effect.gen(function* () {
+        const records = many(40)
+        yield* cache.put(records)
+        yield* redis(async (raw) => {
+          await raw.del(await raw.keys(`${prefix}branches:*`))
+          await raw.del(await raw.keys(`${prefix}leaves:*`))
+        })
+        expect(yield* cache.children("", { limit: 10 })).toEqual([])
+        yield* cache.put(records)
+        const tree = MerkleTree.from(records)
+        for (const path of tree.totals().keys()) {
+          expect(yield* cache.children(path, { limit: 100 })).toEqual(tree.children(path))
+        }
+        expect(yield* cache.root).toBe(tree.root)
+      })
+    ))
+
   it("a foreign epoch begins a new tree, which a put of everything completes", () =>
     run((cache, prefix) =>
       Effect.gen(function* () {

@@ -351,6 +351,7 @@ describe("a cluster", () => {
         expect(yield* cache.readChanges("", 10)).toHaveLength(1)
         const keys = yield* Effect.promise(() => raw.keys("*"))
         expect(keys.filter((key) => !key.startsWith("{app:}"))).toEqual([])
+        raw.disconnect()
         yield* Effect.promise(redis.kill)
         yield* until(cache, ({ connection }) => connection !== "connected")
         expect((yield* Effect.flip(cache.get("geo.1.1")))._tag).toBe("CacheError")
