@@ -50,7 +50,6 @@ const messageOf = (error: unknown): string => {
 
 const advices: Readonly<Record<string, string>> = {
   InvalidConfig: "see docs/configuration.md, or `sync-engine run --help`",
-  VersionMismatch: "read the item again and decide anew",
   CorruptItem: "run `sync-engine verify`",
   ItemRejected: "run `sync-engine dead-letters list`"
 }

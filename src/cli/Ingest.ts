@@ -171,7 +171,7 @@ export const makeIngest = (backend: Backend, options: IngestOptions, events: Ing
     )
 
   const run = (input: Stream.Stream<Uint8Array, CliError>): Effect.Effect<void, CliError> =>
-    Effect.suspend(() => {
+    Effect.scopedWith((scope) => {
       const splitter = new LineSplitter(options.maxLineBytes)
       let batch: Array<Numbered> = []
       let batchBytes = 0
@@ -207,7 +207,8 @@ export const makeIngest = (backend: Backend, options: IngestOptions, events: Ing
         batch = []
         batchBytes = 0
         yield* settled
-        inFlight = yield* Effect.fork(submitBatch(full))
+        // In the scope: the stream runs its steps in fibers that end with the step.
+        inFlight = yield* Effect.forkIn(submitBatch(full), scope)
       })
 
       /** Takes lines until a batch is full or none is left. */
@@ -231,10 +232,7 @@ export const makeIngest = (backend: Backend, options: IngestOptions, events: Ing
         }),
         Effect.zipRight(Effect.suspend(() => takeAll(splitter.end()))),
         Effect.zipRight(send),
-        Effect.zipRight(settled),
-        Effect.ensuring(
-          Effect.suspend(() => (inFlight === undefined ? Effect.void : Fiber.interrupt(inFlight)))
-        )
+        Effect.zipRight(settled)
       )
     })
 

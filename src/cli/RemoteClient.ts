@@ -132,7 +132,9 @@ export interface RemoteClient {
 
 /** @since 0.1.0 @category constructors */
 export const make = (target: Target): Effect.Effect<RemoteClient, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (client) => {
+  Effect.map(HttpClient.HttpClient, (base) => {
+    // Otherwise every item would be stored with the trace of a command that nobody traces.
+    const client = HttpClient.withTracerPropagation(base, false)
     const broken = unreachable(target)
 
     const refuse = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<never, BackendError> =>
