@@ -1,0 +1,79 @@
+/**
+ * Measuring side by side: every contender runs in each round, in turn, so that a noisy machine disturbs all alike;
+ * what counts is the ratio of the medians.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+
+/** One measured line: what was measured, the ratio, what the budget asks, and whether it is met. */
+export interface Line {
+  readonly what: string
+  readonly ratio: string
+  readonly budget: string
+  readonly met: boolean | undefined
+  readonly detail: string
+}
+
+export const median = (values: ReadonlyArray<number>): number => {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+export const percentile = (values: ReadonlyArray<number>, share: number): number => {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+}
+
+/** Runs the contenders in turn for so many rounds; answers the median milliseconds of each. The first round warms up. */
+export const inTurn = (
+  rounds: number,
+  contenders: ReadonlyArray<Effect.Effect<unknown, unknown>>
+): Effect.Effect<ReadonlyArray<number>, unknown> =>
+  Effect.gen(function* () {
+    const times = contenders.map((): Array<number> => [])
+    for (let round = 0; round <= rounds; round++) {
+      for (const [index, contender] of contenders.entries()) {
+        const startedMs = performance.now()
+        yield* contender
+        if (round > 0) times[index]!.push(performance.now() - startedMs)
+      }
+    }
+    return times.map(median)
+  })
+
+/** A directory that is removed with the scope. */
+export const temporaryDirectory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "sync-engine-bench-"))),
+  (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+)
+
+export const atLeast = (what: string, ratio: number, budget: number, detail: string): Line => ({
+  what,
+  ratio: ratio.toFixed(2),
+  budget: `at least ${budget}`,
+  met: ratio >= budget,
+  detail
+})
+
+export const atMost = (what: string, value: number, budget: number, unit: string, detail: string): Line => ({
+  what,
+  ratio: `${value.toFixed(2)}${unit}`,
+  budget: `at most ${budget}${unit}`,
+  met: value <= budget,
+  detail
+})
+
+export const information = (what: string, value: string, detail: string): Line => ({
+  what,
+  ratio: value,
+  budget: "",
+  met: undefined,
+  detail
+})
+
+/** Deterministic bytes: about `size` of them, JSON. */
+export const contentOf = (seed: number, size: number): Uint8Array =>
+  Buffer.from(JSON.stringify({ seed, text: `${seed.toString(36)}-`.repeat(size).slice(0, size - 30) }))
