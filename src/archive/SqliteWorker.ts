@@ -73,7 +73,7 @@ const serve = (database: Database.Database): void => {
     return prepared
   }
 
-  // Numbers outside 32 bits would be bound as floating point, which SQLite keeps as such above 2^51.
+  // Numbers outside 32 bits would be bound as floating point, and stay it where no column's type says otherwise.
   const bindable = (value: unknown): unknown => {
     if (typeof value === "number") {
       return Number.isInteger(value) && (value | 0) !== value ? BigInt(value) : value

@@ -17,6 +17,7 @@ import * as SqliteArchive from "../../src/archive/SqliteArchive.js"
 import * as SqliteWorkerClient from "../../src/archive/SqliteWorkerClient.js"
 import { transaction } from "../../src/archive/SqlTransaction.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
+import { tombstone } from "../../src/SyncItem.js"
 import { put } from "./suite.js"
 
 const directory = Effect.acquireRelease(
@@ -243,6 +244,18 @@ describe("SQLite archive, when things fail", () => {
     })
   )
 
+  it.scopedLive("keeps no row of the tree for a path without items", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      yield* archive.commit([put("a.b.c", 1), put("a.b.d", 1), put("a.x.y", 1)])
+      yield* archive.commit([tombstone("a.b.c", 2, 2), tombstone("a.b.d", 2, 2)])
+      const paths = archive.client.unsafe("SELECT path FROM tree ORDER BY path").values
+      expect(yield* paths).toEqual([[""], ["a"], ["a.x"]])
+      yield* archive.commit([tombstone("a.x.y", 2, 2)])
+      expect(yield* paths).toEqual([[""]])
+    })
+  )
+
   it.scopedLive("brings sums back to digits when their parts have drifted far", () =>
     Effect.gen(function* () {
       const { archive, path } = yield* opened
@@ -313,6 +326,12 @@ describe("SQLite archive, when things fail", () => {
         { a: 2 ** 53 - 1, b: new Uint8Array([1, 2]), c: "x" }
       ])
       expect(yield* sql`SELECT typeof(a) AS kind FROM t`.values).toEqual([["integer"], ["integer"]])
+      expect(yield* sql`SELECT typeof(${2 ** 40}) AS kind, typeof(${0.5}) AS other`).toEqual([
+        { kind: "integer", other: "real" }
+      ])
+      // Whoever keeps one small value does not keep the whole answer alive.
+      const [row] = yield* sql<{ b: Uint8Array }>`SELECT b FROM t ORDER BY a DESC`
+      expect(row!.b.buffer.byteLength).toBe(2)
       const exit = yield* Effect.exit(
         sql.withTransaction(Effect.zipRight(sql`DELETE FROM t`, Effect.fail("no")))
       )
