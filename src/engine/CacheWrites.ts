@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { CacheTier } from "./CacheTier.js"
@@ -15,6 +16,7 @@ import type { SplitResult } from "./PoisonSplit.js"
 export const cacheFailed = (core: EngineCore, cache: CacheTier, problem: string): Effect.Effect<void> =>
   Effect.suspend(() => {
     cache.distrust(problem)
+    Metrics.cacheFailed(1)
     return core.degrade("cache", problem)
       ? Effect.logWarning(`the cache is not used: ${problem}`)
       : Effect.void

@@ -5,7 +5,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Metrics from "./EngineMetrics.js"
+import * as Metrics from "../Metrics.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
 import type { Duty } from "./RunLoop.js"
 

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { WriteError } from "../EngineError.js"
 import { Backpressure, ItemRejected, ReadOnly } from "../EngineError.js"
+import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
 import type { ItemRecord } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
@@ -71,6 +72,7 @@ export const enqueue = (
     if (Either.isLeft(result)) {
       refused = true
       if (early && answered) takeBack(core, records)
+      if (!answered) Metrics.rejected(result.left._tag, records.length)
       if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
       return
     }
@@ -80,6 +82,7 @@ export const enqueue = (
     }
     core.fresh.push(first, records)
     core.counters.acknowledged += records.length
+    if (!early) Metrics.acknowledged(durability, records.length)
     if (durability === "wal") done(acknowledged(writes, "wal"))
     else if (durability === "archive") awaitArchive(waiters, writes, first, done)
     onCommitted()
@@ -88,6 +91,7 @@ export const enqueue = (
     for (const write of writes) core.show(write.record, 0, write.unchecked)
     answered = true
     core.acknowledgedEarly()
+    Metrics.acknowledged("memory", records.length)
     done(acknowledged(writes, "memory"))
   }
 }

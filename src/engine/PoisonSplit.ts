@@ -6,8 +6,10 @@
  */
 
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Archive, ArchiveError, CommitResult } from "../archive/Archive.js"
+import * as Metrics from "../Metrics.js"
 import type { ItemHead } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import { olderVersions } from "./Batch.js"
@@ -59,8 +61,14 @@ export const commitSplitting = (
   entries: ReadonlyArray<LogEntry>
 ): Effect.Effect<SplitResult, ArchiveError> => {
   const commit = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> =>
-    archive.commit(part.map((entry) => entry.record)).pipe(
-      Effect.map(ofCommit),
+    Effect.timedWith(
+      archive.commit(part.map((entry) => entry.record)),
+      Effect.clockWith((clock) => clock.currentTimeNanos)
+    ).pipe(
+      Effect.map(([duration, result]) => {
+        Metrics.archiveCommitted(Duration.toMillis(duration))
+        return ofCommit(result)
+      }),
       Effect.catchAll((error) => {
         if (error.kind === "transient") return Effect.fail(error)
         return part.length === 1 ? single(part[0]!, error) : halves(part)

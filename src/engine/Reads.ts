@@ -12,6 +12,7 @@ import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
 import type { LogUnavailable, ReadError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, TierUnavailable } from "../EngineError.js"
+import * as Metrics from "../Metrics.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
 import { cacheFailed, fillCache } from "./CacheWrites.js"
@@ -42,6 +43,16 @@ export const archiveUnavailable = (operation: string) => (error: ArchiveError) =
 
 const newer = (a: ItemRecord | undefined, b: ItemRecord | undefined): ItemRecord | undefined =>
   a === undefined ? b : b === undefined ? a : compareVersions(a, b) >= 0 ? a : b
+
+/** One batch of reads that missed memory, by the tier that answered. */
+const count = (asked: number, log: number, cache: number, cacheAndArchive: number): void => {
+  const archive = Math.max(0, cacheAndArchive - cache)
+  if (log > 0) Metrics.read("log", log)
+  if (cache > 0) Metrics.read("cache", cache)
+  if (archive > 0) Metrics.read("archive", archive)
+  const absent = asked - log - cache - archive
+  if (absent > 0) Metrics.read("absent", absent)
+}
 
 interface Waiting {
   readonly id: string
@@ -145,6 +156,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
             yield* fillCache(core, answer.value)
           }
         }
+        count(ids.length, logged.size, cached.length, archived.size)
         const found = new Map<string, ItemRecord>()
         const again: Array<string> = []
         for (const id of ids) {

@@ -13,8 +13,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { EngineConfig } from "../EngineConfig.js"
 import { LiveConfig } from "../EngineConfig.js"
+import * as Metrics from "../Metrics.js"
 import * as Duties from "./Duties.js"
-import * as Metrics from "./EngineMetrics.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 
 /** Something the run loop does again and again. @since 0.1.0 @category models */

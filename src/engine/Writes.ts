@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { WriteError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, NotSupported, VersionMismatch } from "../EngineError.js"
+import * as Metrics from "../Metrics.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
@@ -57,9 +58,9 @@ export const make = (
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.async((resume) => {
       const refused = writeGate(core) ?? refusal
-      if (refused !== undefined) return resume(Effect.fail(refused))
+      if (refused !== undefined) return resume(refuse(refused))
       const ready = prepared()
-      if (ready._tag !== "Prepared") return resume(Effect.fail(ready))
+      if (ready._tag !== "Prepared") return resume(refuse(ready))
       append(ready, durability, resume)
     })
 
@@ -73,16 +74,16 @@ export const make = (
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.async((resume) => {
       const refused = writeGate(core) ?? expectationProblem(id, expected)
-      if (refused !== undefined) return resume(Effect.fail(refused))
+      if (refused !== undefined) return resume(refuse(refused))
       const known = core.known(id)
       // A pending version that nobody has compared with the archive's may not be the newest.
       const settled = known !== undefined && core.pending.get(id)?.unchecked !== true
       const stillAsked = asked !== undefined && !asked.watch.dirty ? asked.version : undefined
       const actual = settled ? (known.deleted ? 0 : known.version) : stillAsked
       if (actual === undefined) return resume(ask(id, expected, prepared, durability))
-      if (actual !== expected) return resume(Effect.fail(new VersionMismatch({ id, expected, actual })))
+      if (actual !== expected) return resume(refuse(new VersionMismatch({ id, expected, actual })))
       const ready = prepared()
-      if (ready._tag !== "Prepared") return resume(Effect.fail(ready))
+      if (ready._tag !== "Prepared") return resume(refuse(ready))
       append(ready, durability, resume)
     })
 
@@ -131,6 +132,7 @@ export const make = (
     const closed = core.lifecycle.acceptsWrites() ? undefined : core.closedGate("write")
     if (closed !== undefined) {
       // A drain or shutdown came between two turns: what is not in the log yet is refused.
+      Metrics.rejected(closed._tag, batch.count - start)
       for (let rest = start; rest < batch.count; rest++) {
         results[rest] = { _tag: "Rejected", id: batch.id(rest), error: closed }
       }
@@ -147,7 +149,10 @@ export const make = (
         bytes += prepared.record.content.byteLength
         writes.push(prepared)
         places.push(index)
-      } else results[index] = { _tag: "Rejected", id: batch.id(index), error: prepared }
+      } else {
+        Metrics.rejected(prepared._tag, 1)
+        results[index] = { _tag: "Rejected", id: batch.id(index), error: prepared }
+      }
     }
     if (writes.length === 0) return { end: index, settled: Effect.void }
     let answered = false
@@ -172,7 +177,7 @@ export const make = (
   ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
     const appended = Effect.suspend(() => {
       const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
-      if (refused !== undefined) return Effect.fail(refused)
+      if (refused !== undefined) return refuse(refused, batch.count)
       const results = new Array<SubmitResult>(batch.count)
       const settled: Array<Effect.Effect<void>> = []
       const turns = (start: number): Effect.Effect<void> =>
@@ -217,6 +222,11 @@ export const make = (
     )
 
   return { submit, submitMany, delete: remove, deleteMany }
+}
+
+const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
+  Metrics.rejected(error._tag, items)
+  return Effect.fail(error)
 }
 
 interface Batch {
