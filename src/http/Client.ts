@@ -61,6 +61,11 @@ export interface ClientOptions {
   /** Such as `http://127.0.0.1:7420`; a path in front of the API is kept. */
   readonly url: string
   readonly token?: Redacted.Redacted | undefined
+  /**
+   * Sends the current span's `traceparent`, which the server stores with what the request writes; default false,
+   * because without an exporter nobody could look the span up. An item's own one is sent in any case.
+   */
+  readonly propagateTrace?: boolean | undefined
 }
 
 /** A health answer; `ok` is the status. @since 0.1.0 @category models */
@@ -208,7 +213,10 @@ const causeMessage = (error: Error): string =>
  * @category constructors
  */
 export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (http) => {
+  Effect.map(HttpClient.HttpClient, (platform) => {
+    const silent = HttpClient.withTracerPropagation(platform, false)
+    const clientFor = ({ headers }: HttpClientRequest.HttpClientRequest) =>
+      options.propagateTrace === true && headers.traceparent === undefined ? platform : silent
     const url = options.url.replace(/\/+$/, "")
 
     const unreachable = (error: HttpClientError): Unreachable =>
@@ -229,7 +237,7 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
       Effect.gen(function* () {
         const authorized =
           options.token === undefined ? request : HttpClientRequest.bearerToken(request, options.token)
-        const response = yield* Effect.mapError(http.execute(authorized), unreachable)
+        const response = yield* Effect.mapError(clientFor(request).execute(authorized), unreachable)
         return accepted(response.status)
           ? response
           : yield* Effect.fail(errorOf(response.status, yield* text(response)))

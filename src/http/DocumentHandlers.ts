@@ -1,5 +1,5 @@
 /**
- * The API's description of itself, and the metrics.
+ * The API's description of itself.
  *
  * @since 0.1.0
  */
@@ -7,10 +7,8 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as OpenApi from "@effect/platform/OpenApi"
 import * as Effect from "effect/Effect"
-import * as Metric from "effect/Metric"
 import { Api } from "./Api.js"
 import { docsPage } from "./DocsPage.js"
-import { encodeMetrics, metricsContentType } from "./PrometheusText.js"
 
 /** Nothing may be loaded from anywhere, and nothing may run. */
 const contentSecurityPolicy =
@@ -32,13 +30,4 @@ export const DocumentHandlers = HttpApiBuilder.group(Api, "documents", (handlers
     )
     return handlers.handleRaw("openapi", () => document).handleRaw("docs", () => page)
   })
-)
-
-/** @since 0.1.0 @category layers */
-export const MetricsHandlers = HttpApiBuilder.group(Api, "metrics", (handlers) =>
-  handlers.handleRaw("metrics", () =>
-    Effect.sync(() =>
-      HttpServerResponse.text(encodeMetrics(Metric.unsafeSnapshot()), { contentType: metricsContentType })
-    )
-  )
 )

@@ -144,6 +144,8 @@ describe("metrics", () => {
     const answer = await request("/metrics")
     expect(answer.status).toBe(200)
     expect(answer.headers["content-type"]).toMatch(/^text\/plain; version=0\.0\.4/)
+    expect(answer.text).toMatch(/^sync_engine_log_max_items 3$/m)
+    expect(answer.text).toMatch(/^sync_engine_degraded\{component="cache"\} 1$/m)
     expect(answer.text.endsWith("\n")).toBe(true)
   })
 })

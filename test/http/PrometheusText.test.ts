@@ -43,6 +43,7 @@ describe("encodeMetrics", () => {
     )
     for (const value of [0.05, 0.1, 0.3, 7]) seconds.update(value)
     registry.get(MetricKey.gauge("sync_engine_odd")).update(Number.NEGATIVE_INFINITY)
+    registry.get(MetricKey.gauge("sync_engine_endless")).update(Number.POSITIVE_INFINITY)
     registry.get(MetricKey.gauge("other_gauge")).update(1)
     registry.get(MetricKey.gauge("sync_engine_big", { bigint: true })).update(2n ** 60n)
 
@@ -50,6 +51,8 @@ describe("encodeMetrics", () => {
       [
         "# TYPE sync_engine_big gauge",
         "sync_engine_big 1152921504606846976",
+        "# TYPE sync_engine_endless gauge",
+        "sync_engine_endless +Inf",
         "# HELP sync_engine_flush_seconds Time",
         "# TYPE sync_engine_flush_seconds histogram",
         'sync_engine_flush_seconds_bucket{le="0.1"} 2',
