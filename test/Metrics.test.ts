@@ -201,7 +201,7 @@ describe("makeObserver", () => {
       stats
     })
     const degraded = scrape().get(`${Metrics.prefix}degraded`)!.samples
-    expect(degraded.filter((sample) => sample.value === 1).map(({ labels }) => labels["component"])).toEqual([
+    expect(degraded.filter((sample) => sample.value === 1).map(({ labels }) => labels.component)).toEqual([
       "archive",
       "cache"
     ])
