@@ -16,6 +16,8 @@ export interface OptionSpec {
   readonly name: string
   /** A switch takes no value (`--json`, also `--json=false`). */
   readonly isSwitch: boolean
+  /** The only values there are, where they are few. */
+  readonly values?: ReadonlyArray<string> | undefined
 }
 
 /** @since 0.1.0 @category models */
@@ -43,7 +45,7 @@ const globalOptions: ReadonlyArray<OptionSpec> = [
   { name: "--help", isSwitch: true },
   { name: "--version", isSwitch: true },
   { name: "--wizard", isSwitch: true },
-  { name: "--completions", isSwitch: false },
+  { name: "--completions", isSwitch: false, values: ["bash", "zsh", "fish", "sh"] },
   { name: "--log-level", isSwitch: false },
   { name: "--log-format", isSwitch: false }
 ]
@@ -161,6 +163,9 @@ export const normalise = (
       }
       value = next
       index += 1
+    }
+    if (spec.values?.includes(value) === false) {
+      return refuse(`option ${name}: ${JSON.stringify(value)} is not one of ${spec.values.join(", ")}`)
     }
     if (value === "--") return refuse(`option ${name} cannot take the value --`)
     if (given.has(name)) return refuse(`option ${name} is given twice`)

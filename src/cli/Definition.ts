@@ -56,10 +56,16 @@ const partsOf = (config: Command.Command.Config): ReadonlyArray<Part> =>
     return Args.isArgs(part) || Options.isOptions(part) ? [part] : partsOf(part as Command.Command.Config)
   })
 
+/** The parser names an option as `--type json|binary`; its own complaint does not say which option it is about. */
+const choicesOf = (option: Options.Options<unknown>): ReadonlyArray<string> | undefined => {
+  const [[name] = [""]] = rowsOf(Options.getHelp(option))
+  return name.includes("|") ? name.slice(name.indexOf(" ") + 1).split("|") : undefined
+}
+
 const optionSpec = (option: Options.Options<unknown>): ReadonlyArray<OptionSpec> =>
   Option.match(Options.getIdentifier(option), {
     onNone: () => [],
-    onSome: (name) => [{ name, isSwitch: Options.isBool(option) }]
+    onSome: (name) => [{ name, isSwitch: Options.isBool(option), values: choicesOf(option) }]
   })
 
 /** `<id>` is needed, `[<id>]` is not, `<id>...` may be repeated. */

@@ -30,8 +30,13 @@ export const makeWorld = (): World => ({
   hooks: {}
 })
 
-const enginesOf = (world: World): Layer.Layer<Engines> =>
-  Layer.succeed(Engines, {
+const enginesOf = (world: World): Layer.Layer<Engines> => {
+  // Looked up at each call, so that a test can change them while an engine runs.
+  const hooks: MemoryArchive.MemoryArchiveHooks = {
+    before: (call) => world.hooks.before?.(call) ?? Effect.void,
+    after: (call) => world.hooks.after?.(call) ?? Effect.void
+  }
+  return Layer.succeed(Engines, {
     make: (config) =>
       Effect.gen(function* () {
         const context = yield* Layer.buildWithScope(
@@ -45,13 +50,14 @@ const enginesOf = (world: World): Layer.Layer<Engines> =>
               maxItems: config.walMaxItems,
               maxBytes: config.walMaxBytes
             }),
-            archive: MemoryArchive.layerMemory({ state: world.state, hooks: world.hooks })
+            archive: MemoryArchive.layerMemory({ state: world.state, hooks })
           })
           const [lifecycle, liveConfig] = yield* Effect.all([Lifecycle, LiveConfig])
           return { engine: service, lifecycle, liveConfig, start, shutdown }
         }).pipe(Effect.provide(context))
       })
   })
+}
 
 export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>

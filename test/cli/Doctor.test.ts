@@ -1,0 +1,123 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { afterAll, describe, expect, it } from "vitest"
+import { checkDirectory, checkLog, checkNode, checkSpace, checkSql } from "../../src/cli/Doctor.js"
+import { fromPartial } from "../../src/EngineConfig.js"
+import { LogOpenError } from "../../src/EngineError.js"
+import { cli, makeWorld } from "./support.js"
+
+const directory = mkdtempSync(join(tmpdir(), "sync-engine-doctor-"))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+const configOf = (sqlUrl: string) =>
+  Either.getOrThrow(
+    fromPartial({ dataDir: directory, sqlUrl: Redacted.make(sqlUrl), sqlConnectTimeout: 1_000 })
+  )
+
+const sql = (url: string) => Effect.runPromise(checkSql(configOf(url)))
+
+describe("doctor's checks", () => {
+  it("Node.js", () => {
+    expect(checkNode("20.18.9")).toMatchObject({ ok: false, advice: "install a newer Node.js" })
+    expect(["20.19.0", "20.20.1", "24.0.0"].map((version) => checkNode(version).ok)).toEqual([
+      true,
+      true,
+      true
+    ])
+  })
+
+  it("the data directory", () => {
+    writeFileSync(join(directory, "file"), "")
+    expect(checkDirectory(directory).ok).toBe(true)
+    expect(checkDirectory(join(directory, "not", "yet"))).toMatchObject({
+      ok: true,
+      found: expect.stringContaining("can be made")
+    })
+    expect(checkDirectory(join(directory, "file"))).toMatchObject({
+      ok: false,
+      found: expect.stringContaining("not a directory")
+    })
+    const closed = join(directory, "closed")
+    mkdirSync(closed)
+    chmodSync(closed, 0o500)
+    // Root may write everywhere.
+    expect(checkDirectory(join(closed, "x")).ok).toBe(process.getuid?.() === 0)
+  })
+
+  it("disk space, against what the log may take", () => {
+    expect(checkSpace(directory, 1).ok).toBe(true)
+    expect(checkSpace(join(directory, "not", "yet"), 2 ** 60)).toMatchObject({
+      ok: false,
+      advice: expect.stringContaining("--wal-max-bytes")
+    })
+  })
+
+  it("SQL", async () => {
+    expect(await sql("none")).toMatchObject({ ok: true, found: expect.stringContaining("none configured") })
+    expect(await sql("sqlite:")).toMatchObject({ ok: true, found: expect.stringContaining("will be made") })
+    writeFileSync(
+      join(directory, "broken.db"),
+      "this is no database, but it is long enough to look like one".repeat(20)
+    )
+    expect((await sql(`sqlite:${join(directory, "broken.db")}`)).ok).toBe(false)
+    const server = createServer()
+    const port = await new Promise<number>((resolve) =>
+      server.listen(0, "127.0.0.1", () => resolve((server.address() as { readonly port: number }).port))
+    )
+    expect(await sql(`mysql://u:hunter2@127.0.0.1:${port}/db`)).toMatchObject({ ok: true })
+    await new Promise((resolve) => server.close(resolve))
+    const away = await sql(`mysql://u:hunter2@127.0.0.1:${port}/db`)
+    expect(away).toMatchObject({ ok: false, found: expect.stringContaining("ECONNREFUSED") })
+    expect(JSON.stringify(away)).not.toContain("hunter2")
+  })
+
+  it("the log: fine, held by a daemon, held by somebody, damaged", async () => {
+    const path = join(directory, "wal.db")
+    const check = (tryOpen: Effect.Effect<void, LogOpenError>, where: string | undefined) =>
+      Effect.runPromise(checkLog(path, tryOpen, Effect.succeed(where)))
+    const held = Effect.fail(new LogOpenError({ path, kind: "in-use", problem: "it is in use" }))
+    expect(await check(Effect.dieMessage("there is no file to open"), undefined)).toMatchObject({
+      ok: true,
+      found: expect.stringContaining("will be made")
+    })
+    writeFileSync(path, "")
+    expect((await check(Effect.void, undefined)).ok).toBe(true)
+    expect(await check(held, "http://h:1")).toMatchObject({
+      ok: true,
+      found: expect.stringContaining("http://h:1")
+    })
+    expect((await check(held, undefined)).ok).toBe(false)
+    const damaged = new LogOpenError({ path, kind: "damaged", problem: "page 3 does not add up" })
+    expect(await check(Effect.fail(damaged), undefined)).toMatchObject({
+      ok: false,
+      found: expect.stringContaining("page 3")
+    })
+    rmSync(path)
+  })
+})
+
+describe("doctor", () => {
+  it("lists every check, changes nothing, and ends with 0 or 1", async () => {
+    const target = join(directory, "fresh")
+    const good = await Effect.runPromise(
+      cli(makeWorld(), ["doctor", "--data-dir", target, "--json", "--wal-max-bytes", "16MiB"])
+    )
+    expect(JSON.parse(good.out).checks.map(({ name }: { readonly name: string }) => name)).toEqual([
+      "node",
+      "data directory",
+      "log",
+      "SQL",
+      "disk space"
+    ])
+    expect(good).toMatchObject({ code: 0 })
+    expect(checkDirectory(target).found).toContain("can be made")
+    const bad = await Effect.runPromise(cli(makeWorld(), ["doctor", "--data-dir", join(directory, "file")]))
+    expect(bad.code).toBe(1)
+    expect(bad.out).toContain("PROBLEM  data directory")
+  })
+})
