@@ -23,7 +23,7 @@ export interface ChunkLimits {
 }
 
 /** Ids a read takes in one command, unless their contents exceed the bytes. @since 0.1.0 @category constants */
-export const readBatch = 250
+export const readBatch = 500
 
 const headsBatch = 1_000
 const removeBatch = 500
