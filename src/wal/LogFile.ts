@@ -201,17 +201,18 @@ export class LogFile implements LogOperations {
 
   shrink(): { readonly more: boolean } {
     if (this.prune().more) return { more: true }
-    const pages = this.db.pragma("page_count", { simple: true }) as number
-    const free = this.db.pragma("freelist_count", { simple: true }) as number
-    const pageSize = this.db.pragma("page_size", { simple: true }) as number
+    const free = this.pragma("freelist_count")
+    const pageSize = this.pragma("page_size")
     const freeBytes = free * pageSize
-    const worthwhile = freeBytes > shrinkBytes || (free * 2 > pages && freeBytes > shrinkLeastBytes)
+    const worthwhile =
+      freeBytes > shrinkBytes || (free * 2 > this.pragma("page_count") && freeBytes > shrinkLeastBytes)
     if (worthwhile || (this.shrinking && free > 0)) {
-      this.shrinking = true
       this.transaction(() => this.db.pragma(`incremental_vacuum(${pagesPerShrink})`))
       this.writtenBytes += Math.min(free, pagesPerShrink) * pageSize
-      return { more: true }
+      this.shrinking = this.pragma("freelist_count") < free
+      if (this.shrinking) return { more: true }
     }
+    // Only a checkpoint shortens the main file.
     if (this.shrinking) this.checkpoint()
     this.shrinking = false
     return { more: false }
@@ -287,6 +288,10 @@ export class LogFile implements LogOperations {
       if (this.db.inTransaction) this.statements.rollback.run()
       throw error
     }
+  }
+
+  private pragma(name: string): number {
+    return this.db.pragma(name, { simple: true }) as number
   }
 
   private runCheckpoint(mode: "PASSIVE" | "TRUNCATE"): void {

@@ -372,14 +372,25 @@ describe("a path that holds no log", () => {
     })
   )
 
+  it("is left alone while another engine is about to create or to inspect it", () => {
+    const path = fresh()
+    const other = new Database(`${path}-lock`)
+    other.exec("BEGIN EXCLUSIVE")
+    expect(outcomeOf(path)).toMatchObject({ kind: "in-use" })
+    expect(existsSync(path)).toBe(false)
+    other.close()
+    expect(outcomeOf(path)).toEqual({ kind: "opened", keys: [] })
+    const file = LogFile.open(path)
+    const second = new Database(`${path}-lock`, { timeout: 0 })
+    expect(() => second.exec("BEGIN EXCLUSIVE")).toThrow("locked")
+    second.close()
+    file.close()
+  })
+
   it("is created with its directories, and a creation that was cut off is begun again", () => {
-    const path = join(directory, "a", "b", "c", "log.sqlite")
-    mkdirSync(join(directory, "a", "b", "c"), { recursive: true })
-    writeFileSync(`${path}-new`, "half of a file")
-    rmSync(join(directory, "a", "b", "c", "log.sqlite-new"), { force: false })
     mkdirSync(join(directory, "x"))
     writeFileSync(join(directory, "x", "log.sqlite-new"), "half of a file")
-    for (const place of [path, join(directory, "x", "log.sqlite"), join(directory, "y", "z", "log.sqlite")]) {
+    for (const place of [join(directory, "x", "log.sqlite"), join(directory, "y", "z", "log.sqlite")]) {
       expect(outcomeOf(place)).toEqual({ kind: "opened", keys: [] })
       expect(existsSync(`${place}-new`)).toBe(false)
       expect(existsSync(`${place}-wal`)).toBe(false)
