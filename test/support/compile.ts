@@ -1,20 +1,26 @@
-import { execFileSync } from "node:child_process"
-import { createRequire } from "node:module"
+import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
 
-/** Compiles `src` to `dist` without type checks (`npm run check` does those). */
-export default function compile(): void {
-  const require = createRequire(import.meta.url)
-  execFileSync(
-    process.execPath,
-    [
-      require.resolve("typescript/bin/tsc"),
-      "-p",
-      "tsconfig.build.json",
-      "--noCheck",
-      "--incremental",
-      "false"
-    ],
-    { cwd: fileURLToPath(new URL("../..", import.meta.url)), stdio: "inherit" }
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/**
+ * Compiles `src` to `dist`, file by file and without type checks (`npm run check` does those): worker threads and
+ * child processes run what stands in `dist`.
+ */
+export default async function compile(): Promise<void> {
+  const sources = readdirSync(`${root}/src`, { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".ts")
   )
+  await build({
+    absWorkingDir: root,
+    entryPoints: sources.map((file) => `src/${file}`),
+    outdir: "dist",
+    outbase: "src",
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    sourcemap: true,
+    logLevel: "error"
+  })
 }

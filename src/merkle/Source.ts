@@ -1,0 +1,71 @@
+/**
+ * Whatever has a tree that can be compared: the archive, the cache, another node.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Digest, TreeNode } from "./Tree.js"
+
+/** A child prefix with items below. @since 0.1.0 @category models */
+export interface Branch {
+  /** The last segment. */
+  readonly name: string
+  readonly count: number
+  readonly digest: Digest
+}
+
+/** One item directly below a path. @since 0.1.0 @category models */
+export interface LeafHead {
+  /** The last segment. */
+  readonly name: string
+  readonly version: number
+  readonly digest: Digest
+}
+
+/** The items directly below a path whose names lie in a range: above `after`, up to and including `upTo`. @since 0.1.0 @category models */
+export interface NameRange {
+  readonly after?: string | undefined
+  readonly upTo?: string | undefined
+}
+
+/** One part of a range: up to and including this name. @since 0.1.0 @category models */
+export interface LeafPart {
+  readonly upTo: string
+  readonly count: number
+  /** Sum of the leaf digests modulo 2^256. */
+  readonly sum: bigint
+}
+
+/**
+ * Names are compared byte for byte; pages are ascending.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MerkleSource<E> {
+  readonly root: Effect.Effect<Digest, E>
+  readonly node: (path: string) => Effect.Effect<Option.Option<TreeNode>, E>
+  readonly branches: (
+    path: string,
+    page: { readonly after?: string | undefined; readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<Branch>, E>
+  readonly leaves: (
+    path: string,
+    page: NameRange & { readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<LeafHead>, E>
+  /** Count and sum over a range of the items directly below a path. */
+  readonly leafSum: (
+    path: string,
+    range: NameRange
+  ) => Effect.Effect<{ readonly count: number; readonly sum: bigint }, E>
+  /**
+   * The same, cut by the source into parts of about `size` items: one pass over the range. None in the range: no
+   * part. The last part ends with the range's last item.
+   */
+  readonly leafParts: (
+    path: string,
+    range: NameRange,
+    size: number
+  ) => Effect.Effect<ReadonlyArray<LeafPart>, E>
+}
