@@ -383,6 +383,8 @@ describe("secrets", () => {
         { env: { SYNC_ENGINE_SQL_URL: `mysql://u:${secret}%zz@host/db` } },
         { env: { SYNC_ENGINE_SQL_URL: `mysql://u:${secret}@host/db?ssl=1` } },
         { env: { SYNC_ENGINE_SQL_URL: `mysql://u:${secret}@host:99999/db` } },
+        { env: { SYNC_ENGINE_SQL_URL: `mysql://u:12/3?${secret}@host/db` } },
+        { env: { SYNC_ENGINE_SQL_URL: `mysql://u:p@host/db?tls=${secret}` } },
         { env: { SYNC_ENGINE_SQL_URL: `${secret}://host/db` } },
         { env: { SYNC_ENGINE_SQL_URL: `sqlite://${secret}` } },
         { env: { SYNC_ENGINE_REDIS_URL: secret } },
@@ -408,14 +410,8 @@ describe("secrets", () => {
 })
 
 describe("URLs", () => {
-  const target = (url: string) => {
-    const config = fromPartial({ sqlUrl: Redacted.make(url), dataDir: "/data" })
-    return Either.map(Either.flatMap(config, sqlTarget), (found) =>
-      found._tag === "MySql"
-        ? { ...found, password: found.password === undefined ? undefined : Redacted.value(found.password) }
-        : found
-    )
-  }
+  const target = (url: string) =>
+    Either.flatMap(fromPartial({ sqlUrl: Redacted.make(url), dataDir: "/data" }), sqlTarget)
 
   it("SQL_URL", () => {
     expect(Either.getOrThrow(target("sqlite:"))).toMatchObject({ _tag: "Sqlite", path: "/data/archive.db" })
@@ -423,24 +419,15 @@ describe("URLs", () => {
     expect(Either.getOrThrow(target("sqlite:///var/a.db"))).toMatchObject({ path: "/var/a.db" })
     expect(Either.getOrThrow(target("sqlite:./a.db"))).toMatchObject({ path: "./a.db" })
     expect(Either.getOrThrow(target("none"))).toEqual({ _tag: "None", display: "none" })
-    expect(Either.getOrThrow(target("mysql://db/app"))).toEqual({
-      _tag: "MySql",
-      host: "db",
-      port: 3306,
-      database: "app",
-      username: undefined,
-      password: undefined,
-      display: "mysql://db:3306/app"
-    })
-    expect(Either.getOrThrow(target("MariaDB://us%40er:p%2F:w@[::1]:33/d-b"))).toEqual({
-      _tag: "MySql",
-      host: "::1",
-      port: 33,
-      database: "d-b",
-      username: "us@er",
-      password: "p/:w",
-      display: "mariadb://[::1]:33/d-b"
-    })
+    for (const [url, host, port, database, display] of [
+      ["mysql://db/app", "db", 3306, "app", "mysql://db:3306/app"],
+      ["mysql://db/app?tls=true", "db", 3306, "app", "mysql://db:3306/app"],
+      ["MariaDB://us%40er:p%2F:w@[::1]:33/d-b", "::1", 33, "d-b", "mysql://us%40er@[::1]:33/d-b"]
+    ] as const) {
+      const found = Either.getOrThrow(target(url))
+      expect(found).toEqual({ _tag: "MySql", url: Redacted.make(url), host, port, database, display })
+      expect(JSON.stringify(found)).not.toContain("p%2F")
+    }
     for (const bad of [
       "postgres://h/d",
       "sqlite::memory:",
@@ -453,7 +440,9 @@ describe("URLs", () => {
       "mysql:///d",
       "mysql://h:0/d",
       "mysql://u:p@h:1:2/d",
-      "mysql://h/d?charset=x"
+      "mysql://h/d?charset=x",
+      "mysql://h/d?tls=perhaps",
+      "mysql://h/d#x"
     ]) {
       const error = Either.getOrThrow(Either.flip(target(bad)))
       expect(error.allowed, bad).toContain("sqlite:")

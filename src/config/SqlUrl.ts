@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import * as MysqlUrl from "../archive/MysqlUrl.js"
 import { InvalidConfig } from "../EngineError.js"
 
 /** The archive a `SQL_URL` names; `display` never holds a secret. @since 0.1.0 @category models */
@@ -17,29 +18,21 @@ export type SqlTarget =
     }
   | {
       readonly _tag: "MySql"
+      /** For `MysqlUrl.parse` and `MysqlArchive`, which accept it. */
+      readonly url: Redacted.Redacted
       readonly host: string
       readonly port: number
       readonly database: string
-      readonly username: string | undefined
-      readonly password: Redacted.Redacted | undefined
       readonly display: string
     }
   | { readonly _tag: "None"; readonly display: string }
 
 /** @since 0.1.0 @category constants */
 export const allowedSqlUrls =
-  "sqlite: (a file in the data directory), sqlite:/path, sqlite:./path, mysql://[user[:password]@]host[:port]/database, mariadb://… or none"
+  "sqlite: (a file in the data directory), sqlite:/path, sqlite:./path, mysql://[user[:password]@]host[:port]/database[?tls=true], mariadb://… or none"
 
 const invalid = (problem: string) =>
   Either.left(new InvalidConfig({ name: "SQL_URL", problem, allowed: allowedSqlUrls }))
-
-const decode = (text: string): string | undefined => {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return undefined
-  }
-}
 
 const sqlite = (rest: string): Either.Either<SqlTarget, InvalidConfig> => {
   if (rest === "") return Either.right({ _tag: "Sqlite", path: undefined, display: "sqlite:" })
@@ -55,33 +48,25 @@ const sqlite = (rest: string): Either.Either<SqlTarget, InvalidConfig> => {
   return Either.right({ _tag: "Sqlite", path, display: `sqlite:${path}` })
 }
 
-const server = /^(?:([^/?#]*)@)?(\[[0-9a-f:.]+\]|[^:@/?#[\]\s]+)(?::(\d{1,5}))?\/([^/?#]+)$/i
-
-const mysql = (scheme: string, rest: string): Either.Either<SqlTarget, InvalidConfig> => {
-  if (!rest.startsWith("//")) return invalid(`lacks the // after ${scheme}:`)
-  if (/[?#]/.test(rest)) {
-    return invalid("has parameters, which are not supported (percent-encode ? and # inside a password)")
+const mysql = (url: string): Either.Either<SqlTarget, InvalidConfig> => {
+  // Before the parser's own problem: that one names the parameter, which may be the rest of a password with a `?`.
+  const query = /\?(.*)$/s.exec(url)?.[1] ?? ""
+  if (url.includes("#") || Array.from(new URLSearchParams(query).keys()).some((name) => name !== "tls")) {
+    return invalid("has parameters other than tls (percent-encode ? and # inside a password)")
   }
-  const match = server.exec(rest.slice(2))
-  if (match === null) return invalid("does not name a host and one database")
-  const [, credentials, hostText = "", portText = "3306", databaseText = ""] = match
-  const port = Number(portText)
-  if (port < 1 || port > 65535) return invalid("has a port outside 1 to 65535")
-  const colon = credentials === undefined ? -1 : credentials.indexOf(":")
-  const username = decode(colon < 0 ? (credentials ?? "") : credentials!.slice(0, colon))
-  const password = decode(colon < 0 ? "" : credentials!.slice(colon + 1))
-  const database = decode(databaseText)
-  if (username === undefined || password === undefined || database === undefined) {
-    return invalid("has a user, password or database that is not percent-encoded properly")
-  }
-  return Either.right({
-    _tag: "MySql",
-    host: hostText.replace(/^\[|\]$/g, ""),
-    port,
-    database,
-    username: username === "" ? undefined : username,
-    password: password === "" ? undefined : Redacted.make(password),
-    display: `${scheme}://${hostText}:${port}/${databaseText}`
+  return Either.match(MysqlUrl.parse(url), {
+    onLeft: invalid,
+    onRight: ({ database, host, label, port }) =>
+      port < 1
+        ? invalid("has port 0")
+        : Either.right<SqlTarget>({
+            _tag: "MySql",
+            url: Redacted.make(url),
+            host,
+            port,
+            database,
+            display: label
+          })
   })
 }
 
@@ -101,7 +86,7 @@ export const parseSqlUrl = (url: string): Either.Either<SqlTarget, InvalidConfig
       return sqlite(rest)
     case "mysql":
     case "mariadb":
-      return mysql(scheme, rest)
+      return mysql(url)
     default:
       return invalid("does not begin with sqlite:, mysql:// or mariadb://")
   }
