@@ -100,6 +100,11 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
         readonly limit: number
       }
     ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
+    /** A page of the branches of a path, by ascending name; `after` is an exclusive cursor. */
+    readonly branches: (
+      path: string,
+      page: { readonly after?: string | undefined; readonly limit: number }
+    ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
     /** Re-reads every live row by pages and computes the root they should have. Gives way between pages. */
     readonly recompute: Effect.Effect<RecomputedRoot, ArchiveError>
     /** Rebuilds the stored tree from the rows, in one consistent step; answers the new root. */

@@ -151,6 +151,13 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     count: (range) => call("count", () => Array.from(select(range)).length),
     root: call("root", () => state.tree.root),
     node: (path) => call("node", () => Option.fromNullable(state.tree.node(path))),
+    branches: (path, { after, limit }) =>
+      call("branches", () =>
+        state.tree
+          .children(path)
+          .filter(({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0))
+          .slice(0, limit)
+      ),
     children: (path, page) =>
       call("children", () => {
         const { after } = page

@@ -335,6 +335,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
           (total) => (total.count === 0 ? Option.none() : Option.some(makeNode(path, total)))
         )
       ),
+    branches: (path, page) => call("branches", Tree.branchesOf(anywhere, shape, path, page)),
     children: (path, page) => call("children", Tree.children(anywhere, shape, path, page)),
     recompute: call(
       "recompute",

@@ -52,6 +52,31 @@ const gapsBetween = (whole: Gap, branches: ReadonlyArray<string>): Array<Gap> =>
   return gaps
 }
 
+/** A page of the branches of a path: rows of the tree. @since 0.1.0 @category reads */
+export const branchesOf = (
+  run: Run,
+  shape: Shape,
+  path: string,
+  page: { readonly after?: string | undefined; readonly limit: number }
+): Effect.Effect<ReadonlyArray<TreeChild>, SqlError> =>
+  Effect.suspend(() => {
+    const { columns, dialect, tables } = shape
+    const { after, limit } = page
+    const params: Array<unknown> = []
+    const parent = `parent = ${dialect.bind(params, path)}`
+    const above = after === undefined ? "" : ` AND path > ${dialect.bind(params, joinPath(path, after))}`
+    const text =
+      `SELECT ${columns.total} FROM ${tables.tree} WHERE ${parent}${above} AND count > 0 ` +
+      `ORDER BY parent, path LIMIT ${dialect.bind(params, limit)}`
+    return Effect.map(run({ text, params }), (rows) =>
+      rows.map((row): TreeChild => {
+        const { count, sum } = totalOf(row)
+        const at = row.path as string
+        return { name: splitPath(at).name, kind: "branch", count, digest: nodeDigest(at, count, sum) }
+      })
+    )
+  })
+
 /**
  * A page of the children of a path. Branches are rows of the tree. Leaves are items: their ids are read in the
  * gaps between the branches, so that what lies below the branches is skipped and not read.
@@ -72,20 +97,7 @@ export const children = (
     const { columns, dialect, tables } = shape
     const { after, limit } = page
     if (limit <= 0) return []
-    const first: Array<unknown> = []
-    const parent = `parent = ${dialect.bind(first, path)}`
-    const above = after === undefined ? "" : ` AND path > ${dialect.bind(first, joinPath(path, after.name))}`
-    const branchRows = yield* run({
-      text:
-        `SELECT ${columns.total} FROM ${tables.tree} WHERE ${parent}${above} AND count > 0 ` +
-        `ORDER BY parent, path LIMIT ${dialect.bind(first, limit)}`,
-      params: first
-    })
-    const branches = branchRows.map((row): TreeChild => {
-      const { count, sum } = totalOf(row)
-      const at = row.path as string
-      return { name: splitPath(at).name, kind: "branch", count, digest: nodeDigest(at, count, sum) }
-    })
+    const branches = yield* branchesOf(run, shape, path, { after: after?.name, limit })
 
     const range = below(path)
     const last = branches.length === limit ? branches[limit - 1] : undefined

@@ -9,8 +9,11 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { describe, expect, inject } from "vitest"
 import * as MysqlArchive from "../../../src/archive/MysqlArchive.js"
+import * as MysqlDialect from "../../../src/archive/MysqlDialect.js"
+import { tables } from "../../../src/archive/SqlDialect.js"
 import { transaction } from "../../../src/archive/SqlTransaction.js"
 import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
+import { TreeDelta } from "../../../src/merkle/TreeDelta.js"
 import { type ItemRecord, tombstone } from "../../../src/SyncItem.js"
 import { numbers, put } from "../../archive/suite.js"
 import { mysqlPassword, startMysql } from "../../support/servers.js"
@@ -23,6 +26,11 @@ const sockets = () =>
   (process as unknown as { getActiveResourcesInfo: () => Array<string> })
     .getActiveResourcesInfo()
     .filter((name) => name === "TCPSocketWrap" || name === "TCPConnectWrap").length
+
+const timers = () =>
+  (process as unknown as { getActiveResourcesInfo: () => Array<string> })
+    .getActiveResourcesInfo()
+    .filter((name) => name === "Timeout").length
 
 const variant = (base: string, change: (url: URL) => void): Redacted.Redacted<string> => {
   const url = new URL(base)
@@ -42,6 +50,7 @@ describe("MySQL archive, when things fail", () => {
       })
       const silentPort = String((silent.address() as { port: number }).port)
       const before = sockets()
+      const timersBefore = timers()
       const problem = (url: Redacted.Redacted<string>) =>
         Effect.gen(function* () {
           const error = yield* Effect.flip(
@@ -72,6 +81,7 @@ describe("MySQL archive, when things fail", () => {
       yield* Effect.sleep("50 millis")
       // The scope of the failed starts is still open.
       expect(sockets()).toBeLessThanOrEqual(before)
+      expect(timers()).toBeLessThanOrEqual(timersBefore + 1)
     })
   )
 
@@ -194,6 +204,37 @@ describe("MySQL archive, when things fail", () => {
       expect(yield* archive.root).toBe(truth.root)
       const rebuilt = yield* other.rebuildTree
       expect(rebuilt).toEqual(truth)
+    })
+  )
+
+  it.scopedLive("rebuilds the tree from what a commit under way has written", () =>
+    Effect.gen(function* () {
+      const { archive, url } = yield* fresh()
+      const other = yield* MysqlArchive.make({ url })
+      yield* archive.commit([put("a.1", 1), put("b.1", 1)])
+      const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6, lockWaitSeconds: 5 })
+      const late = put("a.2", 7)
+      const delta = new TreeDelta()
+      delta.change(undefined, late)
+      const changes = Array.from(delta.toMap(), ([path, total]) => ({ path, ...total }))
+      const written = yield* Deferred.make<void>()
+      const rebuilding = yield* Deferred.make<void>()
+      const committing = yield* transaction(other.client, dialect.begin, (run) =>
+        Effect.gen(function* () {
+          for (const query of dialect.inserts([late])) yield* run(query)
+          for (const query of dialect.addToTree(changes, 7)) yield* run(query)
+          yield* Deferred.succeed(written, undefined)
+          yield* Deferred.await(rebuilding)
+        })
+      ).pipe(Effect.fork)
+      yield* Deferred.await(written)
+      const rebuild = yield* Effect.fork(archive.rebuildTree)
+      // Long enough for the rebuild to read its snapshot, if it did that before it has the tree to itself.
+      yield* Effect.sleep("300 millis")
+      yield* Deferred.succeed(rebuilding, undefined)
+      yield* Fiber.join(committing)
+      expect((yield* Fiber.join(rebuild)).rows).toBe(3)
+      expect(yield* archive.root).toBe((yield* archive.recompute).root)
     })
   )
 
