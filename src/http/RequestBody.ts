@@ -106,7 +106,7 @@ const ignore = () => {}
 
 /**
  * Reads a whole body of at most `maxBytes` and hands it to `use`; its bytes count against the budget until `use`
- * is done. Reading can be interrupted, `use` runs as its surroundings do.
+ * is done. A sender that goes away ends the reading with a failure, so `use` only ever sees a whole body.
  *
  * @since 0.1.0
  * @category combinators
@@ -124,7 +124,6 @@ export const withBody = <A, E, R>(
     const { budget } = options
     const taken = { bytes: 0 }
     return collect(source, budget, options.maxBytes, options.tooLarge, taken).pipe(
-      Effect.interruptible,
       Effect.flatMap(use),
       Effect.ensuring(
         Effect.sync(() => {

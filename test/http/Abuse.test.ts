@@ -77,6 +77,12 @@ describe("requests that are none", () => {
       "drain_requested"
     )
     expect(text).toMatch(/^HTTP\/1.1 200/)
+    const written = await server.raw(
+      "PUT /items/h2c HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+      "previous_version"
+    )
+    expect(written).toMatch(/^HTTP\/1.1 201/)
+    expect((await server.request("/items/h2c")).text).toBe("abc")
     await alive(server)
   })
 

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../src/EngineError.js"
 import { tombstone } from "../../src/SyncItem.js"
 import { startedAtMs } from "./FakeEngine.js"
-import { closeAll, eventually, start } from "./Harness.js"
+import { closeAll, eventually, sleep, start } from "./Harness.js"
 
 afterEach(closeAll)
 
@@ -302,6 +302,24 @@ describe("shutdown over HTTP", () => {
       })
     }
     expect((await request("/health/live")).status).toBe(503)
+  })
+
+  it("is not answered while an answer is still to be sent", async () => {
+    const server = await start()
+    const latch = Effect.unsafeMakeLatch(false)
+    server.fake.afterReport = latch.await
+    const answer = server.request("/admin/shutdown", { method: "POST" })
+    let answered = false
+    const waiting = server.awaitShutdownAnswered.then(() => {
+      answered = true
+    })
+    await eventually(() => server.lifecycle.unsafeSnapshot().phase === "stopped")
+    await sleep(50)
+    expect(answered).toBe(false)
+    await Effect.runPromise(latch.open)
+    await waiting
+    await server.close()
+    expect((await answer).status).toBe(200)
   })
 
   it("goes on when its client goes away, and does not wait for it", async () => {

@@ -41,6 +41,8 @@ export class Fake {
   beforeWrite: Effect.Effect<void> = Effect.void
   /** Shutdowns wait for this before they report. */
   beforeReport: Effect.Effect<void> = Effect.void
+  /** Callers of a shutdown get the report only after this. */
+  afterReport: Effect.Effect<void> = Effect.void
   problems: ReadonlyArray<string> = []
   readOnly = false
   defect: unknown
@@ -272,7 +274,9 @@ export class Fake {
         yield* this.beforeReport
         yield* this.lifecycle.complete({ ...this.report, problems: this.problems })
       }
-      return yield* this.lifecycle.awaitReport
+      const report = yield* this.lifecycle.awaitReport
+      yield* this.afterReport
+      return report
     }),
     health: Effect.sync(() => {
       this.note("health")

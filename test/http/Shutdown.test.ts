@@ -2,7 +2,7 @@ import * as http from "node:http"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { afterEach, describe, expect, it } from "vitest"
-import { closeAll, eventually, send, start } from "./Harness.js"
+import { closeAll, eventually, send, sleep, start } from "./Harness.js"
 
 afterEach(closeAll)
 
@@ -40,6 +40,27 @@ describe("closing the server", () => {
     expect(answer.status).toBe(201)
     expect(answer.headers.connection).toBe("close")
     expect(await timed(() => closing)).toBeLessThan(2_000)
+    agent.destroy()
+  })
+
+  it("closes a connection once the stream that it carries has ended", async () => {
+    const { close, fake, url } = await start({ closeTimeout: "10 seconds" })
+    const service = fake.service as { scanPrefix: unknown }
+    const latch = Effect.unsafeMakeLatch(false)
+    await Effect.runPromise(fake.service.submit({ id: "a", content: "1" }))
+    const item = await Effect.runPromise(Effect.flatten(fake.service.get("a")))
+    service.scanPrefix = () => Stream.concat(Stream.make(item), Stream.execute(latch.await))
+    const agent = new http.Agent({ keepAlive: true })
+    const streaming = send(`${url}/items`, { agent })
+    await eventually(() => Object.keys(agent.sockets).length === 1)
+    await sleep(100)
+    const closing = timed(close)
+    await sleep(100)
+    await Effect.runPromise(latch.open)
+    const answer = await streaming
+    expect(answer.headers.connection).toBe("keep-alive")
+    expect(answer.text).toContain('"next_after"')
+    expect(await closing).toBeLessThan(3_000)
     agent.destroy()
   })
 
