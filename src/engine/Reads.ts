@@ -54,9 +54,11 @@ const count = (asked: number, log: number, cache: number, cacheAndArchive: numbe
   if (absent > 0) Metrics.read("absent", absent)
 }
 
+type Answer = Effect.Effect<Option.Option<SyncItem>, ReadError>
+
 interface Waiting {
   readonly id: string
-  readonly resume: (effect: Effect.Effect<Option.Option<SyncItem>, ReadError>) => void
+  readonly resume: (answer: Answer) => void
 }
 
 /** @since 0.1.0 @category constructors */
@@ -226,10 +228,24 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   const miss = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> => {
     const problem = idProblem(id)
     if (problem !== undefined) return Effect.fail(new InvalidItem({ id: String(id), field: "id", problem }))
-    return Effect.zipRight(
-      Effect.suspend(() => (waiting.length === 0 ? startAnswering : Effect.void)),
-      Effect.async<Option.Option<SyncItem>, ReadError>((resume) => {
-        waiting.push({ id, resume })
+    // One synchronous step joins the batch and decides who answers it; an interruption must not come before the answering
+    // fiber has been started, because everybody after this reader counts on it.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        let answer: Answer | undefined
+        let wake: ((answer: Answer) => void) | undefined
+        waiting.push({
+          id,
+          resume: (effect) => {
+            answer = effect
+            wake?.(effect)
+          }
+        })
+        const answered: Answer = Effect.async((resume) => {
+          if (answer === undefined) wake = resume
+          else resume(answer)
+        })
+        return waiting.length === 1 ? Effect.zipRight(startAnswering, restore(answered)) : restore(answered)
       })
     )
   }
