@@ -155,7 +155,9 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       call("branches", () =>
         state.tree
           .children(path)
-          .filter(({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0))
+          .filter(
+            ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
+          )
           .slice(0, limit)
       ),
     children: (path, page) =>

@@ -180,6 +180,11 @@ export interface CacheService {
       readonly limit: number
     }
   ) => Effect.Effect<ReadonlyArray<TreeChild>, CacheError>
+  /** A page of the branches of a path, by ascending name; `after` is an exclusive cursor. */
+  readonly branches: (
+    path: string,
+    page: { readonly after?: string | undefined; readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<TreeChild>, CacheError>
   /** A page of the items directly below a path, by ascending name; `after` is an exclusive cursor, a name (last segment). */
   readonly leavesOf: (
     path: string,

@@ -228,6 +228,15 @@ export const makeMemory = Effect.fnUntraced(function* (
       ),
     root: attempt("root", () => model.tree.root),
     node: (path) => attempt("node", () => Option.fromNullable(model.tree.node(path))),
+    branches: (path, { after, limit }) =>
+      attempt("branches", () =>
+        model.tree
+          .children(path)
+          .filter(
+            ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
+          )
+          .slice(0, limit)
+      ),
     children: (path, page) =>
       attempt("children", () => {
         const { after } = page

@@ -187,6 +187,7 @@ export const make = Effect.fnUntraced(function* (
         (node) => Option.fromNullable(node)
       ),
     children: (path, page) => attempt("children", () => tree.children(path, page)),
+    branches: (path, page) => attempt("branches", () => tree.branches(path, page)),
     leavesOf: (path, page) => attempt("leavesOf", () => tree.leavesOf(path, page)),
     leafRange: (path, range) => attempt("leafRange", () => tree.leafRange(path, range)),
     rebuildTree: Effect.flatMap(makeToken, (epoch) =>

@@ -34,6 +34,11 @@ const pageStep = 1_000
 
 const above = (name: string | undefined): string => (name === undefined ? "-" : `(${name}`)
 
+const branchChild = (path: string, name: string, node: Field): TreeChild => {
+  const { count, sum } = totalIn(node) ?? { count: 0, sum: 0n }
+  return { name, kind: "branch", count, digest: nodeDigest(joinPath(path, name), count, sum) }
+}
+
 /** Where a page of children begins. @since 0.1.0 @category models */
 export interface ChildrenPage {
   readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
@@ -86,13 +91,7 @@ export class RedisTree {
       const branch = b < branches.length ? textIn(branches[b]) : undefined
       const leaf = l < leaves.length ? textIn(leaves[l]) : undefined
       if (leaf === undefined || (branch !== undefined && compareBytes(branch, leaf) <= 0)) {
-        const total = totalIn(nodes[b]) ?? { count: 0, sum: 0n }
-        result.push({
-          name: branch!,
-          kind: "branch",
-          count: total.count,
-          digest: nodeDigest(joinPath(path, branch!), total.count, total.sum)
-        })
+        result.push(branchChild(path, branch!, nodes[b]))
         b += 1
       } else {
         result.push({ name: leaf, kind: "leaf", count: 1, digest: digestIn(digests[l]) })
@@ -100,6 +99,21 @@ export class RedisTree {
       }
     }
     return result
+  }
+
+  /** At most `limit` branches, cut to 1,000. */
+  async branches(
+    path: string,
+    page: { readonly after?: string | undefined; readonly limit: number }
+  ): Promise<ReadonlyArray<TreeChild>> {
+    // Leaves from beyond the last name: none.
+    const [names, nodes] = (await this.connection.run("tree", childrenLua, [
+      path,
+      above(page.after),
+      "+",
+      Math.min(page.limit, pageStep)
+    ])) as [ReadonlyArray<Field>, ReadonlyArray<Field>]
+    return names.map((field, index) => branchChild(path, textIn(field), nodes[index]))
   }
 
   async leavesOf(

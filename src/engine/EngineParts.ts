@@ -5,7 +5,8 @@
  */
 import type * as Layer from "effect/Layer"
 import type { Archive } from "../archive/Archive.js"
-import type { ArchiveStartError, LogOpenError } from "../EngineError.js"
+import type { Cache } from "../cache/Cache.js"
+import type { ArchiveStartError, InvalidConfig, LogOpenError } from "../EngineError.js"
 import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
 
@@ -19,4 +20,6 @@ export interface EngineParts {
   readonly log: Layer.Layer<WriteAheadLog | FilterSnapshots, LogOpenError>
   /** None: the engine runs without ground truth, and says so. */
   readonly archive: Layer.Layer<Archive, ArchiveStartError> | undefined
+  /** None: there is no cache. A layer builds although its server is away. */
+  readonly cache?: Layer.Layer<Cache, InvalidConfig> | undefined
 }

@@ -19,7 +19,6 @@ export interface Branch {
 export interface LeafHead {
   /** The last segment. */
   readonly name: string
-  readonly version: number
   readonly digest: Digest
 }
 

@@ -20,8 +20,6 @@ export interface Difference {
   readonly id: string
   /** `missing`: only the left side has it; `extra`: only the right side; `changed`: both, differently. */
   readonly kind: "missing" | "extra" | "changed"
-  readonly leftVersion: number | undefined
-  readonly rightVersion: number | undefined
 }
 
 /** What a comparison has cost. @since 0.1.0 @category models */
@@ -40,6 +38,9 @@ const listedAtOnce = 64
 const partsPerLevel = 64
 /** Questions under way at the right side. */
 const concurrency = 8
+
+/** Below this share of the right side's items the left side's names do not cut it finely enough. */
+const tooFew = 8
 
 const modulus = 1n << 256n
 
@@ -100,31 +101,22 @@ export const divergence = <E1, E2>(
           theirs === undefined
             ? new Map<string, Branch>()
             : yield* asked((branches) => branches.size, allBranches(right, path))
-        const differing: Array<string> = []
+        const unlike: Array<string> = []
         for (const [name, branch] of leftBranches) {
-          if (rightBranches.get(name)?.digest !== branch.digest) differing.push(name)
+          if (rightBranches.get(name)?.digest !== branch.digest) unlike.push(name)
         }
-        for (const name of rightBranches.keys()) if (!leftBranches.has(name)) differing.push(name)
-        differing.sort(compareBytes)
+        for (const name of rightBranches.keys()) if (!leftBranches.has(name)) unlike.push(name)
+        unlike.sort(compareBytes)
+        const leftLeaves = (mine?.count ?? 0) - itemsBelow(leftBranches)
+        const rightLeaves = (theirs?.count ?? 0) - itemsBelow(rightBranches)
         return Stream.concat(
-          leaves(path, {}),
-          Stream.flatMap(Stream.fromIterable(differing), (name) => walk(joinPath(path, name)))
+          leftLeaves === 0 && rightLeaves === 0 ? Stream.empty : differing(path, {}, leftLeaves, rightLeaves),
+          Stream.flatMap(Stream.fromIterable(unlike), (name) => walk(joinPath(path, name)))
         )
       })
     )
 
-  /** Compares the items directly below a path whose names lie in a range. */
-  const leaves = (path: string, range: NameRange): Stream.Stream<Difference, E> =>
-    Stream.unwrap(
-      Effect.gen(function* () {
-        const mine = yield* left.leafSum(path, range)
-        const theirs = yield* asked(() => 1, right.leafSum(path, range))
-        if (mine.count === theirs.count && mine.sum === theirs.sum) return Stream.empty
-        return differing(path, range, mine.count, theirs.count)
-      })
-    )
-
-  /** The same for a range that is known to differ. */
+  /** Compares the items directly below a path whose names lie in a range; the counts say how to go about it. */
   const differing = (
     path: string,
     range: NameRange,
@@ -136,9 +128,10 @@ export const divergence = <E1, E2>(
     if (Math.max(leftCount, rightCount) <= listedAtOnce) return oneByOne(path, range)
     return Stream.unwrap(
       Effect.gen(function* () {
-        // Cut where the side with more items has them: then no part stays wide.
-        const size = Math.max(1, Math.ceil(Math.max(leftCount, rightCount) / partsPerLevel))
-        const cutLeft = leftCount >= rightCount
+        // The left side cuts, because a cut may have to read the items. Only where the right one has very many more
+        // would its parts stay wide.
+        const cutLeft = leftCount * tooFew >= rightCount
+        const size = Math.max(1, Math.ceil((cutLeft ? leftCount : rightCount) / partsPerLevel))
         const cut = cutLeft
           ? yield* left.leafParts(path, range, size)
           : yield* asked(lengthOf, right.leafParts(path, range, size))
@@ -213,12 +206,7 @@ export const divergence = <E1, E2>(
           byName.delete(leaf.name)
           if (other === undefined) found.push(missing(path, leaf))
           else if (other.digest !== leaf.digest) {
-            found.push({
-              id: joinPath(path, leaf.name),
-              kind: "changed",
-              leftVersion: leaf.version,
-              rightVersion: other.version
-            })
+            found.push({ id: joinPath(path, leaf.name), kind: "changed" })
           }
         }
         for (const leaf of byName.values()) found.push(extra(path, leaf))
@@ -229,16 +217,18 @@ export const divergence = <E1, E2>(
   return walk(options.under ?? "")
 }
 
+const itemsBelow = (branches: ReadonlyMap<string, Branch>): number => {
+  let items = 0
+  for (const branch of branches.values()) items += branch.count
+  return items
+}
+
 const missing = (path: string, leaf: LeafHead): Difference => ({
   id: joinPath(path, leaf.name),
-  kind: "missing",
-  leftVersion: leaf.version,
-  rightVersion: undefined
+  kind: "missing"
 })
 
 const extra = (path: string, leaf: LeafHead): Difference => ({
   id: joinPath(path, leaf.name),
-  kind: "extra",
-  leftVersion: undefined,
-  rightVersion: leaf.version
+  kind: "extra"
 })
