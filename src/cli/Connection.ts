@@ -173,6 +173,10 @@ const mustExist = (directory: string): Effect.Effect<void, CliError, FileSystem.
     )
   )
 
+/** A batch that goes out in one request is taken or refused as a whole, so it can be tried again. */
+const oneRequest = { maxBatchItems: 500, maxBatchBytes: 512 * 1024 }
+const inProcessBatchBytes = 4 * 1024 * 1024
+
 /** A backend to ingest into: a daemon when `--url` is given, else an engine in this process. @since 0.1.0 @category constructors */
 export const openForIngest = (input: Input) =>
   Effect.gen(function* () {
@@ -186,7 +190,17 @@ export const openForIngest = (input: Input) =>
           `${given.join(", ")} configures an engine in this process, but --url names a daemon`
         )
       }
-      return { backend: yield* openRemote(input), close: Effect.void, maxBatchItems, maxPayloadBytes }
+      return {
+        backend: yield* openRemote(input),
+        close: Effect.void,
+        ...oneRequest,
+        maxPayloadBytes
+      }
     }
-    return { ...(yield* Effect.mapError(openLocal(settings), toCliError)), maxBatchItems, maxPayloadBytes }
+    return {
+      ...(yield* Effect.mapError(openLocal(settings), toCliError)),
+      maxBatchItems,
+      maxBatchBytes: inProcessBatchBytes,
+      maxPayloadBytes
+    }
   })

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -159,5 +159,22 @@ describe("files", () => {
     ).toBe(0)
     expect([...(await run(["get", "raw", ...offline], undefined, world)).bytes]).toEqual([1, 2, 255])
     expect((await run(["get", "x", ...offline], undefined, world)).out).toBe("[1, 2]")
+  })
+})
+
+describe("docs/cli.md", () => {
+  const page = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8")
+  const configuration = new Set(options.flatMap(({ flag }) => [`--${flag}`, `--${flag}-file`]))
+
+  it("has a section for every command, and every option that is not the configuration's", () => {
+    for (const [name, ...rest] of all(root, []).slice(1)) {
+      expect(page).toContain(`## ${name}\n`)
+      expect(page).toContain(`\nsync-engine ${[name, ...rest].join(" ")}`)
+    }
+    const names = (definition: Definition): ReadonlyArray<string> => [
+      ...definition.spec.options.map(({ name }) => name),
+      ...definition.children.flatMap(names)
+    ]
+    for (const name of names(root)) if (!configuration.has(name)) expect(page).toContain(`\`${name}`)
   })
 })

@@ -19,7 +19,6 @@ import { Stdio } from "../Stdio.js"
 import * as Common from "./Common.js"
 
 const defaultBatch = 1_000
-const batchBytes = 4 * 1024 * 1024
 const defaultPatienceSeconds = 60
 const defaultShownLines = 20
 const chunkBytes = 256 * 1024
@@ -121,7 +120,8 @@ export const ingest = define({
 
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const { backend, close, maxBatchItems, maxPayloadBytes } = yield* Connection.openForIngest(input)
+          const { backend, close, maxBatchBytes, maxBatchItems, maxPayloadBytes } =
+            yield* Connection.openForIngest(input)
           const bar = yield* Effect.acquireRelease(
             Effect.sync(() => stdio.progressBar({ title: "ingest", total: size })),
             ({ stop }) => Effect.sync(stop)
@@ -132,7 +132,7 @@ export const ingest = define({
             {
               durability: Common.orUndefined(input.durability),
               batchItems: Math.min(batchItems ?? defaultBatch, maxBatchItems),
-              batchBytes,
+              batchBytes: maxBatchBytes,
               maxLineBytes: Math.ceil(maxPayloadBytes / 3) * 4 + lineOverheadBytes,
               patienceMs: (patience ?? defaultPatienceSeconds) * 1_000
             },
