@@ -1,0 +1,270 @@
+/**
+ * The existence filter: answers "certainly absent" without I/O, and only while that is proven.
+ *
+ * It speaks for the archive and for this node's own writes. The promise, while `trusted`: `mightExist(id)` is
+ * `true` for every live item in the archive, whoever wrote it, and for every put that was handed to
+ * `beforeWrite`. It does not know of items that were never meant for the archive. What makes it hold across nodes
+ * is told in `WriterGrant`, what makes it hold within one in `FilterTrust`.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import type { Archive, ArchiveError } from "../archive/Archive.js"
+import { Attendant, type Standing } from "./Attendant.js"
+import { reasons } from "./FilterTrust.js"
+import {
+  type FilterStatus,
+  type LeaseClock,
+  type TakenSnapshot,
+  TrackedFilter,
+  type TrackedWrite
+} from "./TrackedFilter.js"
+import { attendanceShare, defaultLeaseMs, type WriterRegister } from "./WriterGrant.js"
+
+/** How a rebuild ended. @since 0.1.0 @category models */
+export type WarmUp =
+  | { readonly _tag: "Rebuilt"; readonly entries: number; readonly pages: number }
+  /** Nothing was changed; an old filter goes on as it was. Try again later. */
+  | { readonly _tag: "NotNow"; readonly reason: string }
+
+/** @since 0.1.0 @category models */
+export interface WarmUpOptions {
+  /** Ids read in one page, at least 1. */
+  readonly batch: number
+  /**
+   * Ids of the puts that are acknowledged, or on their way into the log, and not archived yet. Read piece by
+   * piece while writes go on: what is added meanwhile need not show, what is archived meanwhile may be gone.
+   */
+  readonly pending: Iterable<string>
+}
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFilter")<
+  ExistenceFilter,
+  {
+    /** `true` unless the filter is trusted and does not hold the id. Synchronous, no I/O. */
+    readonly mightExist: (id: string) => boolean
+    /** The opposite: `true` only when no live item of the archive and no put of this node has the id. */
+    readonly definitelyMissing: (id: string) => boolean
+    /** Adds the ids of puts; to be called before the log gets them, and for what the log holds at start. Synchronous. */
+    readonly beforeWrite: (writes: ReadonlyArray<TrackedWrite>) => void
+    /** Synchronous, no I/O. */
+    readonly status: () => FilterStatus
+    /** Why a rebuild is due, if so. `pending`: how many acknowledged writes are not archived yet. Synchronous. */
+    readonly needsRebuild: (pending: number) => string | undefined
+    /**
+     * The archive as this node has to use it: every commit is followed, whoever makes it, and its ids are in the
+     * filter before it starts.
+     */
+    readonly guard: <A extends Archive["Type"]>(archive: A) => A
+    /** How often to attend, in milliseconds. */
+    readonly attendanceIntervalMs: number
+    /**
+     * One attendance at the archive's register: asks to be the sole writer, or lets go of it as soon as somebody
+     * else is there. Calls take turns. After a failure trust goes on to the end of its time, and no longer.
+     */
+    readonly attend: (register: WriterRegister) => Effect.Effect<Standing, ArchiveError>
+    /**
+     * Attends until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
+     * way at its next attendance; one that has died is waited out for its lease.
+     */
+    readonly join: (
+      register: WriterRegister,
+      options?: { readonly maxWaitMs?: number | undefined }
+    ) => Effect.Effect<Standing, ArchiveError>
+    /** Ends the trust for good, at once, and leaves the register. */
+    readonly leave: (register: WriterRegister) => Effect.Effect<void, ArchiveError>
+    /** Ends the trust for good, at once. */
+    readonly close: () => void
+    /**
+     * Takes the filter of a snapshot. It is trusted once the archive has been seen at the snapshot's root with
+     * this node as its sole writer. Has to come before the first write and before the log is drained, so that
+     * whatever the log holds is added to it. Answers what is wrong with the bytes, if anything. Synchronous.
+     */
+    readonly load: (bytes: Uint8Array) => string | undefined
+    /** What to save, or why there is nothing to save. Synchronous: about 1.5 ms a megabyte. */
+    readonly snapshot: () => TakenSnapshot | string
+    /**
+     * Builds a new filter by key pages while the old one serves and writes go on, and puts it in the old one's
+     * place. Only the sole writer can. A second call waits for the first and then builds again.
+     */
+    readonly warmUp: (
+      archive: Pick<Archive["Type"], "count" | "scanIds">,
+      options: WarmUpOptions
+    ) => Effect.Effect<WarmUp, ArchiveError>
+  }
+>() {}
+
+/** @since 0.1.0 @category models */
+export interface ExistenceFilterOptions {
+  /** This node's name in the register, 1 to 64 bytes: belongs to the log and is kept with it, see `WriterRow`. */
+  readonly node: string
+  /** How long others wait for this node after its last sign of life: 1 s to 1 h, 15 s unless given. */
+  readonly leaseMs?: number | undefined
+}
+
+const minLeaseMs = 1_000
+const maxLeaseMs = 3_600_000
+const joinPollMs = 100
+const latePollMs = 50
+/** Ids added before other work gets its turn: well below a millisecond. */
+const idsPerTurn = 2_000
+
+const giveWay = Effect.async<void>((resume) => {
+  const handle = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(handle))
+})
+
+/**
+ * Throws a `RangeError` when the lease or the node's name is out of bounds.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFilter["Type"]> =>
+  Effect.gen(function* () {
+    const { leaseMs = defaultLeaseMs, node } = options
+    if (!(leaseMs >= minLeaseMs && leaseMs <= maxLeaseMs)) {
+      throw new RangeError(`leaseMs must be from ${minLeaseMs} to ${maxLeaseMs}; got ${leaseMs}`)
+    }
+    if (node === "" || Buffer.byteLength(node) > 64) throw new RangeError("node must have 1 to 64 bytes")
+    const clock = yield* Effect.clock
+    const leaseClock: LeaseClock = {
+      nanos: () => clock.unsafeCurrentTimeNanos(),
+      millis: () => clock.unsafeCurrentTimeMillis()
+    }
+    const tracked = new TrackedFilter(leaseClock)
+    const attendant = new Attendant(tracked, node, leaseMs)
+    const attending = Effect.unsafeMakeSemaphore(1)
+    const building = Effect.unsafeMakeSemaphore(1)
+    // Time and chance: neither two starts nor two calls get the same.
+    const fresh = Effect.map(Random.nextIntBetween(0, 2 ** 32), (random) => {
+      const time = leaseClock.nanos().toString(36)
+      return `${time}-${random.toString(36)}`
+    })
+
+    const attend: ExistenceFilter["Type"]["attend"] = (register) =>
+      attending.withPermits(1)(
+        Effect.gen(function* () {
+          const asked = attendant.ask(yield* fresh)
+          const answer = yield* register.attend(asked.request)
+          const { giveUp, standing } = attendant.answered(asked, answer)
+          if (giveUp !== undefined) yield* register.giveUp({ node, token: giveUp })
+          return standing
+        })
+      )
+
+    const join: ExistenceFilter["Type"]["join"] = (register, { maxWaitMs = 2 * leaseMs } = {}) =>
+      Effect.suspend(() => {
+        const deadline = tracked.now() + maxWaitMs
+        const again: Effect.Effect<Standing, ArchiveError> = Effect.flatMap(attend(register), (standing) =>
+          standing.held && tracked.now() < deadline
+            ? Effect.zipRight(Effect.sleep(Duration.millis(joinPollMs)), again)
+            : Effect.succeed(standing)
+        )
+        return again
+      })
+
+    const leave: ExistenceFilter["Type"]["leave"] = (register) =>
+      Effect.suspend(() => {
+        attendant.close()
+        const left = Effect.suspend(() => register.leave({ node, token: attendant.rowToken }))
+        return attending.withPermits(1)(left)
+      })
+
+    const guard: ExistenceFilter["Type"]["guard"] = (archive) => ({
+      ...archive,
+      commit: (records) =>
+        // Uninterruptible around it: a commit that was counted as started must be counted as ended.
+        Effect.uninterruptibleMask((restore) => {
+          if (records.length === 0) return restore(archive.commit(records))
+          const commit = tracked.commitStarted(records)
+          return Effect.onExit(restore(archive.commit(records)), (exit) =>
+            Effect.sync(() => {
+              if (exit._tag === "Success") commit.succeeded(exit.value.rootBefore, exit.value.rootAfter)
+              else commit.failed()
+            })
+          )
+        }),
+      rebuildTree: Effect.tap(archive.rebuildTree, ({ root }) => Effect.sync(() => tracked.treeRebuilt(root)))
+    })
+
+    /** Adds ids piece by piece; whether going on makes sense. */
+    const addAll = (ids: Iterable<string>) =>
+      Effect.gen(function* () {
+        let piece: Array<string> = []
+        for (const id of ids) {
+          piece.push(id)
+          if (piece.length < idsPerTurn) continue
+          if (!tracked.addPage(piece)) return false
+          piece = []
+          yield* giveWay
+        }
+        return tracked.addPage(piece)
+      })
+
+    /** The pages are read. A lease that is just being renewed is waited for. */
+    const finish = Effect.gen(function* () {
+      const deadline = tracked.now() + leaseMs
+      for (;;) {
+        const refused = tracked.finishRebuild()
+        if (refused !== reasons.late || tracked.now() >= deadline) return refused
+        yield* Effect.sleep(Duration.millis(latePollMs))
+      }
+    })
+
+    const notNow = (reason: string | undefined): WarmUp => ({
+      _tag: "NotNow",
+      reason: reason ?? reasons.notSole
+    })
+
+    const warmUp: ExistenceFilter["Type"]["warmUp"] = (archive, { batch, pending }) =>
+      building.withPermits(1)(
+        Effect.gen(function* () {
+          const refused = tracked.beginRebuild(yield* archive.count({ prefix: "" }))
+          if (refused !== undefined) return notNow(refused)
+          if (!(yield* addAll(pending))) return notNow(undefined)
+          let after: string | undefined
+          let pages = 0
+          for (;;) {
+            const page = yield* archive.scanIds({ prefix: "", after }, Math.max(1, batch))
+            if (page.length === 0) break
+            if (!(yield* addAll(page))) return notNow(undefined)
+            after = page[page.length - 1]!
+            pages++
+            yield* giveWay
+          }
+          const problem = yield* finish
+          if (problem !== undefined) return notNow(problem)
+          return { _tag: "Rebuilt", entries: tracked.status().entries, pages } satisfies WarmUp
+        }).pipe(Effect.ensuring(Effect.sync(() => tracked.abandonRebuild())))
+      )
+
+    return {
+      mightExist: (id) => tracked.mightExist(id),
+      definitelyMissing: (id) => !tracked.mightExist(id),
+      beforeWrite: (writes) => tracked.beforeWrite(writes),
+      status: () => tracked.status(),
+      needsRebuild: (pending) => tracked.rebuildReason(pending),
+      guard,
+      attendanceIntervalMs: leaseMs * attendanceShare,
+      attend,
+      join,
+      leave,
+      close: () => attendant.close(),
+      load: (bytes) => tracked.load(bytes),
+      snapshot: () => tracked.snapshot(),
+      warmUp
+    }
+  })
+
+/** @since 0.1.0 @category layers */
+export const layer = (options: ExistenceFilterOptions): Layer.Layer<ExistenceFilter> =>
+  Layer.effect(ExistenceFilter, make(options))

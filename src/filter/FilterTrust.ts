@@ -1,0 +1,287 @@
+/**
+ * When a filter may be trusted: the rules alone, without the filter, without I/O, without a clock.
+ *
+ * Three facts, kept apart:
+ *
+ * - *covered root*: every live item of the archive at this root is in the filter. A root stands for its contents
+ *   and ids are only ever added, so this stays true for ever. Own commits carry it on: their ids are in the filter
+ *   before they start, so a commit from the covered root to another one makes that the covered root.
+ * - *grant*: the archive has said that this node is its sole writer, with a token and until when that is certain
+ *   (see `WriterGrant`).
+ * - *proven*: under the present token, the archive was once seen at the covered root. From then on everything that
+ *   enters the archive comes from this node, so everything in it is in the filter.
+ *
+ * Trusted is: a grant, proven, and not past its time. Without a grant the covered root is only kept up, so that
+ * trust is back at once when the node is alone again and nobody has written meanwhile.
+ *
+ * @since 0.1.0
+ */
+import type { Digest } from "../merkle/Tree.js"
+import { trustedShare } from "./WriterGrant.js"
+
+/** Why a filter is not trusted. @since 0.1.0 @category constants */
+export const reasons = {
+  empty: "the filter has not been built yet",
+  foreign: "another node has written the archive",
+  snapshot: "the snapshot's root is not the archive's",
+  unknown: "the outcome of a commit is not known",
+  outside: "the archive has changed although this node is its only writer",
+  tree: "the archive's tree has been rebuilt",
+  notSole: "this node is not known to be the archive's only writer",
+  unproven: "the archive's root has not been compared yet",
+  late: "the archive has not confirmed lately that this node is its only writer",
+  closed: "the filter is closed"
+} as const
+
+/** A commit under way. @since 0.1.0 @category models */
+export interface CommitTicket {
+  readonly serial: number
+  readonly alone: boolean
+  readonly under: string | undefined
+}
+
+/** An attendance under way. @since 0.1.0 @category models */
+export interface AttendTicket {
+  readonly serial: number
+  readonly quiet: boolean
+  readonly generation: number
+  readonly sentAt: number
+}
+
+/**
+ * All times are milliseconds of one monotonic clock of this process.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class FilterTrust {
+  private grant: { readonly token: string; readonly until: number } | undefined
+  private proven = false
+  private covers: Digest | undefined
+  private fromSnapshot = false
+  private lostBecause: string = reasons.empty
+  /** The archive's root as far as it is certain; only meaningful under a grant. */
+  private seen: Digest | undefined
+  /** Counts starts and ends of commits. */
+  private serial = 0
+  private inFlight = 0
+  /** A commit of ours failed, and it may have been made all the same. */
+  private uncertain = false
+  /** Own commits whose `before` is not the covered root yet: answers may come out of order. */
+  private readonly segments = new Map<
+    Digest,
+    { readonly after: Digest; readonly under: string | undefined }
+  >()
+  /** Answers to attendances sent before the last surrender say nothing any more. */
+  private generation = 0
+  private rebuildUnder: string | undefined
+  private closed = false
+
+  /** The token to name at the next attendance. */
+  get token(): string | undefined {
+    return this.grant?.token
+  }
+
+  /** Until when the filter may be trusted; `-Infinity` when it may not. */
+  get trustedUntil(): number {
+    return this.proven && this.grant !== undefined ? this.grant.until : Number.NEGATIVE_INFINITY
+  }
+
+  /** A root whose items are all in the filter, if one is known. */
+  get coveredRoot(): Digest | undefined {
+    return this.covers
+  }
+
+  /** Whether the filter's contents are of any use; if not, it has to be built anew. */
+  get covered(): boolean {
+    return this.proven || this.covers !== undefined
+  }
+
+  trusted(now: number): boolean {
+    return now < this.trustedUntil
+  }
+
+  /** Why the filter is not trusted at this time. */
+  reason(now: number): string | undefined {
+    if (this.closed) return reasons.closed
+    if (!this.covered) return this.lostBecause
+    if (this.grant === undefined) return reasons.notSole
+    if (!this.proven) return reasons.unproven
+    return now < this.grant.until ? undefined : reasons.late
+  }
+
+  /** A filter has been loaded that holds every live item of this root. */
+  claim(root: Digest): void {
+    this.covers = root
+    this.fromSnapshot = true
+    this.proven = false
+    this.segments.clear()
+  }
+
+  /** A commit starts; its ids are in the filter. */
+  commitStarted(): CommitTicket {
+    this.inFlight++
+    this.serial++
+    return { serial: this.serial, alone: this.inFlight === 1, under: this.token }
+  }
+
+  commitSucceeded(ticket: CommitTicket, before: Digest, after: Digest, now: number): void {
+    const alone = ticket.alone && ticket.serial === this.serial
+    this.commitEnded()
+    const { grant } = this
+    const stood = grant !== undefined && ticket.under === grant.token && now < grant.until
+    const under = stood ? ticket.under : undefined
+    this.seen = alone ? after : undefined
+    if (this.covers === undefined) {
+      // Proven, but own commits of unknown order or outcome made the root uncertain.
+      if (this.proven && alone && stood) this.covers = after
+    } else if (before !== after || alone) this.segments.set(before, { after, under })
+    else if (before === this.covers && stood) this.proven = true
+    for (;;) {
+      const next = this.covers === undefined ? undefined : this.segments.get(this.covers)
+      if (next === undefined) break
+      this.segments.delete(this.covers!)
+      if (next.under !== undefined && next.under === grant?.token) this.proven = true
+      this.fromSnapshot = false
+      this.covers = next.after
+    }
+    if (this.inFlight === 0) this.settleSegments(alone ? after : undefined)
+    if (alone) this.uncertain = false
+  }
+
+  /** A commit failed; whether it was made is not known. */
+  commitFailed(): void {
+    this.commitEnded()
+    this.uncertain = true
+    this.seen = undefined
+    if (this.inFlight === 0) this.settleSegments(undefined)
+  }
+
+  /** The own node has rebuilt the archive's tree: no items were added, but the root may be another one. */
+  treeRebuilt(root: Digest): void {
+    this.serial++
+    this.seen = undefined
+    if (this.covers !== root) this.lose(reasons.tree)
+  }
+
+  /** An attendance is about to be sent. One at a time. */
+  attendSent(now: number): AttendTicket {
+    return {
+      serial: this.serial,
+      quiet: this.inFlight === 0,
+      generation: this.generation,
+      sentAt: now
+    }
+  }
+
+  /** Answers whether it was of any use: an answer to a question from before a surrender is not. */
+  attendAnswered(
+    ticket: AttendTicket,
+    answer: { readonly token: string | undefined; readonly root: Digest },
+    leaseMs: number
+  ): boolean {
+    if (this.closed || ticket.generation !== this.generation) return false
+    if (answer.token === undefined) this.dropGrant()
+    else {
+      if (this.grant?.token !== answer.token) this.dropGrant()
+      this.grant = { token: answer.token, until: ticket.sentAt + leaseMs * trustedShare }
+    }
+    // With an own commit under way meanwhile, this root may be from before or after it.
+    if (ticket.quiet && ticket.serial === this.serial) this.observe(answer.root)
+    return true
+  }
+
+  /** Stops relying on the grant. To be called before it is given up, or when another writer has been seen. */
+  surrender(): void {
+    this.generation++
+    this.dropGrant()
+  }
+
+  /** Never trusted again. */
+  close(): void {
+    this.surrender()
+    this.closed = true
+    this.covers = undefined
+  }
+
+  /** Starts building a new filter: why that cannot be done now, if so. */
+  beginRebuild(now: number): string | undefined {
+    if (this.closed) return reasons.closed
+    if (this.grant === undefined) return reasons.notSole
+    if (now >= this.grant.until) return reasons.late
+    this.rebuildUnder = this.grant.token
+    return undefined
+  }
+
+  /** Whether a rebuild is under way and nobody else can have written since it began. */
+  get rebuildStands(): boolean {
+    return this.rebuildUnder !== undefined && this.rebuildUnder === this.token
+  }
+
+  abandonRebuild(): void {
+    this.rebuildUnder = undefined
+  }
+
+  /**
+   * The new filter holds every live item that was read since {@link beginRebuild}, and every own write since then,
+   * those under way at its start included. Answers why it may not replace the old one, if so.
+   */
+  finishRebuild(now: number): string | undefined {
+    if (!this.rebuildStands) return this.closed ? reasons.closed : reasons.notSole
+    // Past the lease others may have written while the pages were read; only an attendance can tell.
+    if (now >= this.grant!.until) return reasons.late
+    this.rebuildUnder = undefined
+    // A page may have been read after a commit under way, so its root before that commit is not covered.
+    this.covers = this.inFlight === 0 ? this.seen : undefined
+    this.fromSnapshot = false
+    this.proven = true
+    this.segments.clear()
+    return undefined
+  }
+
+  private commitEnded(): void {
+    this.inFlight--
+    this.serial++
+  }
+
+  /** No commit is under way: what is left over cannot be explained by answers that are still to come. */
+  private settleSegments(last: Digest | undefined): void {
+    if (this.segments.size === 0) return
+    const { token } = this
+    const own = this.proven && [...this.segments.values()].every(({ under }) => under === token)
+    this.segments.clear()
+    if (!own) this.lose(this.fromSnapshot ? reasons.snapshot : reasons.foreign)
+    else if (this.uncertain) this.covers = last
+    else this.lose(reasons.outside)
+  }
+
+  /** The archive's root at an instant since the last event. */
+  private observe(root: Digest): void {
+    this.seen = root
+    if (this.grant !== undefined && this.proven) {
+      if (this.covers === undefined || this.uncertain) this.covers = root
+      else if (this.covers !== root) this.lose(reasons.outside)
+    } else if (this.covers === root) {
+      this.fromSnapshot = false
+      if (this.grant !== undefined) this.proven = true
+    } else if (this.covers !== undefined) this.lose(this.fromSnapshot ? reasons.snapshot : reasons.foreign)
+    this.uncertain = false
+  }
+
+  private dropGrant(): void {
+    const { proven } = this
+    this.grant = undefined
+    this.proven = false
+    this.seen = undefined
+    this.rebuildUnder = undefined
+    if (proven && this.covers === undefined) this.lose(reasons.unknown)
+  }
+
+  private lose(reason: string): void {
+    this.covers = undefined
+    this.proven = false
+    this.fromSnapshot = false
+    this.lostBecause = reason
+    this.segments.clear()
+  }
+}

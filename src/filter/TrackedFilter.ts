@@ -1,0 +1,278 @@
+/**
+ * A cuckoo filter together with the rules of its trust: synchronous and without I/O.
+ *
+ * @since 0.1.0
+ */
+import type { Digest } from "../merkle/Tree.js"
+import { CuckooFilter } from "./CuckooFilter.js"
+import { maxLayerCapacity } from "./FilterLayer.js"
+import { decodeFilterSnapshot, encodeFilterSnapshot } from "./FilterSnapshot.js"
+import { type AttendTicket, type CommitTicket, FilterTrust, reasons } from "./FilterTrust.js"
+import { trustedShare } from "./WriterGrant.js"
+
+/** What the filter needs to know of a write. @since 0.1.0 @category models */
+export interface TrackedWrite {
+  readonly id: string
+  readonly deleted: boolean
+}
+
+/** The two clocks that a lease is measured with; either may end it. @since 0.1.0 @category models */
+export interface LeaseClock {
+  /** Monotonic, in nanoseconds. Stands still while the machine is suspended. */
+  readonly nanos: () => bigint
+  /** Wall clock, in milliseconds. Goes on while the machine is suspended, but may be set. */
+  readonly millis: () => number
+}
+
+/** What the filter says about itself, without I/O. @since 0.1.0 @category models */
+export interface FilterStatus {
+  readonly trusted: boolean
+  /** Why not, while it is not trusted. */
+  readonly reason: string | undefined
+  /** Fingerprints held; 0 while there is no filter. */
+  readonly entries: number
+  /** Bits of its tables per entry; 0 while there are none. */
+  readonly bitsPerKey: number
+  readonly bytes: number
+  /** Entries added since the last snapshot was saved or loaded. */
+  readonly insertsSinceSnapshot: number
+  /** Whether a snapshot could be saved that differs in its root from the one saved or loaded last. */
+  readonly snapshotDue: boolean
+  readonly rebuilding: boolean
+}
+
+/** A commit whose ids the filter holds. @since 0.1.0 @category models */
+export interface TrackedCommit {
+  readonly succeeded: (before: Digest, after: Digest) => void
+  /** Failed or interrupted: it may have been made all the same. */
+  readonly failed: () => void
+}
+
+/** A snapshot to be saved. @since 0.1.0 @category models */
+export interface TakenSnapshot {
+  readonly bytes: Uint8Array
+  readonly root: Digest
+  /** To be called once it is durable. */
+  readonly saved: () => void
+}
+
+/** A share of stale keys above which a rebuild pays, and how many there have to be at least. */
+const staleShare = 0.25
+const staleMin = 10_000
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export class TrackedFilter {
+  readonly trust = new FilterTrust()
+  /** Only while it covers some root of the archive. */
+  private serving: CuckooFilter | undefined
+  private building: CuckooFilter | undefined
+  /** Batches on their way to the archive. */
+  private readonly flying = new Set<ReadonlyArray<TrackedWrite>>()
+  private inserts = 0
+  private hasWritten = false
+  private archived: number | undefined
+  private savedRoot: Digest | undefined
+  // The trust's end on both clocks; 0 when there is none.
+  private untilNanos = 0n
+  private untilMillis = 0
+  private leaseEndMillis = 0
+
+  constructor(private readonly clock: LeaseClock) {}
+
+  /** Milliseconds of the monotonic clock. */
+  now(): number {
+    return Number(this.clock.nanos()) / 1e6
+  }
+
+  trusted(): boolean {
+    return this.untilNanos !== 0n && this.inTime()
+  }
+
+  /** `false`: certainly no live item of the archive and no acknowledged put has this id. No I/O. */
+  mightExist(id: string): boolean {
+    const { serving } = this
+    if (serving === undefined || this.untilNanos === 0n || serving.has(id)) return true
+    // Last: the answer is true of the moment at which the trust was still in time.
+    return !this.inTime()
+  }
+
+  /** Adds what is about to be written. Deletions add nothing: they make no live item. */
+  beforeWrite(writes: ReadonlyArray<TrackedWrite>): void {
+    this.hasWritten = true
+    const { building, serving } = this
+    if (serving === undefined && building === undefined) return
+    for (const { deleted, id } of writes) {
+      if (deleted) continue
+      if (serving?.add(id) === true) this.inserts++
+      building?.add(id)
+    }
+  }
+
+  /** A batch is about to be committed: adds its ids and follows the root. */
+  commitStarted(writes: ReadonlyArray<TrackedWrite>): TrackedCommit {
+    this.beforeWrite(writes)
+    this.flying.add(writes)
+    const ticket: CommitTicket = this.trust.commitStarted()
+    let ended = false
+    const end = (settle: () => void) => {
+      if (ended) return
+      ended = true
+      this.flying.delete(writes)
+      settle()
+      this.settle()
+    }
+    return {
+      succeeded: (before, after) => end(() => this.trust.commitSucceeded(ticket, before, after, this.now())),
+      failed: () => end(() => this.trust.commitFailed())
+    }
+  }
+
+  treeRebuilt(root: Digest): void {
+    this.trust.treeRebuilt(root)
+    this.settle()
+  }
+
+  /** Before an attendance is sent. */
+  attendSent(): { readonly ticket: AttendTicket; readonly millis: number } {
+    const millis = this.clock.millis()
+    return { ticket: this.trust.attendSent(this.now()), millis }
+  }
+
+  attendAnswered(
+    sent: { readonly ticket: AttendTicket; readonly millis: number },
+    answer: { readonly token: string | undefined; readonly root: Digest; readonly entries: number },
+    leaseMs: number
+  ): void {
+    this.archived = answer.entries
+    if (!this.trust.attendAnswered(sent.ticket, answer, leaseMs)) return
+    this.leaseEndMillis = sent.millis + leaseMs * trustedShare
+    this.settle()
+  }
+
+  close(): void {
+    this.trust.close()
+    this.building = undefined
+    this.settle()
+  }
+
+  /**
+   * Takes a snapshot's filter, to be trusted once the archive is seen at the snapshot's root. To be called before
+   * the first write, so that everything the log still holds is added to it. Answers why not, if so.
+   */
+  load(bytes: Uint8Array): string | undefined {
+    if (this.hasWritten) return "a snapshot has to be loaded before the first write"
+    const snapshot = decodeFilterSnapshot(bytes)
+    if (typeof snapshot === "string") return snapshot
+    this.serving = snapshot.filter
+    this.savedRoot = snapshot.root
+    this.inserts = 0
+    this.trust.claim(snapshot.root)
+    this.settle()
+    return undefined
+  }
+
+  /**
+   * The filter with the root it covers, as bytes; or why there is none. What is in the log only may be in it too:
+   * that does no harm, and at the next start the log is read again.
+   */
+  snapshot(): TakenSnapshot | string {
+    const root = this.trust.coveredRoot
+    if (this.serving === undefined || root === undefined) {
+      return this.trust.reason(this.now()) ?? reasons.unknown
+    }
+    const entryCount = this.archived ?? this.serving.count
+    const { inserts } = this
+    return {
+      bytes: encodeFilterSnapshot({ filter: this.serving, root, entryCount }),
+      root,
+      saved: () => {
+        this.inserts = Math.max(0, this.inserts - inserts)
+        this.savedRoot = root
+      }
+    }
+  }
+
+  /** Starts a new filter beside the old one; answers why that cannot be done now, if so. */
+  beginRebuild(expectedCount: number): string | undefined {
+    const refused =
+      this.building === undefined ? this.trust.beginRebuild(this.now()) : "a rebuild is under way"
+    if (refused !== undefined) return refused
+    const capacity = Math.min(Math.max(1, Math.ceil(expectedCount)), maxLayerCapacity)
+    this.building = new CuckooFilter({ capacity })
+    // They may reach the archive behind the page that would have shown them.
+    for (const writes of this.flying)
+      for (const { deleted, id } of writes) if (!deleted) this.building.add(id)
+    return undefined
+  }
+
+  /** Adds ids to the new filter; whether going on makes sense. */
+  addPage(ids: Iterable<string>): boolean {
+    const { building } = this
+    if (building === undefined || !this.trust.rebuildStands) return false
+    for (const id of ids) building.add(id)
+    return true
+  }
+
+  /** Puts the new filter in the old one's place; answers why not, if so. `late`: try again after an attendance. */
+  finishRebuild(): string | undefined {
+    const { building } = this
+    if (building === undefined) return "no rebuild is under way"
+    const refused = this.trust.finishRebuild(this.now())
+    if (refused === reasons.late) return refused
+    this.building = undefined
+    if (refused === undefined) {
+      this.serving = building
+      this.inserts = building.count
+    }
+    this.settle()
+    return refused
+  }
+
+  /** Drops the new filter, if there is one. */
+  abandonRebuild(): void {
+    this.building = undefined
+    this.trust.abandonRebuild()
+  }
+
+  /** Why the filter should be built anew, if so. `pending`: writes that are acknowledged and not archived yet. */
+  rebuildReason(pending: number): string | undefined {
+    const { archived, serving } = this
+    if (serving === undefined) return this.trust.reason(this.now())
+    if (serving.shouldRebuild) return "it has outgrown its false-positive rate"
+    const stale = archived === undefined ? 0 : serving.staleKeys(archived + pending)
+    return archived !== undefined && stale > Math.max(staleMin, archived * staleShare)
+      ? `about ${stale} of its keys are no longer stored`
+      : undefined
+  }
+
+  status(): FilterStatus {
+    const trusted = this.trusted()
+    const entries = this.serving?.count ?? 0
+    return {
+      trusted,
+      reason: trusted ? undefined : (this.trust.reason(this.now()) ?? reasons.late),
+      entries,
+      bitsPerKey: entries === 0 ? 0 : this.serving!.bitsPerKey,
+      bytes: (this.serving?.bytes ?? 0) + (this.building?.bytes ?? 0),
+      insertsSinceSnapshot: this.inserts,
+      snapshotDue: this.trust.coveredRoot !== undefined && this.trust.coveredRoot !== this.savedRoot,
+      rebuilding: this.building !== undefined
+    }
+  }
+
+  private inTime(): boolean {
+    return this.clock.nanos() < this.untilNanos && this.clock.millis() < this.untilMillis
+  }
+
+  /** After every event: what reads look at follows the rules. */
+  private settle(): void {
+    if (!this.trust.covered) this.serving = undefined
+    const until = this.trust.trustedUntil
+    const held = until !== Number.NEGATIVE_INFINITY && this.serving !== undefined
+    this.untilNanos = held ? BigInt(Math.floor(until * 1e6)) : 0n
+    this.untilMillis = held ? this.leaseEndMillis : 0
+  }
+}
