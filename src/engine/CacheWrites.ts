@@ -38,8 +38,7 @@ export const carryToCache = (
     if (cache === undefined) return Effect.void
     if (!cache.connected) {
       // What it misses now is found by comparing roots when it is back.
-      cache.distrust("it was away while the archive was written")
-      return Effect.void
+      return cacheFailed(core, cache, `${cache.reason ?? "away"}; it misses writes until it is back`)
     }
     const left = new Set(result.newer.map(({ id }) => id))
     for (const { entry } of result.culprits) left.add(entry.record.id)

@@ -5,6 +5,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as Metrics from "../Metrics.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
 import type { Duty } from "./RunLoop.js"
@@ -78,6 +79,35 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
     })
   })
 
+/** Mends an untrusted cache, compares the roots of a trusted one. @since 0.1.0 @category duties */
+export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
+  Effect.suspend(() => {
+    const { care, core } = runtime
+    const { cache } = core
+    if (cache === undefined) return Effect.void
+    if (!cache.connected) {
+      core.degrade("cache", cache.reason ?? "not connected")
+      return Effect.void
+    }
+    return Effect.zipRight(
+      care.check,
+      Effect.suspend(() => (cache.trusted ? Effect.void : Effect.asVoid(care.prove)))
+    )
+  })
+
+/** Mends the cache as soon as it is connected again. @since 0.1.0 @category duties */
+export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
+  Effect.suspend(() => {
+    const { care, core } = runtime
+    const { cache } = core
+    if (cache === undefined) return Effect.never
+    return cache.service.changes.pipe(
+      Stream.filter(({ connection }) => connection === "connected" && !cache.trusted),
+      // A failure is logged where it happens; the next change, or the next round of care, tries again.
+      Stream.runForEach(() => Effect.ignore(care.prove))
+    )
+  })
+
 /** Gives the log's disk space back. @since 0.1.0 @category duties */
 export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => (runtime.core.tiers === undefined ? Effect.void : runtime.core.log.shrink))
@@ -123,6 +153,7 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   { name: "flush", intervalMs: (config) => config.batchFlushInterval, round: flushByAge(runtime) },
   { name: "log drain", intervalMs: (config) => config.walDrainInterval, round: drainLog(runtime) },
   { name: "archive health", intervalMs: (config) => config.healthInterval, round: archiveHealth(runtime) },
+  { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },
   { name: "watchdog", intervalMs: (config) => config.watchdogInterval, round: watchProgress(runtime) },
   { name: "tombstone purge", intervalMs: () => hourMs, round: purgeTombstones(runtime) }

@@ -18,6 +18,7 @@ import { GateClosed } from "../EngineError.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import { ArchiveWaiters } from "./ArchiveWaiters.js"
+import * as CacheCare from "./CacheCare.js"
 import * as Carry from "./Carry.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as Duties from "./Duties.js"
@@ -70,7 +71,8 @@ export const make = (
     const waiters = new ArchiveWaiters()
     const flush = Flush.make(core, waiters)
     const demand = FlushDemand.make()
-    const runtime = Context.make(EngineRuntime, { core, demand, flush, waiters }).pipe(
+    const care = CacheCare.make(core, flush)
+    const runtime = Context.make(EngineRuntime, { care, core, demand, flush, waiters }).pipe(
       Context.add(Lifecycle, lifecycle),
       Context.add(LiveConfig, live)
     )
@@ -131,7 +133,7 @@ export const make = (
     const carry = Carry.make(core, flush)
     const sets = Sets.make(core, carry, reads)
     const items = Items.make(core, reads, writes, carry)
-    const rounds = { core, demand, flush, waiters }
+    const rounds = { care, core, demand, flush, waiters }
 
     const service: SyncEngineService = {
       ...writes,
@@ -143,6 +145,7 @@ export const make = (
         yield* Duties.flushByAge(rounds)
         yield* Duties.drainLog(rounds)
         yield* Duties.archiveHealth(rounds)
+        yield* Effect.ignore(Duties.careForCache(rounds))
         yield* Effect.ignore(Duties.shrinkLog(rounds))
       }),
       warmUp: Effect.void,

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { CacheCare } from "./CacheCare.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
 
@@ -19,6 +20,7 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly core: EngineCore
     readonly flush: Flush
     readonly waiters: ArchiveWaiters
+    readonly care: CacheCare
     /** Opened to start a flush at once; says why. */
     readonly demand: FlushDemand
   }

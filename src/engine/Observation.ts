@@ -23,7 +23,11 @@ export const healthOf = (core: EngineCore): EngineHealth => {
       target: archive?.target ?? "none",
       available: archive !== undefined && !core.degradations.has("archive")
     },
-    cache: { configured: false, available: false, trusted: false },
+    cache: {
+      configured: core.cache !== undefined,
+      available: core.cache?.connected ?? false,
+      trusted: core.cache?.trusted ?? false
+    },
     filter: { trusted: false, entries: 0 },
     backpressure: { level: core.backpressure(), pressure: core.pressure() }
   }

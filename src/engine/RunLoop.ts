@@ -101,6 +101,11 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
       "flush on demand",
       supervise("flush on demand", () => 0, Duties.flushOnDemand(runtime))
     )
+    yield* FiberMap.run(
+      fibers,
+      "cache follow",
+      supervise("cache follow", () => 1000, Duties.followCache(runtime))
+    )
     yield* live.ref.changes.pipe(
       Stream.runForEach((config) => {
         runtime.core.memory.setMaxBytes(config.l1MaxBytes)

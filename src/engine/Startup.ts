@@ -13,12 +13,14 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { Archive } from "../archive/Archive.js"
-import type { ArchiveStartError } from "../EngineError.js"
+import { Cache } from "../cache/Cache.js"
+import type { ArchiveStartError, InvalidConfig } from "../EngineError.js"
 import { LogOpenError } from "../EngineError.js"
 import type { BootStage, StartupLabel } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import type { Digest } from "../merkle/Tree.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import { CacheTier } from "./CacheTier.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 import { indexRemaining } from "./Replay.js"
@@ -43,6 +45,18 @@ export class TrustedRoot extends Context.Tag("effect-sync-engine/Startup/Trusted
   Option.Option<Digest>
 >() {}
 
+/** Whether the cache is connected. @since 0.1.0 @category services */
+export class CacheConnected extends Context.Tag("effect-sync-engine/Startup/CacheConnected")<
+  CacheConnected,
+  boolean
+>() {}
+
+/** Whether the cache's root has been proven equal to the trusted root. @since 0.1.0 @category services */
+export class CacheSynced extends Context.Tag("effect-sync-engine/Startup/CacheSynced")<
+  CacheSynced,
+  boolean
+>() {}
+
 /** The engine serves. @since 0.1.0 @category services */
 export class Serving extends Context.Tag("effect-sync-engine/Startup/Serving")<Serving, true>() {}
 
@@ -53,6 +67,8 @@ export const startup = (parts: EngineParts) =>
     then(connectArchive(parts)), // 2 · fatal after the start-up retries; none configured: a warning
     then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
     then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
+    then(connectCache(parts)), // 6 · degrades: no cache until it is back
+    then(syncCache), // 7 · a warning: the cache stays untrusted and is mended later
     then(serve) // 8 · ready
   )
 
@@ -119,6 +135,9 @@ const connectOnce = (
     })
   )
 
+/** How long a start waits for the cache to be mended; after that it serves without believing it. */
+const startSyncBudget = "10 seconds"
+
 /** From 200 ms doubling to at most 5 s, jittered, as long as the bound says. */
 const startRetries = (boundMs: number) =>
   Schedule.exponential(Duration.millis(200)).pipe(
@@ -181,7 +200,65 @@ const readTrustedRoot: Layer.Layer<TrustedRoot, never, EngineRuntime | Lifecycle
     }).pipe(phase("DrainingWal", "sql_root"))
   )
 
-const serve: Layer.Layer<Serving, never, Lifecycle | TrustedRoot> = Layer.effect(
+const connectCache = (
+  parts: EngineParts
+): Layer.Layer<CacheConnected, InvalidConfig, EngineRuntime | Lifecycle | TrustedRoot> => {
+  const { cache: layer } = parts
+  if (layer === undefined) return Layer.succeed(CacheConnected, false)
+  return Layer.scoped(
+    CacheConnected,
+    Effect.gen(function* () {
+      const { core } = yield* EngineRuntime
+      const scope = yield* Effect.scope
+      const cache = new CacheTier(Context.get(yield* Layer.buildWithScope(layer, scope), Cache))
+      core.cache = cache
+      return yield* Effect.matchEffect(cache.service.connect, {
+        onFailure: (error) => {
+          core.degrade("cache", error.message)
+          return Effect.as(
+            Effect.logWarning(`the cache is away, going on without it: ${error.message}`),
+            false
+          )
+        },
+        onSuccess: () =>
+          Effect.as(
+            Effect.forEach(cache.service.status().warnings, (warning) => Effect.logWarning(warning), {
+              discard: true
+            }),
+            true
+          )
+      })
+    }).pipe(phase("Connecting", "redis_connect"))
+  )
+}
+
+const syncCache: Layer.Layer<CacheSynced, never, EngineRuntime | Lifecycle | CacheConnected | TrustedRoot> =
+  Layer.effect(
+    CacheSynced,
+    Effect.gen(function* () {
+      const { care, core } = yield* EngineRuntime
+      const root = yield* TrustedRoot
+      if (!(yield* CacheConnected)) return false
+      if (Option.isNone(root)) {
+        core.degrade("cache", "the archive's root could not be read, so the cache cannot be compared")
+        return false
+      }
+      return yield* care.prove.pipe(
+        // A very stale cache is mended while the engine serves.
+        Effect.timeoutOption(startSyncBudget),
+        Effect.map((result) => Option.isSome(result) && result.value?.equal === true),
+        Effect.catchAll((error) =>
+          Effect.as(
+            Effect.logWarning(`the cache could not be compared with the archive: ${error.message}`),
+            false
+          )
+        ),
+        phase("SyncingRedis", "redis_sync")
+      )
+    })
+  )
+
+const serve: Layer.Layer<Serving, never, Lifecycle | CacheSynced> = Layer.effect(
   Serving,
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
