@@ -399,6 +399,13 @@ export const describeArchive = (
         const model = MerkleTree.from(records)
         for (const limit of [7, 100, 1_000]) {
           expect(yield* allChildren(archive, "w", limit)).toEqual(model.children("w"))
+          const branches: Array<TreeChild> = []
+          while (branches.length % limit === 0) {
+            const page = yield* archive.branches("w", { limit, after: branches[branches.length - 1]?.name })
+            if (page.length === 0) break
+            branches.push(...page)
+          }
+          expect(branches).toEqual(model.children("w").filter(({ kind }) => kind === "branch"))
         }
         expect(yield* allChildren(archive, "", 10)).toEqual(model.children(""))
         expect(yield* archive.children("w", { limit: 0 })).toEqual([])
