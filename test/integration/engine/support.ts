@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { EngineConfig } from "../../../src/EngineConfig.js"
+import { fromPartial, LiveConfig } from "../../../src/EngineConfig.js"
+import type { InvalidConfig } from "../../../src/EngineError.js"
+import * as Lifecycle from "../../../src/Lifecycle.js"
+import type { Engine } from "../../../src/SyncEngine.js"
+import { make } from "../../../src/SyncEngine.js"
+
+export const temporaryDirectory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "sync-engine-test-"))),
+  (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+)
+
+export interface RealEngine extends Engine {
+  readonly lifecycle: typeof Lifecycle.Lifecycle.Service
+  readonly live: typeof LiveConfig.Service
+}
+
+/** An engine over real tiers, not started. */
+export const makeEngine = (
+  options: Partial<EngineConfig> & { readonly sql?: string; readonly redis?: string }
+): Effect.Effect<RealEngine, InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { redis, sql, ...rest } = options
+    const config = yield* fromPartial({
+      ...rest,
+      ...(sql === undefined ? {} : { sqlUrl: Redacted.make(sql) }),
+      ...(redis === undefined ? {} : { redisUrl: Redacted.make(redis) })
+    })
+    const lifecycle = yield* Lifecycle.make
+    const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
+    const engine = yield* make(config).pipe(
+      Effect.provideService(LiveConfig, live),
+      Effect.provideService(Lifecycle.Lifecycle, lifecycle)
+    )
+    return { ...engine, lifecycle, live }
+  })
+
+export const startEngine = (options: Parameters<typeof makeEngine>[0]) =>
+  Effect.tap(makeEngine(options), (engine) => engine.start)
+
+/** Polls until the answer is yes; dies after the bound. */
+export const eventually = <E, R>(
+  claim: string,
+  holds: Effect.Effect<boolean, E, R>,
+  boundMs = 20_000
+): Effect.Effect<void, E, R> =>
+  Effect.suspend(() => {
+    const until = performance.now() + boundMs
+    const poll: Effect.Effect<void, E, R> = Effect.flatMap(holds, (yes) => {
+      if (yes) return Effect.void
+      if (performance.now() > until) return Effect.die(new Error(`not within ${boundMs} ms: ${claim}`))
+      return Effect.delay(poll, "50 millis")
+    })
+    return poll
+  })
