@@ -28,10 +28,18 @@ export const logReport = (report: ShutdownReport): Effect.Effect<void> => {
   )
 }
 
+/** What a report says was not done. */
+const undone = (report: ShutdownReport): ReadonlyArray<string> => [
+  ...report.problems,
+  ...(report.flushedWal ? [] : ["not everything was carried to the archive"]),
+  ...(report.finalCheckpoint ? [] : ["the log was not closed by a final checkpoint"]),
+  ...(report.filterSnapshot ? [] : ["no filter snapshot was saved"])
+]
+
 /** Says why a report is not clean. @since 0.1.0 @category functions */
 export const uncleanError = (report: ShutdownReport): CliError =>
   failed(
-    `the shutdown was not clean: ${report.problems.join("; ") || "something was left undone"}`,
+    `the shutdown was not clean: ${undone(report).join("; ")}`,
     report.itemsLeftInLog > 0
       ? `${report.itemsLeftInLog} acknowledged writes are safe in the log; the next start carries them to the archive`
       : undefined

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { failed, OutputClosed } from "./CliError.js"
+import { forwardSignals, type Signal } from "./EarlySignals.js"
 import { type ProgressBar, Stdio } from "./Stdio.js"
 
 const noBar: ProgressBar = { update: () => {}, stop: () => {} }
@@ -40,38 +41,24 @@ const makeBar = (title: string, total: number | undefined): ProgressBar => {
 }
 
 /**
- * Standard streams and signals of this process. While the layer lives, SIGINT and SIGTERM are only queued:
- * the command decides what they mean.
+ * Standard streams and signals of this process. Signals are only queued: the command decides what they mean.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Stdio> = Layer.scoped(
+export const layer: Layer.Layer<Stdio> = Layer.effect(
   Stdio,
   Effect.gen(function* () {
-    const signals = yield* Queue.unbounded<"SIGINT" | "SIGTERM">()
-    const offer = (signal: NodeJS.Signals) => {
-      if (signal === "SIGINT" || signal === "SIGTERM") Queue.unsafeOffer(signals, signal)
-    }
+    const signals = yield* Queue.unbounded<Signal>()
     let closed = false
     // A stream without a listener throws its error; the callback of `write` is told as well.
     const onOutputError = () => {
       closed = true
     }
     const onErrorOutputError = () => {}
-    yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        process.on("SIGINT", offer)
-        process.on("SIGTERM", offer)
-        process.stdout.on("error", onOutputError)
-        process.stderr.on("error", onErrorOutputError)
-      }),
-      () =>
-        Effect.sync(() => {
-          process.off("SIGINT", offer)
-          process.off("SIGTERM", offer)
-        })
-    )
+    forwardSignals((signal) => Queue.unsafeOffer(signals, signal))
+    process.stdout.on("error", onOutputError)
+    process.stderr.on("error", onErrorOutputError)
     return {
       env: process.env,
       stdinIsTerminal: process.stdin.isTTY === true,

@@ -1,0 +1,24 @@
+/**
+ * Signals that come before the command is there to take them. Imports nothing, so that it is there at once.
+ *
+ * @since 0.1.0
+ */
+
+/** @since 0.1.0 @category models */
+export type Signal = "SIGINT" | "SIGTERM"
+
+const kept: Array<Signal> = []
+let receive = (signal: Signal): void => {
+  kept.push(signal)
+}
+
+/** From now on SIGINT and SIGTERM are kept instead of killing the process. @since 0.1.0 @category functions */
+export const catchSignals = (): void => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => receive(signal))
+}
+
+/** Hands over what was kept, and from now on every signal as it comes. @since 0.1.0 @category functions */
+export const forwardSignals = (receiver: (signal: Signal) => void): void => {
+  receive = receiver
+  for (const signal of kept.splice(0)) receiver(signal)
+}
