@@ -8,6 +8,7 @@ import type * as Context from "effect/Context"
 import type { Archive } from "../archive/Archive.js"
 import type { EngineConfig } from "../EngineConfig.js"
 import { GateClosed } from "../EngineError.js"
+import type { ExistenceFilter } from "../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../Lifecycle.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
 import { levelOf } from "../memory/Backpressure.js"
@@ -69,11 +70,14 @@ export class EngineCore {
     flushes: { count: 0, bytes: 0, age: 0, forced: 0, recovery: 0, shutdown: 0 }
   }
   fresh = new FreshQueue(0, 0, 0)
+  /** None before the log is open. */
+  filter: ExistenceFilter["Type"] | undefined
   /** None when no cache is configured. */
   cache: CacheTier | undefined
   tiers: Tiers | undefined
   /** Appends that wait for their group commit. */
   appendsInFlight = 0
+  private readonly landings = new Map<string, Array<() => void>>()
   /** Calls acknowledged before their commit, and how many of those have been committed (or failed) since. */
   private earlyCalls = 0
   private earlySettled = 0
@@ -145,6 +149,27 @@ export class EngineCore {
   backpressure(): BackpressureLevel {
     this.backpressureLevel = levelOf(this.pressure(), this.backpressureLevel)
     return this.backpressureLevel
+  }
+
+  /** The commit of this record has ended, well or badly. */
+  landed(record: ItemRecord): void {
+    if (this.inFlight.get(record.id) !== record) return
+    this.inFlight.delete(record.id)
+    const waiting = this.landings.get(record.id)
+    if (waiting === undefined) return
+    this.landings.delete(record.id)
+    for (const wake of waiting) wake()
+  }
+
+  /** Calls `wake` when no commit of this id is under way any more: what readers see and what writers compare with agree then. */
+  whenLanded(id: string, wake: () => void): void {
+    if (!this.inFlight.has(id)) {
+      wake()
+      return
+    }
+    const waiting = this.landings.get(id)
+    if (waiting === undefined) this.landings.set(id, [wake])
+    else waiting.push(wake)
   }
 
   /** A call has been acknowledged before its commit. */

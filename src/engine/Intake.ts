@@ -61,13 +61,13 @@ export const enqueue = (
   const early = durability === "memory"
   let refused = false
   let answered = false
+  // The filter knows an id before anybody can see it.
+  core.filter?.beforeWrite(records)
   for (const record of records) core.inFlight.set(record.id, record)
   core.appendsInFlight++
   core.log.unsafeAppend(records, (result) => {
     core.appendsInFlight--
-    for (const record of records) {
-      if (core.inFlight.get(record.id) === record) core.inFlight.delete(record.id)
-    }
+    for (const record of records) core.landed(record)
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {
       refused = true

@@ -101,6 +101,9 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
   const headOf = (id: string) =>
     Effect.map(reads.fetch([id]), (records): ItemRecord | undefined => records.get(id))
 
+  const landed = (id: string) =>
+    Effect.async<void>((resume) => core.whenLanded(id, () => resume(Effect.void)))
+
   // Ids whose `make` is under way: later callers wait for its end and then look again.
   const inserting = new Map<string, Deferred.Deferred<void>>()
 
@@ -114,8 +117,9 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       const receipt = yield* Effect.exit(writes.submit({ ...made, id }, { ...options, expectedVersion: 0 }))
       if (Exit.isFailure(receipt)) {
         const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
-        // Somebody else inserted it meanwhile: theirs is the item.
+        // Somebody else inserted it meanwhile: theirs is the item, once it can be read.
         if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
+        yield* landed(id)
       }
       const record = (yield* reads.fetch([id])).get(id)
       if (record !== undefined && !record.deleted) return record
@@ -172,9 +176,16 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
     getVerified,
     getOrInsertWith,
     contains: (id) => Effect.map(reads.get(id), Option.isSome),
-    // Without a trusted filter nothing is missing for certain.
-    definitelyMissing: (id) => gated(id, Effect.succeed(false)),
-    mightExist: (id) => gated(id, Effect.succeed(true)),
+    definitelyMissing: (id) =>
+      gated(
+        id,
+        Effect.sync(() => core.filter?.definitelyMissing(id) === true)
+      ),
+    mightExist: (id) =>
+      gated(
+        id,
+        Effect.sync(() => core.filter?.definitelyMissing(id) !== true)
+      ),
     isCurrent: (id, version) =>
       gated(
         id,
@@ -223,9 +234,10 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
             )
             if (Exit.isSuccess(receipt)) return Option.some(receipt.value)
             const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
-            // The content changed between read and write: the state goes to the new content.
+            // The content changed between read and write: the state goes to the new content, once it can be read.
             if (!(failure instanceof VersionMismatch) || options?.expectedVersion !== undefined)
               return yield* Effect.failCause(receipt.cause)
+            yield* landed(id)
           }
         })
       ),
