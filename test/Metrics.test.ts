@@ -27,7 +27,7 @@ const health: EngineHealth = {
   degraded: [],
   archive: { dialect: "sqlite", target: "sqlite:", available: true },
   cache: { configured: true, available: true, trusted: true },
-  filter: { trusted: true, entries: 12 },
+  filter: { trusted: true, entries: 12, reason: undefined },
   backpressure: { level: "Warn", pressure: 0.75 }
 }
 

@@ -38,7 +38,8 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         resync(archive, cache.service, flush.exclusively)
       ).pipe(
         Effect.tap((result) => {
-          if (!result.equal) return cacheFailed(core, cache, "its root still differs after mending; trying again")
+          if (!result.equal)
+            return cacheFailed(core, cache, "its root still differs after mending; trying again")
           if (!cache.trust(generation, doubts)) return Effect.void
           const mended = result.written + result.removed
           const back = core.recover("cache")

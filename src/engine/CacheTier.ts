@@ -18,6 +18,9 @@ export class CacheTier {
   private doubts = 0
   private doubt: string | undefined = "its root has not been compared yet"
 
+  /** Whether items may be there that the archive never had (`sql: false`). */
+  mayHoldVolatile = false
+
   constructor(readonly service: CacheService) {}
 
   get connected(): boolean {

@@ -13,6 +13,7 @@ import type { Duty } from "./RunLoop.js"
 type Runtime = Context.Tag.Service<EngineRuntime>
 
 const hourMs = 3_600_000
+const filterRebuildMs = 1000
 const tombstonesPerPurge = 1000
 
 /** Flush failures are recorded where they happen; a duty only goes on. */
@@ -108,6 +109,11 @@ export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
     )
   })
 
+/** Keeps this node's place among the archive's writers. @since 0.1.0 @category duties */
+export const attendAsWriter = (runtime: Runtime): Effect.Effect<void> =>
+  // While the archive is away, the lease runs out and absence is no longer proven: nothing else to do.
+  Effect.ignore(runtime.filterCare.attend)
+
 /** Gives the log's disk space back. @since 0.1.0 @category duties */
 export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => (runtime.core.tiers === undefined ? Effect.void : runtime.core.log.shrink))
@@ -153,6 +159,17 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   { name: "flush", intervalMs: (config) => config.batchFlushInterval, round: flushByAge(runtime) },
   { name: "log drain", intervalMs: (config) => config.walDrainInterval, round: drainLog(runtime) },
   { name: "archive health", intervalMs: (config) => config.healthInterval, round: archiveHealth(runtime) },
+  {
+    name: "writer attendance",
+    intervalMs: () => runtime.core.filter?.attendanceIntervalMs ?? 0,
+    round: attendAsWriter(runtime)
+  },
+  { name: "filter rebuild", intervalMs: () => filterRebuildMs, round: runtime.filterCare.rebuild },
+  {
+    name: "filter snapshot",
+    intervalMs: (config) => config.filterSnapshotInterval,
+    round: Effect.asVoid(runtime.filterCare.save)
+  },
   { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },
   { name: "watchdog", intervalMs: (config) => config.watchdogInterval, round: watchProgress(runtime) },

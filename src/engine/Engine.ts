@@ -27,6 +27,7 @@ import { EngineLimits } from "./EngineLimits.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 import type { SyncEngineService } from "./EngineService.js"
+import * as FilterCare from "./FilterCare.js"
 import * as Flush from "./Flush.js"
 import * as FlushDemand from "./FlushDemand.js"
 import * as Items from "./Items.js"
@@ -72,7 +73,8 @@ export const make = (
     const flush = Flush.make(core, waiters)
     const demand = FlushDemand.make()
     const care = CacheCare.make(core, flush)
-    const runtime = Context.make(EngineRuntime, { care, core, demand, flush, waiters }).pipe(
+    const filterCare = FilterCare.make(core, lifecycle)
+    const runtime = Context.make(EngineRuntime, { care, core, demand, filterCare, flush, waiters }).pipe(
       Context.add(Lifecycle, lifecycle),
       Context.add(LiveConfig, live)
     )
@@ -133,7 +135,7 @@ export const make = (
     const carry = Carry.make(core, flush)
     const sets = Sets.make(core, carry, reads)
     const items = Items.make(core, reads, writes, carry)
-    const rounds = { care, core, demand, flush, waiters }
+    const rounds = { care, core, demand, filterCare, flush, waiters }
 
     const service: SyncEngineService = {
       ...writes,

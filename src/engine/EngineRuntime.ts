@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { CacheCare } from "./CacheCare.js"
 import type { EngineCore } from "./EngineCore.js"
+import type { FilterCare } from "./FilterCare.js"
 import type { Flush } from "./Flush.js"
 
 /**
@@ -21,6 +22,7 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly flush: Flush
     readonly waiters: ArchiveWaiters
     readonly care: CacheCare
+    readonly filterCare: FilterCare
     /** Opened to start a flush at once; says why. */
     readonly demand: FlushDemand
   }

@@ -103,7 +103,12 @@ export interface EngineHealth {
   readonly degraded: ReadonlyArray<Degradation>
   readonly archive: { readonly dialect: string; readonly target: string; readonly available: boolean }
   readonly cache: { readonly configured: boolean; readonly available: boolean; readonly trusted: boolean }
-  readonly filter: { readonly trusted: boolean; readonly entries: number }
+  readonly filter: {
+    readonly trusted: boolean
+    readonly entries: number
+    /** Why absence is not proven without asking the archive, while it is not. */
+    readonly reason: string | undefined
+  }
   readonly backpressure: { readonly level: BackpressureLevel; readonly pressure: number }
 }
 

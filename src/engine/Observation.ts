@@ -12,6 +12,7 @@ const emptyUsage = { items: 0, bytes: 0, maxItems: 0, maxBytes: 0, committed: 0,
 /** @since 0.1.0 @category functions */
 export const healthOf = (core: EngineCore): EngineHealth => {
   const archive = core.tiers?.archive
+  const filter = core.filter?.status()
   return {
     lifecycle: core.lifecycle.unsafeSnapshot(),
     acceptsWrites: core.lifecycle.acceptsWrites() && !core.config().readOnly,
@@ -28,7 +29,7 @@ export const healthOf = (core: EngineCore): EngineHealth => {
       available: core.cache?.connected ?? false,
       trusted: core.cache?.trusted ?? false
     },
-    filter: { trusted: false, entries: 0 },
+    filter: { trusted: filter?.trusted ?? false, entries: filter?.entries ?? 0, reason: filter?.reason },
     backpressure: { level: core.backpressure(), pressure: core.pressure() }
   }
 }

@@ -73,6 +73,11 @@ export class PendingIndex {
     if (known?.record === record) this.entries.delete(record.id)
   }
 
+  /** Ids of pending writes that are not deletions. */
+  *liveIds(): Generator<string> {
+    for (const entry of this.entries.values()) if (!entry.deleted) yield entry.id
+  }
+
   clear(): void {
     this.entries.clear()
   }

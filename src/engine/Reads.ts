@@ -142,7 +142,9 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       return Effect.gen(function* () {
         const logged = yield* fromLog(ids)
         // Released between index and read: the archive has them. Unchecked: the archive may have something newer.
-        const ask = ids.filter((id) => !logged.has(id) || core.pending.get(id)?.unchecked === true)
+        const ask = ids.filter(
+          (id) => (!logged.has(id) && !provenAbsent(id)) || core.pending.get(id)?.unchecked === true
+        )
         const archived = new Map<string, ItemRecord>()
         const cached = yield* fromCache(ask)
         for (const record of cached) archived.set(record.id, record)
@@ -225,9 +227,17 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     Effect.forkIn(scope)
   )
 
+  /** A trusted filter knows of every put, also of those on their way; it does not know what lives in the cache alone. */
+  const provenAbsent = (id: string): boolean =>
+    core.filter?.definitelyMissing(id) === true && core.cache?.mayHoldVolatile !== true
+
   const miss = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> => {
     const problem = idProblem(id)
     if (problem !== undefined) return Effect.fail(new InvalidItem({ id: String(id), field: "id", problem }))
+    if (provenAbsent(id)) {
+      Metrics.read("filter", 1)
+      return Effect.succeed(Option.none())
+    }
     // One synchronous step joins the batch and decides who answers it; an interruption must not come before the answering
     // fiber has been started, because everybody after this reader counts on it.
     return Effect.uninterruptibleMask((restore) =>

@@ -22,6 +22,7 @@ export const indexRemaining = (core: EngineCore): Effect.Effect<void, LogUnavail
     for (;;) {
       const page = yield* core.log.read({ after, maxItems: replayItems, maxBytes: replayBytes })
       if (page.length === 0) return
+      core.filter?.beforeWrite(page.map(({ record }) => record))
       for (const { record, sequence } of page) core.pending.add(record, sequence, true)
       after = page[page.length - 1]!.sequence
       yield* giveWay

@@ -38,7 +38,7 @@ export const perform = (
   earlier: ReadonlyArray<string>
 ): Effect.Effect<ShutdownReport, never, EngineRuntime | Lifecycle> =>
   Effect.gen(function* () {
-    const { core, flush } = yield* EngineRuntime
+    const { core, filterCare, flush } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
     const startedAtMs = yield* Clock.currentTimeMillis
     const problems: Array<string> = [...earlier]
@@ -74,6 +74,15 @@ export const perform = (
     if (core.tiers !== undefined && core.tiers.archive !== undefined && core.pendingEntries() > 0) {
       yield* step("flush", flush.run({ reason: "shutdown" }), keepMs)
     }
+    const filterSaved: { value: boolean } = { value: false }
+    const saved = yield* step(
+      "filter snapshot",
+      Effect.map(filterCare.save, (value) => {
+        filterSaved.value = value
+      }),
+      keepMs
+    )
+    yield* step("writers' register", filterCare.leave, keepMs)
     const itemsLeftInLog = core.pendingEntries()
     const opened = core.tiers !== undefined
     const checkpointed =
@@ -82,8 +91,9 @@ export const perform = (
     const completedAtMs = yield* Clock.currentTimeMillis
     const report: ShutdownReport = {
       flushedWal: itemsLeftInLog === 0,
-      finalCheckpoint: checkpointed && closed,
-      filterSnapshot: true,
+      // A log that was never opened has nothing to checkpoint.
+      finalCheckpoint: (checkpointed || !opened) && closed,
+      filterSnapshot: saved && filterSaved.value,
       backupUploaded: false,
       itemsFlushed: core.counters.archived - archivedBefore,
       itemsLeftInLog,

@@ -16,14 +16,18 @@ import { Archive } from "../archive/Archive.js"
 import { Cache } from "../cache/Cache.js"
 import type { ArchiveStartError, InvalidConfig } from "../EngineError.js"
 import { LogOpenError } from "../EngineError.js"
+import * as ExistenceFilter from "../filter/ExistenceFilter.js"
 import type { BootStage, StartupLabel } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import type { Digest } from "../merkle/Tree.js"
+import { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import { CacheTier } from "./CacheTier.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 import { indexRemaining } from "./Replay.js"
+
+const filterWired = false as boolean
 
 type ArchiveService = Context.Tag.Service<Archive>
 
@@ -43,6 +47,12 @@ export class LogDrained extends Context.Tag("effect-sync-engine/Startup/LogDrain
 export class TrustedRoot extends Context.Tag("effect-sync-engine/Startup/TrustedRoot")<
   TrustedRoot,
   Option.Option<Digest>
+>() {}
+
+/** Whether the filter is trusted from the start. @since 0.1.0 @category services */
+export class FilterRestored extends Context.Tag("effect-sync-engine/Startup/FilterRestored")<
+  FilterRestored,
+  boolean
 >() {}
 
 /** Whether the cache is connected. @since 0.1.0 @category services */
@@ -67,6 +77,7 @@ export const startup = (parts: EngineParts) =>
     then(connectArchive(parts)), // 2 · fatal after the start-up retries; none configured: a warning
     then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
     then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
+    then(restoreFilter), // 5 · a filter that is not proven is built anew while the engine serves
     then(connectCache(parts)), // 6 · degrades: no cache until it is back
     then(syncCache), // 7 · a warning: the cache stays untrusted and is mended later
     then(serve) // 8 · ready
@@ -88,10 +99,16 @@ const phase =
 const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
   Layer.scopedContext(
     Effect.gen(function* () {
-      const { core } = yield* EngineRuntime
+      const { core, filterCare } = yield* EngineRuntime
       const scope = yield* Effect.scope
       const opened = yield* Layer.buildWithScope(parts.log, scope)
-      core.openLog(Context.get(opened, WriteAheadLog))
+      const log = Context.get(opened, WriteAheadLog)
+      core.openLog(log)
+      // Before any write, so that everything the log holds is added to what the snapshot knows.
+      if (filterWired) {
+        core.filter = yield* ExistenceFilter.make({ node: log.identity })
+        yield* filterCare.load(Context.get(opened, FilterSnapshots))
+      }
       return opened
     }).pipe(phase("Connecting", "wal_init"))
   )
@@ -102,7 +119,7 @@ const connectArchive = (
   Layer.scoped(
     GroundTruth,
     Effect.gen(function* () {
-      const { core } = yield* EngineRuntime
+      const { core, filterCare } = yield* EngineRuntime
       if (parts.archive === undefined) {
         core.degrade("archive", "no SQL is configured: the engine runs without ground truth")
         yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
@@ -112,7 +129,8 @@ const connectArchive = (
         Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
         Effect.retry(startRetries(core.config().sqlStartTimeout))
       )
-      core.connectArchive(archive)
+      core.connectArchive(core.filter?.guard(archive) ?? archive)
+      yield* filterCare.join
       core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))
       return Option.some(archive)
     }).pipe(phase("Connecting", "sql_connect"))
@@ -200,9 +218,27 @@ const readTrustedRoot: Layer.Layer<TrustedRoot, never, EngineRuntime | Lifecycle
     }).pipe(phase("DrainingWal", "sql_root"))
   )
 
+const restoreFilter: Layer.Layer<FilterRestored, never, EngineRuntime | Lifecycle | TrustedRoot> =
+  Layer.effect(
+    FilterRestored,
+    Effect.gen(function* () {
+      const { core, filterCare } = yield* EngineRuntime
+      if (Option.isNone(yield* TrustedRoot)) return false
+      const lifecycle = yield* Lifecycle
+      yield* lifecycle.mark("restore_started")
+      // Sees the archive's root as the only writer: that is the proof.
+      yield* Effect.ignore(filterCare.attend)
+      yield* lifecycle.mark("restore_ready")
+      const status = core.filter?.status()
+      if (status?.trusted === true) return true
+      yield* Effect.logInfo(`the filter is not trusted yet: ${status?.reason ?? "there is none"}`)
+      return false
+    }).pipe(phase("WarmingUp", "cf_restore"))
+  )
+
 const connectCache = (
   parts: EngineParts
-): Layer.Layer<CacheConnected, InvalidConfig, EngineRuntime | Lifecycle | TrustedRoot> => {
+): Layer.Layer<CacheConnected, InvalidConfig, EngineRuntime | Lifecycle | FilterRestored> => {
   const { cache: layer } = parts
   if (layer === undefined) return Layer.succeed(CacheConnected, false)
   return Layer.scoped(
@@ -262,6 +298,7 @@ const serve: Layer.Layer<Serving, never, Lifecycle | CacheSynced> = Layer.effect
   Serving,
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
+    yield* lifecycle.setBootStage("WarmingUp")
     yield* lifecycle.setBootStage("Ready")
     yield* lifecycle.markReady
     yield* lifecycle.setBootStage("Running")

@@ -288,7 +288,7 @@ export class Fake {
         degraded: [{ component: "cache" as const, reason: "refused", since: startedAtMs }],
         archive: { dialect: "memory", target: "memory", available: true },
         cache: { configured: true, available: false, trusted: false },
-        filter: { trusted: false, entries: 0 },
+        filter: { trusted: false, entries: 0, reason: undefined },
         backpressure: { level: "Normal" as const, pressure: 0 }
       }
     }),
