@@ -8,11 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { LineSplitter, type SplitLine } from "../ndjson/LineSplitter.js"
 import type { Durability, SubmitResult } from "../SyncEngine.js"
 import type { Backend, BackendError } from "./Backend.js"
 import { type CliError, failed, toCliError } from "./CliError.js"
 import { type IngestItem, isBlank, parseIngestLine } from "./IngestLine.js"
-import { LineSplitter, type SplitLine } from "./LineSplitter.js"
 
 /** @since 0.1.0 @category models */
 export interface IngestOptions {

@@ -5,9 +5,9 @@
  */
 import { isUtf8 } from "node:buffer"
 import * as Either from "effect/Either"
+import { type Member, membersOf } from "../ndjson/JsonMembers.js"
 import type { SubmitItem } from "../SyncEngine.js"
 import { idProblem, stateProblem, versionProblem } from "../SyncItem.js"
-import { type Member, membersOf } from "./JsonMembers.js"
 
 /**
  * A good line.

@@ -93,7 +93,10 @@ const phase =
   (stage: BootStage, label: StartupLabel) =>
   <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Lifecycle> =>
     Effect.flatMap(Lifecycle, (lifecycle) =>
-      Effect.zipRight(lifecycle.setBootStage(stage), lifecycle.timed(label)(body))
+      lifecycle.setBootStage(stage).pipe(
+        Effect.tap((moved) => (moved ? Effect.logInfo(`boot stage ${stage}`) : Effect.void)),
+        Effect.zipRight(lifecycle.timed(label)(body))
+      )
     )
 
 const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>

@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import * as Either from "effect/Either"
-import { type Member, membersOf } from "../cli/JsonMembers.js"
+import { type Member, membersOf } from "../ndjson/JsonMembers.js"
 import type { SubmitItem } from "../SyncEngine.js"
 import { type ContentType, idProblem, stateProblem, traceparentProblem, versionProblem } from "../SyncItem.js"
 
@@ -149,7 +149,7 @@ export const parseBatchLine = (bytes: Uint8Array): Either.Either<BatchLine, Line
       content:
         source === undefined
           ? new Uint8Array(Buffer.from(value.content_base64 as string, "base64"))
-          : bytes.slice(source.start, source.end),
+          : new Uint8Array(bytes.subarray(source.start, source.end)),
       contentType: type ?? (source === undefined ? undefined : "json"),
       version: value.version as number | undefined,
       traceparent: value.traceparent as string | undefined,

@@ -17,8 +17,8 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { LineSplitter } from "../cli/LineSplitter.js"
 import { InvalidItem } from "../EngineError.js"
+import { LineSplitter } from "../ndjson/LineSplitter.js"
 import type {
   DeleteOptions,
   Durability,

@@ -6,8 +6,8 @@
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { membersOf } from "../cli/JsonMembers.js"
 import * as EngineErrors from "../EngineError.js"
+import { membersOf } from "../ndjson/JsonMembers.js"
 import type { Receipt, SubmitItem, SubmitResult } from "../SyncEngine.js"
 import { isJson, type SyncItem } from "../SyncItem.js"
 import { ReceiptBody } from "./ApiSchemas.js"
@@ -172,8 +172,7 @@ const ItemLine = Schema.Struct({
 const decodeItem = Schema.decodeUnknownOption(ItemLine)
 
 /**
- * The item on one line of a scan; `undefined` for other lines. Line breaks in JSON content travel as spaces, so
- * its bytes can differ in white space from those that the hash is of; `get` has the exact ones.
+ * The item on one line of a scan; `undefined` for other lines.
  *
  * @since 0.1.0
  * @category functions
@@ -193,7 +192,7 @@ export const itemOf = (line: Uint8Array): SyncItem | undefined => {
     content:
       raw === undefined
         ? new Uint8Array(Buffer.from(body.content_base64 ?? "", "base64"))
-        : line.slice(raw.start, raw.end),
+        : new Uint8Array(line.subarray(raw.start, raw.end)),
     traceparent: undefined
   }
 }

@@ -93,8 +93,8 @@ export const nodeBody = (
 const lineEnd = Buffer.from("}\n")
 
 /**
- * An item as one NDJSON line. JSON content goes in as it stands, only its line breaks become spaces: in valid
- * JSON they can only be white space between tokens, so the value is the same and nothing is parsed.
+ * An item as one NDJSON line. JSON content goes in as it stands, nothing is parsed; JSON that spans several lines
+ * goes in as base64, so that the bytes are always the ones the hash covers.
  */
 const itemLine = (item: SyncItem): Buffer => {
   const head = JSON.stringify({
@@ -106,20 +106,10 @@ const itemLine = (item: SyncItem): Buffer => {
     content_hash: item.contentHash
   }).slice(0, -1)
   const content = Buffer.from(item.content.buffer, item.content.byteOffset, item.content.byteLength)
-  if (item.contentType === "binary")
+  if (item.contentType === "binary" || content.includes(0x0a) || content.includes(0x0d)) {
     return Buffer.from(`${head},"content_base64":"${content.toString("base64")}"}\n`)
-  const line = Buffer.concat([Buffer.from(`${head},"content":`), content, lineEnd])
-  const end = line.length - 1
-  blank(line, 0x0a, end)
-  blank(line, 0x0d, end)
-  return line
-}
-
-/** Replaces a byte by a space, up to `end`. */
-const blank = (line: Buffer, byte: number, end: number): void => {
-  for (let index = line.indexOf(byte); index !== -1 && index < end; index = line.indexOf(byte, index + 1)) {
-    line[index] = 0x20
   }
+  return Buffer.concat([Buffer.from(`${head},"content":`), content, lineEnd])
 }
 
 /** Items as NDJSON. @since 0.1.0 @category functions */

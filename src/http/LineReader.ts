@@ -6,7 +6,7 @@
 import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { LineSplitter, type SplitLine } from "../cli/LineSplitter.js"
+import { LineSplitter, type SplitLine } from "../ndjson/LineSplitter.js"
 import { type BatchLine, isBlank, parseBatchLine } from "./BatchLine.js"
 import { type HttpProblem, invalidBody } from "./HttpProblem.js"
 import { type BodyBudget, overBudget } from "./RequestBody.js"

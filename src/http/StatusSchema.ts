@@ -18,7 +18,7 @@ const Health = Schema.Struct({
   degraded: Schema.Array(Schema.Struct({ component: String, reason: String, since: Number })),
   archive: Schema.Struct({ dialect: String, target: String, available: Boolean }),
   cache: Schema.Struct({ configured: Boolean, available: Boolean, trusted: Boolean }),
-  filter: Schema.Struct({ trusted: Boolean, entries: Number }),
+  filter: Schema.Struct({ trusted: Boolean, entries: Number, reason: Schema.optional(Schema.String) }),
   backpressure: Schema.Struct({ level: String, pressure: Number })
 })
 
@@ -72,7 +72,11 @@ const healthBody = (health: EngineHealth): typeof Health.Type => ({
     available: health.cache.available,
     trusted: health.cache.trusted
   },
-  filter: { trusted: health.filter.trusted, entries: health.filter.entries },
+  filter: {
+    trusted: health.filter.trusted,
+    entries: health.filter.entries,
+    ...(health.filter.reason === undefined ? {} : { reason: health.filter.reason })
+  },
   backpressure: { level: health.backpressure.level, pressure: health.backpressure.pressure }
 })
 

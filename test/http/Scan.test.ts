@@ -51,18 +51,19 @@ describe("GET /items", () => {
     expect(page[5]).toEqual({ next_after: "i6", items: 5 })
   })
 
-  it("writes binary content as base64 and JSON content on one line", async () => {
+  it("writes binary and many-line content as base64, other JSON as it stands", async () => {
     const server = await start()
     await Effect.runPromise(server.fake.service.submit({ id: "b", content: new Uint8Array([0, 255]) }))
-    await Effect.runPromise(
-      server.fake.service.submit({ id: "j", content: '{\r\n "a": "x\\n",\n "b": 1.10\n}\n' })
-    )
+    const spread = '{\r\n "a": "x\\n",\n "b": 1.10\n}\n'
+    await Effect.runPromise(server.fake.service.submit({ id: "j", content: spread }))
+    await Effect.runPromise(server.fake.service.submit({ id: "k", content: '{"b": 1.10}' }))
     const answer = await server.request("/items")
-    expect(answer.text.split("\n")).toHaveLength(4)
-    expect(answer.text).toContain('"b": 1.10')
+    expect(answer.text.split("\n")).toHaveLength(5)
+    expect(answer.text).toContain('{"b": 1.10}')
     expect(lines(answer.text)).toMatchObject([
       { content_base64: "AP8=" },
-      { content: { a: "x\n", b: 1.1 } },
+      { content_base64: Buffer.from(spread).toString("base64") },
+      { content: { b: 1.1 } },
       {}
     ])
   })

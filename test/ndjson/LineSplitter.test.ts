@@ -1,6 +1,6 @@
 import * as FastCheck from "effect/FastCheck"
 import { describe, expect, it } from "vitest"
-import { LineSplitter, type SplitLine } from "../../src/cli/LineSplitter.js"
+import { LineSplitter, type SplitLine } from "../../src/ndjson/LineSplitter.js"
 
 const mark = Buffer.from([0xef, 0xbb, 0xbf])
 
