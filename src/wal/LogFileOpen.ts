@@ -18,6 +18,7 @@ import {
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
 import { prove } from "./LogFileProof.js"
+import { identityOf } from "./LogIdentity.js"
 import type { OpenedFile } from "./LogProtocol.js"
 import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema.js"
 import { cannotOpen, damaged } from "./OpenRefused.js"
@@ -127,7 +128,8 @@ export const openLogFile = (given: string): OpenLogFile => {
     prepareFile(path)
     db = new Database(path, { fileMustExist: true, timeout: 0 })
     configure(db)
-    return { db, content: prove(db), close }
+    const proven = prove(db)
+    return { db, content: { ...proven, identity: identityOf(db, path) }, close }
   } catch (error) {
     close()
     throw error

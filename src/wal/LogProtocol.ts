@@ -37,6 +37,8 @@ export interface DeadLetterMessage {
 
 /** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. @since 0.1.0 @category models */
 export interface OpenedFile {
+  /** See `WriteAheadLog.identity`. */
+  readonly identity: string
   readonly committed: number
   readonly released: number
   readonly maxVersion: number

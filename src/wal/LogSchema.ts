@@ -28,6 +28,11 @@ export const schema = `
     max_version INTEGER NOT NULL,
     checksum INTEGER NOT NULL
   );
+  CREATE TABLE identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    name TEXT NOT NULL,
+    place TEXT NOT NULL
+  );
   CREATE TABLE dead_letter (
     sequence INTEGER PRIMARY KEY,
     reason TEXT NOT NULL,

@@ -3,7 +3,8 @@
  * promise of the service against a crash of the *log*, because what is durable lives in a `MemoryLogDisk` that
  * successive logs share; it survives no crash of the process.
  *
- * It takes no time of its own and no randomness: the same calls give the same results, under `TestClock` too.
+ * It takes no time of its own, and of `Random` only a new disk's identity: the same calls give the same results,
+ * under `TestClock` too.
  *
  * @since 0.1.0
  */
@@ -12,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
@@ -34,6 +36,8 @@ interface HeldEntry extends LogEntry {
  * @category models
  */
 export interface MemoryLogDisk {
+  /** Made by the first log on it; see `WriteAheadLog.identity`. */
+  identity: string | undefined
   /** Committed and not released, in ascending order. */
   entries: Array<LogEntry & { readonly bytes: number }>
   committed: number
@@ -51,6 +55,7 @@ export interface MemoryLogDisk {
 
 /** An empty disk. @since 0.1.0 @category constructors */
 export const makeDisk = (): MemoryLogDisk => ({
+  identity: undefined,
   entries: [],
   committed: 0,
   released: 0,
@@ -89,6 +94,22 @@ export interface MemoryLog {
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
   readonly disk: MemoryLogDisk
 }
+
+/** A random UUID (RFC 9562, version 4). */
+const randomUuid = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 2 ** 32), 4), (words) => {
+  const bytes = new DataView(new ArrayBuffer(16))
+  for (const [index, word] of words.entries()) bytes.setUint32(index * 4, word)
+  bytes.setUint8(6, (bytes.getUint8(6) & 0x0f) | 0x40)
+  bytes.setUint8(8, (bytes.getUint8(8) & 0x3f) | 0x80)
+  const digits = Buffer.from(bytes.buffer).toString("hex")
+  return [
+    digits.slice(0, 8),
+    digits.slice(8, 12),
+    digits.slice(12, 16),
+    digits.slice(16, 20),
+    digits.slice(20)
+  ].join("-")
+})
 
 interface Call {
   readonly first: number
@@ -132,6 +153,8 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
       return yield* new LogOpenError({ path, kind: "in-use", problem: "it is in use" })
     const owner = {}
     disk.owner = owner
+    const identity = disk.identity ?? (yield* randomUuid)
+    disk.identity = identity
     let waiting: Array<Call> = []
     let committing: ReadonlyArray<Call> = []
     let nextSequence = disk.committed + 1
@@ -257,6 +280,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
 
     const log: Context.Tag.Service<WriteAheadLog> = {
       path,
+      identity,
       get maxVersion() {
         return maxVersion
       },

@@ -16,7 +16,7 @@ import type { LogConnection } from "./LogConnection.js"
 import { connect } from "./LogConnection.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs } from "./LogOptions.js"
-import type { LogOperation, LogOperations } from "./LogProtocol.js"
+import type { LogOperation, LogOperations, OpenedFile } from "./LogProtocol.js"
 import { decode } from "./SegmentCodec.js"
 import { encodeOne } from "./SegmentWriter.js"
 import type { DeadLetter, LogEntry } from "./WriteAheadLog.js"
@@ -86,7 +86,7 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
       })
     return {
       connection,
-      log: makeLog(file, group, ask, opened.deadLetters),
+      log: makeLog(file, group, ask, opened),
       snapshots: makeSnapshots(ask)
     }
   })
@@ -95,13 +95,14 @@ const makeLog = (
   file: string,
   group: GroupCommit,
   ask: Ask,
-  deadLettersAtOpen: number
+  opened: OpenedFile
 ): Context.Tag.Service<WriteAheadLog> => {
-  let deadLetters = deadLettersAtOpen
+  let { deadLetters } = opened
   const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done) =>
     group.append(records, done)
   return {
     path: file,
+    identity: opened.identity,
     get maxVersion() {
       return group.maxVersion
     },

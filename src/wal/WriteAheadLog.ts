@@ -55,6 +55,11 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
   {
     /** Where the log lives; for messages. */
     readonly path: string
+    /**
+     * Who writes through this log: a random UUID, made once and kept with the log, so that whoever opens it next
+     * is the same node to others. A copy of the log is another node, where that can be told.
+     */
+    readonly identity: string
     /** Highest version number ever appended, also across restarts: where the version clock goes on. */
     readonly maxVersion: number
     /** What the log holds now. Synchronous, no I/O. */

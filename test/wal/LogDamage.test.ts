@@ -362,7 +362,7 @@ describe("a path that holds no log", () => {
         ["", "cannot-open", "path"],
         ["a\0b", "cannot-open", "path"]
       ] as const) {
-        const error = yield* Effect.flip(Effect.scoped(SqliteLog.open({ path })))
+        const error = yield* Effect.flip(Effect.scoped(Effect.asVoid(SqliteLog.open({ path }))))
         expect(error).toMatchObject({ _tag: "LogOpenError", path, kind })
         expect(error.problem).toContain(problem)
         expect(error.message).toContain("Durability cannot be guaranteed")

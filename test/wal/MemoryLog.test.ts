@@ -68,7 +68,7 @@ describe("MemoryLog", () => {
       expect(log.usage()).toMatchObject({ items: 0, released: 2 })
       MemoryLog.crash(disk)
       disk.faults.opens = 1
-      expect((yield* Effect.flip(MemoryLog.open({ disk }))).kind).toBe("cannot-open")
+      expect((yield* Effect.flip(Effect.asVoid(MemoryLog.open({ disk })))).kind).toBe("cannot-open")
       const again = yield* MemoryLog.open({ disk })
       expect(again.log.usage().committed).toBe(2)
     })

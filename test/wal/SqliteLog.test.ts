@@ -264,7 +264,9 @@ describe("SqliteLog", () => {
           expect(answer).toMatchObject({ tag: "LogOpenError", kind: "in-use" })
           expect(answer).toMatchObject({ message: expect.stringContaining(path) })
           // Nor does a second open in this process take the lock away.
-          expect((yield* Effect.flip(Effect.scoped(SqliteLog.open({ path })))).kind).toBe("in-use")
+          expect((yield* Effect.flip(Effect.scoped(Effect.asVoid(SqliteLog.open({ path }))))).kind).toBe(
+            "in-use"
+          )
           const [again] = yield* run(process.execPath, nodeArguments(path, ""))
           expect(again).toMatchObject({ kind: "in-use" })
           yield* log.append([recordOf(2)])

@@ -397,7 +397,7 @@ for (const [name, storage] of Object.entries(storages)) {
         const open = yield* storage
         const { log } = yield* open()
         yield* log.append([recordOf(1)])
-        const refused = yield* Effect.flip(Effect.scoped(open()))
+        const refused = yield* Effect.flip(Effect.scoped(Effect.asVoid(open())))
         expect(refused).toMatchObject({ _tag: "LogOpenError", kind: "in-use" })
         expect(refused.path).toBe(log.path)
         yield* log.append([recordOf(2)])

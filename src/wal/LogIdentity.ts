@@ -1,0 +1,31 @@
+/**
+ * The name of the log, under which others know who writes through it. Runs in the log's worker thread; synchronous.
+ *
+ * @since 0.1.0
+ */
+import { randomUUID } from "node:crypto"
+import { statSync } from "node:fs"
+import type Database from "better-sqlite3"
+
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * The name stored in the file, or a new one, durable before it is answered. The inode is stored with it: a copied
+ * file has another one and becomes a log of its own, because two logs under one name would pass for one writer. A
+ * new name is always safe: to others the old one is a node that has gone.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const identityOf = (db: Database.Database, path: string): string => {
+  const place = String(statSync(path, { bigint: true }).ino)
+  const stored = db.prepare("SELECT name, place FROM identity WHERE id = 1").get() as
+    | { readonly name: unknown; readonly place: unknown }
+    | undefined
+  if (stored?.place === place && typeof stored.name === "string" && uuidPattern.test(stored.name)) {
+    return stored.name
+  }
+  const name = randomUUID()
+  db.prepare("INSERT OR REPLACE INTO identity (id, name, place) VALUES (1, ?, ?)").run(name, place)
+  return name
+}
