@@ -11,6 +11,7 @@ import { mend, type ResyncResult, resync } from "../reconcile/Resync.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
+import * as Volatile from "./Volatile.js"
 
 /** @since 0.1.0 @category models */
 export interface CacheCare {
@@ -33,10 +34,9 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
       const doubts = cache.doubtsSoFar
       // Values that were found damaged count as absent there; writing them again mends them.
       const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
-      return Effect.zipRight(
-        damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged),
-        resync(archive, cache.service, flush.exclusively)
-      ).pipe(
+      return Volatile.lookForMark(cache).pipe(
+        Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
+        Effect.zipRight(resync(archive, cache.service, flush.exclusively)),
         Effect.tap((result) => {
           if (!result.equal)
             return cacheFailed(core, cache, "its root still differs after mending; trying again")

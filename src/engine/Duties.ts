@@ -170,6 +170,11 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
     intervalMs: (config) => config.filterSnapshotInterval,
     round: Effect.asVoid(runtime.filterCare.save)
   },
+  {
+    name: "change stream",
+    intervalMs: (config) => (config.cdc ? config.batchFlushInterval : 0),
+    round: Effect.suspend(() => (runtime.core.cache?.connected === true ? runtime.feed.publish : Effect.void))
+  },
   { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },
   { name: "watchdog", intervalMs: (config) => config.watchdogInterval, round: watchProgress(runtime) },

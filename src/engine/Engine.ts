@@ -20,6 +20,7 @@ import { Lifecycle } from "../Lifecycle.js"
 import { ArchiveWaiters } from "./ArchiveWaiters.js"
 import * as CacheCare from "./CacheCare.js"
 import * as Carry from "./Carry.js"
+import * as ChangeFeed from "./ChangeFeed.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as Duties from "./Duties.js"
 import { EngineCore } from "./EngineCore.js"
@@ -70,14 +71,20 @@ export const make = (
       yield* EngineLimits
     )
     const waiters = new ArchiveWaiters()
-    const flush = Flush.make(core, waiters)
+    const feed = ChangeFeed.make(core)
+    const flush = Flush.make(core, waiters, feed)
     const demand = FlushDemand.make()
     const care = CacheCare.make(core, flush)
     const filterCare = FilterCare.make(core, lifecycle)
-    const runtime = Context.make(EngineRuntime, { care, core, demand, filterCare, flush, waiters }).pipe(
-      Context.add(Lifecycle, lifecycle),
-      Context.add(LiveConfig, live)
-    )
+    const runtime = Context.make(EngineRuntime, {
+      care,
+      core,
+      demand,
+      feed,
+      filterCare,
+      flush,
+      waiters
+    }).pipe(Context.add(Lifecycle, lifecycle), Context.add(LiveConfig, live))
     const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
     const startedAtMs = core.nowMs()
 
@@ -135,7 +142,7 @@ export const make = (
     const carry = Carry.make(core, flush)
     const sets = Sets.make(core, carry, reads)
     const items = Items.make(core, reads, writes, carry)
-    const rounds = { care, core, demand, filterCare, flush, waiters }
+    const rounds = { care, core, demand, feed, filterCare, flush, waiters }
 
     const service: SyncEngineService = {
       ...writes,
@@ -159,6 +166,7 @@ export const make = (
       shutdown,
       health: Effect.sync(() => healthOf(core)),
       stats: Effect.suspend(() => statsOf(core, startedAtMs)),
+      changes: feed.changes,
       phaseChanges: Stream.changes(Stream.map(lifecycle.changes, ({ phase }) => phase)),
       bootStageChanges: Stream.changes(Stream.map(lifecycle.changes, ({ bootStage }) => bootStage))
     }

@@ -115,9 +115,16 @@ export class EngineCore {
     this.tiers = { log: this.log, archive }
   }
 
-  /** Acknowledged entries that are not archived yet. */
-  pendingEntries(): number {
+  /** Acknowledged entries that the log still holds. */
+  heldEntries(): number {
     return this.tiers === undefined ? 0 : this.tiers.log.usage().items
+  }
+
+  /** Acknowledged entries that are not archived yet: what the log holds, less what only the change stream still needs. */
+  pendingEntries(): number {
+    if (this.tiers === undefined || this.fresh.isEmpty) return 0
+    const { items, released } = this.tiers.log.usage()
+    return this.config().cdc ? Math.max(1, items - (this.fresh.consumed - released)) : items
   }
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */

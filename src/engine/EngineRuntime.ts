@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { CacheCare } from "./CacheCare.js"
+import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FilterCare } from "./FilterCare.js"
 import type { Flush } from "./Flush.js"
@@ -23,6 +24,7 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly waiters: ArchiveWaiters
     readonly care: CacheCare
     readonly filterCare: FilterCare
+    readonly feed: ChangeFeed
     /** Opened to start a flush at once; says why. */
     readonly demand: FlushDemand
   }

@@ -8,7 +8,8 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type { RecomputedRoot } from "../archive/Archive.js"
-import type { LogUnavailable, ReadError, WriteError } from "../EngineError.js"
+import type { PositionedChange } from "../cache/Cache.js"
+import type { LogUnavailable, NotSupported, ReadError, WriteError } from "../EngineError.js"
 import type { BootStage, LifecycleSnapshot, Phase, ShutdownReport } from "../Lifecycle.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
 import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
@@ -43,11 +44,12 @@ export interface SubmitOptions {
   readonly durability?: Durability | undefined
   /** Compare-and-set: the version that must be the current one; 0 for "absent". Only for single items. */
   readonly expectedVersion?: number | undefined
-  /** Route to the cache, default true. */
-  readonly redis?: boolean | undefined
-  /** Route to log and archive, default true. With `false` the item is volatile: no log, no archive, no tree. */
+  /**
+   * Route to log and archive, default true. With `false` the item is volatile: it lives in the cache alone, for its
+   * `ttl`, and is served while the cache is trusted. Its receipt says `memory`. Do not use the id of a durable item.
+   */
   readonly sql?: boolean | undefined
-  /** Time to live of a volatile (`sql: false`) item. */
+  /** Time to live of a volatile (`sql: false`) item, 1 ms to 10 years; required there, refused elsewhere. */
   readonly ttl?: Duration.DurationInput | undefined
 }
 
@@ -263,6 +265,11 @@ export interface SyncEngineService {
   readonly shutdown: Effect.Effect<ShutdownReport>
   readonly health: Effect.Effect<EngineHealth>
   readonly stats: Effect.Effect<EngineStats>
+  /**
+   * The change stream (`CDC`): every write that the archive has taken, at least once, in log order, after a position
+   * or from the oldest entry kept. Goes on for ever; keep the last position to go on after a restart.
+   */
+  readonly changes: (after?: string) => Stream.Stream<PositionedChange, ReadError | NotSupported>
   readonly phaseChanges: Stream.Stream<Phase>
   readonly bootStageChanges: Stream.Stream<BootStage>
 }

@@ -14,6 +14,7 @@ import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
 import { carryToCache } from "./CacheWrites.js"
+import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushReason, FlushResult } from "./EngineService.js"
 import type { SplitResult } from "./PoisonSplit.js"
@@ -47,7 +48,7 @@ export const retryDelayMs = (failures: number, capMs: number): number =>
   failures === 0 ? 0 : Math.min(capMs, firstRetryMs * 2 ** Math.min(failures - 1, 20))
 
 /** @since 0.1.0 @category constructors */
-export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
+export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed): Flush => {
   const turn = Effect.unsafeMakeSemaphore(1)
   let failures = 0
   let notBefore = 0
@@ -138,7 +139,8 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters): Flush => {
         Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
         if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
         if (result.newer.length > 0) Metrics.superseded(result.newer.length)
-        return core.log.release(entries[entries.length - 1]!.sequence)
+        // With a change stream, the feed releases what it has published.
+        return core.log.release(Math.min(entries[entries.length - 1]!.sequence, feed.published()))
       })
     )
   }

@@ -96,7 +96,8 @@ export const enqueue = (
   }
 }
 
-const receiptOf = (write: Prepared, durability: Durability): Receipt => ({
+/** @since 0.1.0 @category functions */
+export const receiptOf = (write: Prepared, durability: Durability): Receipt => ({
   id: write.record.id,
   version: write.record.version,
   contentHash: write.record.contentHash,

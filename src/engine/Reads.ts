@@ -148,6 +148,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         const archived = new Map<string, ItemRecord>()
         const cached = yield* fromCache(ask)
         for (const record of cached) archived.set(record.id, record)
+        // A volatile item expires in the cache, and would not do so in memory.
+        const mayExpire = new Set(core.cache?.mayHoldVolatile === true ? cached.map(({ id }) => id) : [])
         const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
         if (rest.length > 0) {
           const answer = yield* Effect.exit(fromArchive(rest))
@@ -173,7 +175,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           core.clock.observe(record.version)
           found.set(id, record)
           // Tombstones stay in memory only while they are pending: another node may bring the id back.
-          if (!record.deleted) core.memory.put(record)
+          if (!record.deleted && !mayExpire.has(id)) core.memory.put(record)
         }
         return { found, again }
       }).pipe(

@@ -38,7 +38,7 @@ export const perform = (
   earlier: ReadonlyArray<string>
 ): Effect.Effect<ShutdownReport, never, EngineRuntime | Lifecycle> =>
   Effect.gen(function* () {
-    const { core, filterCare, flush } = yield* EngineRuntime
+    const { core, feed, filterCare, flush } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
     const startedAtMs = yield* Clock.currentTimeMillis
     const problems: Array<string> = [...earlier]
@@ -74,6 +74,8 @@ export const perform = (
     if (core.tiers !== undefined && core.tiers.archive !== undefined && core.pendingEntries() > 0) {
       yield* step("flush", flush.run({ reason: "shutdown" }), keepMs)
     }
+    if (core.config().cdc && core.cache?.connected === true)
+      yield* step("change stream", feed.publish, keepMs)
     const filterSaved: { value: boolean } = { value: false }
     const saved = yield* step(
       "filter snapshot",
@@ -83,14 +85,14 @@ export const perform = (
       keepMs
     )
     yield* step("writers' register", filterCare.leave, keepMs)
-    const itemsLeftInLog = core.pendingEntries()
+    const itemsLeftInLog = core.heldEntries()
     const opened = core.tiers !== undefined
     const checkpointed =
       opened && (yield* step("log checkpoint", Effect.zipRight(core.log.shrink, core.log.checkpoint)))
     const closed = yield* step("closing log and archive", Scope.close(scopes.tiers, Exit.void))
     const completedAtMs = yield* Clock.currentTimeMillis
     const report: ShutdownReport = {
-      flushedWal: itemsLeftInLog === 0,
+      flushedWal: core.fresh.isEmpty,
       // A log that was never opened has nothing to checkpoint.
       finalCheckpoint: (checkpointed || !opened) && closed,
       filterSnapshot: saved && filterSaved.value,

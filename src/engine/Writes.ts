@@ -6,17 +6,26 @@
  */
 import * as Effect from "effect/Effect"
 import type { WriteError } from "../EngineError.js"
-import { InvalidItem, InvalidRequest, NotSupported, VersionMismatch } from "../EngineError.js"
+import { InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
-import type { Durability, Receipt, SubmitOptions, SubmitResult, SyncEngineService } from "./EngineService.js"
+import type {
+  Durability,
+  Receipt,
+  SubmitItem,
+  SubmitOptions,
+  SubmitResult,
+  SyncEngineService
+} from "./EngineService.js"
 import { giveWay } from "./GiveWay.js"
-import { enqueue, throttled, writeGate } from "./Intake.js"
+import { enqueue, receiptOf, throttled, writeGate } from "./Intake.js"
 import type { Prepared } from "./Preparation.js"
 import { prepare, prepareDelete } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
+import * as Volatile from "./Volatile.js"
+import { routingProblem } from "./Volatile.js"
 
 /** @since 0.1.0 @category models */
 export type Writes = Pick<SyncEngineService, "submit" | "submitMany" | "delete" | "deleteMany">
@@ -106,12 +115,17 @@ export const make = (
     })
 
   const submit: Writes["submit"] = (item, options) => {
+    if (options?.sql === false) {
+      return Effect.flatMap(volatile([item], options), ([result]) =>
+        result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error)
+      )
+    }
     const durability = options?.durability ?? "wal"
     const prepared = () => prepare(core, item)
     return throttled(
       core,
       options?.expectedVersion === undefined
-        ? write(prepared, durability, routingProblem(options))
+        ? write(prepared, durability, routingProblem(core, options))
         : compareAndSet(item.id, options.expectedVersion, prepared, durability)
     )
   }
@@ -197,17 +211,51 @@ export const make = (
     return throttled(core, appended)
   }
 
+  /** Straight to the cache; nothing of it is logged. */
+  const volatile = (
+    items: ReadonlyArray<SubmitItem>,
+    options: SubmitOptions
+  ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
+    const written = Effect.suspend(() => {
+      const refused =
+        writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", items.length)
+      if (refused !== undefined) return refuse(refused, items.length)
+      const prepared = items.map((item) => prepare(core, item))
+      const ready = prepared.filter((one) => one._tag === "Prepared")
+      return Effect.as(
+        Volatile.put(
+          core,
+          ready.map(({ record }) => record),
+          options.ttl ?? 1
+        ),
+        prepared.map(
+          (one, index): SubmitResult =>
+            one._tag === "Prepared"
+              ? { _tag: "Acknowledged", receipt: receiptOf(one, "memory") }
+              : {
+                  _tag: "Rejected",
+                  id: String((items[index] as { readonly id?: unknown } | null)?.id),
+                  error: one
+                }
+        )
+      )
+    })
+    return throttled(core, written)
+  }
+
   const submitMany: Writes["submitMany"] = (items, options) =>
-    appendBatch(
-      "items",
-      {
-        count: items.length,
-        durability: options?.durability ?? "wal",
-        id: (index) => String((items[index] as { readonly id?: unknown } | null | undefined)?.id),
-        prepare: (index) => prepare(core, items[index]!)
-      },
-      routingProblem(options)
-    )
+    options?.sql === false
+      ? volatile(items, options)
+      : appendBatch(
+          "items",
+          {
+            count: items.length,
+            durability: options?.durability ?? "wal",
+            id: (index) => String((items[index] as { readonly id?: unknown } | null | undefined)?.id),
+            prepare: (index) => prepare(core, items[index]!)
+          },
+          routingProblem(core, options)
+        )
 
   const deleteMany: Writes["deleteMany"] = (ids, options) =>
     appendBatch(
@@ -252,20 +300,5 @@ const expectationProblem = (id: string, expected: number): InvalidItem | undefin
         id,
         field: "expectedVersion",
         problem: "must be a whole number from 0 (absent) upwards"
-      })
-}
-
-const routingProblem = (options: SubmitOptions | undefined): NotSupported | undefined => {
-  if (options?.sql === false) {
-    return new NotSupported({
-      operation: "submit with sql: false",
-      problem: "volatile items live in the cache, and no cache is configured"
-    })
-  }
-  return options?.ttl === undefined
-    ? undefined
-    : new NotSupported({
-        operation: "submit with ttl",
-        problem: "only volatile items (sql: false) can expire; delete durable items instead"
       })
 }

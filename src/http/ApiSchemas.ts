@@ -51,7 +51,6 @@ export const ReadyQuery = Schema.Struct({ for: optional(oneOf("queries", "writes
 /** @since 0.1.0 @category schemas */
 export const PutQuery = Schema.Struct({
   durability: optional(oneOf("memory", "wal", "archive")),
-  redis: optional(flag),
   sql: optional(flag),
   ttl_seconds: optional(wholeNumber(1, 3_155_760_000))
 }).annotations(strict)

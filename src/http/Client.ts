@@ -300,7 +300,6 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
           HttpClientRequest.setUrlParams(
             present({
               durability: options.durability,
-              redis: options.redis,
               sql: options.sql,
               ttl_seconds: ttl
             })

@@ -118,7 +118,6 @@ export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
             {
               durability: query.durability,
               expectedVersion: expected,
-              redis: query.redis,
               sql: query.sql,
               ttl: query.ttl_seconds === undefined ? undefined : Duration.seconds(query.ttl_seconds)
             }

@@ -306,6 +306,7 @@ export class Fake {
       flushFailures: 7,
       startupTimings: [["wal_init", 12] as const]
     })),
+    changes: () => Stream.empty,
     phaseChanges: Stream.empty,
     bootStageChanges: Stream.empty
   }

@@ -87,7 +87,7 @@ describe("PUT and GET", () => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     const state = "à faire/½"
     const answer = await request(
-      "/items/a?durability=memory&redis=false&sql=true&ttl_seconds=90",
+      "/items/a?durability=memory&sql=true&ttl_seconds=90",
       put("x", { "x-sync-version": "41", "x-sync-state": encodeURIComponent(state), traceparent })
     )
     expect(answer.status).toBe(201)
@@ -102,7 +102,6 @@ describe("PUT and GET", () => {
     expect(item).toMatchObject({ id: "a", version: 41, state, traceparent })
     expect(options).toMatchObject({
       durability: "memory",
-      redis: false,
       sql: true,
       expectedVersion: undefined
     })
