@@ -67,4 +67,6 @@ export interface MerkleSource<E> {
     range: NameRange,
     size: number
   ) => Effect.Effect<ReadonlyArray<LeafPart>, E>
+  /** `leafParts` is one question that moves nothing but the parts: cheaper than many questions for sums. */
+  readonly cutsItself?: boolean | undefined
 }

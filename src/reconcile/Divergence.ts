@@ -7,13 +7,12 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { compareBytes } from "../merkle/ByteOrder.js"
 import type { Branch, LeafHead, MerkleSource, NameRange } from "../merkle/Source.js"
 import { joinPath } from "../merkle/TreeDelta.js"
+import { joinNames, pages } from "./Pages.js"
 
 /** One item that the two sides do not hold alike. @since 0.1.0 @category models */
 export interface Difference {
@@ -30,8 +29,7 @@ export interface DivergenceCost {
   requests: number
 }
 
-const branchesPerPage = 1000
-const leavesPerPage = 1000
+const namesPerPage = 1000
 /** Up to this many items are compared one by one. */
 const listedAtOnce = 64
 /** Parts a wide range is cut into at each level. */
@@ -39,13 +37,14 @@ const partsPerLevel = 64
 /** Questions under way at the right side. */
 const concurrency = 8
 
-/** Below this share of the right side's items the left side's names do not cut it finely enough. */
+/** Below this share of the other side's items a side's names do not cut the other finely enough. */
 const tooFew = 8
 
 const modulus = 1n << 256n
 
 /**
- * The differences, as they are found, by path. `left` is taken as the truth.
+ * The differences, as they are found, by path. `left` is taken as the truth. While either side is written to, what
+ * is under way shows as a difference.
  *
  * @param under only below this path (`""` for everything)
  * @since 0.1.0
@@ -68,47 +67,35 @@ export const divergence = <E1, E2>(
     )
   const lengthOf = (answer: ReadonlyArray<unknown>) => answer.length
 
-  /** All branches of a path that differ, and the sums of all branches on both sides. */
-  const branchesOf = <E3>(source: MerkleSource<E3>, path: string) =>
-    Stream.paginateEffect(undefined as string | undefined, (after) =>
-      Effect.map(source.branches(path, { after, limit: branchesPerPage }), (page) => {
-        const last = page.length < branchesPerPage ? undefined : page[page.length - 1]!.name
-        return [
-          page,
-          last === undefined ? Option.none<string>() : Option.some<string | undefined>(last)
-        ] as const
-      })
-    )
-
-  const allBranches = <E3>(
-    source: MerkleSource<E3>,
-    path: string
-  ): Effect.Effect<ReadonlyMap<string, Branch>, E3> =>
-    Effect.map(Stream.runCollect(branchesOf(source, path)), (pages) => {
-      const branches = new Map<string, Branch>()
-      for (const page of pages) for (const branch of page) branches.set(branch.name, branch)
-      return branches
-    })
-
   const walk = (path: string): Stream.Stream<Difference, E> =>
     Stream.unwrap(
       Effect.gen(function* () {
         const mine = Option.getOrUndefined(yield* left.node(path))
         const theirs = Option.getOrUndefined(yield* asked(() => 1, right.node(path)))
         if (mine?.digest === theirs?.digest) return Stream.empty
-        const leftBranches = mine === undefined ? new Map<string, Branch>() : yield* allBranches(left, path)
-        const rightBranches =
-          theirs === undefined
-            ? new Map<string, Branch>()
-            : yield* asked((branches) => branches.size, allBranches(right, path))
+        let leftLeaves = mine?.count ?? 0
+        let rightLeaves = theirs?.count ?? 0
         const unlike: Array<string> = []
-        for (const [name, branch] of leftBranches) {
-          if (rightBranches.get(name)?.digest !== branch.digest) unlike.push(name)
-        }
-        for (const name of rightBranches.keys()) if (!leftBranches.has(name)) unlike.push(name)
-        unlike.sort(compareBytes)
-        const leftLeaves = (mine?.count ?? 0) - itemsBelow(leftBranches)
-        const rightLeaves = (theirs?.count ?? 0) - itemsBelow(rightBranches)
+        yield* Stream.runForEach(
+          joinNames<Branch, E>(
+            mine === undefined
+              ? Stream.empty
+              : pages(undefined, namesPerPage, (after) =>
+                  left.branches(path, { after, limit: namesPerPage })
+                ),
+            theirs === undefined
+              ? Stream.empty
+              : pages(undefined, namesPerPage, (after) =>
+                  asked(lengthOf, right.branches(path, { after, limit: namesPerPage }))
+                )
+          ),
+          ({ name, left, right }) =>
+            Effect.sync(() => {
+              leftLeaves -= left?.count ?? 0
+              rightLeaves -= right?.count ?? 0
+              if (left?.digest !== right?.digest) unlike.push(name)
+            })
+        )
         return Stream.concat(
           leftLeaves === 0 && rightLeaves === 0 ? Stream.empty : differing(path, {}, leftLeaves, rightLeaves),
           Stream.flatMap(Stream.fromIterable(unlike), (name) => walk(joinPath(path, name)))
@@ -123,18 +110,21 @@ export const divergence = <E1, E2>(
     leftCount: number,
     rightCount: number
   ): Stream.Stream<Difference, E> => {
-    if (leftCount === 0) return Stream.map(listed(right, path, range, true), (leaf) => extra(path, leaf))
-    if (rightCount === 0) return Stream.map(listed(left, path, range, false), (leaf) => missing(path, leaf))
-    if (Math.max(leftCount, rightCount) <= listedAtOnce) return oneByOne(path, range)
+    if (Math.min(leftCount, rightCount) === 0 || Math.max(leftCount, rightCount) <= listedAtOnce) {
+      return oneByOne(path, range)
+    }
     return Stream.unwrap(
       Effect.gen(function* () {
-        // The left side cuts, because a cut may have to read the items. Only where the right one has very many more
-        // would its parts stay wide.
-        const cutLeft = leftCount * tooFew >= rightCount
+        // A cut may have to read the items, so the near side cuts; not where it has so few that the far side's parts
+        // would stay wide, nor where the far side cuts by itself and one question takes the place of many.
+        const cutLeft =
+          right.cutsItself === true ? rightCount * tooFew < leftCount : leftCount * tooFew >= rightCount
         const size = Math.max(1, Math.ceil((cutLeft ? leftCount : rightCount) / partsPerLevel))
         const cut = cutLeft
           ? yield* left.leafParts(path, range, size)
           : yield* asked(lengthOf, right.leafParts(path, range, size))
+        // The counts were not true: the tree is damaged, or has changed meanwhile.
+        if (cut.length === 0) return oneByOne(path, range)
         const parts = cut.map((part, index) => ({
           range: {
             after: index === 0 ? range.after : cut[index - 1]!.upTo,
@@ -144,17 +134,11 @@ export const divergence = <E1, E2>(
           count: part.count,
           sum: part.sum
         }))
-        const answers = yield* Effect.forEach(
-          parts,
-          (part) =>
-            cutLeft
-              ? asked(() => 1, right.leafSum(path, part.range))
-              : (left.leafSum(path, part.range) as Effect.Effect<
-                  { readonly count: number; readonly sum: bigint },
-                  E
-                >),
-          { concurrency }
-        )
+        const sumOf = (
+          part: NameRange
+        ): Effect.Effect<{ readonly count: number; readonly sum: bigint }, E> =>
+          cutLeft ? asked(() => 1, right.leafSum(path, part)) : left.leafSum(path, part)
+        const answers = yield* Effect.forEach(parts, (part) => sumOf(part.range), { concurrency })
         const open = parts.flatMap((part, index) => {
           const answer = answers[index]!
           if (part.count === answer.count && (part.sum - answer.sum) % modulus === 0n) return []
@@ -171,64 +155,23 @@ export const divergence = <E1, E2>(
     )
   }
 
-  /** All items of a range of one side, page by page. */
-  const listed = (
-    source: MerkleSource<E>,
-    path: string,
-    range: NameRange,
-    counted: boolean
-  ): Stream.Stream<LeafHead, E> =>
-    Stream.paginateChunkEffect(range.after, (after) =>
-      Effect.map(
-        counted
-          ? asked(lengthOf, right.leaves(path, { after, upTo: range.upTo, limit: leavesPerPage }))
-          : source.leaves(path, { after, upTo: range.upTo, limit: leavesPerPage }),
-        (page) => {
-          const last = page.length < leavesPerPage ? undefined : page[page.length - 1]!.name
-          return [
-            Chunk.unsafeFromArray([...page]),
-            last === undefined ? Option.none<string>() : Option.some<string | undefined>(last)
-          ] as const
-        }
-      )
-    )
-
+  /** All items of a range of both sides, page by page. */
   const oneByOne = (path: string, range: NameRange): Stream.Stream<Difference, E> =>
-    Stream.unwrap(
-      Effect.gen(function* () {
-        const limit = listedAtOnce + 1
-        const mine = yield* left.leaves(path, { ...range, limit })
-        const theirs = yield* asked(lengthOf, right.leaves(path, { ...range, limit }))
-        const byName = new Map(theirs.map((leaf) => [leaf.name, leaf]))
-        const found: Array<Difference> = []
-        for (const leaf of mine) {
-          const other = byName.get(leaf.name)
-          byName.delete(leaf.name)
-          if (other === undefined) found.push(missing(path, leaf))
-          else if (other.digest !== leaf.digest) {
-            found.push({ id: joinPath(path, leaf.name), kind: "changed" })
-          }
-        }
-        for (const leaf of byName.values()) found.push(extra(path, leaf))
-        return Stream.fromIterable(found)
-      })
+    joinNames<LeafHead, E>(
+      pages(range.after, namesPerPage, (after) =>
+        left.leaves(path, { after, upTo: range.upTo, limit: namesPerPage })
+      ),
+      pages(range.after, namesPerPage, (after) =>
+        asked(lengthOf, right.leaves(path, { after, upTo: range.upTo, limit: namesPerPage }))
+      )
+    ).pipe(
+      Stream.filter(({ left, right }) => left?.digest !== right?.digest),
+      Stream.map(({ name, left, right }) => ({ id: joinPath(path, name), kind: kindOf(left, right) }))
     )
 
   return walk(options.under ?? "")
 }
 
-const itemsBelow = (branches: ReadonlyMap<string, Branch>): number => {
-  let items = 0
-  for (const branch of branches.values()) items += branch.count
-  return items
-}
-
-const missing = (path: string, leaf: LeafHead): Difference => ({
-  id: joinPath(path, leaf.name),
-  kind: "missing"
-})
-
-const extra = (path: string, leaf: LeafHead): Difference => ({
-  id: joinPath(path, leaf.name),
-  kind: "extra"
-})
+/** What it is that only one side has, or both have unlike. @since 0.1.0 @category functions */
+export const kindOf = (left: unknown, right: unknown): Difference["kind"] =>
+  right === undefined ? "missing" : left === undefined ? "extra" : "changed"

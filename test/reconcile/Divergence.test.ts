@@ -1,0 +1,201 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { MerkleSource } from "../../src/merkle/Source.js"
+import type { Leaf } from "../../src/merkle/Tree.js"
+import { type Difference, type DivergenceCost, divergence } from "../../src/reconcile/Divergence.js"
+import { contentHashOf, emptyContentHash } from "../../src/SyncItem.js"
+import { treeSource } from "./treeSource.js"
+
+const leaf = (id: string, version = 1): Leaf => ({
+  id,
+  version,
+  updatedAt: 1_700_000_000_000,
+  contentHash: emptyContentHash
+})
+
+/** By definition: what one side has and the other has not, or has otherwise. */
+const expected = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) => {
+  const differences: Array<Difference> = []
+  for (const [id, version] of left) {
+    if (!right.has(id)) differences.push({ id, kind: "missing" })
+    else if (right.get(id) !== version) differences.push({ id, kind: "changed" })
+  }
+  for (const id of right.keys()) if (!left.has(id)) differences.push({ id, kind: "extra" })
+  return sorted(differences)
+}
+
+const sorted = (differences: ReadonlyArray<Difference>) =>
+  [...differences].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
+
+const sourceOf = (items: ReadonlyMap<string, number>) =>
+  treeSource(Array.from(items, ([id, version]) => leaf(id, version)))
+
+const found = <E>(
+  left: MerkleSource<E>,
+  right: MerkleSource<E>,
+  options?: { readonly under?: string; readonly cost?: DivergenceCost }
+) =>
+  Effect.map(Stream.runCollect(divergence(left, right, options)), (all) => sorted(Chunk.toReadonlyArray(all)))
+
+/** Names that sort around the dot, that prolong each other, and beyond the basic plane. */
+const segment = FastCheck.constantFrom(
+  "a",
+  "b",
+  "a-b",
+  "a b",
+  "ab",
+  "0",
+  "é",
+  "\u{1f600}",
+  "\uffef",
+  "%",
+  "_"
+)
+const id = FastCheck.array(segment, { minLength: 1, maxLength: 6 }).map((segments) => segments.join("."))
+const items = FastCheck.array(FastCheck.tuple(id, FastCheck.integer({ min: 1, max: 3 })), {
+  maxLength: 60
+}).map((pairs) => new Map(pairs))
+
+/** Many siblings below one path, some of them prefixes of others, of which some are changed, added or taken. */
+const wide = FastCheck.record({
+  count: FastCheck.integer({ min: 0, max: 700 }),
+  under: FastCheck.constantFrom("", "w.", "w.x."),
+  edits: FastCheck.array(
+    FastCheck.tuple(
+      FastCheck.integer({ min: 0, max: 900 }),
+      FastCheck.constantFrom("change", "take", "below")
+    ),
+    { maxLength: 400 }
+  )
+}).map(({ count, edits, under }) => {
+  const left = new Map<string, number>()
+  for (let i = 0; i < count; i++) left.set(`${under}n${i}`, 1)
+  const right = new Map<string, number>(left)
+  for (const [i, edit] of edits) {
+    if (edit === "change") right.set(`${under}n${i}`, 2)
+    else if (edit === "take") right.delete(`${under}n${i}`)
+    else right.set(`${under}n${i}.below`, 1)
+  }
+  return { left, right }
+})
+
+const cutting = (source: MerkleSource<never>): MerkleSource<never> => ({ ...source, cutsItself: true })
+
+describe("divergence", () => {
+  it("finds exactly the symmetric difference of small trees of any shape", async () => {
+    await FastCheck.assert(
+      FastCheck.asyncProperty(items, items, FastCheck.boolean(), async (left, right, cuts) => {
+        const far = cuts ? cutting(sourceOf(right)) : sourceOf(right)
+        expect(await Effect.runPromise(found(sourceOf(left), far))).toEqual(expected(left, right))
+      }),
+      { numRuns: 100, seed: 1 }
+    )
+  }, 60_000)
+
+  it("finds exactly the symmetric difference of wide trees, whichever side is the longer one", async () => {
+    await FastCheck.assert(
+      FastCheck.asyncProperty(wide, FastCheck.boolean(), async ({ left, right }, cuts) => {
+        const near = sourceOf(left)
+        const far = sourceOf(right)
+        const seen = cuts ? cutting(far) : far
+        expect(await Effect.runPromise(found(near, seen))).toEqual(expected(left, right))
+        expect(await Effect.runPromise(found(seen, near))).toEqual(expected(right, left))
+      }),
+      { numRuns: 100, seed: 2 }
+    )
+  }, 60_000)
+
+  it.effect("one side empty: everything, from either side; both empty: nothing", () =>
+    Effect.gen(function* () {
+      const some = new Map([...Array(2500).keys()].map((i) => [`p.${i % 3}.n${i}`, 1] as const))
+      const none = new Map<string, number>()
+      expect(yield* found(sourceOf(some), sourceOf(none))).toEqual(expected(some, none))
+      expect(yield* found(sourceOf(none), sourceOf(some))).toEqual(expected(none, some))
+      expect(yield* found(sourceOf(none), sourceOf(none))).toEqual([])
+    })
+  )
+
+  it.effect("thousands of branches side by side", () =>
+    Effect.gen(function* () {
+      const left = new Map([...Array(3500).keys()].map((i) => [`u.${i}.profile`, 1] as const))
+      const right = new Map<string, number>(left)
+      right.delete("u.1.profile")
+      right.set("u.2222.profile", 2)
+      right.set("u.4000.profile", 1)
+      const cost = { digests: 0, requests: 0 }
+      expect(yield* found(sourceOf(left), sourceOf(right), { cost })).toEqual(expected(left, right))
+      expect(cost.digests).toBeLessThan(3500 + 100)
+    })
+  )
+
+  it.effect("stays below a path", () =>
+    Effect.gen(function* () {
+      const left = new Map([
+        ["a", 1],
+        ["a.b", 1],
+        ["a.b.c", 1],
+        ["ab.c", 1]
+      ])
+      expect(yield* found(sourceOf(left), sourceOf(new Map()), { under: "a" })).toEqual([
+        { id: "a.b", kind: "missing" },
+        { id: "a.b.c", kind: "missing" }
+      ])
+    })
+  )
+
+  it.effect("ends, and finds what differs, when the counts of a node are not true", () =>
+    Effect.gen(function* () {
+      const left = new Map([...Array(300).keys()].map((i) => [`w.${i}`, 1] as const))
+      const right = new Map<string, number>(left)
+      right.set("w.17", 2)
+      const lying = (count: number): MerkleSource<never> => {
+        const source = sourceOf(right)
+        return {
+          ...source,
+          node: (path) =>
+            Effect.map(
+              source.node(path),
+              Option.map((node) => ({ ...node, count, digest: contentHashOf(new Uint8Array([count % 256])) }))
+            )
+        }
+      }
+      for (const count of [1, 17, 64, 100_000]) {
+        expect(yield* found(sourceOf(left), lying(count))).toEqual([{ id: "w.17", kind: "changed" }])
+      }
+    })
+  )
+
+  it.effect(
+    "costs O(k log n) digests for k changes among 100 000 siblings",
+    () =>
+      Effect.gen(function* () {
+        const n = 100_000
+        const names = Array.from(
+          { length: n },
+          (_, i) => `w.${contentHashOf(Buffer.from(String(i))).slice(0, 12)}`
+        )
+        const left = new Map(names.map((name) => [name, 1] as const))
+        const near = sourceOf(left)
+        for (const k of [1, 10, 100]) {
+          const right = new Map<string, number>(left)
+          for (let i = 0; i < k; i++) {
+            const name = names[i * 701]!
+            if (i % 3 === 2) right.delete(name)
+            else right.set(i % 3 === 0 ? name : `${name}x`, 2)
+          }
+          const far = sourceOf(right)
+          for (const side of [far, cutting(far)]) {
+            const cost = { digests: 0, requests: 0 }
+            expect(yield* found(near, side, { cost })).toEqual(expected(left, right))
+            expect(cost.digests).toBeLessThan(8 * k * Math.log2(n) + 2 * 64 + 64)
+            if (side.cutsItself === true) expect(cost.requests).toBeLessThan(4 * k + 8)
+          }
+        }
+      }),
+    60_000
+  )
+})
