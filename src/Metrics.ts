@@ -302,6 +302,7 @@ export const makeObserver = (): ((observed: Observed) => void) => {
     set(memoryBytes, stats.memory.bytes)
     set(memoryMaxBytes, stats.memory.maxBytes)
     advance(memoryHits, stats.memory.hits)
+    advance(reads.memory, stats.memory.hits)
     advance(memoryMisses, stats.memory.misses)
     advance(memoryEvictions, stats.memory.evictions)
     const { available, configured, trusted } = health.cache

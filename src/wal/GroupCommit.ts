@@ -7,6 +7,7 @@
 import * as Either from "effect/Either"
 import type { LogFull } from "../EngineError.js"
 import { LogUnavailable } from "../EngineError.js"
+import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import { EntrySizes } from "./EntrySizes.js"
 import type { LogConnection } from "./LogConnection.js"
@@ -222,6 +223,7 @@ export class GroupCommit {
         const last = group.first + group.items - 1
         if (outcome.ok) {
           this.committedUpTo = last
+          Metrics.groupCommitted(group.items)
           for (const call of group.calls) call.done(Either.right(call.appended))
         } else {
           this.sizes.removeRange(group.first, last)
