@@ -12,6 +12,7 @@ import type { SyncEngineService } from "./EngineService.js"
 import { enqueue, writeGate } from "./Intake.js"
 
 const defaultLimit = 100
+const maxLimit = 10_000
 
 /** @since 0.1.0 @category constructors */
 export const make = (
@@ -23,7 +24,7 @@ export const make = (
     Effect.suspend(() =>
       core.tiers === undefined
         ? Effect.succeed([])
-        : core.log.deadLetters.list({ after: page?.after ?? 0, limit: page?.limit ?? defaultLimit })
+        : core.log.deadLetters.list({ after: page?.after ?? 0, limit: bounded(page?.limit ?? defaultLimit) })
     )
 
   /** Every letter with one of these sequence numbers (or all), page by page. */
@@ -33,14 +34,17 @@ export const make = (
   ): Effect.Effect<number, E | LogUnavailable> =>
     Effect.gen(function* () {
       const wanted = sequences === undefined ? undefined : new Set(sequences)
+      // What is refused again meanwhile becomes a letter anew, with a higher sequence number: it has had its turn.
+      const last = core.tiers === undefined ? 0 : core.log.usage().committed
       let after = 0
       let done = 0
       for (;;) {
         const letters = yield* list({ after, limit: core.limits.lettersPerPage })
-        if (letters.length === 0) return done
+        if (letters.length === 0 || letters[0]!.sequence > last) return done
         after = letters[letters.length - 1]!.sequence
-        const chosen =
-          wanted === undefined ? letters : letters.filter((letter) => wanted.has(letter.sequence))
+        const chosen = letters.filter(
+          ({ sequence }) => sequence <= last && (wanted === undefined || wanted.has(sequence))
+        )
         if (chosen.length > 0) done += yield* each(chosen)
       }
     })
@@ -80,3 +84,5 @@ export const make = (
       selected(sequences, (letters) => core.log.deadLetters.remove(letters.map(({ sequence }) => sequence)))
   }
 }
+
+const bounded = (limit: number): number => Math.max(1, Math.min(maxLimit, Math.floor(limit) || defaultLimit))

@@ -27,18 +27,16 @@ const flushed = (
 export const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core, flush } = runtime
-    if (core.tiers?.archive === undefined || core.fresh.isEmpty || core.nowMs() < flush.notBefore())
-      return Effect.void
-    return flushed(runtime, "age")
+    if (core.tiers?.archive === undefined || core.nowMs() < flush.notBefore()) return Effect.void
+    return core.fresh.isEmpty && !flush.releaseDue() ? Effect.void : flushed(runtime, "age")
   })
 
 /** Waits for a request and flushes. @since 0.1.0 @category duties */
 export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
   Effect.flatMap(runtime.demand.next, (kind) => {
     const { core, flush } = runtime
-    if (core.tiers?.archive === undefined) return Effect.void
     if (kind === "recovery") return flushed(runtime, "recovery")
-    if (core.nowMs() < flush.notBefore()) {
+    if (core.tiers?.archive === undefined || core.nowMs() < flush.notBefore()) {
       // The archive is away: who waits for it is told that the log has the write.
       return Effect.sync(() => runtime.waiters.release(core.fresh.consumed))
     }

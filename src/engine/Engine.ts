@@ -90,13 +90,14 @@ export const make = (
 
     // Start: once, in a fiber of its own, so that a shutdown can stop it whoever waits for it.
     const phases = Effect.gen(function* () {
+      if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.closedGate("write")
       yield* lifecycle.mark("started")
       yield* Layer.buildWithScope(startup(parts), tiers)
       yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)
       yield* Effect.logInfo("ready")
     }).pipe(Effect.provide(runtime), Effect.interruptible)
     const starting = yield* Effect.cached(Effect.forkDaemon(phases))
-    let started: Fiber.RuntimeFiber<void, StartError> | undefined
+    let started: Fiber.RuntimeFiber<void, StartError | GateClosed> | undefined
 
     const stopStarting = Effect.suspend(() =>
       started === undefined ? Effect.void : Fiber.interrupt(started)
@@ -126,6 +127,9 @@ export const make = (
       if (Cause.isInterruptedOnly(exit.cause)) {
         return yield* new GateClosed({ operation: "write", phase: "shutting_down", retryAfterMs: 1000 })
       }
+      // Shut down before it was started.
+      if (Exit.isFailure(exit) && exit.cause._tag === "Fail" && exit.cause.error instanceof GateClosed)
+        return yield* exit
       yield* shutdownAfter([
         `start: ${Cause.squash(exit.cause) instanceof Error ? (Cause.squash(exit.cause) as Error).message : "failed"}`
       ])
@@ -151,6 +155,7 @@ export const make = (
       get: reads.get,
       getMany: reads.getMany,
       tick: Effect.gen(function* () {
+        if (!lifecycle.acceptsQueries()) return
         yield* Duties.flushByAge(rounds)
         yield* Duties.drainLog(rounds)
         yield* Duties.archiveHealth(rounds)

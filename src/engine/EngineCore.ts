@@ -14,13 +14,16 @@ import type { BackpressureLevel } from "../memory/Backpressure.js"
 import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
+import { compareVersions } from "../SyncItem.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import type { CacheTier } from "./CacheTier.js"
 import type { Limits } from "./EngineLimits.js"
 import { defaultLimits } from "./EngineLimits.js"
 import type { Degradation, FlushReason } from "./EngineService.js"
 import { FreshQueue } from "./FreshQueue.js"
+import { InFlight } from "./InFlight.js"
 import { PendingIndex } from "./PendingIndex.js"
+import type { Prepared } from "./Preparation.js"
 import { VersionClock } from "./VersionClock.js"
 
 /** How long a caller should wait before it knocks at a closed gate again. @since 0.1.0 @category constants */
@@ -57,8 +60,8 @@ export class EngineCore {
   readonly memory: MemoryCache
   readonly pending = new PendingIndex()
   readonly clock: VersionClock
-  /** Newest record of each id whose group commit is under way. */
-  readonly inFlight = new Map<string, ItemRecord>()
+  /** Writes whose group commit is under way. */
+  readonly inFlight = new InFlight()
   readonly watches = new Map<string, Watch>()
   readonly degradations = new Map<Degradation["component"], Degradation>()
   readonly counters: Counters = {
@@ -129,7 +132,15 @@ export class EngineCore {
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
   known(id: string): ItemHead | undefined {
-    return this.inFlight.get(id) ?? this.pending.get(id) ?? this.memory.peek(id)
+    return newestOf(this.inFlight.newest(id)?.record, newestOf(this.pending.get(id), this.memory.peek(id)))
+  }
+
+  /** Whether nobody has compared this {@link known} version with the archive's yet. */
+  unchecked(known: ItemHead): boolean {
+    const flying = this.inFlight.newest(known.id)
+    if (flying?.record === known) return flying.unchecked
+    const pending = this.pending.get(known.id)
+    return pending === known && pending.unchecked
   }
 
   queryGate(): GateClosed | undefined {
@@ -158,13 +169,13 @@ export class EngineCore {
     return this.backpressureLevel
   }
 
-  /** The commit of this record has ended, well or badly. */
-  landed(record: ItemRecord): void {
-    if (this.inFlight.get(record.id) !== record) return
-    this.inFlight.delete(record.id)
-    const waiting = this.landings.get(record.id)
+  /** The commit of this write has ended, well or badly. */
+  landed(write: Prepared): void {
+    const { id } = write.record
+    if (!this.inFlight.remove(write)) return
+    const waiting = this.landings.get(id)
     if (waiting === undefined) return
-    this.landings.delete(record.id)
+    this.landings.delete(id)
     for (const wake of waiting) wake()
   }
 
@@ -249,3 +260,9 @@ export class EngineCore {
     this.touch(record.id)
   }
 }
+
+/** The newer of two versions of an item; the first when they are the same version. @since 0.1.0 @category functions */
+export const newestOf = <A extends ItemHead, B extends ItemHead>(
+  a: A | undefined,
+  b: B | undefined
+): A | B | undefined => (a === undefined ? b : b === undefined ? a : compareVersions(a, b) >= 0 ? a : b)

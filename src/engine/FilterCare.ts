@@ -37,7 +37,7 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
   let warmed = false
 
   const pendingIds = function* (): Generator<string> {
-    for (const record of core.inFlight.values()) if (!record.deleted) yield record.id
+    for (const record of core.inFlight.records()) if (!record.deleted) yield record.id
     yield* core.pending.liveIds()
   }
 

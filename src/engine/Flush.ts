@@ -35,6 +35,8 @@ export interface Flush {
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Whether a whole batch is waiting in memory. Synchronous. */
   readonly batchIsFull: () => boolean
+  /** Whether the log still holds what may leave it: a release has failed, and the next call makes up for it. Synchronous. */
+  readonly releaseDue: () => boolean
   /** When the archive failed last, the earliest time of the next regular attempt (milliseconds since the epoch). */
   readonly notBefore: () => number
   /** Changes whenever something moved; for the watchdog. */
@@ -62,10 +64,11 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         const entries = fresh.peek(batchFlushCount, batchFlushBytes)
         return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
       }
+      const { spilled } = fresh
       return Effect.map(
         core.log.read({ after: fresh.consumed, maxItems: batchFlushCount, maxBytes: batchFlushBytes }),
         (entries) => {
-          if (entries.length === 0) fresh.caughtUp()
+          if (entries.length === 0) fresh.caughtUp(spilled)
           return entries.filter((entry) => entry.sequence <= upTo)
         }
       )
@@ -140,9 +143,17 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
         if (result.newer.length > 0) Metrics.superseded(result.newer.length)
         // With a change stream, the feed releases what it has published.
-        return core.log.release(Math.min(entries[entries.length - 1]!.sequence, feed.published()))
+        return core.log.release(releasable())
       })
     )
+  }
+
+  const releasable = () => Math.min(core.fresh.consumed, feed.published())
+
+  const releaseDue = (): boolean => {
+    if (core.tiers === undefined) return false
+    const { committed, released } = core.log.usage()
+    return released < Math.min(releasable(), committed)
   }
 
   const failed = (error: ArchiveError | LogUnavailable): Effect.Effect<void> =>
@@ -170,6 +181,10 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
       Effect.gen(function* () {
         let flushed = 0
         let deadLettered = 0
+        if (releaseDue()) {
+          yield* core.log.release(releasable())
+          core.recover("log")
+        }
         while (core.fresh.consumed < upTo && !core.fresh.isEmpty) {
           const archive = core.tiers?.archive
           if (archive === undefined) return yield* noArchive
@@ -203,6 +218,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     run,
     exclusively: turn.withPermits(1),
     batchIsFull,
+    releaseDue,
     notBefore: () => notBefore,
     progress: () => progress
   }

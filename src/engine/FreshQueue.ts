@@ -85,9 +85,14 @@ export class FreshQueue {
     return this.entries.slice(this.head, index)
   }
 
-  /** The log has nothing above the cursor: what was counted as spilled is not there (gaps after failed commits). */
-  caughtUp(): void {
-    if (this.spilledTo > this.cursor) this.cursor = this.spilledTo
+  /** Highest sequence number that has to be read from the log. */
+  get spilled(): number {
+    return this.spilledTo
+  }
+
+  /** The log holds nothing from the cursor up to here, although it was counted as spilled (gaps after failed commits). */
+  caughtUp(spilled: number): void {
+    if (spilled > this.cursor) this.cursor = spilled
   }
 
   /** Everything up to this sequence number has been archived or put aside. */

@@ -63,11 +63,11 @@ export const enqueue = (
   let answered = false
   // The filter knows an id before anybody can see it.
   core.filter?.beforeWrite(records)
-  for (const record of records) core.inFlight.set(record.id, record)
+  for (const write of writes) core.inFlight.add(write)
   core.appendsInFlight++
   core.log.unsafeAppend(records, (result) => {
     core.appendsInFlight--
-    for (const record of records) core.landed(record)
+    for (const write of writes) core.landed(write)
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {
       refused = true

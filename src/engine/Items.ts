@@ -16,6 +16,7 @@ import { compareVersions, contentHashOf, idProblem, prefixProblem, stateProblem 
 import type { Carry } from "./Carry.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Receipt, SubmitItem, SyncEngineService } from "./EngineService.js"
+import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import { archiveUnavailable } from "./Reads.js"
 import type { Writes } from "./Writes.js"
@@ -44,7 +45,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       const problem = idProblem(id)
       return problem === undefined
         ? body
-        : Effect.fail(new InvalidItem({ id: String(id), field: "id", problem }))
+        : Effect.fail(new InvalidItem({ id: nameOf(id), field: "id", problem }))
     })
 
   /** The newest version that log or archive know, asking the archive unless the write is pending. */
@@ -146,8 +147,24 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       })
     })
 
+  /** Leaves out ids whose pending version, of which the archive does not know yet, is not meant any more. */
+  const meantOf = (
+    ids: ReadonlyArray<string>,
+    stillMeant: (record: ItemRecord) => boolean
+  ): Effect.Effect<ReadonlyArray<string>, ReadError> => {
+    const changed = ids.filter((id) => core.pending.get(id) !== undefined)
+    if (changed.length === 0) return Effect.succeed(ids)
+    return Effect.map(reads.fetch(changed), (records) =>
+      ids.filter((id) => {
+        const record = records.get(id)
+        return record === undefined || (!record.deleted && stillMeant(record))
+      })
+    )
+  }
+
   const bulkDelete = (
-    nextIds: (after: string | undefined) => Effect.Effect<ReadonlyArray<string>, ReadError>
+    nextIds: (after: string | undefined) => Effect.Effect<ReadonlyArray<string>, ReadError>,
+    stillMeant: (record: ItemRecord) => boolean
   ): Effect.Effect<number, WriteError | ReadError> =>
     Effect.gen(function* () {
       let deleted = 0
@@ -155,7 +172,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       for (;;) {
         const ids = yield* nextIds(after)
         if (ids.length === 0) return deleted
-        const results = yield* writes.deleteMany(ids)
+        const results = yield* writes.deleteMany(yield* meantOf(ids, stillMeant))
         for (const result of results) {
           if (result._tag === "Rejected") return yield* result.error
           deleted++
@@ -168,7 +185,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
     (range: { readonly prefix: string; readonly state?: string }, operation: string) =>
     (after: string | undefined): Effect.Effect<ReadonlyArray<string>, ReadError> => {
       const page = (archive: Context.Tag.Service<Archive>) =>
-        archive.scanIds({ ...range, after }, core.limits.idsPerDelete)
+        archive.scanIds({ ...range, after }, Math.min(core.limits.idsPerDelete, core.config().maxBatchItems))
       return after === undefined ? carry.thenAsk(operation, page) : carry.ask(operation, page)
     }
 
@@ -244,7 +261,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
     deleteByState: (state) => {
       const problem = stateProblem(state)
       return problem === undefined
-        ? bulkDelete(idPages({ prefix: "", state }, "deleteByState"))
+        ? bulkDelete(idPages({ prefix: "", state }, "deleteByState"), (record) => record.state === state)
         : Effect.fail(new InvalidRequest({ argument: "state", problem }))
     },
     deletePrefix: (prefix) => {
@@ -253,7 +270,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
           ? "is empty; deleting everything has to be asked for by prefixes"
           : prefixProblem(prefix)
       return problem === undefined
-        ? bulkDelete(idPages({ prefix }, "deletePrefix"))
+        ? bulkDelete(idPages({ prefix }, "deletePrefix"), () => true)
         : Effect.fail(new InvalidRequest({ argument: "prefix", problem }))
     }
   }

@@ -17,68 +17,84 @@ export interface PendingEntry extends ItemHead {
   readonly unchecked: boolean
 }
 
+const entryOf = (record: ItemRecord, sequence: number, unchecked: boolean): PendingEntry => ({
+  id: record.id,
+  version: record.version,
+  contentHash: record.contentHash,
+  deleted: record.deleted,
+  sequence,
+  record: sequence === 0 ? record : undefined,
+  unchecked
+})
+
 /**
  * @since 0.1.0
  * @category models
  */
 export class PendingIndex {
-  private readonly entries = new Map<string, PendingEntry>()
+  /** What the log holds. */
+  private readonly logged = new Map<string, PendingEntry>()
+  /** What was acknowledged before its commit. Apart from the others: its commit may fail, and they count again then. */
+  private readonly early = new Map<string, ReadonlyArray<PendingEntry>>()
 
-  /** Ids that have a pending write. */
-  get size(): number {
-    return this.entries.size
-  }
-
+  /** The newest pending write of an id. */
   get(id: string): PendingEntry | undefined {
-    return this.entries.get(id)
+    const logged = this.logged.get(id)
+    const early = this.early.size === 0 ? undefined : this.early.get(id)
+    if (early === undefined) return logged
+    return early.reduce<PendingEntry | undefined>(
+      (newest, entry) => (newest === undefined || compareVersions(entry, newest) > 0 ? entry : newest),
+      logged
+    )
   }
 
-  /** Adds a write unless a newer one of the same id is pending already. */
+  /** Adds a write unless the log holds a newer one of the same id. With sequence number 0 its commit is still under way. */
   add(record: ItemRecord, sequence: number, unchecked: boolean): void {
-    const known = this.entries.get(record.id)
+    if (sequence === 0) {
+      this.early.set(record.id, [...(this.early.get(record.id) ?? []), entryOf(record, 0, unchecked)])
+      return
+    }
+    this.revoke(record)
+    const known = this.logged.get(record.id)
     if (known !== undefined) {
       const order = compareVersions(known, record)
       if (order > 0) return
       // The same version twice: the later sequence number, because the entry must outlive the earlier's release.
       if (order === 0 && known.sequence > sequence) return
     }
-    this.entries.set(record.id, {
-      id: record.id,
-      version: record.version,
-      contentHash: record.contentHash,
-      deleted: record.deleted,
-      sequence,
-      record: sequence === 0 ? record : undefined,
-      unchecked
-    })
+    this.logged.set(record.id, entryOf(record, sequence, unchecked))
   }
 
-  /** The entry's version has been compared with the archive's. */
-  markChecked(id: string): void {
-    const known = this.entries.get(id)
-    if (known?.unchecked) this.entries.set(id, { ...known, unchecked: false })
+  /** The archive holds this version of the id, or none: pending writes that are not older have been compared with it. */
+  compared(id: string, stored: ItemHead | undefined): void {
+    const known = this.logged.get(id)
+    if (known?.unchecked && (stored === undefined || compareVersions(known, stored) >= 0)) {
+      this.logged.set(id, { ...known, unchecked: false })
+    }
   }
 
-  /** Forgets an id whose newest pending write is at or below this sequence number. */
+  /** Forgets an id whose newest write in the log is at or below this sequence number. */
   settle(id: string, upTo: number): PendingEntry | undefined {
-    const known = this.entries.get(id)
-    if (known === undefined || known.sequence === 0 || known.sequence > upTo) return undefined
-    this.entries.delete(id)
+    const known = this.logged.get(id)
+    if (known === undefined || known.sequence > upTo) return undefined
+    this.logged.delete(id)
     return known
   }
 
-  /** Forgets an early (not yet durable) entry whose commit failed. */
+  /** Forgets an early write: its commit has ended. */
   revoke(record: ItemRecord): void {
-    const known = this.entries.get(record.id)
-    if (known?.record === record) this.entries.delete(record.id)
+    const early = this.early.size === 0 ? undefined : this.early.get(record.id)
+    if (early === undefined) return
+    const rest = early.filter((entry) => entry.record !== record)
+    if (rest.length > 0) this.early.set(record.id, rest)
+    else this.early.delete(record.id)
   }
 
   /** Ids of pending writes that are not deletions. */
   *liveIds(): Generator<string> {
-    for (const entry of this.entries.values()) if (!entry.deleted) yield entry.id
-  }
-
-  clear(): void {
-    this.entries.clear()
+    for (const entry of this.logged.values()) if (!entry.deleted) yield entry.id
+    for (const entries of this.early.values()) {
+      for (const entry of entries) if (!entry.deleted) yield entry.id
+    }
   }
 }

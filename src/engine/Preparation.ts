@@ -5,7 +5,7 @@
  */
 import type { WriteError } from "../EngineError.js"
 import { InvalidItem, PayloadTooLarge, StaleVersion } from "../EngineError.js"
-import type { ContentType, ItemRecord } from "../SyncItem.js"
+import type { ContentType, ItemHead, ItemRecord } from "../SyncItem.js"
 import {
   compareVersions,
   contentHashOf,
@@ -19,6 +19,7 @@ import {
   versionProblem
 } from "../SyncItem.js"
 import type { EngineCore } from "./EngineCore.js"
+import { newestOf } from "./EngineCore.js"
 import type { SubmitItem } from "./EngineService.js"
 
 /** A write ready for the log. @since 0.1.0 @category models */
@@ -31,8 +32,12 @@ export interface Prepared {
   readonly unchecked: boolean
 }
 
+/** An id for a message, whatever the caller gave. @since 0.1.0 @category functions */
+export const nameOf = (id: unknown): string =>
+  typeof id === "string" ? id : typeof id === "object" && id !== null ? "(object)" : String(id)
+
 const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
-  new InvalidItem({ id: typeof id === "string" ? id : String(id), field, problem })
+  new InvalidItem({ id: nameOf(id), field, problem })
 
 const encoder = new TextEncoder()
 
@@ -63,11 +68,12 @@ const versionFor = (
   id: string,
   own: number | undefined,
   contentHash: string,
-  deleted: boolean
+  deleted: boolean,
+  stored: ItemHead | undefined
 ):
   | { readonly version: number; readonly previousVersion: number | undefined; readonly unchecked: boolean }
   | WriteError => {
-  const known = core.known(id)
+  const known = newestOf(core.known(id), stored)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
   if (own === undefined) {
     const version = core.clock.next(known?.version)
@@ -84,12 +90,18 @@ const versionFor = (
   return {
     version: own,
     previousVersion,
-    unchecked: known === undefined || core.pending.get(id)?.unchecked === true
+    unchecked: known === undefined || core.unchecked(known)
   }
 }
 
-/** Validates an item and gives it a version. @since 0.1.0 @category functions */
-export const prepare = (core: EngineCore, item: SubmitItem): Prepared | WriteError => {
+/**
+ * Validates an item and gives it a version.
+ *
+ * @param stored what the archive has just said about the id, if it was asked
+ * @since 0.1.0
+ * @category functions
+ */
+export const prepare = (core: EngineCore, item: SubmitItem, stored?: ItemHead): Prepared | WriteError => {
   if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
   const { id } = item
   const idTrouble = idProblem(id)
@@ -112,17 +124,18 @@ export const prepare = (core: EngineCore, item: SubmitItem): Prepared | WriteErr
   else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
   else if (isJson(content)) contentType = "json"
   else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
-  return versioned(core, item, content, contentType)
+  return versioned(core, item, content, contentType, stored)
 }
 
 const versioned = (
   core: EngineCore,
   item: SubmitItem,
   content: Uint8Array,
-  contentType: ContentType
+  contentType: ContentType,
+  stored: ItemHead | undefined
 ): Prepared | WriteError => {
   const contentHash = contentHashOf(content)
-  const version = versionFor(core, item.id, item.version, contentHash, false)
+  const version = versionFor(core, item.id, item.version, contentHash, false, stored)
   if ("_tag" in version) return version
   return {
     _tag: "Prepared",
@@ -147,7 +160,8 @@ export const prepareDelete = (
   core: EngineCore,
   id: string,
   own: number | undefined,
-  traceparent: string | undefined
+  traceparent: string | undefined,
+  stored?: ItemHead
 ): Prepared | WriteError => {
   const problem = idProblem(id)
   if (problem !== undefined) return invalid(id, "id", problem)
@@ -155,7 +169,7 @@ export const prepareDelete = (
     const trouble = traceparentProblem(traceparent)
     if (trouble !== undefined) return invalid(id, "traceparent", trouble)
   }
-  const version = versionFor(core, id, own, emptyContentHash, true)
+  const version = versionFor(core, id, own, emptyContentHash, true, stored)
   if ("_tag" in version) return version
   return {
     _tag: "Prepared",

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -17,6 +18,8 @@ import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
 import { cacheFailed, fillCache } from "./CacheWrites.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
+import { newestOf } from "./EngineCore.js"
+import { nameOf } from "./Preparation.js"
 
 /** The tier errors of a read. @since 0.1.0 @category models */
 export type TierError = TierUnavailable | LogUnavailable
@@ -41,9 +44,6 @@ export const archiveUnavailable = (operation: string) => (error: ArchiveError) =
     retryAfterMs: archiveRetryAfterMs
   })
 
-const newer = (a: ItemRecord | undefined, b: ItemRecord | undefined): ItemRecord | undefined =>
-  a === undefined ? b : b === undefined ? a : compareVersions(a, b) >= 0 ? a : b
-
 /** One batch of reads that missed memory, by the tier that answered. */
 const count = (asked: number, log: number, cache: number, cacheAndArchive: number): void => {
   const archive = Math.max(0, cacheAndArchive - cache)
@@ -56,10 +56,13 @@ const count = (asked: number, log: number, cache: number, cacheAndArchive: numbe
 
 type Answer = Effect.Effect<Option.Option<SyncItem>, ReadError>
 
-interface Waiting {
-  readonly id: string
-  readonly resume: (answer: Answer) => void
-}
+/** Wakes one reader. */
+type Waiting = (answer: Answer) => void
+
+/** Told what the tiers hold of an id; `undefined` for proven absence. */
+type Found = (id: string, record: ItemRecord | undefined) => void
+
+const nothing: ReadonlyMap<string, ItemRecord> = new Map()
 
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
@@ -129,21 +132,28 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       })
     })
 
-  /** One attempt for ids that memory does not hold; answers what it found and which ids changed meanwhile. */
+  /** One attempt for ids that memory does not hold; answers which ids changed meanwhile, and which cannot be answered. */
   const attempt = (
-    ids: ReadonlyArray<string>
-  ): Effect.Effect<
-    { readonly found: Map<string, ItemRecord>; readonly again: ReadonlyArray<string> },
-    TierError
-  > =>
+    ids: ReadonlyArray<string>,
+    found: Found
+  ): Effect.Effect<{
+    readonly again: ReadonlyArray<string>
+    readonly failed: ReadonlyMap<string, TierError>
+  }> =>
     Effect.suspend(() => {
       const watches = new Map<string, Watch>()
       for (const id of ids) watches.set(id, core.watch(id))
       return Effect.gen(function* () {
-        const logged = yield* fromLog(ids)
+        const failed = new Map<string, TierError>()
+        const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
+        const answered = yield* Effect.either(fromLog(inLog))
+        if (Either.isLeft(answered)) for (const id of inLog) failed.set(id, answered.left)
+        const logged = Either.isRight(answered) ? answered.right : nothing
         // Released between index and read: the archive has them. Unchecked: the archive may have something newer.
         const ask = ids.filter(
-          (id) => (!logged.has(id) && !provenAbsent(id)) || core.pending.get(id)?.unchecked === true
+          (id) =>
+            !failed.has(id) &&
+            ((!logged.has(id) && !provenAbsent(id)) || core.pending.get(id)?.unchecked === true)
         )
         const archived = new Map<string, ItemRecord>()
         const cached = yield* fromCache(ask)
@@ -152,32 +162,30 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         const mayExpire = new Set(core.cache?.mayHoldVolatile === true ? cached.map(({ id }) => id) : [])
         const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
         if (rest.length > 0) {
-          const answer = yield* Effect.exit(fromArchive(rest))
-          if (Exit.isFailure(answer)) {
+          const answer = yield* Effect.either(fromArchive(rest))
+          if (Either.isLeft(answer)) {
             // Without the archive, a logged value is still a value; absence is not.
-            if (rest.some((id) => !logged.has(id))) return yield* Effect.failCause(answer.cause)
+            for (const id of rest) if (!logged.has(id)) failed.set(id, answer.left)
           } else {
-            for (const record of answer.value) archived.set(record.id, record)
-            for (const id of rest) core.pending.markChecked(id)
-            yield* fillCache(core, answer.value)
+            for (const record of answer.right) archived.set(record.id, record)
+            for (const id of rest) core.pending.compared(id, archived.get(id))
+            yield* fillCache(core, answer.right)
           }
         }
-        count(ids.length, logged.size, cached.length, archived.size)
-        const found = new Map<string, ItemRecord>()
+        count(ids.length - failed.size, logged.size, cached.length, archived.size)
         const again: Array<string> = []
         for (const id of ids) {
           if (watches.get(id)!.dirty) {
             again.push(id)
+            failed.delete(id)
             continue
           }
-          const record = newer(logged.get(id), archived.get(id))
-          if (record === undefined) continue
-          core.clock.observe(record.version)
-          found.set(id, record)
-          // Tombstones stay in memory only while they are pending: another node may bring the id back.
-          if (!record.deleted && !mayExpire.has(id)) core.memory.put(record)
+          if (failed.has(id)) continue
+          const record = newestOf(logged.get(id), archived.get(id))
+          if (record !== undefined) remember(record, mayExpire.has(id))
+          found(id, record)
         }
-        return { found, again }
+        return { again, failed }
       }).pipe(
         Effect.ensuring(
           Effect.sync(() => {
@@ -187,43 +195,85 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       )
     })
 
-  const fetch: Reads["fetch"] = (ids) =>
+  const remember = (record: ItemRecord, mayExpire: boolean): void => {
+    core.clock.observe(record.version)
+    if (mayExpire) return
+    // Tombstones stay in memory only while they are pending: another node may bring the id back.
+    if (record.deleted) return
+    // Nor what could not be compared with the archive's now: memory would be believed.
+    const pending = core.pending.get(record.id)
+    if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.memory.put(record)
+  }
+
+  /** Reads the newest records of these ids and tells each as soon as it is known; answers why others are not. */
+  const fetchEach = (
+    ids: ReadonlyArray<string>,
+    found: Found
+  ): Effect.Effect<ReadonlyMap<string, TierError>> =>
     Effect.gen(function* () {
-      const found = new Map<string, ItemRecord>()
+      const failed = new Map<string, TierError>()
       let open: ReadonlyArray<string> = ids
       while (open.length > 0) {
         const missing: Array<string> = []
         for (const id of open) {
           const held = core.memory.peek(id)
           if (held === undefined) missing.push(id)
-          else found.set(id, held)
+          else found(id, held)
         }
         if (missing.length === 0) break
-        const result = yield* attempt(missing)
-        for (const [id, record] of result.found) found.set(id, record)
+        const result = yield* attempt(missing, found)
+        for (const [id, error] of result.failed) failed.set(id, error)
         open = result.again
       }
-      return found
+      return failed
     })
 
-  // Reads that missed memory in one turn wait here and share one fetch.
-  let waiting: Array<Waiting> = []
-  const answerWaiting = Effect.suspend(() => {
-    const batch = waiting
-    waiting = []
-    return Effect.onExit(Effect.interruptible(fetch([...new Set(batch.map(({ id }) => id))])), (exit) =>
-      Effect.sync(() => {
-        for (const { id, resume } of batch) {
-          if (Exit.isSuccess(exit)) resume(Effect.succeed(visible(exit.value.get(id))))
-          else if (Exit.isInterrupted(exit)) resume(Effect.fail(core.closedGate("query")))
-          else resume(Effect.failCause(exit.cause))
+  const fetch: Reads["fetch"] = (ids) =>
+    Effect.suspend(() => {
+      const records = new Map<string, ItemRecord>()
+      const collected = fetchEach(ids, (id, record) => {
+        if (record !== undefined) records.set(id, record)
+      })
+      return Effect.flatMap(
+        collected,
+        (failed): Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError> => {
+          for (const error of failed.values()) return Effect.fail(error)
+          return Effect.succeed(records)
         }
+      )
+    })
+
+  // Reads that missed memory wait here, by id: those of one turn share one fetch, and later ones of the same id join
+  // it while it is under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
+  const waiting = new Map<string, Array<Waiting>>()
+  let next: Array<string> = []
+  const tell = (id: string, answer: Answer): void => {
+    const readers = waiting.get(id)
+    waiting.delete(id)
+    if (readers !== undefined) for (const resume of readers) resume(answer)
+  }
+  const answerNext = Effect.suspend(() => {
+    const open = new Set(next)
+    next = []
+    const fetched = fetchEach([...open], (id, record) => {
+      open.delete(id)
+      tell(id, Effect.succeed(visible(record)))
+    })
+    return Effect.onExit(Effect.interruptible(fetched), (exit) =>
+      Effect.sync(() => {
+        for (const id of open) tell(id, failureOf(id, exit))
       })
     )
   })
+  const failureOf = (id: string, exit: Exit.Exit<ReadonlyMap<string, TierError>>): Answer => {
+    if (Exit.isInterrupted(exit)) return Effect.fail(core.closedGate("query"))
+    if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+    const error = exit.value.get(id)
+    return error === undefined ? Effect.dieMessage(`no answer for ${JSON.stringify(id)}`) : Effect.fail(error)
+  }
   // The yield lets the other readers of this turn join. Nobody waits for this fiber's exit: its readers have it.
   const startAnswering = Effect.yieldNow().pipe(
-    Effect.zipRight(answerWaiting),
+    Effect.zipRight(answerNext),
     Effect.ignore,
     Effect.uninterruptible,
     Effect.forkIn(scope)
@@ -235,7 +285,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
 
   const miss = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> => {
     const problem = idProblem(id)
-    if (problem !== undefined) return Effect.fail(new InvalidItem({ id: String(id), field: "id", problem }))
+    if (problem !== undefined) return Effect.fail(new InvalidItem({ id: nameOf(id), field: "id", problem }))
     if (provenAbsent(id)) {
       Metrics.read("filter", 1)
       return Effect.succeed(Option.none())
@@ -245,19 +295,23 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     return Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
         let answer: Answer | undefined
-        let wake: ((answer: Answer) => void) | undefined
-        waiting.push({
-          id,
-          resume: (effect) => {
-            answer = effect
-            wake?.(effect)
-          }
+        let wake: Waiting | undefined
+        const resume: Waiting = (effect) => {
+          answer = effect
+          wake?.(effect)
+        }
+        const answered: Answer = Effect.async((told) => {
+          if (answer === undefined) wake = told
+          else told(answer)
         })
-        const answered: Answer = Effect.async((resume) => {
-          if (answer === undefined) wake = resume
-          else resume(answer)
-        })
-        return waiting.length === 1 ? Effect.zipRight(startAnswering, restore(answered)) : restore(answered)
+        const others = waiting.get(id)
+        if (others !== undefined) {
+          others.push(resume)
+          return restore(answered)
+        }
+        waiting.set(id, [resume])
+        next.push(id)
+        return next.length === 1 ? Effect.zipRight(startAnswering, restore(answered)) : restore(answered)
       })
     )
   }
@@ -273,6 +327,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     Effect.suspend((): Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError> => {
       const gate = core.queryGate()
       if (gate !== undefined) return Effect.fail(gate)
+      if (!Array.isArray(ids))
+        return Effect.fail(new InvalidRequest({ argument: "ids", problem: "must be an array" }))
       const { maxBatchItems } = core.config()
       if (ids.length > maxBatchItems) {
         return Effect.fail(
@@ -285,7 +341,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       for (const id of ids) {
         const problem = idProblem(id)
         if (problem !== undefined)
-          return Effect.fail(new InvalidItem({ id: String(id), field: "id", problem }))
+          return Effect.fail(new InvalidItem({ id: nameOf(id), field: "id", problem }))
       }
       const items = new Map<string, SyncItem>()
       const missing = new Set<string>()

@@ -107,10 +107,20 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
       supervise("cache follow", () => 1000, Duties.followCache(runtime))
     )
     yield* live.ref.changes.pipe(
-      Stream.runForEach((config) => {
-        runtime.core.memory.setMaxBytes(config.l1MaxBytes)
-        return arrange(config)
-      }),
+      Stream.runForEach((config) =>
+        Effect.suspend(() => {
+          runtime.core.memory.setMaxBytes(config.l1MaxBytes)
+          return arrange(config)
+        }).pipe(
+          // Whoever sets the Ref directly can set anything: the next change must still be seen.
+          Effect.catchAllCause((cause) =>
+            Effect.suspend(() => {
+              Metrics.dutyFailed("configuration")
+              return Effect.logError("a configuration change could not be applied", cause)
+            })
+          )
+        )
+      ),
       Effect.forkScoped
     )
   }

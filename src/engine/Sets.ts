@@ -107,12 +107,13 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
       if (refused !== undefined) return Effect.fail(refused)
       const gate = core.queryGate()
       if (gate !== undefined) return Effect.fail(gate)
-      return carry.all(operation).pipe(
-        Effect.zipRight(
-          page({ ...range, after: options?.after }, options?.limit ?? defaultPageItems, operation)
-        ),
-        Effect.map(({ items }) => items)
-      )
+      // A page of which everything has just been deleted is not the end.
+      const from = (after: string | undefined): Effect.Effect<ReadonlyArray<SyncItem>, ReadError> =>
+        Effect.flatMap(
+          page({ ...range, after }, options?.limit ?? defaultPageItems, operation),
+          ({ items, last }) => (items.length > 0 || last === undefined ? Effect.succeed(items) : from(last))
+        )
+      return Effect.zipRight(carry.all(operation), from(options?.after))
     })
 
   const orFail = <A>(problem: InvalidRequest | undefined, effect: Effect.Effect<A, ReadError>) =>

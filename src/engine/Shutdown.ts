@@ -38,7 +38,7 @@ export const perform = (
   earlier: ReadonlyArray<string>
 ): Effect.Effect<ShutdownReport, never, EngineRuntime | Lifecycle> =>
   Effect.gen(function* () {
-    const { core, feed, filterCare, flush } = yield* EngineRuntime
+    const { core, feed, filterCare, flush, waiters } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
     const startedAtMs = yield* Clock.currentTimeMillis
     const problems: Array<string> = [...earlier]
@@ -71,9 +71,12 @@ export const perform = (
     const archivedBefore = core.counters.archived
     yield* step("writes under way", appendsSettled(core), keepMs)
     yield* step("run loop", Scope.close(scopes.runLoop, Exit.void), keepMs)
-    if (core.tiers !== undefined && core.tiers.archive !== undefined && core.pendingEntries() > 0) {
+    const due = core.pendingEntries() > 0 || flush.releaseDue()
+    if (core.tiers !== undefined && core.tiers.archive !== undefined && due) {
       yield* step("flush", flush.run({ reason: "shutdown" }), keepMs)
     }
+    // Nobody waits for an archive that has not answered: the log has their writes.
+    waiters.release(core.fresh.consumed)
     if (core.config().cdc && core.cache?.connected === true)
       yield* step("change stream", feed.publish, keepMs)
     const filterSaved: { value: boolean } = { value: false }

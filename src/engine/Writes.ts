@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import type { WriteError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
+import type { ItemHead } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
+import { newestOf } from "./EngineCore.js"
 import type {
   Durability,
   Receipt,
@@ -22,7 +24,7 @@ import type {
 import { giveWay } from "./GiveWay.js"
 import { enqueue, receiptOf, throttled, writeGate } from "./Intake.js"
 import type { Prepared } from "./Preparation.js"
-import { prepare, prepareDelete } from "./Preparation.js"
+import { nameOf, prepare, prepareDelete } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import * as Volatile from "./Volatile.js"
 import { routingProblem } from "./Volatile.js"
@@ -32,11 +34,12 @@ export type Writes = Pick<SyncEngineService, "submit" | "submitMany" | "delete" 
 
 /** What was read of an item for a compare-and-set, and whether it is still so. */
 interface Asked {
-  readonly version: number
+  readonly head: ItemHead | undefined
   readonly watch: Watch
 }
 
-type Preparation = () => Prepared | WriteError
+/** @param stored what the archive has just said about the id, if it was asked */
+type Preparation = (stored?: ItemHead) => Prepared | WriteError
 
 /**
  * @param onCommitted called after each group commit
@@ -79,19 +82,23 @@ export const make = (
     expected: number,
     prepared: Preparation,
     durability: Durability,
+    refusal: WriteError | undefined,
     asked?: Asked
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.async((resume) => {
-      const refused = writeGate(core) ?? expectationProblem(id, expected)
+      const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected)
       if (refused !== undefined) return resume(refuse(refused))
-      const known = core.known(id)
-      // A pending version that nobody has compared with the archive's may not be the newest.
-      const settled = known !== undefined && core.pending.get(id)?.unchecked !== true
-      const stillAsked = asked !== undefined && !asked.watch.dirty ? asked.version : undefined
-      const actual = settled ? (known.deleted ? 0 : known.version) : stillAsked
-      if (actual === undefined) return resume(ask(id, expected, prepared, durability))
+      let current: ItemHead | undefined = core.known(id)
+      let stored: ItemHead | undefined
+      // A version that nobody has compared with the archive's may not be the newest.
+      if (current === undefined || core.unchecked(current)) {
+        if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))
+        stored = asked.head
+        current = newestOf(current, stored)
+      }
+      const actual = current === undefined || current.deleted ? 0 : current.version
       if (actual !== expected) return resume(refuse(new VersionMismatch({ id, expected, actual })))
-      const ready = prepared()
+      const ready = prepared(stored)
       if (ready._tag !== "Prepared") return resume(refuse(ready))
       append(ready, durability, resume)
     })
@@ -106,9 +113,8 @@ export const make = (
       const watch = core.watch(id)
       return reads.fetch([id]).pipe(
         Effect.flatMap((records) => {
-          const record = records.get(id)
-          const version = record === undefined || record.deleted ? 0 : record.version
-          return compareAndSet(id, expected, prepared, durability, { version, watch })
+          const asked = { head: records.get(id), watch }
+          return compareAndSet(id, expected, prepared, durability, undefined, asked)
         }),
         Effect.ensuring(Effect.sync(() => core.unwatch(id, watch)))
       )
@@ -120,24 +126,27 @@ export const make = (
         result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error)
       )
     }
-    const durability = options?.durability ?? "wal"
-    const prepared = () => prepare(core, item)
+    const durability = durabilityOf(options)
+    const refusal = durabilityProblem(options) ?? routingProblem(core, options)
+    const prepared: Preparation = (stored) => prepare(core, item, stored)
     return throttled(
       core,
       options?.expectedVersion === undefined
-        ? write(prepared, durability, routingProblem(core, options))
-        : compareAndSet(item.id, options.expectedVersion, prepared, durability)
+        ? write(prepared, durability, refusal)
+        : compareAndSet(item?.id, options.expectedVersion, prepared, durability, refusal)
     )
   }
 
-  const remove: Writes["delete"] = (id, options = {}) => {
-    const durability = options.durability ?? "wal"
-    const prepared = () => prepareDelete(core, id, options.version, options.traceparent)
+  const remove: Writes["delete"] = (id, options) => {
+    const durability = durabilityOf(options)
+    const refusal = durabilityProblem(options)
+    const prepared: Preparation = (stored) =>
+      prepareDelete(core, id, options?.version, options?.traceparent, stored)
     return throttled(
       core,
-      options.expectedVersion === undefined
-        ? write(prepared, durability, undefined)
-        : compareAndSet(id, options.expectedVersion, prepared, durability)
+      options?.expectedVersion === undefined
+        ? write(prepared, durability, refusal)
+        : compareAndSet(id, options.expectedVersion, prepared, durability, refusal)
     )
   }
 
@@ -160,6 +169,8 @@ export const make = (
     for (; index < batch.count && index - start < itemsPerTurn && bytes < bytesPerTurn; index++) {
       const prepared = batch.prepare(index)
       if (prepared._tag === "Prepared") {
+        // Known from here on, also to the later items of this batch.
+        core.inFlight.add(prepared)
         bytes += prepared.record.content.byteLength
         writes.push(prepared)
         places.push(index)
@@ -218,8 +229,8 @@ export const make = (
   ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
     const written = Effect.suspend(() => {
       const refused =
-        writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", items.length)
-      if (refused !== undefined) return refuse(refused, items.length)
+        writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", countOf(items))
+      if (refused !== undefined) return refuse(refused, countOf(items))
       const prepared = items.map((item) => prepare(core, item))
       const ready = prepared.filter((one) => one._tag === "Prepared")
       return Effect.as(
@@ -234,7 +245,7 @@ export const make = (
               ? { _tag: "Acknowledged", receipt: receiptOf(one, "memory") }
               : {
                   _tag: "Rejected",
-                  id: String((items[index] as { readonly id?: unknown } | null)?.id),
+                  id: nameOf((items[index] as { readonly id?: unknown } | null)?.id),
                   error: one
                 }
         )
@@ -249,31 +260,31 @@ export const make = (
       : appendBatch(
           "items",
           {
-            count: items.length,
-            durability: options?.durability ?? "wal",
-            id: (index) => String((items[index] as { readonly id?: unknown } | null | undefined)?.id),
+            count: countOf(items),
+            durability: durabilityOf(options),
+            id: (index) => nameOf((items[index] as { readonly id?: unknown } | null | undefined)?.id),
             prepare: (index) => prepare(core, items[index]!)
           },
-          routingProblem(core, options)
+          durabilityProblem(options) ?? routingProblem(core, options)
         )
 
   const deleteMany: Writes["deleteMany"] = (ids, options) =>
     appendBatch(
       "ids",
       {
-        count: ids.length,
-        durability: options?.durability ?? "wal",
-        id: (index) => String(ids[index]),
+        count: countOf(ids),
+        durability: durabilityOf(options),
+        id: (index) => nameOf(ids[index]),
         prepare: (index) => prepareDelete(core, ids[index]!, undefined, options?.traceparent)
       },
-      undefined
+      durabilityProblem(options)
     )
 
   return { submit, submitMany, delete: remove, deleteMany }
 }
 
 const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
-  Metrics.rejected(error._tag, items)
+  Metrics.rejected(error._tag, Number.isNaN(items) ? 1 : items)
   return Effect.fail(error)
 }
 
@@ -284,7 +295,11 @@ interface Batch {
   readonly prepare: (index: number) => Prepared | WriteError
 }
 
+/** Callers in JavaScript may pass anything. */
+const countOf = (list: ReadonlyArray<unknown>): number => (Array.isArray(list) ? list.length : Number.NaN)
+
 const batchProblem = (core: EngineCore, argument: string, count: number): InvalidRequest | undefined => {
+  if (Number.isNaN(count)) return new InvalidRequest({ argument, problem: "must be an array" })
   const { maxBatchItems } = core.config()
   return count <= maxBatchItems
     ? undefined
@@ -293,7 +308,7 @@ const batchProblem = (core: EngineCore, argument: string, count: number): Invali
 
 const expectationProblem = (id: string, expected: number): InvalidItem | undefined => {
   const problem = idProblem(id)
-  if (problem !== undefined) return new InvalidItem({ id: String(id), field: "id", problem })
+  if (problem !== undefined) return new InvalidItem({ id: nameOf(id), field: "id", problem })
   return Number.isSafeInteger(expected) && expected >= 0
     ? undefined
     : new InvalidItem({
@@ -302,3 +317,16 @@ const expectationProblem = (id: string, expected: number): InvalidItem | undefin
         problem: "must be a whole number from 0 (absent) upwards"
       })
 }
+
+type WithDurability = { readonly durability?: Durability | undefined } | undefined
+
+const durabilityOf = (options: WithDurability): Durability => options?.durability ?? "wal"
+
+const durabilityProblem = (options: WithDurability): InvalidRequest | undefined => {
+  const durability = options?.durability
+  return durability === undefined || durabilities.includes(durability)
+    ? undefined
+    : new InvalidRequest({ argument: "durability", problem: 'must be "memory", "wal" or "archive"' })
+}
+
+const durabilities: ReadonlyArray<Durability> = ["memory", "wal", "archive"]

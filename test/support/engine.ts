@@ -1,13 +1,18 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { Archive } from "../../src/archive/Archive.js"
 import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
+import type { ArchiveStartError } from "../../src/EngineError.js"
 import type { Engine } from "../../src/engine/Engine.js"
 import * as EngineModule from "../../src/engine/Engine.js"
+import type { Limits } from "../../src/engine/EngineLimits.js"
+import { defaultLimits, EngineLimits } from "../../src/engine/EngineLimits.js"
+import type { EngineParts } from "../../src/engine/EngineParts.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 
@@ -52,35 +57,45 @@ export interface TestEngine extends Engine {
 export interface TestEngineOptions {
   readonly disk?: MemoryLog.MemoryLogDisk
   readonly commitDelay?: Effect.Effect<void>
-  readonly archive?: MemoryArchive.MemoryArchiveOptions | "none"
+  /** A log of the test's own, in place of the memory log over `disk`. */
+  readonly log?: EngineParts["log"]
+  readonly archive?:
+    | MemoryArchive.MemoryArchiveOptions
+    | Layer.Layer<Archive, ArchiveStartError>
+    | "none"
+    | undefined
   readonly config?: Partial<EngineConfig>
+  readonly limits?: Partial<Limits>
 }
 
 /** An engine over in-process tiers, not started. */
 export const makeEngine = (options: TestEngineOptions = {}): Effect.Effect<TestEngine, never, Scope.Scope> =>
   Effect.gen(function* () {
     const config = { ...testConfig, ...options.config }
-    const ref = yield* SubscriptionRef.make(config)
-    const current = config
-    const live = {
-      ref,
-      unsafeGet: () => current
-    }
-    void current
     const lifecycle = yield* Lifecycle.make
+    const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
+    const { archive } = options
     const engine = yield* EngineModule.make({
-      log: MemoryLog.layerMemory({
-        maxItems: config.walMaxItems,
-        maxBytes: config.walMaxBytes,
-        ...(options.disk === undefined ? {} : { disk: options.disk }),
-        ...(options.commitDelay === undefined ? {} : { commitDelay: options.commitDelay })
-      }),
-      archive: options.archive === "none" ? undefined : MemoryArchive.layerMemory(options.archive)
+      log:
+        options.log ??
+        MemoryLog.layerMemory({
+          maxItems: config.walMaxItems,
+          maxBytes: config.walMaxBytes,
+          ...(options.disk === undefined ? {} : { disk: options.disk }),
+          ...(options.commitDelay === undefined ? {} : { commitDelay: options.commitDelay })
+        }),
+      archive:
+        archive === "none"
+          ? undefined
+          : Layer.isLayer(archive)
+            ? (archive as Layer.Layer<Archive, ArchiveStartError>)
+            : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined)
     }).pipe(
-      Effect.provideService(LiveConfig, live as never),
-      Effect.provideService(Lifecycle.Lifecycle, lifecycle)
+      Effect.provideService(LiveConfig, live),
+      Effect.provideService(Lifecycle.Lifecycle, lifecycle),
+      Effect.provideService(EngineLimits, { ...defaultLimits, ...options.limits })
     )
-    return { ...engine, live: live as never, lifecycle }
+    return { ...engine, live, lifecycle }
   })
 
 /** As {@link makeEngine}, started. */
