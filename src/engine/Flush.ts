@@ -58,20 +58,19 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
 
   const nextEntries = (upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
     Effect.suspend(() => {
-      const { batchFlushBytes, batchFlushCount } = core.config()
+      const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
+      const maxItems = batchFlushCount * sqlWriteConcurrency
+      const maxBytes = batchFlushBytes * sqlWriteConcurrency
       const { fresh } = core
       if (!fresh.mustReadLog) {
-        const entries = fresh.peek(batchFlushCount, batchFlushBytes)
+        const entries = fresh.peek(maxItems, maxBytes)
         return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
       }
       const { spilled } = fresh
-      return Effect.map(
-        core.log.read({ after: fresh.consumed, maxItems: batchFlushCount, maxBytes: batchFlushBytes }),
-        (entries) => {
-          if (entries.length === 0) fresh.caughtUp(spilled)
-          return entries.filter((entry) => entry.sequence <= upTo)
-        }
-      )
+      return Effect.map(core.log.read({ after: fresh.consumed, maxItems, maxBytes }), (entries) => {
+        if (entries.length === 0) fresh.caughtUp(spilled)
+        return entries.filter((entry) => entry.sequence <= upTo)
+      })
     })
 
   const settle = (entries: ReadonlyArray<LogEntry>, result: SplitResult): void => {
@@ -110,7 +109,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   ): Effect.Effect<SplitResult, ArchiveError | LogUnavailable> => {
     const startedMs = core.nowMs()
     const batch = newestPerId(entries)
-    return commitSplitting(archive, batch, entries).pipe(
+    return commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency).pipe(
       Effect.tap((result) =>
         result.culprits.length === 0
           ? Effect.void

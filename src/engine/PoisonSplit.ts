@@ -52,13 +52,15 @@ const ofCommit = (commit: CommitResult): SplitResult => ({
  *
  * @param batch newest entry of each id
  * @param entries all entries the batch was made from: older versions are tried in place of a refused one
+ * @param concurrency into how many transactions the batch is cut, made at once
  * @since 0.1.0
  * @category functions
  */
 export const commitSplitting = (
   archive: Context.Tag.Service<Archive>,
   batch: ReadonlyArray<LogEntry>,
-  entries: ReadonlyArray<LogEntry>
+  entries: ReadonlyArray<LogEntry>,
+  concurrency = 1
 ): Effect.Effect<SplitResult, ArchiveError> => {
   const commit = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> =>
     Effect.timedWith(
@@ -87,5 +89,14 @@ export const commitSplitting = (
       ? Effect.succeed(culprit)
       : Effect.map(commit([next]), (older) => join(culprit, older))
   }
-  return batch.length === 0 ? Effect.succeed(nothing) : Effect.suspend(() => commit(batch))
+  if (batch.length === 0) return Effect.succeed(nothing)
+  if (concurrency === 1) return Effect.suspend(() => commit(batch))
+  // Ids are distinct, so the parts may be committed in any order.
+  const size = Math.ceil(batch.length / concurrency)
+  const parts = Array.from({ length: Math.ceil(batch.length / size) }, (_, index) =>
+    batch.slice(index * size, (index + 1) * size)
+  )
+  return Effect.map(Effect.forEach(parts, commit, { concurrency }), (results) =>
+    results.reduce(join, nothing)
+  )
 }
