@@ -8,7 +8,9 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { WriterRegister } from "../filter/WriterGrant.js"
+import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { Total } from "../merkle/TreeDelta.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
 
 /**
@@ -59,6 +61,32 @@ export interface RecomputedRoot {
   readonly rows: number
 }
 
+/** One stored row of the tree. @since 0.1.0 @category models */
+export interface StoredNode extends Total {
+  readonly path: string
+}
+
+/**
+ * Plain reads of rows and of the stored tree, for whoever proves that they agree.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ArchiveReader {
+  /** All reads see one state. Where not, a root that is the same before and after says that nothing has changed. */
+  readonly consistent: boolean
+  /** The digest at the top of the stored tree. */
+  readonly root: Effect.Effect<Digest, ArchiveError>
+  /** A page of live rows by ascending id, above `after` (`""` for the first). */
+  readonly leaves: (after: string, limit: number) => Effect.Effect<ReadonlyArray<Leaf>, ArchiveError>
+  /** The stored nodes of these paths; left out are those that are not stored, or listed below a wrong path. */
+  readonly nodes: (paths: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<StoredNode>, ArchiveError>
+  /** How many nodes are stored, the top not counted. */
+  readonly nodeCount: Effect.Effect<number, ArchiveError>
+  /** A page of the paths of stored nodes by ascending path, without the top. */
+  readonly nodePaths: (after: string, limit: number) => Effect.Effect<ReadonlyArray<string>, ArchiveError>
+}
+
 /**
  * @since 0.1.0
  * @category services
@@ -73,7 +101,9 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     readonly maxContentBytes: number
     /**
      * Writes a batch (ids distinct) and the tree's change in one transaction. Each record is applied only if
-     * it is newer than the stored row by (version, contentHash). Idempotent.
+     * it is newer than the stored row by (version, contentHash). Idempotent. Fails as transient, without any
+     * effect, when it would change something while another node is the sole writer: whose commits these are
+     * is known from `writers`.
      */
     readonly commit: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<CommitResult, ArchiveError>
     /** The stored rows of these ids, tombstones included; absent ids are left out. */
@@ -107,12 +137,25 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
     /** Re-reads every live row by pages and computes the root they should have. Gives way between pages. */
     readonly recompute: Effect.Effect<RecomputedRoot, ArchiveError>
+    /**
+     * Runs reads of rows and tree, in one snapshot where the dialect can hold one open without keeping writers
+     * waiting. Each read is bounded, the whole is not.
+     */
+    readonly reading: <A>(
+      use: (reader: ArchiveReader) => Effect.Effect<A, ArchiveError>
+    ) => Effect.Effect<A, ArchiveError>
     /** Rebuilds the stored tree from the rows, in one consistent step; answers the new root. */
     readonly rebuildTree: Effect.Effect<RecomputedRoot, ArchiveError>
     /** Removes at most `limit` tombstones last changed before `before` (milliseconds since the epoch); answers how many. */
     readonly purgeTombstones: (before: number, limit: number) => Effect.Effect<number, ArchiveError>
     /** Highest version stored; 0 when empty. */
     readonly maxVersion: Effect.Effect<number, ArchiveError>
+    /**
+     * Who writes this archive. The node that attends here is the one whose commits this service makes, from the
+     * first attendance until it leaves; a service takes one node at a time and refuses any other for good. Names,
+     * tokens and beats have 1 to 64 bytes, a lease is a whole number of milliseconds.
+     */
+    readonly writers: WriterRegister
     /** A cheap round trip. */
     readonly ping: Effect.Effect<void, ArchiveError>
   }

@@ -5,14 +5,17 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { MemoryWriters, type WriterRegister } from "../filter/WriterGrant.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
-import { Archive, type ArchiveError, type ScanRange } from "./Archive.js"
+import { Archive, type ArchiveError, type CommitResult, type ScanRange } from "./Archive.js"
 import { inLockOrder, judge } from "./Batch.js"
 import { inPrefix } from "./Ranges.js"
+import { Committer, heldByAnother, refusedRequest } from "./Writers.js"
 
 /**
  * What the archive holds. Tests may change `records` behind the tree's back to play damage.
@@ -22,6 +25,7 @@ import { inPrefix } from "./Ranges.js"
  */
 export class MemoryArchiveState {
   readonly records = new Map<string, ItemRecord>()
+  readonly writers = new MemoryWriters()
   tree = new MerkleTree()
   topVersion = 0
   private order: Array<string> = []
@@ -83,13 +87,21 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
   const state = options.state ?? new MemoryArchiveState()
   const { after, before } = options.hooks ?? {}
 
-  const call = <A>(operation: string, body: () => A, records?: ReadonlyArray<ItemRecord>) => {
+  const attempt = <A>(
+    operation: string,
+    body: () => Either.Either<A, ArchiveError>,
+    records?: ReadonlyArray<ItemRecord>
+  ) => {
     const details = records === undefined ? { operation } : { operation, records }
     return Effect.suspend(() => {
-      const first = before === undefined ? Effect.sync(body) : Effect.map(before(details), body)
+      const first = before === undefined ? Effect.suspend(body) : Effect.flatMap(before(details), body)
       return after === undefined ? first : Effect.tap(first, () => after(details))
     })
   }
+
+  const call = <A>(operation: string, body: () => A) => attempt(operation, () => Either.right(body()))
+
+  const committer = new Committer()
 
   const select = function* (range: ScanRange): Generator<ItemRecord> {
     for (const id of state.sortedIds()) {
@@ -100,19 +112,24 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     }
   }
 
-  const commit = (records: ReadonlyArray<ItemRecord>) => {
+  const commit = (
+    records: ReadonlyArray<ItemRecord>,
+    node: string | undefined
+  ): Either.Either<CommitResult, ArchiveError> => {
     const verdict = judge(inLockOrder(records), state.records)
     const rootBefore = state.tree.root
     const winners = [...verdict.inserts, ...verdict.updates]
+    // No node has an empty name.
+    if (winners.length > 0 && !state.writers.admits(node ?? "")) return Either.left(heldByAnother())
     for (const record of winners) state.records.set(record.id, record)
     state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
     state.topVersion = Math.max(state.topVersion, verdict.maxVersion)
-    return {
+    return Either.right({
       applied: winners.length,
       newer: verdict.newer,
       rootBefore,
       rootAfter: state.tree.root
-    }
+    })
   }
 
   const found = <A>(ids: ReadonlyArray<string>, map: (record: ItemRecord) => A): ReadonlyArray<A> =>
@@ -121,11 +138,38 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       return record === undefined ? [] : [map(record)]
     })
 
+  const writers: WriterRegister = {
+    attend: (request) =>
+      attempt("attend", () => {
+        const refused = refusedRequest(request) ?? committer.enter(request.node)
+        if (refused !== undefined) return Either.left(refused)
+        const answer = state.writers.attend(request)
+        return Either.right({
+          ...answer,
+          root: state.tree.root,
+          entries: state.tree.node("")?.count ?? 0
+        })
+      }),
+    giveUp: (own) => call("giveUp", () => state.writers.giveUp(own)),
+    leave: (own) =>
+      call("leave", () => {
+        state.writers.leave(own)
+        committer.left(own.node)
+      })
+  }
+
+  const nodePaths = (): ReadonlyArray<string> =>
+    [...state.tree.totals().keys()].filter((path) => path !== "").sort(compareBytes)
+
   return {
     dialect: "memory",
     target: "memory",
     maxContentBytes: options.maxContentBytes ?? 256 * 1024 * 1024,
-    commit: (records) => call("commit", () => commit(records), records),
+    commit: (records) =>
+      Effect.suspend(() => {
+        const { node } = committer
+        return attempt("commit", () => commit(records, node), records)
+      }),
     getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
     heads: (ids) => call("heads", () => found(ids, headOf)),
     scan: (range, page) =>
@@ -173,6 +217,34 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       const live = state.live()
       return { root: MerkleTree.from(live).root, rows: live.length }
     }),
+    reading: (use) =>
+      use({
+        consistent: false,
+        root: call("root", () => state.tree.root),
+        leaves: (after, limit) =>
+          call("leaves", () => {
+            const page: Array<ItemRecord> = []
+            for (const record of select({ prefix: "", after })) {
+              if (page.length >= limit) break
+              page.push(record)
+            }
+            return page
+          }),
+        nodes: (paths) =>
+          call("nodes", () =>
+            paths.flatMap((path) => {
+              const total = state.tree.totals().get(path)
+              return total === undefined ? [] : [{ path, ...total }]
+            })
+          ),
+        nodeCount: call("nodeCount", () => nodePaths().length),
+        nodePaths: (after, limit) =>
+          call("nodePaths", () =>
+            nodePaths()
+              .filter((path) => compareBytes(path, after) > 0)
+              .slice(0, limit)
+          )
+      }),
     rebuildTree: call("rebuildTree", () => {
       const live = state.live()
       state.tree = MerkleTree.from(live)
@@ -188,6 +260,7 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
         return gone.length
       }),
     maxVersion: call("maxVersion", () => state.topVersion),
+    writers,
     ping: call("ping", () => undefined)
   }
 }

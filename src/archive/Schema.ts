@@ -9,10 +9,17 @@ import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { type Dialect, itemColumns, limbColumns, type Tables, treeColumns } from "./SqlDialect.js"
+import {
+  type Dialect,
+  itemColumns,
+  limbColumns,
+  type Tables,
+  treeColumns,
+  writerColumns
+} from "./SqlDialect.js"
 import { transaction } from "./SqlTransaction.js"
 
-const sqlite = ({ items, itemsJson, tree }: Tables): Record<string, string> => ({
+const sqlite = ({ items, itemsJson, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
     id TEXT NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL,
@@ -38,10 +45,16 @@ const sqlite = ({ items, itemsJson, tree }: Tables): Record<string, string> => (
   "0005_tree_by_parent": `CREATE INDEX IF NOT EXISTS ${tree}_by_parent ON ${tree}(parent, path)`,
   "0006_items_json": `CREATE VIEW IF NOT EXISTS ${itemsJson} AS
     SELECT id, version, updated_at, state, CAST(content AS TEXT) AS content
-    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`
+    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`,
+  "0007_writers": `CREATE TABLE IF NOT EXISTS ${writers} (
+    node TEXT NOT NULL PRIMARY KEY,
+    token TEXT,
+    beat TEXT NOT NULL,
+    lease_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID`
 })
 
-const mysql = ({ items, itemsJson, tree }: Tables): Record<string, string> => ({
+const mysql = ({ items, itemsJson, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
     id VARBINARY(255) NOT NULL,
     version BIGINT NOT NULL,
@@ -69,7 +82,14 @@ const mysql = ({ items, itemsJson, tree }: Tables): Record<string, string> => ({
   "0003_items_json": `CREATE OR REPLACE VIEW ${itemsJson} AS
     SELECT CONVERT(id USING utf8mb4) AS id, version, updated_at, CONVERT(state USING utf8mb4) AS state,
       CONVERT(content USING utf8mb4) AS content
-    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`
+    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`,
+  "0004_writers": `CREATE TABLE IF NOT EXISTS ${writers} (
+    node VARBINARY(64) NOT NULL,
+    token VARBINARY(64),
+    beat VARBINARY(64) NOT NULL,
+    lease_ms BIGINT NOT NULL,
+    PRIMARY KEY (node)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`
 })
 
 const migrate = Migrator.make({})
@@ -101,7 +121,8 @@ export const migrateAndVerify = (
     [
       sql.unsafe(`SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`),
       sql.unsafe(`SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`),
-      sql.unsafe(`SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`)
+      sql.unsafe(`SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`),
+      sql.unsafe(`SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`)
     ],
     { discard: true }
   )

@@ -18,9 +18,12 @@ import { classify, reasonOf, refail } from "./ArchiveErrors.js"
 import { inLockOrder, Judgement, type StoredHead } from "./Batch.js"
 import { scanPlan } from "./Ranges.js"
 import { type Dialect, limbColumns, type Tables } from "./SqlDialect.js"
+import { makeReader } from "./SqlReader.js"
 import * as Rows from "./SqlRows.js"
 import { type Row, type Run, runAnywhere, transaction } from "./SqlTransaction.js"
 import * as Tree from "./SqlTree.js"
+import * as SqlWriters from "./SqlWriters.js"
+import { Committer } from "./Writers.js"
 
 /** @since 0.1.0 @category models */
 export interface SqlArchiveOptions {
@@ -80,6 +83,12 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     return options.bounded === undefined ? typed : options.bounded(operation, typed)
   }
 
+  const transact = <A, E>(body: (run: Run) => Effect.Effect<A, E>) =>
+    retryContention(transaction(sql, dialect.begin, body))
+
+  const committer = new Committer()
+  const writers = SqlWriters.make({ shape, committer, transact, call })
+
   const rowsOfIds = (run: Run, selected: string, ids: ReadonlyArray<string>, suffix = "") =>
     Effect.gen(function* () {
       const rows: Array<Row> = []
@@ -122,7 +131,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       }
     })
 
-  const commitIn = (records: ReadonlyArray<ItemRecord>) => (run: Run) =>
+  const commitIn = (records: ReadonlyArray<ItemRecord>, node: string | undefined) => (run: Run) =>
     Effect.gen(function* () {
       const ids = records.map((record) => record.id)
       const lock = dialect.forUpdate === "" ? "" : ` ORDER BY ${items}.id${dialect.forUpdate}`
@@ -142,6 +151,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
         for (const query of dialect.inserts(verdict.inserts)) yield* run(query)
         for (const query of dialect.updates(verdict.updates)) yield* run(query)
         yield* changeTree(run, verdict.delta, verdict.maxVersion)
+        yield* SqlWriters.refuseOthers(run, shape, node)
       }
       const after = yield* settledTop(run)
       const before = subtract(after, verdict.delta.get("") ?? zero)
@@ -242,7 +252,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     })
 
   const purge = (before: number, limit: number) =>
-    transaction(sql, dialect.begin, (run) =>
+    transact((run) =>
       Effect.gen(function* () {
         const params: Array<unknown> = []
         const candidates = yield* run({
@@ -301,7 +311,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
           }
           const refused = tooLarge(records)
           return refused === undefined
-            ? retryContention(transaction(sql, dialect.begin, commitIn(inLockOrder(records))))
+            ? transact(commitIn(inLockOrder(records), committer.node))
             : Effect.fail(refused)
         })
       ),
@@ -343,11 +353,22 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
         ? transaction(sql, dialect.beginSnapshot, (run) => Tree.recompute(run, shape))
         : Tree.recompute(anywhere, shape)
     ),
+    reading: (use) => {
+      const reader = (run: Run, consistent: boolean) => makeReader({ run, shape, consistent, call })
+      return refail(
+        "reading",
+        secrets
+      )(
+        dialect.readsInSnapshot
+          ? transaction(sql, dialect.beginSnapshot, (run) => use(reader(run, true)))
+          : use(reader(anywhere, false))
+      )
+    },
     rebuildTree: call(
       "rebuildTree",
       retryContention(transaction(sql, dialect.beginSnapshot, (run) => Tree.rebuild(run, shape)))
     ),
-    purgeTombstones: (before, limit) => call("purgeTombstones", retryContention(purge(before, limit))),
+    purgeTombstones: (before, limit) => call("purgeTombstones", purge(before, limit)),
     maxVersion: call(
       "maxVersion",
       Effect.suspend(() => {
@@ -356,6 +377,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
         return Effect.map(anywhere({ text, params }), (rows) => Number(rows[0]?.top_version ?? 0))
       })
     ),
+    writers,
     ping: call("ping", Effect.asVoid(anywhere({ text: "SELECT 1", params: [] })))
   }
 }

@@ -61,6 +61,7 @@ export interface Tables {
   readonly items: string
   readonly tree: string
   readonly itemsJson: string
+  readonly writers: string
   readonly migrations: string
 }
 
@@ -69,6 +70,7 @@ export const tables = (prefix = ""): Tables => ({
   items: `${prefix}items`,
   tree: `${prefix}tree`,
   itemsJson: `${prefix}items_json`,
+  writers: `${prefix}writers`,
   migrations: `${prefix}archive_migrations`
 })
 
@@ -91,6 +93,9 @@ export const limbColumns = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"] as c
 
 /** @since 0.1.0 @category constants */
 export const treeColumns = ["path", "parent", "count", ...limbColumns, "top_version"] as const
+
+/** @since 0.1.0 @category constants */
+export const writerColumns = ["node", "token", "beat", "lease_ms"] as const
 
 /** A whole number for the text of a statement. @since 0.1.0 @category functions */
 export const integer = (value: number): string => {

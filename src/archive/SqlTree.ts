@@ -150,6 +150,18 @@ export const children = (
 
 const rowsPerPage = 2_000
 
+/** A page of live rows by ascending id. @since 0.1.0 @category reads */
+export const leafPage = (run: Run, shape: Shape, after: string, limit: number) => {
+  const { columns, dialect, tables } = shape
+  const params: Array<unknown> = []
+  return run({
+    text:
+      `SELECT ${columns.leaf} FROM ${tables.items} WHERE ${tables.items}.id > ${dialect.bind(params, after)} ` +
+      `AND deleted = 0 ORDER BY ${tables.items}.id LIMIT ${dialect.bind(params, limit)}`,
+    params
+  })
+}
+
 // Every live row by ascending id, page by page; `visit` must be synchronous and short.
 const eachPage = <E>(
   run: Run,
@@ -157,16 +169,9 @@ const eachPage = <E>(
   visit: (rows: ReadonlyArray<Row>) => Effect.Effect<void, E>
 ): Effect.Effect<void, E | SqlError> =>
   Effect.gen(function* () {
-    const { columns, dialect, tables } = shape
     let after = ""
     while (true) {
-      const params: Array<unknown> = []
-      const rows = yield* run({
-        text:
-          `SELECT ${columns.leaf} FROM ${tables.items} WHERE ${tables.items}.id > ${dialect.bind(params, after)} ` +
-          `AND deleted = 0 ORDER BY ${tables.items}.id LIMIT ${dialect.bind(params, rowsPerPage)}`,
-        params
-      })
+      const rows = yield* leafPage(run, shape, after, rowsPerPage)
       yield* visit(rows)
       if (rows.length < rowsPerPage) return
       after = rows[rows.length - 1]!.id as string

@@ -27,5 +27,7 @@ export const identityOf = (db: Database.Database, path: string): string => {
   }
   const name = randomUUID()
   db.prepare("INSERT OR REPLACE INTO identity (id, name, place) VALUES (1, ?, ?)").run(name, place)
+  // As after the proof: nothing stands in the -wal file that a later start would have to judge.
+  db.pragma("wal_checkpoint(TRUNCATE)")
   return name
 }

@@ -11,6 +11,7 @@ describeArchive(
     const state = new MemoryArchiveState()
     return {
       archive: make({ state }),
+      another: Effect.sync(() => make({ state })),
       damage: (id) =>
         Effect.sync(() => {
           const record = state.records.get(id)!

@@ -9,13 +9,15 @@ describeArchive(
   Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem
     const directory = yield* files.makeTempDirectoryScoped()
-    const archive = yield* SqliteArchive.make({ path: `${directory}/archive.db` })
+    const open = SqliteArchive.make({ path: `${directory}/archive.db` })
+    const archive = yield* open
     const run = (text: string) =>
       Effect.orDie(
         Effect.scoped(Effect.flatMap(archive.client.reserve, (c) => c.executeUnprepared(text, [], undefined)))
       )
     return {
       archive,
+      another: open,
       damage: (id: string) =>
         Effect.asVoid(run(`UPDATE items SET updated_at = updated_at + 1 WHERE id = '${id}'`))
     }

@@ -71,6 +71,27 @@ describe("SQLite archive, when things fail", () => {
     })
   )
 
+  it.scopedLive("gets the table of a later migration, also when an earlier attempt was only recorded", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "archive.db")
+      const visit = Effect.scoped(
+        Effect.gen(function* () {
+          const archive = yield* SqliteArchive.make({ path })
+          yield* archive.commit([put("a", 1)])
+          yield* archive.writers.leave({ node: "a", token: undefined })
+          return yield* archive.count({ prefix: "" })
+        })
+      )
+      expect(yield* visit).toBe(1)
+      for (const recorded of ["", "DELETE FROM archive_migrations WHERE migration_id = 7"]) {
+        const database = new Database(path)
+        database.exec(`DROP TABLE writers; ${recorded}`)
+        database.close()
+        expect(yield* visit).toBe(1)
+      }
+    })
+  )
+
   it.scopedLive("closes its threads and leaves one file", () =>
     Effect.gen(function* () {
       const base = yield* directory

@@ -9,43 +9,18 @@ import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import type { TreeChild } from "../../src/merkle/Tree.js"
-import { contentHashOf, type ItemRecord, type SyncItem, tombstone } from "../../src/SyncItem.js"
+import { type ItemRecord, type SyncItem, tombstone } from "../../src/SyncItem.js"
+import { numbers, put } from "./records.js"
+import { describeWriters } from "./writersSuite.js"
+
+export { numbers, put } from "./records.js"
 
 export interface ArchiveUnderTest {
   readonly archive: Archive["Type"]
   /** Changes a live row's updatedAt behind the tree's back. */
   readonly damage: (id: string) => Effect.Effect<void>
-}
-
-/** A put of some text. */
-export const put = (
-  id: string,
-  version: number,
-  text = `${id}@${version}`,
-  more: Partial<ItemRecord> = {}
-): ItemRecord => {
-  const content = more.content ?? new TextEncoder().encode(text)
-  return {
-    id,
-    version,
-    updatedAt: 1_000 + version,
-    contentType: "binary",
-    contentHash: contentHashOf(content),
-    state: undefined,
-    content,
-    traceparent: undefined,
-    deleted: false,
-    ...more
-  }
-}
-
-/** A deterministic source of whole numbers below a bound. */
-export const numbers = (seed: number): ((bound: number) => number) => {
-  let state = seed
-  return (bound) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor((state / 2 ** 32) * bound)
-  }
+  /** Another node's archive on the same store. */
+  readonly another: Effect.Effect<Archive["Type"], unknown, Scope.Scope>
 }
 
 const ids = (items: ReadonlyArray<{ readonly id: string }>) => items.map((item) => item.id)
@@ -94,6 +69,8 @@ export const describeArchive = (
       () => Effect.flatMap(fresh, ({ archive, damage }) => body(archive, damage)),
       options.timeout ?? 20_000
     )
+
+  describeWriters(`${name}: its writers' register`, fresh, options)
 
   describe(name, () => {
     test("starts empty", (archive) =>
@@ -438,6 +415,45 @@ export const describeArchive = (
         expect(result.rootBefore).toBe(truth.root)
         model.apply([{ id: next.id, after: next }])
         expect(result.rootAfter).toBe(model.root)
+      }))
+
+    test("reads rows and stored nodes for whoever proves that they agree", (archive) =>
+      Effect.gen(function* () {
+        const records = Array.from({ length: 300 }, (_, i) => put(`r.${i % 7}.${i}`, 1 + i, "x"))
+        yield* archive.commit([
+          ...records,
+          put("r", 1, "x"),
+          put("r-s.t", 1, "x"),
+          tombstone("r.3.1000", 9, 9)
+        ])
+        const model = MerkleTree.from([...records, put("r", 1, "x"), put("r-s.t", 1, "x")])
+        yield* archive.reading((reader) =>
+          Effect.gen(function* () {
+            expect(yield* reader.root).toBe(model.root)
+            const rows: Array<string> = []
+            for (;;) {
+              const page = yield* reader.leaves(rows[rows.length - 1] ?? "", 120)
+              for (const { contentHash, id, updatedAt, version } of page) {
+                rows.push(id)
+                expect({ contentHash, id, updatedAt, version }).toMatchObject({
+                  version: model.leaf(id)!.version,
+                  updatedAt: model.leaf(id)!.updatedAt,
+                  contentHash: model.leaf(id)!.contentHash
+                })
+              }
+              if (page.length < 120) break
+            }
+            expect(rows).toEqual(["r", ...ids([...records, put("r-s.t", 1, "x")].sort(byId))])
+            const paths = [...model.totals().keys()].filter((path) => path !== "").sort(compareBytes)
+            expect(yield* reader.nodeCount).toBe(paths.length)
+            const first = yield* reader.nodePaths("", 4)
+            expect([...first, ...(yield* reader.nodePaths(first[3]!, 100))]).toEqual(paths)
+            const nodes = yield* reader.nodes(["", "r.3", "no", "r-s"])
+            expect(new Map(nodes.map(({ path, ...total }) => [path, total]))).toEqual(
+              new Map(["", "r.3", "r-s"].map((path) => [path, model.totals().get(path)]))
+            )
+          })
+        )
       }))
 
     test("purges old tombstones only, a few at a time", (archive) =>

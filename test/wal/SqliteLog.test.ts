@@ -3,6 +3,7 @@ import { existsSync, statSync } from "node:fs"
 import { createRequire } from "node:module"
 import { promisify } from "node:util"
 import { describe, expect, it, vi } from "@effect/vitest"
+import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -11,7 +12,7 @@ import * as Scope from "effect/Scope"
 import { openLogFile } from "../../src/wal/LogFileOpen.js"
 import type { LogCounters } from "../../src/wal/LogProtocol.js"
 import * as SqliteLog from "../../src/wal/SqliteLog.js"
-import { recordOf, recordsOf, temporaryLog } from "./support.js"
+import { copyAfterCrash, recordOf, recordsOf, temporaryLog } from "./support.js"
 
 const everything = { after: 0, maxItems: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
 
@@ -250,6 +251,46 @@ describe("SqliteLog", () => {
       expect(stored).toBe(20_000)
       const again = yield* SqliteLog.open({ path })
       expect(again.log.usage().items).toBe(20_000)
+    })
+  )
+
+  it.scopedLive("keeps its identity through a crash, and a copy of it gets another", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryLog
+      const first = yield* SqliteLog.open({ path })
+      const { identity } = first.log
+      yield* first.log.append(recordsOf(1, 3))
+      const copy = yield* temporaryLog
+      copyAfterCrash(path, copy)
+      yield* first.connection.terminate
+      const again = yield* SqliteLog.open({ path })
+      expect(again.log.identity).toBe(identity)
+      const copied = yield* Effect.scoped(
+        Effect.map(SqliteLog.open({ path: copy }), ({ log }) => ({
+          identity: log.identity,
+          items: log.usage().items
+        }))
+      )
+      expect(copied.items).toBe(3)
+      expect(copied.identity).not.toBe(identity)
+      expect((yield* SqliteLog.open({ path: copy })).log.identity).toBe(copied.identity)
+    })
+  )
+
+  it.scopedLive("replaces an identity that cannot be one", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryLog
+      const open = Effect.scoped(Effect.map(SqliteLog.open({ path }), ({ log }) => log.identity))
+      const identity = yield* open
+      for (const damage of ["DELETE FROM identity", "UPDATE identity SET name = 'x'"]) {
+        const database = new Database(path)
+        database.exec(damage)
+        database.close()
+        const next = yield* open
+        expect(next).toHaveLength(36)
+        expect(next).not.toBe(identity)
+        expect(yield* open).toBe(next)
+      }
     })
   )
 

@@ -159,6 +159,18 @@ for (const [name, storage] of Object.entries(storages)) {
       })
     )
 
+    it.scopedLive("is the same writer whenever it is opened, and no other log is", () =>
+      Effect.gen(function* () {
+        const identityOf = (open: Open) => Effect.scoped(Effect.map(open(), ({ log }) => log.identity))
+        const open = yield* storage
+        const identity = yield* identityOf(open)
+        expect(identity).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+        expect(yield* identityOf(open)).toBe(identity)
+        expect(yield* identityOf(open)).toBe(identity)
+        expect(yield* identityOf(yield* storage)).not.toBe(identity)
+      })
+    )
+
     it.scopedLive("goes on after a restart where it was", () =>
       Effect.gen(function* () {
         const open = yield* storage

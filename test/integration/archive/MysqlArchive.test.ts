@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import { inject } from "vitest"
+import * as MysqlArchive from "../../../src/archive/MysqlArchive.js"
 import { describeArchive } from "../../archive/suite.js"
 import { freshArchive } from "./mysql.js"
 
@@ -7,8 +8,9 @@ describeArchive(
   "MySQL archive",
   Effect.map(
     Effect.suspend(() => freshArchive(inject("mysqlUrl"))),
-    ({ archive }) => ({
+    ({ archive, url }) => ({
       archive,
+      another: MysqlArchive.make({ url }),
       damage: (id: string) =>
         archive.client
           .unsafe(`UPDATE items SET updated_at = updated_at + 1 WHERE id = '${id}'`)

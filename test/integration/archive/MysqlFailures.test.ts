@@ -207,6 +207,53 @@ describe("MySQL archive, when things fail", () => {
     })
   )
 
+  it.scopedLive(
+    "grants a token after the commits under way, and refuses those that come to their end later",
+    () =>
+      Effect.gen(function* () {
+        const { archive, url } = yield* fresh()
+        const other = yield* MysqlArchive.make({ url })
+        yield* other.commit([put("a.1", 1)])
+        const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6, lockWaitSeconds: 5 })
+        /** Runs a statement in a transaction that stays open until it is told to end. */
+        const holding = (text: string) =>
+          Effect.gen(function* () {
+            const held = yield* Deferred.make<void>()
+            const end = yield* Deferred.make<void>()
+            const open = yield* transaction(other.client, dialect.begin, (run) =>
+              run({ text, params: [] }).pipe(
+                Effect.zipRight(Deferred.succeed(held, undefined)),
+                Effect.zipRight(Deferred.await(end))
+              )
+            ).pipe(Effect.fork)
+            yield* Deferred.await(held)
+            return Effect.zipRight(Deferred.succeed(end, undefined), Fiber.join(open))
+          })
+        const ask = (fresh: string, known?: string) =>
+          archive.writers.attend({ node: "a", known, fresh, exclusive: true, leaseMs: 1000, lapsed: [] })
+
+        const endCommit = yield* holding("UPDATE tree SET count = count + 1 WHERE path = ''")
+        const asking = yield* Effect.fork(ask("1"))
+        yield* Effect.sleep("200 millis")
+        expect(yield* Fiber.poll(asking)).toMatchObject({ _tag: "None" })
+        yield* endCommit
+        expect(yield* Fiber.join(asking)).toMatchObject({ token: "1", entries: 2 })
+        yield* archive.writers.giveUp({ node: "a", token: "1" })
+
+        const endLock = yield* holding("SELECT id FROM items WHERE id = 'a.1' FOR UPDATE")
+        const committing = yield* Effect.fork(Effect.either(other.commit([put("a.0", 1), put("a.1", 2)])))
+        yield* Effect.sleep("200 millis")
+        expect(yield* ask("2")).toMatchObject({ token: "2", entries: 2 })
+        expect(yield* Fiber.poll(committing)).toMatchObject({ _tag: "None" })
+        yield* endLock
+        expect(yield* Fiber.join(committing)).toMatchObject({
+          _tag: "Left",
+          left: { kind: "transient", problem: expect.stringContaining("sole writer") }
+        })
+        expect(yield* archive.heads(["a.0", "a.1"])).toMatchObject([{ id: "a.1", version: 1 }])
+      })
+  )
+
   it.scopedLive("rebuilds the tree from what a commit under way has written", () =>
     Effect.gen(function* () {
       const { archive, url } = yield* fresh()

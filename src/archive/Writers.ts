@@ -1,0 +1,63 @@
+/**
+ * What every archive does for its writers' register besides storing it: whose commits it makes, and which names
+ * it takes. The protocol is told in `filter/WriterGrant`.
+ *
+ * @since 0.1.0
+ */
+import type { AttendRequest } from "../filter/WriterGrant.js"
+import { ArchiveError } from "./Archive.js"
+
+/** The most bytes that a node's name, a token or a beat may have. @since 0.1.0 @category constants */
+export const maxNameBytes = 64
+
+/**
+ * Whose commits an archive makes: those of the node that attends through it, from its first attendance until it
+ * leaves. Before and after that they are nobody's, and nobody's commit is refused while any token stands. An
+ * archive serves one node at a time: were it taken for two, the commits of one would pass for the other's.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Committer {
+  private current: string | undefined
+
+  /** The node, if there is one. To be read when a commit is asked for. */
+  get node(): string | undefined {
+    return this.current
+  }
+
+  /** A node attends. Answers why it cannot. */
+  enter(node: string): ArchiveError | undefined {
+    if (this.current !== undefined && this.current !== node) {
+      const problem = "this archive already serves another node, which has not left; open one for each node"
+      return new ArchiveError({ operation: "attend", kind: "permanent", problem })
+    }
+    this.current = node
+    return undefined
+  }
+
+  /** The node has left. */
+  left(node: string): void {
+    if (this.current === node) this.current = undefined
+  }
+}
+
+const fits = (name: string): boolean => name !== "" && Buffer.byteLength(name) <= maxNameBytes
+
+/** Why a register cannot take these names and this lease, if so. @since 0.1.0 @category functions */
+export const refusedRequest = ({ fresh, leaseMs, node }: AttendRequest): ArchiveError | undefined => {
+  const refuse = (problem: string) => new ArchiveError({ operation: "attend", kind: "permanent", problem })
+  if (!fits(node)) return refuse(`the node's name must have 1 to ${maxNameBytes} bytes`)
+  if (!fits(fresh)) return refuse(`the beat must have 1 to ${maxNameBytes} bytes`)
+  if (!Number.isSafeInteger(leaseMs) || leaseMs <= 0)
+    return refuse(`the lease must be a whole number of milliseconds above 0; got ${leaseMs}`)
+  return undefined
+}
+
+/** A commit that came while another node is the sole writer. @since 0.1.0 @category constructors */
+export const heldByAnother = (): ArchiveError =>
+  new ArchiveError({
+    operation: "commit",
+    kind: "transient",
+    problem: "another node is the sole writer just now; it gives way within seconds"
+  })
