@@ -27,8 +27,6 @@ import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 import { indexRemaining } from "./Replay.js"
 
-const filterWired = false as boolean
-
 type ArchiveService = Context.Tag.Service<Archive>
 
 /** The archive, connected and migrated; none when the engine runs without ground truth. @since 0.1.0 @category services */
@@ -108,10 +106,8 @@ const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, E
       const log = Context.get(opened, WriteAheadLog)
       core.openLog(log)
       // Before any write, so that everything the log holds is added to what the snapshot knows.
-      if (filterWired) {
-        core.filter = yield* ExistenceFilter.make({ node: log.identity })
-        yield* filterCare.load(Context.get(opened, FilterSnapshots))
-      }
+      core.filter = yield* ExistenceFilter.make({ node: log.identity })
+      yield* filterCare.load(Context.get(opened, FilterSnapshots))
       return opened
     }).pipe(phase("Connecting", "wal_init"))
   )
