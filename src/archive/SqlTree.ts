@@ -8,8 +8,9 @@ import * as Effect from "effect/Effect"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { leafSum, nodeDigest } from "../merkle/Digest.js"
 import { compareChildren, leafChild } from "../merkle/MerkleTree.js"
+import { NodeStream } from "../merkle/NodeStream.js"
 import type { TreeChild } from "../merkle/Tree.js"
-import { ancestors, joinPath, splitPath, type Total, zero } from "../merkle/TreeDelta.js"
+import { joinPath, splitPath, type Total, zero } from "../merkle/TreeDelta.js"
 import type { RecomputedRoot } from "./Archive.js"
 import { below } from "./Ranges.js"
 import { limbColumns, type TreeChange } from "./SqlDialect.js"
@@ -192,49 +193,6 @@ export const recompute = (run: Run, shape: Shape): Effect.Effect<RecomputedRoot,
       })
     return Effect.map(eachPage(run, shape, visit), () => ({ root: nodeDigest("", count, sum), rows: count }))
   })
-
-/**
- * Turns leaves in ascending order into finished nodes. The ids below a path stand next to each other, so only
- * the nodes above the current leaf are open at any time.
- *
- * @since 0.1.0
- * @category builders
- */
-export class NodeStream {
-  private readonly open: Array<{ path: string; count: number; sum: bigint }> = []
-
-  /** Takes the next leaf; answers the nodes that are complete now. */
-  next(id: string, sum: bigint): Array<TreeChange> {
-    const paths = ancestors(id)
-    let shared = 0
-    while (shared < this.open.length && this.open[shared]!.path === paths[shared]) shared++
-    const done = this.close(shared)
-    for (const path of paths.slice(shared)) this.open.push({ path, count: 0, sum: 0n })
-    const deepest = this.open[this.open.length - 1]!
-    deepest.count++
-    deepest.sum += sum
-    return done
-  }
-
-  /** The nodes that are still open, the top last. */
-  end(): Array<TreeChange> {
-    return this.close(0)
-  }
-
-  private close(depth: number): Array<TreeChange> {
-    const done: Array<TreeChange> = []
-    while (this.open.length > depth) {
-      const node = this.open.pop()!
-      const above = this.open[this.open.length - 1]
-      if (above !== undefined) {
-        above.count += node.count
-        above.sum += node.sum
-      }
-      done.push({ path: node.path, count: node.count, sum: BigInt.asUintN(256, node.sum) })
-    }
-    return done
-  }
-}
 
 /**
  * Writes the tree anew from the rows; has to run in a transaction. The top's row is locked first: every commit

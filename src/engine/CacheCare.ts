@@ -17,6 +17,10 @@ import * as Volatile from "./Volatile.js"
 export interface CacheCare {
   /** Compares, mends what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
   readonly prove: Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
+  /** As `prove`; tells the ids of mended items. */
+  readonly proveTelling: (
+    mended: (ids: ReadonlyArray<string>) => void
+  ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
   /** Compares the roots of a trusted cache; a difference takes its trust away. */
   readonly check: Effect.Effect<void, ArchiveError | CacheError>
 }
@@ -25,35 +29,38 @@ export interface CacheCare {
 export const make = (core: EngineCore, flush: Flush): CacheCare => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
-  const prove: CacheCare["prove"] = turn.withPermits(1)(
-    Effect.suspend(() => {
-      const { cache } = core
-      const archive = core.tiers?.archive
-      if (cache === undefined || archive === undefined || !cache.connected) return Effect.succeed(undefined)
-      const { generation } = cache.service.status()
-      const doubts = cache.doubtsSoFar
-      // Values that were found damaged count as absent there; writing them again mends them.
-      const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
-      return Volatile.lookForMark(cache).pipe(
-        Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
-        Effect.zipRight(resync(archive, cache.service, flush.exclusively)),
-        Effect.tap((result) => {
-          if (!result.equal)
-            return cacheFailed(core, cache, "its root still differs after mending; trying again")
-          if (!cache.trust(generation, doubts)) return Effect.void
-          const mended = result.written + result.removed
-          const back = core.recover("cache")
-          if (mended === 0 && !back) return Effect.void
-          return Effect.logInfo(
-            mended === 0
-              ? "the cache is trusted: its root equals the archive's"
-              : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
-          )
-        }),
-        Effect.tapError((error) => cacheFailed(core, cache, error.message))
-      )
-    })
-  )
+  const prove = (
+    mended?: (ids: ReadonlyArray<string>) => void
+  ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> =>
+    turn.withPermits(1)(
+      Effect.suspend(() => {
+        const { cache } = core
+        const archive = core.tiers?.archive
+        if (cache === undefined || archive === undefined || !cache.connected) return Effect.succeed(undefined)
+        const { generation } = cache.service.status()
+        const doubts = cache.doubtsSoFar
+        // Values that were found damaged count as absent there; writing them again mends them.
+        const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
+        return Volatile.lookForMark(cache).pipe(
+          Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
+          Effect.zipRight(resync(archive, cache.service, flush.exclusively, mended)),
+          Effect.tap((result) => {
+            if (!result.equal)
+              return cacheFailed(core, cache, "its root still differs after mending; trying again")
+            if (!cache.trust(generation, doubts)) return Effect.void
+            const changed = result.written + result.removed
+            const back = core.recover("cache")
+            if (changed === 0 && !back) return Effect.void
+            return Effect.logInfo(
+              changed === 0
+                ? "the cache is trusted: its root equals the archive's"
+                : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
+            )
+          }),
+          Effect.tapError((error) => cacheFailed(core, cache, error.message))
+        )
+      })
+    )
 
   const check: CacheCare["check"] = Effect.suspend(() => {
     const { cache } = core
@@ -71,7 +78,7 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     )
   })
 
-  return { prove, check }
+  return { prove: prove(), proveTelling: prove, check }
 }
 
 const settleTime = "500 millis"

@@ -66,13 +66,15 @@ export const mend = (
 
 /**
  * @param quiet runs an effect while this engine archives nothing, so that two roots can be compared
+ * @param mended told the ids of each batch of mended items. Synchronous
  * @since 0.1.0
  * @category functions
  */
 export const resync = (
   archive: Context.Tag.Service<Archive>,
   cache: CacheService,
-  quiet: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  quiet: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  mended?: (ids: ReadonlyArray<string>) => void
 ): Effect.Effect<ResyncResult, ArchiveError | CacheError> =>
   Effect.gen(function* () {
     const cost: DivergenceCost = { digests: 0, requests: 0 }
@@ -88,10 +90,11 @@ export const resync = (
         Stream.rechunk(itemsPerRepair),
         Stream.chunks,
         Stream.runForEach((chunk) =>
-          Effect.map(mend(archive, cache, Chunk.toReadonlyArray(chunk)), (mended) => {
+          Effect.map(mend(archive, cache, Chunk.toReadonlyArray(chunk)), (result) => {
             found += chunk.length
-            written += mended.written
-            removed += mended.removed
+            written += result.written
+            removed += result.removed
+            mended?.(Chunk.toReadonlyArray(Chunk.map(chunk, ({ id }) => id)))
           })
         )
       )

@@ -1,0 +1,59 @@
+/**
+ * How much a long check may read and how long it may take.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { giveWay } from "../engine/GiveWay.js"
+
+/** Both bounds count from the call; without them there is none. @since 0.1.0 @category models */
+export interface BudgetOptions {
+  /** Rows read, at least 1. A row that is read for two checks counts twice. */
+  readonly rows?: number | undefined
+  /** At least 1. Looked at between pages. */
+  readonly milliseconds?: number | undefined
+}
+
+/**
+ * What is left of a budget. Mutable; one a call.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Budget {
+  /** Whether it was what ended a check. */
+  exhausted = false
+  private rows: number
+
+  private constructor(
+    options: BudgetOptions,
+    private readonly deadline: number
+  ) {
+    this.rows = options.rows ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Begins to count. */
+  static begin(options: BudgetOptions = {}): Effect.Effect<Budget> {
+    return Effect.map(
+      Clock.currentTimeMillis,
+      (now) => new Budget(options, now + (options.milliseconds ?? Number.POSITIVE_INFINITY))
+    )
+  }
+
+  /** How many rows the next page may have, at most `most`, after giving way to I/O; 0 when the budget is spent. */
+  readonly nextPage = (most: number): Effect.Effect<number> =>
+    Effect.zipRight(
+      giveWay,
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const page = now >= this.deadline ? 0 : Math.min(most, this.rows)
+        if (page === 0) this.exhausted = true
+        return page
+      })
+    )
+
+  /** So many rows were read. */
+  spend(rows: number): void {
+    this.rows -= rows
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * Repair: what verification finds is mended, from the rows of the archive and, where their bytes are damaged, from
+ * whoever still has them.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { ArchiveError } from "../archive/Archive.js"
+import type { CacheError, CacheService } from "../cache/Cache.js"
+import type { Digest } from "../merkle/Tree.js"
+import type { SyncItem } from "../SyncItem.js"
+import { Budget, type BudgetOptions } from "./Budget.js"
+import type { Difference } from "./Divergence.js"
+import { Findings } from "./Findings.js"
+import { mend, type ResyncResult } from "./Resync.js"
+import { ofArchive, ofCache } from "./Sources.js"
+import { treeDifferences } from "./TreeCheck.js"
+import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
+import { defaultSample, rootsOf, settledRows, type VerifyTiers } from "./Verify.js"
+
+/** What to look for and mend; everything unless said otherwise. @since 0.1.0 @category models */
+export interface RepairOptions {
+  /** The archive's tree is built anew when it is not what the rows say. Default true. */
+  readonly rows?: boolean | undefined
+  /** Damaged bytes of rows are written again, as a new version, where memory or the cache still has them. Default true. */
+  readonly contents?: boolean | undefined
+  /** The cache is made equal to the archive, by both trees. Default true. */
+  readonly roots?: boolean | undefined
+  /** Values of the cache that are not the archive's are written again; `full` also mends its tree. Default `full`. */
+  readonly values?: "sample" | "full" | false | undefined
+  /** Items in a sample, 1 to 100,000, default 1,000. */
+  readonly sample?: number | undefined
+  /** Ids that are listed as lost, 0 to 10,000, default 100; all are counted. */
+  readonly differences?: number | undefined
+  readonly budget?: BudgetOptions | undefined
+}
+
+/** @since 0.1.0 @category models */
+export interface RepairResult {
+  /** At the end the roots are equal, and nothing that was found is left as it was. */
+  readonly inSync: boolean
+  /** Everything that was asked for has been looked at. */
+  readonly complete: boolean
+  readonly archiveRoot: Digest
+  /** None without a cache, or when it is away. */
+  readonly cacheRoot: Digest | undefined
+  /** The archive's tree was built anew. */
+  readonly treeRebuilt: boolean
+  /** Items whose damaged bytes were written again as a new version. */
+  readonly contentsRestored: number
+  /** Items whose damaged bytes nobody has; their rows stay as they are. */
+  readonly contentsLost: number
+  /** The first of them. */
+  readonly lost: ReadonlyArray<string>
+  /** Items put into the cache because it had none or another version, and taken out of it. */
+  readonly cacheWritten: number
+  readonly cacheRemoved: number
+  /** The cache's tree was built anew. */
+  readonly cacheRebuilt: boolean
+  /** Values of the cache that were written again although the trees were equal. */
+  readonly valuesRewritten: number
+  /** Memory entries of mended items that were dropped. */
+  readonly memoryDropped: number
+  readonly checked: { readonly rows: number; readonly contents: number; readonly values: number }
+  /** What could not be done. */
+  readonly problems: ReadonlyArray<string>
+}
+
+/** What a repair needs of its engine. @since 0.1.0 @category models */
+export interface RepairTools<E> extends VerifyTiers {
+  /** Writes the right bytes of damaged rows again, where somebody has them; answers the ids of the others. */
+  readonly restore: (items: ReadonlyArray<SyncItem>) => Effect.Effect<ReadonlyArray<string>, E>
+  /** Carries what was restored to the archive. */
+  readonly carry: Effect.Effect<unknown, E>
+  /** Makes the cache equal to the archive; nothing without one. */
+  readonly resync: (
+    mended: (ids: ReadonlyArray<string>) => void
+  ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
+  /** Drops the memory entries of these ids unless they hold what is not archived; answers how many. */
+  readonly forget: (ids: ReadonlyArray<string>) => number
+}
+
+const treeDifferencesAtOnce = 500
+
+/** @since 0.1.0 @category functions */
+export const repair = <E>(
+  tools: RepairTools<E>,
+  options: RepairOptions
+): Effect.Effect<RepairResult, ArchiveError | E> =>
+  Effect.gen(function* () {
+    const { archive, cache } = tools
+    const { contents = true, roots = true, rows = true, values = "full" } = options
+    const budget = yield* Budget.begin(options.budget)
+    const problems: Array<string> = []
+    const checked = { rows: 0, contents: 0, values: 0 }
+    const lost: Array<string> = []
+    let contentsLost = 0
+    let contentsRestored = 0
+    let treeRebuilt = false
+    let cacheWritten = 0
+    let cacheRemoved = 0
+    let cacheRebuilt = false
+    let valuesRewritten = 0
+    let memoryDropped = 0
+
+    const unlessAway = (effect: Effect.Effect<unknown, ArchiveError | CacheError>) =>
+      Effect.catchTag(Effect.asVoid(effect), "CacheError", (error) =>
+        Effect.sync(() => {
+          problems.push(error.message)
+        })
+      )
+
+    // First the bytes: the cache may have them still, and what follows would overwrite them there.
+    if (contents) {
+      checked.contents = yield* eachRow(archive, budget, {
+        items: undefined,
+        damaged: (items) =>
+          Effect.map(tools.restore(items), (left) => {
+            contentsRestored += items.length - left.length
+            contentsLost += left.length
+            for (const id of left) if (lost.length < (options.differences ?? 100)) lost.push(id)
+          })
+      })
+      if (contentsRestored > 0) yield* tools.carry
+    }
+
+    if (rows) {
+      const findings = new Findings(0)
+      const check = yield* settledRows(tools, budget, findings)
+      checked.rows = check.rows
+      if (findings.total > 0) {
+        yield* archive.rebuildTree
+        treeRebuilt = true
+      } else if (!check.settled && !budget.exhausted) {
+        problems.push("others kept writing, so the rows could not be compared with the tree")
+      }
+    }
+
+    const resync = Effect.map(
+      tools.resync((ids) => {
+        memoryDropped += tools.forget(ids)
+      }),
+      (result) => {
+        cacheWritten += result?.written ?? 0
+        cacheRemoved += result?.removed ?? 0
+        if (result?.rebuilt === true) cacheRebuilt = true
+      }
+    )
+    if (cache !== undefined && roots) yield* unlessAway(resync)
+    if (cache !== undefined && values !== false) {
+      const compare = makeComparison({ ...tools, cache })
+      const rewrite = (items: ReadonlyArray<SyncItem>): Effect.Effect<void, ArchiveError | CacheError> =>
+        Effect.gen(function* () {
+          const found = yield* compare(items)
+          checked.values += items.length
+          if (found.length === 0) return
+          const mended = yield* mend(archive, cache, found)
+          valuesRewritten += mended.written
+          cacheRemoved += mended.removed
+          memoryDropped += tools.forget(found.map(({ id }) => id))
+        })
+      yield* unlessAway(
+        values === "sample"
+          ? eachSampled(archive, budget, options.sample ?? defaultSample, rewrite)
+          : Effect.zipRight(
+              eachRow(archive, budget, { damaged: undefined, items: rewrite }),
+              Effect.map(mendTree(tools, cache, budget), (mended) => {
+                cacheWritten += mended.written
+                cacheRemoved += mended.removed
+                if (mended.rebuilt) cacheRebuilt = true
+                memoryDropped += tools.forget(mended.ids)
+              })
+            )
+      )
+      if (valuesRewritten > 0 || cacheRebuilt) yield* unlessAway(resync)
+    }
+
+    const after = yield* Effect.catchTag(rootsOf(tools), "CacheError", (error) =>
+      Effect.map(archive.root, (archiveRoot) => {
+        problems.push(error.message)
+        return { archiveRoot, cacheRoot: undefined }
+      })
+    )
+    const rootsEqual = after.cacheRoot === undefined || after.cacheRoot === after.archiveRoot
+    if (roots && !rootsEqual) problems.push("the cache's root still differs from the archive's")
+    return {
+      inSync: rootsEqual && contentsLost === 0 && problems.length === 0,
+      complete: !budget.exhausted && problems.length === 0,
+      ...after,
+      treeRebuilt,
+      contentsRestored,
+      contentsLost,
+      lost,
+      cacheWritten,
+      cacheRemoved,
+      cacheRebuilt,
+      valuesRewritten,
+      memoryDropped,
+      checked,
+      problems: [...new Set(problems)]
+    }
+  })
+
+/**
+ * Mends the items that the cache's tree lists wrongly, and builds that tree anew when its nodes are not the archive's.
+ * What others write meanwhile shows as a difference too; mending it does no harm.
+ */
+const mendTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, budget: Budget) =>
+  Effect.gen(function* () {
+    let written = 0
+    let removed = 0
+    let nodes = 0
+    const ids: Array<string> = []
+    const look = (mendItems: boolean) =>
+      treeDifferences(ofArchive(archive), ofCache(cache), budget).pipe(
+        Stream.mapConcat(({ id, problem, what }): ReadonlyArray<Difference> => {
+          if (what === "leaf") return [{ id, kind: problem }]
+          nodes++
+          return []
+        }),
+        Stream.grouped(treeDifferencesAtOnce),
+        Stream.runForEach((chunk) =>
+          mendItems
+            ? Effect.map(mend(archive, cache, [...chunk]), (mended) => {
+                written += mended.written
+                removed += mended.removed
+                for (const { id } of chunk) ids.push(id)
+              })
+            : Effect.void
+        )
+      )
+    yield* look(true)
+    let rebuilt = false
+    if (nodes > 0) {
+      // Items that were mended have changed nodes too: only what is wrong now is wrong.
+      nodes = 0
+      yield* exclusively(look(false))
+      if (nodes > 0) {
+        yield* cache.rebuildTree
+        rebuilt = true
+      }
+    }
+    return { written, removed, rebuilt, ids }
+  })

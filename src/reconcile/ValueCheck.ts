@@ -1,0 +1,240 @@
+/**
+ * Proves that stored bytes are what their hashes say, and that the cache's values are the archive's rows.
+ *
+ * @since 0.1.0
+ */
+
+import { createHash } from "node:crypto"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { CacheError, CacheService } from "../cache/Cache.js"
+import { giveWay } from "../engine/GiveWay.js"
+import { contentHashOf, type ItemRecord, type SyncItem } from "../SyncItem.js"
+import type { Budget } from "./Budget.js"
+import type { Difference } from "./Divergence.js"
+
+type ArchiveService = Context.Tag.Service<Archive>
+
+/** @since 0.1.0 @category models */
+export interface ValueTiers {
+  readonly archive: ArchiveService
+  readonly cache: CacheService
+  /** Runs an effect while this engine archives nothing. */
+  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+const rowsPerPage = 500
+const bytesPerPage = 4 * 1024 * 1024
+const idsPerPage = 5000
+/** Contents of both tiers that are held at once to be compared. */
+const valuesAtOnce = 50
+/** Contents above this are hashed piece by piece. */
+const pieceBytes = 1024 * 1024
+
+const hashOf = (content: Uint8Array): Effect.Effect<string> =>
+  content.length <= pieceBytes
+    ? Effect.sync(() => contentHashOf(content))
+    : Effect.gen(function* () {
+        const hash = createHash("sha256")
+        for (let at = 0; at < content.length; at += pieceBytes) {
+          hash.update(content.subarray(at, at + pieceBytes))
+          yield* giveWay
+        }
+        return hash.digest("hex")
+      })
+
+/** Items of a page whose bytes are not what their hash says. */
+const damagedOf = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<SyncItem>> =>
+  Effect.gen(function* () {
+    const damaged: Array<SyncItem> = []
+    let bytes = 0
+    for (const item of items) {
+      if (bytes > pieceBytes) {
+        yield* giveWay
+        bytes = 0
+      }
+      bytes += item.content.length
+      if ((yield* hashOf(item.content)) !== item.contentHash) damaged.push(item)
+    }
+    return damaged
+  })
+
+const same = (row: SyncItem, held: ItemRecord): boolean =>
+  !held.deleted &&
+  row.version === held.version &&
+  row.contentHash === held.contentHash &&
+  row.updatedAt === held.updatedAt &&
+  row.contentType === held.contentType &&
+  row.state === held.state &&
+  row.traceparent === held.traceparent
+
+/** The cache checks bytes against their hash when it reads them, so heads say whether values are the same. */
+const judge = (
+  ids: ReadonlyArray<string>,
+  rows: ReadonlyMap<string, SyncItem>,
+  held: ReadonlyArray<ItemRecord>
+): Array<Difference> => {
+  const byId = new Map(held.map((record) => [record.id, record]))
+  return ids.flatMap((id): Array<Difference> => {
+    const row = rows.get(id)
+    if (row === undefined) return []
+    const record = byId.get(id)
+    if (record === undefined) return [{ id, kind: "missing" }]
+    return same(row, record) ? [] : [{ id, kind: "changed" }]
+  })
+}
+
+/** How long writes that are under way are given to reach both tiers, and how many times in one check. */
+const settleTime = "200 millis"
+const mostSettles = 10
+
+/**
+ * Compares both tiers' values of some items. A difference counts when it is still there at a second look.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeComparison = ({ archive, cache, exclusively }: ValueTiers) => {
+  let settles = 0
+  const lookAgain = (ids: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      if (settles++ < mostSettles) yield* Effect.sleep(settleTime)
+      return yield* exclusively(both(ids))
+    })
+
+  const both = (
+    ids: ReadonlyArray<string>
+  ): Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError> =>
+    Effect.gen(function* () {
+      const found: Array<Difference> = []
+      for (let at = 0; at < ids.length; at += valuesAtOnce) {
+        const some = ids.slice(at, at + valuesAtOnce)
+        const rows = yield* archive.getMany(some)
+        const live = new Map(rows.flatMap((row) => (row.deleted ? [] : [[row.id, row] as const])))
+        for (const difference of judge(some, live, yield* cache.getMany(some))) found.push(difference)
+      }
+      return found
+    })
+
+  return (
+    items: ReadonlyArray<SyncItem>
+  ): Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError> =>
+    Effect.gen(function* () {
+      const suspects: Array<string> = []
+      for (let at = 0; at < items.length; at += valuesAtOnce) {
+        const some = items.slice(at, at + valuesAtOnce)
+        const ids = some.map(({ id }) => id)
+        const rows = new Map(some.map((item) => [item.id, item]))
+        for (const { id } of judge(ids, rows, yield* cache.getMany(ids))) suspects.push(id)
+      }
+      return suspects.length === 0 ? [] : yield* lookAgain(suspects)
+    })
+}
+
+/** What is done with the pages of a check. @since 0.1.0 @category models */
+export interface PageChecks<E> {
+  /** Rows whose bytes do not hash to their content hash; none to leave contents unhashed. */
+  readonly damaged: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
+  /** All rows of a page; none to leave values uncompared. */
+  readonly items: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
+}
+
+/**
+ * Reads every live row with its content, in pages of at most 500 rows and 4 MiB. Answers how many were read.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const eachRow = <E>(
+  archive: ArchiveService,
+  budget: Budget,
+  checks: PageChecks<E>
+): Effect.Effect<number, ArchiveError | E> =>
+  Effect.gen(function* () {
+    let after: string | undefined
+    let rows = 0
+    for (;;) {
+      const limit = yield* budget.nextPage(rowsPerPage)
+      if (limit === 0) return rows
+      const page = yield* archive.scan({ prefix: "", after }, { limit, maxBytes: bytesPerPage })
+      if (page.length === 0) return rows
+      if (checks.damaged !== undefined) {
+        const damaged = yield* damagedOf(page)
+        if (damaged.length > 0) yield* checks.damaged(damaged)
+      }
+      if (checks.items !== undefined) yield* checks.items(page)
+      rows += page.length
+      budget.spend(page.length)
+      after = page[page.length - 1]!.id
+    }
+  })
+
+/** The multiplier and increment of PCG's underlying generator (O'Neill 2014), of which the upper half is used. */
+const multiplier = 6364136223846793005n
+const increment = 1442695040888963407n
+
+/**
+ * Ids of at most `size` live items, each with the same chance, in one pass over the ids (Vitter, "Random Sampling with
+ * a Reservoir", 1985, algorithm R). A budget that ends it leaves the sample of what was read.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const sampleIds = (
+  archive: ArchiveService,
+  budget: Budget,
+  size: number
+): Effect.Effect<ReadonlyArray<string>, ArchiveError> =>
+  Effect.gen(function* () {
+    let state = BigInt(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER))
+    const below = (bound: number): number => {
+      state = BigInt.asUintN(64, state * multiplier + increment)
+      return Math.floor((Number(state >> 32n) / 2 ** 32) * bound)
+    }
+    const sample: Array<string> = []
+    let seen = 0
+    let after: string | undefined
+    for (;;) {
+      const limit = yield* budget.nextPage(idsPerPage)
+      if (limit === 0) return sample
+      const ids = yield* archive.scanIds({ prefix: "", after }, limit)
+      for (const id of ids) {
+        seen++
+        if (sample.length < size) sample.push(id)
+        else {
+          const place = below(seen)
+          if (place < size) sample[place] = id
+        }
+      }
+      budget.spend(ids.length)
+      if (ids.length < limit) return sample
+      after = ids[ids.length - 1]!
+    }
+  })
+
+/**
+ * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Answers how many there were.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const eachSampled = <E>(
+  archive: ArchiveService,
+  budget: Budget,
+  size: number,
+  items: (items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>
+): Effect.Effect<number, ArchiveError | E> =>
+  Effect.gen(function* () {
+    const ids = yield* sampleIds(archive, budget, size)
+    let checked = 0
+    for (let at = 0; at < ids.length; at += valuesAtOnce) {
+      yield* giveWay
+      const rows = yield* archive.getMany(ids.slice(at, at + valuesAtOnce))
+      const live = rows.filter((row) => !row.deleted)
+      yield* items(live)
+      checked += live.length
+    }
+    return checked
+  })
