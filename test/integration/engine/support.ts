@@ -7,6 +7,8 @@ import type * as Scope from "effect/Scope"
 import type { EngineConfig } from "../../../src/EngineConfig.js"
 import { fromPartial, LiveConfig } from "../../../src/EngineConfig.js"
 import type { InvalidConfig } from "../../../src/EngineError.js"
+import { fromConfig } from "../../../src/engine/DefaultParts.js"
+import type { EngineParts } from "../../../src/engine/EngineParts.js"
 import * as Lifecycle from "../../../src/Lifecycle.js"
 import type { Engine } from "../../../src/SyncEngine.js"
 import { make } from "../../../src/SyncEngine.js"
@@ -21,9 +23,10 @@ export interface RealEngine extends Engine {
   readonly live: typeof LiveConfig.Service
 }
 
-/** An engine over real tiers, not started. */
+/** An engine over real tiers, not started. `change` may wrap them. */
 export const makeEngine = (
-  options: Partial<EngineConfig> & { readonly sql?: string; readonly redis?: string }
+  options: Partial<EngineConfig> & { readonly sql?: string; readonly redis?: string },
+  change: (parts: EngineParts) => EngineParts = (parts) => parts
 ): Effect.Effect<RealEngine, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     const { redis, sql, ...rest } = options
@@ -34,15 +37,15 @@ export const makeEngine = (
     })
     const lifecycle = yield* Lifecycle.make
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
-    const engine = yield* make(config).pipe(
+    const engine = yield* make(config, change(yield* fromConfig(config))).pipe(
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, lifecycle)
     )
     return { ...engine, lifecycle, live }
   })
 
-export const startEngine = (options: Parameters<typeof makeEngine>[0]) =>
-  Effect.tap(makeEngine(options), (engine) => engine.start)
+export const startEngine = (...options: Parameters<typeof makeEngine>) =>
+  Effect.tap(makeEngine(...options), (engine) => engine.start)
 
 /** Polls until the answer is yes; dies after the bound. */
 export const eventually = <E, R>(
