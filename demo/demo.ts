@@ -39,7 +39,6 @@ const batches = <A>(items: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
 
 const terminal = process.stdout.isTTY === true
 const bold = (text: string) => (terminal ? `\u001b[1m${text}\u001b[0m` : text)
-const faint = (text: string) => (terminal ? `\u001b[2m${text}\u001b[0m` : text)
 const count = (value: number) => value.toLocaleString("en")
 const seconds = (sinceMs: number) => ((performance.now() - sinceMs) / 1000).toFixed(1)
 const say = (line = "") => Effect.sync(() => console.log(line))
@@ -74,71 +73,70 @@ const load = (
     { concurrency: 2, discard: true }
   )
 
-const firstRun = (dataDir: string) =>
-  Effect.gen(function* () {
-    const engine = yield* SyncEngine
-    yield* heading(`Loading ${count(cities.length)} places`)
-    const bar = new SingleBar({
-      format: "  {bar} {percentage} %  {value}/{total}  {eta} s left",
-      hideCursor: true
-    })
-    const startedMs = performance.now()
-    if (terminal) bar.start(cities.length, 0)
-    yield* load(
-      engine,
-      cities.map((city) => ({ id: idOf(city), content: contentOf(city) })),
-      terminal ? bar : undefined
-    )
-    if (terminal) bar.stop()
-    const loadedMs = performance.now() - startedMs
-    yield* line(
-      "acknowledged durably",
-      `${count(cities.length)} in ${(loadedMs / 1000).toFixed(1)} s (${count(Math.round(cities.length / (loadedMs / 1000)))} a second)`
-    )
-    yield* engine.flush
-    yield* line("archived in SQLite", `after ${seconds(startedMs)} s`)
-
-    yield* heading("Reading some back")
-    const paris = cities.find((city) => city.name === "Paris" && city.country === "FR")!
-    const item = yield* Effect.flatMap(
-      engine.get(idOf(paris)),
-      Option.match({
-        onNone: () => failed("Paris is missing"),
-        onSome: Effect.succeed
-      })
-    )
-    yield* line(item.id, Buffer.from(item.content).toString())
-    yield* line("places below geo.fr", count(yield* engine.countPrefix("geo.fr")))
-    const smallest = yield* Stream.runCollect(Stream.take(engine.scanPrefix("geo.mc"), 3))
-    for (const place of smallest) yield* line(place.id, Buffer.from(place.content).toString())
-
-    yield* heading("Changing some")
-    const grown = cities
-      .filter((city) => city.country === "FR")
-      .map((city) => ({
-        id: idOf(city),
-        content: contentOf({ ...city, population: city.population + 1 })
-      }))
-    yield* load(engine, grown)
-    yield* line("updated", `${count(grown.length)} places in France, one inhabitant more each`)
-    const gone = cities.filter((city) => city.country === "AQ" || city.population === 0).map(idOf)
-    let deleted = 0
-    for (const batch of batches(gone)) {
-      const results = yield* engine.deleteMany(batch)
-      note(
-        results.flatMap((result) => (result._tag === "Acknowledged" ? [result.receipt] : [])),
-        true
-      )
-      deleted += batch.length
-    }
-    yield* line("deleted", `${count(deleted)} places without inhabitants`)
-    const root = yield* engine.merkleRoot
-    yield* line("Merkle root", root)
-    const report = yield* engine.shutdown
-    yield* heading("Shutting down")
-    yield* describe(report)
-    return root
+const firstRun = Effect.gen(function* () {
+  const engine = yield* SyncEngine
+  yield* heading(`Loading ${count(cities.length)} places`)
+  const bar = new SingleBar({
+    format: "  {bar} {percentage} %  {value}/{total}  {eta} s left",
+    hideCursor: true
   })
+  const startedMs = performance.now()
+  if (terminal) bar.start(cities.length, 0)
+  yield* load(
+    engine,
+    cities.map((city) => ({ id: idOf(city), content: contentOf(city) })),
+    terminal ? bar : undefined
+  )
+  if (terminal) bar.stop()
+  const loadedMs = performance.now() - startedMs
+  yield* line(
+    "acknowledged durably",
+    `${count(cities.length)} in ${(loadedMs / 1000).toFixed(1)} s (${count(Math.round(cities.length / (loadedMs / 1000)))} a second)`
+  )
+  yield* engine.flush
+  yield* line("archived in SQLite", `after ${seconds(startedMs)} s`)
+
+  yield* heading("Reading some back")
+  const paris = cities.find((city) => city.name === "Paris" && city.country === "FR")!
+  const item = yield* Effect.flatMap(
+    engine.get(idOf(paris)),
+    Option.match({
+      onNone: () => failed("Paris is missing"),
+      onSome: Effect.succeed
+    })
+  )
+  yield* line(item.id, Buffer.from(item.content).toString())
+  yield* line("places below geo.fr", count(yield* engine.countPrefix("geo.fr")))
+  const smallest = yield* Stream.runCollect(Stream.take(engine.scanPrefix("geo.mc"), 3))
+  for (const place of smallest) yield* line(place.id, Buffer.from(place.content).toString())
+
+  yield* heading("Changing some")
+  const grown = cities
+    .filter((city) => city.country === "FR")
+    .map((city) => ({
+      id: idOf(city),
+      content: contentOf({ ...city, population: city.population + 1 })
+    }))
+  yield* load(engine, grown)
+  yield* line("updated", `${count(grown.length)} places in France, one inhabitant more each`)
+  const gone = cities.filter((city) => city.country === "AQ" || city.population === 0).map(idOf)
+  let deleted = 0
+  for (const batch of batches(gone)) {
+    const results = yield* engine.deleteMany(batch)
+    note(
+      results.flatMap((result) => (result._tag === "Acknowledged" ? [result.receipt] : [])),
+      true
+    )
+    deleted += batch.length
+  }
+  yield* line("deleted", `${count(deleted)} places without inhabitants`)
+  const root = yield* engine.merkleRoot
+  yield* line("Merkle root", root)
+  const report = yield* engine.shutdown
+  yield* heading("Shutting down")
+  yield* describe(report)
+  return root
+})
 
 const describe = (report: ShutdownReport) =>
   Effect.gen(function* () {
@@ -152,7 +150,10 @@ const secondRun = (rootBefore: string) =>
     const engine = yield* SyncEngine
     yield* heading("Starting again")
     const { startupTimings } = yield* engine.stats
-    yield* line("start-up phases", startupTimings.map(([label, ms]) => `${label} ${ms.toFixed(0)} ms`).join(", "))
+    yield* line(
+      "start-up phases",
+      startupTimings.map(([label, ms]) => `${label} ${ms.toFixed(0)} ms`).join(", ")
+    )
     const root = yield* engine.merkleRoot
     if (root !== rootBefore) return yield* failed(`the root changed: ${rootBefore} before, ${root} now`)
     yield* line("stored root", "the same")
@@ -185,7 +186,7 @@ const demo = Effect.gen(function* () {
     (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
   )
   yield* say(bold("effect-sync-engine: every acknowledged write is kept, and every start proves it"))
-  const root = yield* Effect.provide(firstRun(dataDir), SyncEngine.layer({ dataDir }))
+  const root = yield* Effect.provide(firstRun, SyncEngine.layer({ dataDir }))
   yield* Effect.provide(secondRun(root), SyncEngine.layer({ dataDir }))
   yield* say(`\n${bold("Proven.")} The whole demo took ${seconds(startedMs)} s.`)
 })

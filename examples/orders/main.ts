@@ -34,7 +34,9 @@ class Orders extends Context.Tag("orders-example/Orders")<
       const idOf = (number: number) => `orders.${number}`
       return {
         place: (number, order) =>
-          engine.submit({ id: idOf(number), content: JSON.stringify(order), state: "open" }).pipe(Effect.asVoid),
+          engine
+            .submit({ id: idOf(number), content: JSON.stringify(order), state: "open" })
+            .pipe(Effect.asVoid),
         ship: (number) => Effect.map(engine.setState(idOf(number), "shipped"), Option.isSome),
         find: (number) =>
           Effect.map(
@@ -56,9 +58,13 @@ const check = (holds: boolean, claim: string) =>
 
 const trade = Effect.gen(function* () {
   const orders = yield* Orders
-  yield* Effect.forEach([1, 2, 3], (number) => orders.place(number, { customer: `c${number}`, cents: number * 100 }), {
-    concurrency: "unbounded"
-  })
+  yield* Effect.forEach(
+    [1, 2, 3],
+    (number) => orders.place(number, { customer: `c${number}`, cents: number * 100 }),
+    {
+      concurrency: "unbounded"
+    }
+  )
   yield* check(yield* orders.ship(2), "order 2 was shipped")
   yield* check(!(yield* orders.ship(9)), "an order that does not exist is not shipped")
   yield* check((yield* orders.open).join() === "orders.1,orders.3", "orders 1 and 3 are open")
