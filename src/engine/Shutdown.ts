@@ -40,6 +40,7 @@ export const perform = (
   Effect.gen(function* () {
     const { core, feed, filterCare, flush, waiters } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
+    const archivedBefore = core.counters.archived
     const startedAtMs = yield* Clock.currentTimeMillis
     const problems: Array<string> = [...earlier]
     yield* lifecycle.setBootStage("ShuttingDown")
@@ -68,7 +69,6 @@ export const perform = (
 
     const keepMs = shutdownTimeout * closingShare
     yield* step("start-up", scopes.stopStarting, keepMs)
-    const archivedBefore = core.counters.archived
     yield* step("writes under way", appendsSettled(core), keepMs)
     yield* step("run loop", Scope.close(scopes.runLoop, Exit.void), keepMs)
     const due = core.pendingEntries() > 0 || flush.releaseDue()
