@@ -29,11 +29,31 @@ const reply = (message: SqliteReply): void => {
   port.postMessage(message, bytes === undefined ? [] : [bytes])
 }
 
+const busyPauseMs = 5
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * Waits for another process's lock here and not in SQLite: when the process exits while a thread waits in there,
+ * the driver aborts it, and its exit code is lost.
+ */
+const patiently = <A>(attempt: () => A): A => {
+  for (let waitedMs = 0; ; waitedMs += busyPauseMs) {
+    try {
+      return attempt()
+    } catch (error) {
+      const code = error instanceof Database.SqliteError ? error.code : undefined
+      const isBusy = code === "SQLITE_BUSY" || code === "SQLITE_BUSY_RECOVERY"
+      if (!isBusy || waitedMs >= busyTimeoutMs) throw error
+      Atomics.wait(pause, 0, 0, busyPauseMs)
+    }
+  }
+}
+
 const open = (): Database.Database => {
-  const database = new Database(path, { timeout: busyTimeoutMs })
+  const database = new Database(path, { timeout: 0 })
   try {
     if (role === "writer") {
-      const mode = database.pragma("journal_mode = WAL", { simple: true })
+      const mode = patiently(() => database.pragma("journal_mode = WAL", { simple: true }))
       if (mode !== "wal") throw new Error(`the file system does not allow write-ahead logging (mode ${mode})`)
       database.pragma("synchronous = FULL")
       database.pragma("cache_size = -65536")
@@ -42,7 +62,7 @@ const open = (): Database.Database => {
       database.pragma("cache_size = -32768")
     }
     // Reads a page, so that a file which is no database is found out here.
-    database.pragma("schema_version")
+    patiently(() => database.pragma("schema_version"))
   } catch (error) {
     database.close()
     throw error
@@ -83,12 +103,12 @@ const serve = (database: Database.Database): void => {
   }
 
   const run = (id: number, sql: string, params: ReadonlyArray<unknown>): SqliteReply => {
-    const { columns, statement } = prepare(sql)
+    const { columns, statement } = patiently(() => prepare(sql))
     if (!statement.reader) {
-      const { changes } = statement.run(params)
+      const { changes } = patiently(() => statement.run(params))
       return { id, columns, cells: pack([]), changes }
     }
-    const rows = statement.all(params) as Array<Array<unknown>>
+    const rows = patiently(() => statement.all(params)) as Array<Array<unknown>>
     return { id, columns, cells: pack(rows.flat()), changes: 0 }
   }
 

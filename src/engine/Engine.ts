@@ -92,7 +92,7 @@ export const make = (
     const phases = Effect.gen(function* () {
       if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.closedGate("write")
       yield* lifecycle.mark("started")
-      yield* Layer.buildWithScope(startup(parts), tiers)
+      yield* Layer.buildWithScope(startup(parts, tiers), tiers)
       yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)
       yield* Effect.logInfo("ready")
     }).pipe(Effect.provide(runtime), Effect.interruptible)

@@ -68,15 +68,22 @@ export class CacheSynced extends Context.Tag("effect-sync-engine/Startup/CacheSy
 /** The engine serves. @since 0.1.0 @category services */
 export class Serving extends Context.Tag("effect-sync-engine/Startup/Serving")<Serving, true>() {}
 
-/** The phases in their order; each sees what the earlier ones provide. @since 0.1.0 @category layers */
-export const startup = (parts: EngineParts) =>
-  openLog(parts).pipe(
+/**
+ * The phases in their order; each sees what the earlier ones provide.
+ *
+ * @param tiers holds log, archive and cache. Only the shutdown closes it: a start that is stopped half-way leaves
+ * them open, because the shutdown carries what the log holds to the archive.
+ * @since 0.1.0
+ * @category layers
+ */
+export const startup = (parts: EngineParts, tiers: Scope.Scope) =>
+  openLog(parts, tiers).pipe(
     // 1 · fatal: without the log durability cannot be guaranteed
-    then(connectArchive(parts)), // 2 · fatal after the start-up retries; none configured: a warning
+    then(connectArchive(parts, tiers)), // 2 · fatal after the start-up retries; none configured: a warning
     then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
     then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
     then(restoreFilter), // 5 · a filter that is not proven is built anew while the engine serves
-    then(connectCache(parts)), // 6 · degrades: no cache until it is back
+    then(connectCache(parts, tiers)), // 6 · degrades: no cache until it is back
     then(syncCache), // 7 · a warning: the cache stays untrusted and is mended later
     then(serve) // 8 · ready
   )
@@ -97,12 +104,14 @@ const phase =
       )
     )
 
-const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
+const openLog = (
+  parts: EngineParts,
+  tiers: Scope.Scope
+): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
   Layer.scopedContext(
     Effect.gen(function* () {
       const { core, filterCare } = yield* EngineRuntime
-      const scope = yield* Effect.scope
-      const opened = yield* Layer.buildWithScope(parts.log, scope)
+      const opened = yield* Layer.buildWithScope(parts.log, tiers)
       const log = Context.get(opened, WriteAheadLog)
       core.openLog(log)
       // Before any write, so that everything the log holds is added to what the snapshot knows.
@@ -113,7 +122,8 @@ const openLog = (parts: EngineParts): Layer.Layer<WriteAheadLog, LogOpenError, E
   )
 
 const connectArchive = (
-  parts: EngineParts
+  parts: EngineParts,
+  tiers: Scope.Scope
 ): Layer.Layer<GroundTruth, ArchiveStartError, EngineRuntime | Lifecycle | WriteAheadLog> =>
   Layer.scoped(
     GroundTruth,
@@ -124,7 +134,7 @@ const connectArchive = (
         yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
         return Option.none<ArchiveService>()
       }
-      const archive = yield* connectOnce(parts.archive).pipe(
+      const archive = yield* connectOnce(parts.archive, tiers).pipe(
         Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
         Effect.retry(startRetries(core.config().sqlStartTimeout))
       )
@@ -137,12 +147,12 @@ const connectArchive = (
 
 /** One attempt; a failed one leaves nothing behind. */
 const connectOnce = (
-  archive: Layer.Layer<Archive, ArchiveStartError>
-): Effect.Effect<ArchiveService, ArchiveStartError, Scope.Scope> =>
+  archive: Layer.Layer<Archive, ArchiveStartError>,
+  tiers: Scope.Scope
+): Effect.Effect<ArchiveService, ArchiveStartError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const scope = yield* Effect.scope
-      const attempt = yield* Scope.fork(scope, scope.strategy)
+      const attempt = yield* Scope.fork(tiers, tiers.strategy)
       const built = yield* Effect.exit(restore(Layer.buildWithScope(Layer.fresh(archive), attempt)))
       if (Exit.isFailure(built)) {
         yield* Scope.close(attempt, built)
@@ -236,7 +246,8 @@ const restoreFilter: Layer.Layer<FilterRestored, never, EngineRuntime | Lifecycl
   )
 
 const connectCache = (
-  parts: EngineParts
+  parts: EngineParts,
+  tiers: Scope.Scope
 ): Layer.Layer<CacheConnected, InvalidConfig, EngineRuntime | Lifecycle | FilterRestored> => {
   const { cache: layer } = parts
   if (layer === undefined) return Layer.succeed(CacheConnected, false)
@@ -244,8 +255,7 @@ const connectCache = (
     CacheConnected,
     Effect.gen(function* () {
       const { core } = yield* EngineRuntime
-      const scope = yield* Effect.scope
-      const cache = new CacheTier(Context.get(yield* Layer.buildWithScope(layer, scope), Cache))
+      const cache = new CacheTier(Context.get(yield* Layer.buildWithScope(layer, tiers), Cache))
       core.cache = cache
       return yield* Effect.matchEffect(cache.service.connect, {
         onFailure: (error) => {
