@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
+import { compareVersions } from "../SyncItem.js"
 import type { Difference, DivergenceCost } from "./Divergence.js"
 import { divergence } from "./Divergence.js"
 import { ofArchive, ofCache } from "./Sources.js"
@@ -46,22 +47,22 @@ export const mend = (
 ): Effect.Effect<{ readonly written: number; readonly removed: number }, ArchiveError | CacheError> =>
   Effect.gen(function* () {
     const ids = differences.map(({ id }) => id)
-    const rows = new Map((yield* archive.getMany(ids)).map((row) => [row.id, row]))
+    // In this order: whoever writes goes to the archive first, so what the cache had before the archive was asked is
+    // not newer than the archive's answer, unless the archive never had it.
     const held = new Map((yield* cache.heads(ids)).map((head) => [head.id, head]))
-    const live = ids.flatMap((id) => {
-      const row = rows.get(id)
-      return row === undefined || row.deleted ? [] : [row]
-    })
-    // The archive is the truth: what the cache has newer than the archive is not acknowledged there, and goes.
+    const rows = new Map((yield* archive.getMany(ids)).map((row) => [row.id, row]))
     const gone = ids.flatMap((id) => {
       const row = rows.get(id)
       const head = held.get(id)
-      if (row === undefined || row.deleted) return [{ id, version: head?.version }]
-      return head !== undefined && head.version > row.version ? [{ id, version: head.version }] : []
+      // What another node has put there since is newer than version 0, and stays.
+      if (row === undefined || row.deleted) return [{ id, version: head?.version ?? 0 }]
+      return head !== undefined && compareVersions(head, row) > 0 ? [{ id, version: head.version }] : []
     })
+    // Tombstones too: they guard against fills with what a slow reader found before the deletion.
+    const known = ids.flatMap((id) => rows.get(id) ?? [])
     const removed = gone.length === 0 ? 0 : yield* cache.deleteMany(gone)
-    if (live.length > 0) yield* cache.put(live)
-    return { written: live.length, removed }
+    if (known.length > 0) yield* cache.put(known)
+    return { written: known.filter((row) => !row.deleted).length, removed }
   })
 
 /**
