@@ -27,14 +27,19 @@ export const percentile = (values: ReadonlyArray<number>, share: number): number
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
 }
 
-/** Runs the contenders in turn for so many rounds; answers the median milliseconds of each. The first round warms up. */
+/**
+ * Runs the contenders in turn for so many rounds; answers the median milliseconds of each. The first round warms up.
+ * `prepare` runs before each round and is not measured.
+ */
 export const inTurn = (
   rounds: number,
-  contenders: ReadonlyArray<Effect.Effect<unknown, unknown>>
+  contenders: ReadonlyArray<Effect.Effect<unknown, unknown>>,
+  prepare: Effect.Effect<unknown, unknown> = Effect.void
 ): Effect.Effect<ReadonlyArray<number>, unknown> =>
   Effect.gen(function* () {
     const times = contenders.map((): Array<number> => [])
     for (let round = 0; round <= rounds; round++) {
+      yield* prepare
       for (const [index, contender] of contenders.entries()) {
         const startedMs = performance.now()
         yield* contender
@@ -73,6 +78,24 @@ export const information = (what: string, value: string, detail: string): Line =
   met: undefined,
   detail
 })
+
+/** Pseudo-random whole numbers below a bound, the same in every run (mulberry32). */
+export const seeded = (seed: number): ((below: number) => number) => {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
+  }
+}
+
+/** So many different whole numbers below a bound. */
+export const distinct = (random: (below: number) => number, count: number, below: number): Array<number> => {
+  const chosen = new Set<number>()
+  while (chosen.size < count) chosen.add(random(below))
+  return [...chosen]
+}
 
 /** Deterministic bytes: about `size` of them, JSON. */
 export const contentOf = (seed: number, size: number): Uint8Array =>
