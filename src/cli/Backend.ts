@@ -7,8 +7,16 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type { EngineError } from "../EngineError.js"
-import type { DeadLetterBody, FlushBody, ShutdownBody, VerifyBody } from "../http/ApiSchemas.js"
+import type {
+  DeadLetterBody,
+  FlushBody,
+  RepairBody,
+  ShutdownBody,
+  VerifyBody,
+  VerifyRequest
+} from "../http/ApiSchemas.js"
 import type { StatusBody } from "../http/StatusSchema.js"
+import type { MerkleSource } from "../merkle/Source.js"
 import type { Digest } from "../merkle/Tree.js"
 import type { Durability, Receipt, SubmitItem, SubmitResult } from "../SyncEngine.js"
 import type { SyncItem } from "../SyncItem.js"
@@ -50,6 +58,22 @@ export type ReportDocument = typeof ShutdownBody.Type
 export type VerifyDocument = typeof VerifyBody.Type
 
 /**
+ * What `repair` did, as it travels.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RepairDocument = typeof RepairBody.Type
+
+/**
+ * What to verify or repair, as it travels.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CheckOptions = typeof VerifyRequest.Encoded
+
+/**
  * What `status` shows, as it travels.
  *
  * @since 0.1.0
@@ -75,7 +99,10 @@ export interface Backend {
     readonly limit: number | undefined
   }) => Stream.Stream<SyncItem, BackendError>
   readonly status: Effect.Effect<StatusDocument, BackendError>
-  readonly verify: Effect.Effect<VerifyDocument, BackendError>
+  readonly verify: (options: CheckOptions) => Effect.Effect<VerifyDocument, BackendError>
+  readonly repair: (options: CheckOptions) => Effect.Effect<RepairDocument, BackendError>
+  /** The archived tree, for comparisons. */
+  readonly merkleSource: MerkleSource<BackendError>
   readonly flush: Effect.Effect<typeof FlushBody.Type, BackendError>
   readonly root: Effect.Effect<Digest, BackendError>
   readonly drain: Effect.Effect<boolean, BackendError>

@@ -21,8 +21,9 @@ import { CliError, type ExitCode, failed, OutputClosed, renderError, usage } fro
 import { doctor } from "./commands/Doctor.js"
 import { ingest } from "./commands/Ingest.js"
 import { get, put, remove, scan } from "./commands/Items.js"
-import { deadLetters, drain, flush, shutdown, status, verify } from "./commands/Operation.js"
+import { deadLetters, drain, flush, shutdown, status } from "./commands/Operation.js"
 import { run as daemon } from "./commands/Run.js"
+import { repair, verify } from "./commands/Verify.js"
 import { at, group } from "./Definition.js"
 import type { Engines } from "./Engines.js"
 import { helpText, plainText } from "./Help.js"
@@ -54,6 +55,7 @@ export const root = group({
     scan,
     status,
     verify,
+    repair,
     flush,
     drain,
     shutdown,

@@ -69,7 +69,8 @@ export interface Input {
 
 const present = (text: string | undefined): text is string => text !== undefined && text !== ""
 
-const readToken = (
+/** The token that the options or variables name, if any. @since 0.1.0 @category functions */
+export const readToken = (
   input: Input
 ): Effect.Effect<Redacted.Redacted | undefined, CliError, Stdio | FileSystem.FileSystem> =>
   Effect.gen(function* () {

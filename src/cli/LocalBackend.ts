@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { deadLetterBody, shutdownBody, verifyBody } from "../http/Encode.js"
+import { deadLetterBody, repairBody, shutdownBody, verifyBody } from "../http/Encode.js"
 import { statusBody } from "../http/StatusSchema.js"
 import type { SyncEngineService } from "../SyncEngine.js"
 import type { Backend } from "./Backend.js"
@@ -45,7 +45,9 @@ export const make = (engine: SyncEngineService, where: string): Backend => ({
     return limit === undefined ? all : Stream.take(all, limit)
   },
   status: Effect.zipWith(engine.health, engine.stats, statusBody),
-  verify: Effect.map(engine.verify, verifyBody),
+  verify: (options) => Effect.map(engine.verify(options), verifyBody),
+  repair: (options) => Effect.map(engine.repair(options), repairBody),
+  merkleSource: engine.merkleSource,
   flush: Effect.map(engine.flush, ({ deadLettered, flushed, pending }) => ({
     flushed,
     dead_lettered: deadLettered,

@@ -10,6 +10,8 @@ import type * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { ClientError } from "../http/Client.js"
 import * as Client from "../http/Client.js"
+import * as MerkleClient from "../http/MerkleClient.js"
+import type { MerkleSource } from "../merkle/Source.js"
 import type { Backend, BackendError } from "./Backend.js"
 import { failed } from "./CliError.js"
 import { isBelow } from "./LocalBackend.js"
@@ -41,6 +43,17 @@ const errorFor =
     }
   }
 
+/** A source whose failures are told otherwise. */
+const mapSource = <E, E2>(source: MerkleSource<E>, told: (error: E) => E2): MerkleSource<E2> => ({
+  ...source,
+  root: Effect.mapError(source.root, told),
+  node: (path) => Effect.mapError(source.node(path), told),
+  branches: (path, page) => Effect.mapError(source.branches(path, page), told),
+  leaves: (path, page) => Effect.mapError(source.leaves(path, page), told),
+  leafSum: (path, range) => Effect.mapError(source.leafSum(path, range), told),
+  leafParts: (path, range, size) => Effect.mapError(source.leafParts(path, range, size), told)
+})
+
 /** @since 0.1.0 @category constructors */
 export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.HttpClient> =>
   Effect.map(Client.make(target), (client): Backend => {
@@ -66,7 +79,9 @@ export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.H
         return Stream.mapError(limit === undefined ? items : Stream.take(items, limit), told)
       },
       status: tell(client.status),
-      verify: tell(client.verify),
+      verify: (options) => tell(client.verify(options)),
+      repair: (options) => tell(client.repair(options)),
+      merkleSource: mapSource(MerkleClient.ofClient(client), told),
       flush: tell(
         Effect.map(client.flush, ({ deadLettered, flushed, pending }) => ({
           flushed,

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { SyncItem } from "../SyncItem.js"
-import type { DeadLetterRow, ReportDocument, VerifyDocument } from "./Backend.js"
+import type { DeadLetterRow, RepairDocument, ReportDocument, VerifyDocument } from "./Backend.js"
 
 const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d
@@ -54,12 +54,13 @@ export const itemJson = (item: SyncItem): string => {
 export interface Verification {
   readonly in_sync: boolean
   readonly archive_root: string
-  readonly recomputed_root: string
-  /** Null where there is no cache. */
+  /** Null when rows were not asked for, or the budget ended it. */
+  readonly recomputed_root: string | null
+  /** Null where there is no cache, or it was not looked at. */
   readonly cache_root: string | null
   readonly rows_checked: number
-  /** One entry a tier whose root is not the recomputed one. */
-  readonly differences: ReadonlyArray<{ readonly tier: string; readonly root: string }>
+  /** The first of them; of a root also which one is there. */
+  readonly differences: ReadonlyArray<VerifyDocument["differences"][number] & { readonly root?: string }>
 }
 
 /** @since 0.1.0 @category functions */
@@ -67,12 +68,22 @@ export const verificationOf = (document: VerifyDocument): Verification => ({
   in_sync: document.in_sync,
   archive_root: document.archive_root,
   recomputed_root: document.recomputed_root,
-  cache_root: null,
+  cache_root: document.cache_root,
   rows_checked: document.rows_checked,
-  differences:
-    document.archive_root === document.recomputed_root
-      ? []
-      : [{ tier: "archive", root: document.archive_root }]
+  differences: document.differences.map((difference) => {
+    const root = difference.tier === "archive" ? document.archive_root : document.cache_root
+    return difference.what === "root" && root !== null ? { ...difference, root } : difference
+  })
+})
+
+/** What `verify --json` says beyond that, when more than roots and rows was asked for. @since 0.1.0 @category functions */
+export const extendedVerificationOf = (document: VerifyDocument) => ({
+  ...verificationOf(document),
+  differences_total: document.differences_total,
+  complete: document.complete,
+  contents_checked: document.contents_checked,
+  values_checked: document.values_checked,
+  unchecked: document.unchecked
 })
 
 /** A dead letter as one line for people. @since 0.1.0 @category rendering */
@@ -103,14 +114,47 @@ export const documentText = (document: unknown): string => {
 }
 
 /** @since 0.1.0 @category rendering */
-export const verificationText = (result: Verification): string =>
+export const verificationText = (document: VerifyDocument): string => {
+  const { differences, unchecked } = document
+  const more = document.differences_total - differences.length
+  return (
+    pairs([
+      ["in sync", document.in_sync ? "yes" : "no"],
+      ["complete", document.complete ? "yes" : "no"],
+      ["archive root", document.archive_root],
+      ["recomputed root", document.recomputed_root ?? "not recomputed"],
+      ["cache root", document.cache_root ?? "none (no cache, or not looked at)"],
+      ["rows checked", document.rows_checked],
+      ["contents checked", document.contents_checked],
+      ["values checked", document.values_checked],
+      ["differences", document.differences_total]
+    ]) +
+    differences
+      .map(
+        ({ id, problem, tier, what }) => `${tier.padEnd(7)}  ${what.padEnd(7)}  ${problem.padEnd(7)}  ${id}\n`
+      )
+      .join("") +
+    (more > 0 ? `and ${more} more\n` : "") +
+    unchecked.map(({ problem, what }) => `${what} not checked: ${problem}\n`).join("")
+  )
+}
+
+/** @since 0.1.0 @category rendering */
+export const repairText = (document: RepairDocument): string =>
   pairs([
-    ["in sync", result.in_sync ? "yes" : "no"],
-    ["archive root", result.archive_root],
-    ["recomputed root", result.recomputed_root],
-    ["cache root", result.cache_root ?? "none (no cache)"],
-    ["rows checked", result.rows_checked],
-    ["differences", result.differences.map(({ tier, root }) => `${tier} has ${root}`).join("; ") || "none"]
+    ["in sync", document.in_sync ? "yes" : "no"],
+    ["complete", document.complete ? "yes" : "no"],
+    ["archive root", document.archive_root],
+    ["cache root", document.cache_root ?? "none (no cache)"],
+    ["archive's tree", document.tree_rebuilt ? "built anew" : "as the rows say"],
+    ["contents restored", document.contents_restored],
+    ["contents lost", [document.contents_lost, ...document.lost].join(" ")],
+    ["cache items written", document.cache_written],
+    ["cache items removed", document.cache_removed],
+    ["cache's tree", document.cache_rebuilt ? "built anew" : "kept"],
+    ["values rewritten", document.values_rewritten],
+    ["memory entries dropped", document.memory_dropped],
+    ["problems", document.problems.join("; ") || "none"]
   ])
 
 /** @since 0.1.0 @category rendering */

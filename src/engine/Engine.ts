@@ -38,6 +38,7 @@ import * as RunLoop from "./RunLoop.js"
 import * as Sets from "./Sets.js"
 import * as Shutdown from "./Shutdown.js"
 import { startup } from "./Startup.js"
+import * as Verification from "./Verification.js"
 import * as Writes from "./Writes.js"
 
 /** @since 0.1.0 @category models */
@@ -146,12 +147,14 @@ export const make = (
     const carry = Carry.make(core, flush)
     const sets = Sets.make(core, carry, reads)
     const items = Items.make(core, reads, writes, carry)
+    const verification = Verification.make(core, flush, carry, care, writes.submit)
     const rounds = { care, core, demand, feed, filterCare, flush, waiters }
 
     const service: SyncEngineService = {
       ...writes,
       ...sets,
       ...items,
+      ...verification,
       get: reads.get,
       getMany: reads.getMany,
       tick: Effect.gen(function* () {

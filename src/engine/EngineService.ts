@@ -7,12 +7,15 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import type { RecomputedRoot } from "../archive/Archive.js"
 import type { PositionedChange } from "../cache/Cache.js"
 import type { LogUnavailable, NotSupported, ReadError, WriteError } from "../EngineError.js"
 import type { BootStage, LifecycleSnapshot, Phase, ShutdownReport } from "../Lifecycle.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
+import type { MerkleSource } from "../merkle/Source.js"
 import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { Difference, DivergenceCost } from "../reconcile/Divergence.js"
+import type { RepairOptions, RepairResult } from "../reconcile/Repair.js"
+import type { VerifyOptions, VerifyResult } from "../reconcile/Verify.js"
 import type { ContentType, SyncItem } from "../SyncItem.js"
 import type { DeadLetter, LogUsage } from "../wal/WriteAheadLog.js"
 
@@ -151,14 +154,32 @@ export interface FlushResult {
   readonly pending: number
 }
 
-/** @since 0.1.0 @category models */
-export interface VerifyResult {
-  readonly inSync: boolean
-  readonly archiveRoot: Digest
-  readonly recomputed: RecomputedRoot
-  /** Acknowledged writes that were still in the log; 0 unless the archive was unavailable for them. */
-  readonly pending: number
-}
+export type {
+  /** @since 0.1.0 @category models */
+  BudgetOptions
+} from "../reconcile/Budget.js"
+export type {
+  /** @since 0.1.0 @category models */
+  Difference
+} from "../reconcile/Divergence.js"
+export type {
+  /** @since 0.1.0 @category models */
+  VerifyDifference
+} from "../reconcile/Findings.js"
+export type {
+  /** @since 0.1.0 @category models */
+  RepairOptions,
+  /** @since 0.1.0 @category models */
+  RepairResult
+} from "../reconcile/Repair.js"
+export type {
+  /** @since 0.1.0 @category models */
+  Unchecked,
+  /** @since 0.1.0 @category models */
+  VerifyOptions,
+  /** @since 0.1.0 @category models */
+  VerifyResult
+} from "../reconcile/Verify.js"
 
 /** A page request: ids above `after`, at most `limit`. @since 0.1.0 @category models */
 export interface Page {
@@ -240,8 +261,31 @@ export interface SyncEngineService {
       readonly limit?: number | undefined
     }
   ) => Effect.Effect<ReadonlyArray<TreeChild>, ReadError>
-  /** Re-reads all archived rows and compares their root with the stored one. */
-  readonly verify: Effect.Effect<VerifyResult, ReadError>
+  /**
+   * Proves what the tiers hold, after carrying to them what was acknowledged: without options that the roots are
+   * equal and that the archive's rows hash to its tree. Changes nothing. Gives way to other work between pages.
+   */
+  readonly verify: (options?: VerifyOptions) => Effect.Effect<VerifyResult, ReadError>
+  /**
+   * Mends what `verify` finds: the archive's tree from its rows, damaged bytes from memory or cache (as a new version),
+   * the cache and its tree from the archive. Safe while others read and write. Without options everything is looked at.
+   */
+  readonly repair: (options?: RepairOptions) => Effect.Effect<RepairResult, ReadError>
+  /** Whether the cache's root is the archive's; true without a cache, false while it is away. */
+  readonly isSynced: Effect.Effect<boolean, ReadError>
+  /** This engine's archived tree for comparisons: pages of at most 10,000 names. */
+  readonly merkleSource: MerkleSource<ReadError>
+  /**
+   * Where this engine's archive and another tree (of another engine, or `MerkleClient` over HTTP) differ, as it is
+   * found: `missing` there, `extra` there, or `changed`. Moves few digests: about k log n for k differences. What is
+   * written meanwhile may show.
+   *
+   * @param options.under only below this path
+   */
+  readonly findDivergent: <E>(
+    other: MerkleSource<E>,
+    options?: { readonly under?: string | undefined; readonly cost?: DivergenceCost | undefined }
+  ) => Stream.Stream<Difference, ReadError | E>
 
   // operation
   /** Carries everything acknowledged so far to the archive now. Fails when the archive is unavailable. */

@@ -31,7 +31,6 @@ export type Sets = Pick<
   | "merkleRoot"
   | "merkleNode"
   | "merkleChildren"
-  | "verify"
   | "flush"
 >
 
@@ -162,25 +161,7 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
         carry.thenAsk("merkleChildren", (service) =>
           service.children(path, { after: options?.after, limit: options?.limit ?? defaultPageItems })
         )
-      ),
-    verify: carry.thenAsk("verify", (service) =>
-      Effect.gen(function* () {
-        // Writes that are archived between the two reads would look like a difference: compare again then.
-        for (;;) {
-          const before = yield* service.root
-          const recomputed = yield* service.recompute
-          const after = yield* service.root
-          if (before === after || recomputed.root === after) {
-            return {
-              inSync: recomputed.root === after,
-              archiveRoot: after,
-              recomputed,
-              pending: core.pendingEntries()
-            }
-          }
-        }
-      })
-    )
+      )
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Operation over HTTP: status, drain, shutdown, flush, read-only, verify, dead letters.
+ * Operation over HTTP: status, drain, shutdown, flush, read-only, verify, repair, dead letters.
  *
  * @since 0.1.0
  */
@@ -10,10 +10,16 @@ import type { EngineError } from "../EngineError.js"
 import { Lifecycle } from "../Lifecycle.js"
 import { SyncEngine } from "../SyncEngine.js"
 import { Api } from "./Api.js"
-import { type DeadLettersQuery, ReadOnlyBody, SequencesBody } from "./ApiSchemas.js"
-import { deadLetterBody, lifecycleBody, shutdownBody, verifyBody } from "./Encode.js"
+import {
+  type DeadLettersQuery,
+  ReadOnlyBody,
+  RepairRequest,
+  SequencesBody,
+  VerifyRequest
+} from "./ApiSchemas.js"
+import { deadLetterBody, lifecycleBody, repairBody, shutdownBody, verifyBody } from "./Encode.js"
 import { answering, HttpContext, nodeRequest, nodeResponse } from "./HttpContext.js"
-import { jsonBody } from "./RequestBody.js"
+import { jsonBody, optionalJsonBody } from "./RequestBody.js"
 import { statusBody } from "./StatusSchema.js"
 
 /** Mutations go on when their client goes away. */
@@ -52,6 +58,16 @@ export const AdminHandlers = HttpApiBuilder.group(Api, "admin", (handlers) =>
         engine.setReadOnly(body.read_only)
       )
 
+    const verify = (request: HttpServerRequest) =>
+      Effect.flatMap(optionalJsonBody(nodeRequest(request), budget, VerifyRequest, {}), (options) =>
+        Effect.map(engine.verify(options), verifyBody)
+      )
+
+    const repair = (request: HttpServerRequest) =>
+      Effect.flatMap(optionalJsonBody(nodeRequest(request), budget, RepairRequest, {}), (options) =>
+        Effect.map(engine.repair(options), repairBody)
+      )
+
     const letters = ({ after, limit = defaultLetters }: typeof DeadLettersQuery.Type) =>
       Effect.map(engine.deadLetters.list({ after, limit }), (page) => ({
         dead_letters: page.map(deadLetterBody),
@@ -72,7 +88,8 @@ export const AdminHandlers = HttpApiBuilder.group(Api, "admin", (handlers) =>
       .handleRaw("shutdown", ({ request }) => shutdown(request), mutation)
       .handleRaw("flush", () => answering(flush), mutation)
       .handleRaw("readonly", ({ request }) => answering(readonly(request)), mutation)
-      .handleRaw("verify", () => answering(Effect.map(engine.verify, verifyBody)))
+      .handleRaw("verify", ({ request }) => answering(verify(request)))
+      .handleRaw("repair", ({ request }) => answering(repair(request)), mutation)
       .handleRaw("deadLetters", ({ urlParams }) => answering(letters(urlParams)))
       .handleRaw(
         "retryDeadLetters",

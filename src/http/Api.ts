@@ -87,9 +87,27 @@ const admin = HttpApiGroup.make("admin")
   )
   .add(
     HttpApiEndpoint.post("verify", "/admin/verify")
+      .setPayload(S.VerifyRequest)
       .addSuccess(S.VerifyBody)
-      .addError(S.errors(401, 403, 500, 503))
-      .annotateContext(describe("Re-read all archived rows and compare their root with the stored one"))
+      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .annotateContext(
+        describe(
+          "Prove what the tiers hold",
+          "Without a body: the archive's root is the cache's, and the archive's rows hash to its tree. Changes nothing."
+        )
+      )
+  )
+  .add(
+    HttpApiEndpoint.post("repair", "/admin/repair")
+      .setPayload(S.RepairRequest)
+      .addSuccess(S.RepairBody)
+      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .annotateContext(
+        describe(
+          "Mend what verification finds",
+          "Without a body everything is looked at. Goes on when the client goes away."
+        )
+      )
   )
   .add(
     HttpApiEndpoint.get("deadLetters", "/admin/dead-letters")
@@ -224,6 +242,54 @@ const merkle = HttpApiGroup.make("merkle")
         describe(
           "One node and a page of its children",
           "`after` and `after_kind` continue behind a child; `limit` 1 to 10,000, default 1,000."
+        )
+      )
+  )
+  .add(
+    HttpApiEndpoint.get("branches", "/merkle/branches")
+      .setUrlParams(S.NamesQuery)
+      .addSuccess(S.BranchesBody)
+      .addError(S.errors(...readErrors))
+      .annotateContext(
+        describe(
+          "The branches of a path",
+          "By ascending name above `after`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
+        )
+      )
+  )
+  .add(
+    HttpApiEndpoint.get("leaves", "/merkle/leaves")
+      .setUrlParams(S.LeavesQuery)
+      .addSuccess(S.LeavesBody)
+      .addError(S.errors(...readErrors))
+      .annotateContext(
+        describe(
+          "The items directly below a path",
+          "By ascending name above `after`, up to and including `up_to`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
+        )
+      )
+  )
+  .add(
+    HttpApiEndpoint.get("sum", "/merkle/sum")
+      .setUrlParams(S.RangeQuery)
+      .addSuccess(S.SumBody)
+      .addError(S.errors(...readErrors))
+      .annotateContext(
+        describe(
+          "Count and sum of the items directly below a path",
+          "Above `after`, up to and including `up_to`. Reads at most 100,000 items; `next_after` says where to go on."
+        )
+      )
+  )
+  .add(
+    HttpApiEndpoint.get("parts", "/merkle/parts")
+      .setUrlParams(S.PartsQuery)
+      .addSuccess(S.PartsBody)
+      .addError(S.errors(...readErrors))
+      .annotateContext(
+        describe(
+          "The same, cut into parts of `size` items",
+          "At most 1,000 parts and 100,000 items, where the last part may be cut short; `next_after` says where to go on."
         )
       )
   )

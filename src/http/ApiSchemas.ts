@@ -89,6 +89,29 @@ export const NodeQuery = Schema.Struct({
 }).annotations(strict)
 
 /** @since 0.1.0 @category schemas */
+export const NamesQuery = Schema.Struct({
+  path: optional(Schema.String),
+  after: optional(Schema.String),
+  limit
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const RangeQuery = Schema.Struct({
+  path: optional(Schema.String),
+  after: optional(Schema.String),
+  up_to: optional(Schema.String)
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const LeavesQuery = Schema.Struct({ ...RangeQuery.fields, limit }).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
+export const PartsQuery = Schema.Struct({
+  ...RangeQuery.fields,
+  size: wholeNumber(1, Number.MAX_SAFE_INTEGER)
+}).annotations(strict)
+
+/** @since 0.1.0 @category schemas */
 export const WriteHeaders = Schema.Struct({
   "if-match": optional(Schema.String.annotations({ description: 'Write only over this version: `"7"`' })),
   "if-none-match": optional(
@@ -189,14 +212,83 @@ export const ReadOnlyBody = Schema.Struct({ read_only: Schema.Boolean }).annotat
   ...strict
 })
 
+const whole = (least: number, most: number) => Schema.Int.pipe(Schema.between(least, most))
+
+const checkOptions = {
+  rows: optional(Schema.Boolean),
+  contents: optional(Schema.Boolean),
+  roots: optional(Schema.Boolean),
+  values: optional(Schema.Literal("sample", "full", false)),
+  sample: optional(whole(1, 100_000)),
+  differences: optional(whole(0, 10_000)),
+  budget: optional(
+    Schema.Struct({
+      rows: optional(whole(1, Number.MAX_SAFE_INTEGER)),
+      milliseconds: optional(whole(1, Number.MAX_SAFE_INTEGER))
+    }).annotations(strict)
+  )
+}
+
+/** What to verify; without `roots`, `rows`, `contents` and `values`: roots and rows. @since 0.1.0 @category schemas */
+export const VerifyRequest = Schema.Struct(checkOptions).annotations({
+  identifier: "VerifyRequest",
+  ...strict
+})
+
+/** What to repair; everything unless said otherwise. @since 0.1.0 @category schemas */
+export const RepairRequest = Schema.Struct(checkOptions).annotations({
+  identifier: "RepairRequest",
+  ...strict
+})
+
+/** @since 0.1.0 @category schemas */
+export const VerifyDifferenceBody = Schema.Struct({
+  tier: Schema.Literal("archive", "cache"),
+  what: Schema.Literal("root", "node", "leaf", "content", "value"),
+  id: Schema.String,
+  problem: Schema.Literal("missing", "extra", "changed")
+}).annotations({ identifier: "VerifyDifference" })
+
 /** @since 0.1.0 @category schemas */
 export const VerifyBody = Schema.Struct({
   in_sync: Schema.Boolean,
+  complete: Schema.Boolean,
   archive_root: Schema.String,
-  recomputed_root: Schema.String,
+  /** Null when rows were not asked for, or the budget ended it. */
+  recomputed_root: Schema.NullOr(Schema.String),
+  /** Null without a cache, when it is away, or when roots were not asked for. */
+  cache_root: Schema.NullOr(Schema.String),
   rows_checked: Schema.Number,
+  contents_checked: Schema.Number,
+  values_checked: Schema.Number,
+  differences: Schema.Array(VerifyDifferenceBody),
+  differences_total: Schema.Number,
+  unchecked: Schema.Array(
+    Schema.Struct({ what: Schema.Literal("roots", "rows", "values"), problem: Schema.String })
+  ),
   pending: Schema.Number
 }).annotations({ identifier: "Verified" })
+
+/** @since 0.1.0 @category schemas */
+export const RepairBody = Schema.Struct({
+  in_sync: Schema.Boolean,
+  complete: Schema.Boolean,
+  archive_root: Schema.String,
+  cache_root: Schema.NullOr(Schema.String),
+  tree_rebuilt: Schema.Boolean,
+  contents_restored: Schema.Number,
+  contents_lost: Schema.Number,
+  lost: Schema.Array(Schema.String),
+  cache_written: Schema.Number,
+  cache_removed: Schema.Number,
+  cache_rebuilt: Schema.Boolean,
+  values_rewritten: Schema.Number,
+  memory_dropped: Schema.Number,
+  rows_checked: Schema.Number,
+  contents_checked: Schema.Number,
+  values_checked: Schema.Number,
+  problems: Schema.Array(Schema.String)
+}).annotations({ identifier: "Repaired" })
 
 /** @since 0.1.0 @category schemas */
 export const DeadLetterBody = Schema.Struct({
@@ -251,3 +343,27 @@ export const NodeBody = Schema.Struct({
   ),
   next_after: Schema.NullOr(Schema.Struct({ name: Schema.String, kind: ChildKind }))
 }).annotations({ identifier: "MerkleNode" })
+
+/** @since 0.1.0 @category schemas */
+export const BranchesBody = Schema.Struct({
+  branches: Schema.Array(Schema.Struct({ name: Schema.String, count: Schema.Number, digest: Schema.String }))
+}).annotations({ identifier: "MerkleBranches" })
+
+/** @since 0.1.0 @category schemas */
+export const LeavesBody = Schema.Struct({
+  leaves: Schema.Array(Schema.Struct({ name: Schema.String, digest: Schema.String }))
+}).annotations({ identifier: "MerkleLeaves" })
+
+/** @since 0.1.0 @category schemas */
+export const SumBody = Schema.Struct({
+  count: Schema.Number,
+  /** Modulo 2^256, 64 hexadecimal digits. */
+  sum: Schema.String,
+  next_after: Schema.NullOr(Schema.String)
+}).annotations({ identifier: "MerkleSum" })
+
+/** @since 0.1.0 @category schemas */
+export const PartsBody = Schema.Struct({
+  parts: Schema.Array(Schema.Struct({ up_to: Schema.String, count: Schema.Number, sum: Schema.String })),
+  next_after: Schema.NullOr(Schema.String)
+}).annotations({ identifier: "MerkleParts" })

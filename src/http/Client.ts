@@ -18,6 +18,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { InvalidItem } from "../EngineError.js"
+import type { NameRange } from "../merkle/Source.js"
 import { LineSplitter } from "../ndjson/LineSplitter.js"
 import type {
   DeleteOptions,
@@ -96,7 +97,14 @@ export interface Client {
   readonly shutdown: Effect.Effect<typeof S.ShutdownBody.Type, ClientError>
   readonly flush: Effect.Effect<FlushResult, ClientError>
   readonly setReadOnly: (readOnly: boolean) => Effect.Effect<void, ClientError>
-  readonly verify: Effect.Effect<typeof S.VerifyBody.Type, ClientError>
+  /** Without options: roots and rows. */
+  readonly verify: (
+    options?: typeof S.VerifyRequest.Encoded
+  ) => Effect.Effect<typeof S.VerifyBody.Type, ClientError>
+  /** Without options everything is looked at. */
+  readonly repair: (
+    options?: typeof S.RepairRequest.Encoded
+  ) => Effect.Effect<typeof S.RepairBody.Type, ClientError>
   readonly deadLetters: {
     /** By ascending sequence, read in pages. */
     readonly list: (after?: number) => Stream.Stream<typeof S.DeadLetterBody.Type, ClientError>
@@ -127,6 +135,21 @@ export interface Client {
       readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
     }
   ) => Effect.Effect<Option.Option<typeof S.NodeBody.Type>, ClientError>
+  /** One page each; `MerkleClient` makes a source of comparisons of them. */
+  readonly merkleBranches: (
+    path: string,
+    page?: Page
+  ) => Effect.Effect<typeof S.BranchesBody.Type, ClientError>
+  readonly merkleLeaves: (
+    path: string,
+    page?: Page & NameRange
+  ) => Effect.Effect<typeof S.LeavesBody.Type, ClientError>
+  readonly merkleSum: (path: string, range: NameRange) => Effect.Effect<typeof S.SumBody.Type, ClientError>
+  readonly merkleParts: (
+    path: string,
+    range: NameRange,
+    size: number
+  ) => Effect.Effect<typeof S.PartsBody.Type, ClientError>
 }
 
 /** @since 0.1.0 @category services */
@@ -430,7 +453,8 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
       })),
       setReadOnly: (readOnly) =>
         Effect.asVoid(act("/admin/readonly", S.ReadOnlyBody, { read_only: readOnly })),
-      verify: act("/admin/verify", S.VerifyBody),
+      verify: (options) => act("/admin/verify", S.VerifyBody, options),
+      repair: (options) => act("/admin/repair", S.RepairBody, options),
       deadLetters: {
         list: (after = 0) => letters(after),
         retry: (sequences) =>
@@ -467,7 +491,19 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
             (error) => error._tag === "RequestFailed" && error.error === "NotFound",
             () => Effect.succeedNone
           )
-        )
+        ),
+      merkleBranches: (path, page) =>
+        read("/merkle/branches", S.BranchesBody, { path, after: page?.after, limit: page?.limit }),
+      merkleLeaves: (path, page) =>
+        read("/merkle/leaves", S.LeavesBody, {
+          path,
+          after: page?.after,
+          up_to: page?.upTo,
+          limit: page?.limit
+        }),
+      merkleSum: (path, { after, upTo }) => read("/merkle/sum", S.SumBody, { path, after, up_to: upTo }),
+      merkleParts: (path, { after, upTo }, size) =>
+        read("/merkle/parts", S.PartsBody, { path, after, up_to: upTo, size })
     }
     return client
   })

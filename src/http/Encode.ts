@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import { isClean, type LifecycleSnapshot, type ShutdownReport } from "../Lifecycle.js"
+import { sumToHex } from "../merkle/Digest.js"
 import type { TreeChild, TreeNode } from "../merkle/Tree.js"
-import type { Receipt, VerifyResult } from "../SyncEngine.js"
+import type { Receipt, RepairResult, VerifyResult } from "../SyncEngine.js"
 import type { SyncItem } from "../SyncItem.js"
 import type { DeadLetter } from "../wal/WriteAheadLog.js"
 import type {
@@ -13,6 +14,7 @@ import type {
   LifecycleBody,
   NodeBody,
   ReceiptBody,
+  RepairBody,
   ShutdownBody,
   VerifyBody
 } from "./ApiSchemas.js"
@@ -52,10 +54,38 @@ export const shutdownBody = (report: ShutdownReport): typeof ShutdownBody.Type =
 /** @since 0.1.0 @category functions */
 export const verifyBody = (result: VerifyResult): typeof VerifyBody.Type => ({
   in_sync: result.inSync,
+  complete: result.complete,
   archive_root: result.archiveRoot,
-  recomputed_root: result.recomputed.root,
-  rows_checked: result.recomputed.rows,
+  recomputed_root: result.recomputed?.root ?? null,
+  cache_root: result.cacheRoot ?? null,
+  rows_checked: result.checked.rows,
+  contents_checked: result.checked.contents,
+  values_checked: result.checked.values,
+  differences: result.differences.map(({ id, problem, tier, what }) => ({ tier, what, id, problem })),
+  differences_total: result.differencesTotal,
+  unchecked: result.unchecked.map(({ problem, what }) => ({ what, problem })),
   pending: result.pending
+})
+
+/** @since 0.1.0 @category functions */
+export const repairBody = (result: RepairResult): typeof RepairBody.Type => ({
+  in_sync: result.inSync,
+  complete: result.complete,
+  archive_root: result.archiveRoot,
+  cache_root: result.cacheRoot ?? null,
+  tree_rebuilt: result.treeRebuilt,
+  contents_restored: result.contentsRestored,
+  contents_lost: result.contentsLost,
+  lost: result.lost,
+  cache_written: result.cacheWritten,
+  cache_removed: result.cacheRemoved,
+  cache_rebuilt: result.cacheRebuilt,
+  values_rewritten: result.valuesRewritten,
+  memory_dropped: result.memoryDropped,
+  rows_checked: result.checked.rows,
+  contents_checked: result.checked.contents,
+  values_checked: result.checked.values,
+  problems: result.problems
 })
 
 /** A dead letter without its content, which can be large. @since 0.1.0 @category functions */
@@ -83,7 +113,7 @@ export const nodeBody = (
   return {
     path: node.path,
     count: node.count,
-    sum: node.sum.toString(16).padStart(64, "0"),
+    sum: sumToHex(node.sum),
     digest: node.digest,
     children: children.map(({ name, kind, count, digest }) => ({ name, kind, count, digest })),
     next_after: last === undefined ? null : { name: last.name, kind: last.kind }

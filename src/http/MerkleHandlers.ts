@@ -7,16 +7,21 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ReadError } from "../EngineError.js"
+import { sumToHex } from "../merkle/Digest.js"
 import type { TreeNode } from "../merkle/Tree.js"
+import { boundedParts, boundedSum } from "../reconcile/Sources.js"
 import { SyncEngine } from "../SyncEngine.js"
 import { prefixProblem } from "../SyncItem.js"
 import { Api } from "./Api.js"
-import type { NodeQuery } from "./ApiSchemas.js"
+import type { LeavesQuery, NamesQuery, NodeQuery, PartsQuery, RangeQuery } from "./ApiSchemas.js"
 import { nodeBody } from "./Encode.js"
 import { answering } from "./HttpContext.js"
 import { type HttpProblem, invalidRequest, notFound } from "./HttpProblem.js"
 
 const defaultChildren = 1_000
+/** Items that one request reads at most, and parts it answers. */
+const maxItems = 100_000
+const maxParts = 1_000
 
 /** @since 0.1.0 @category layers */
 export const MerkleHandlers = HttpApiBuilder.group(Api, "merkle", (handlers) =>
@@ -46,8 +51,53 @@ export const MerkleHandlers = HttpApiBuilder.group(Api, "merkle", (handlers) =>
         return nodeBody(found, children, limit)
       })
 
+    const tree = engine.merkleSource
+
+    /** Answers for a valid path, the top without one. */
+    const at =
+      <Query extends { readonly path?: string | undefined }, A>(
+        answer: (query: Query, path: string) => Effect.Effect<A, ReadError>
+      ) =>
+      ({ urlParams }: { readonly urlParams: Query }) => {
+        const { path = "" } = urlParams
+        const problem = prefixProblem(path)
+        return answering<A, never>(
+          problem === undefined ? answer(urlParams, path) : Effect.fail(invalidRequest("path", problem))
+        )
+      }
+
+    const branches = ({ after, limit = defaultChildren }: typeof NamesQuery.Type, path: string) =>
+      Effect.map(tree.branches(path, { after, limit }), (found) => ({
+        branches: found.map(({ count, digest, name }) => ({ name, count, digest }))
+      }))
+
+    const leaves = ({ after, limit = defaultChildren, up_to: upTo }: typeof LeavesQuery.Type, path: string) =>
+      Effect.map(tree.leaves(path, { after, upTo, limit }), (found) => ({
+        leaves: found.map(({ digest, name }) => ({ name, digest }))
+      }))
+
+    const sum = ({ after, up_to: upTo }: typeof RangeQuery.Type, path: string) =>
+      Effect.map(boundedSum(tree.leaves, path, { after, upTo }, maxItems), ({ count, nextAfter, sum }) => ({
+        count,
+        sum: sumToHex(sum),
+        next_after: nextAfter ?? null
+      }))
+
+    const parts = ({ after, size, up_to: upTo }: typeof PartsQuery.Type, path: string) =>
+      Effect.map(
+        boundedParts(tree.leaves, path, { after, upTo }, size, { items: maxItems, parts: maxParts }),
+        ({ nextAfter, parts }) => ({
+          parts: parts.map(({ count, sum, upTo }) => ({ up_to: upTo, count, sum: sumToHex(sum) })),
+          next_after: nextAfter ?? null
+        })
+      )
+
     return handlers
       .handleRaw("root", () => answering(Effect.map(engine.merkleRoot, (root) => ({ root }))))
       .handleRaw("node", ({ urlParams }) => answering(node(urlParams)))
+      .handleRaw("branches", at(branches))
+      .handleRaw("leaves", at(leaves))
+      .handleRaw("sum", at(sum))
+      .handleRaw("parts", at(parts))
   })
 )

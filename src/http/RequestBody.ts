@@ -176,3 +176,21 @@ export const jsonBody = <A, I>(
       invalidBody(`does not fit: ${error.message}`)
     )
   })
+
+/**
+ * As {@link jsonBody}; a request without a body has the default.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const optionalJsonBody = <A, I>(
+  source: IncomingMessage,
+  budget: BodyBudget,
+  schema: Schema.Schema<A, I>,
+  otherwise: A
+): Effect.Effect<A, PayloadTooLarge | HttpProblem> => {
+  const { "content-length": length, "transfer-encoding": encoding } = source.headers
+  return encoding === undefined && (length === undefined || length === "0")
+    ? Effect.succeed(otherwise)
+    : jsonBody(source, budget, schema)
+}

@@ -17,67 +17,113 @@ type Leaves<E> = MerkleSource<E>["leaves"]
 
 const sumOf = (digest: string): bigint => BigInt(`0x${digest}`)
 
-/** Reads all leaves of a range, page by page. */
+/** Reads leaves of a range, page by page, at most so many, and until `visit` says how many of a page it took. Answers after which name to go on. */
 const eachPage = <E>(
   leaves: Leaves<E>,
   path: string,
   range: NameRange,
-  visit: (page: ReadonlyArray<LeafHead>) => void
-): Effect.Effect<void, E> =>
+  most: number,
+  visit: (page: ReadonlyArray<LeafHead>) => number | undefined
+): Effect.Effect<string | undefined, E> =>
   Effect.gen(function* () {
     let { after } = range
+    let left = most
     for (;;) {
-      const page = yield* leaves(path, { after, upTo: range.upTo, limit: leavesPerPage })
-      visit(page)
-      if (page.length < leavesPerPage) return
+      const limit = Math.min(leavesPerPage, left)
+      const page = yield* leaves(path, { after, upTo: range.upTo, limit })
+      const taken = visit(page)
+      if (taken !== undefined) return taken === 0 ? after : page[taken - 1]!.name
+      if (page.length < limit) return undefined
       after = page[page.length - 1]!.name
+      left -= page.length
+      if (left === 0) return after
     }
   })
+
+/**
+ * Parts of a range by reading at most `items` leaves once; the last part may be cut short by that. `nextAfter`: where
+ * to go on.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const boundedParts = <E>(
+  leaves: Leaves<E>,
+  path: string,
+  range: NameRange,
+  size: number,
+  bounds: { readonly items: number; readonly parts: number }
+): Effect.Effect<{ readonly parts: ReadonlyArray<LeafPart>; readonly nextAfter: string | undefined }, E> =>
+  Effect.suspend(() => {
+    const parts: Array<LeafPart> = []
+    let count = 0
+    let sum = 0n
+    let upTo = ""
+    const close = () => {
+      if (count > 0) parts.push({ upTo, count, sum: BigInt.asUintN(256, sum) })
+      count = 0
+      sum = 0n
+    }
+    return Effect.map(
+      eachPage(leaves, path, range, bounds.items, (page) => {
+        let taken = 0
+        for (const leaf of page) {
+          if (parts.length === bounds.parts) return taken
+          taken++
+          count++
+          sum += sumOf(leaf.digest)
+          upTo = leaf.name
+          if (count >= size) close()
+        }
+        return undefined
+      }),
+      (nextAfter) => {
+        close()
+        return { parts, nextAfter }
+      }
+    )
+  })
+
+/**
+ * Count and sum of a range by reading at most `items` leaves. `nextAfter`: where to go on.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const boundedSum = <E>(
+  leaves: Leaves<E>,
+  path: string,
+  range: NameRange,
+  items: number
+): Effect.Effect<
+  { readonly count: number; readonly sum: bigint; readonly nextAfter: string | undefined },
+  E
+> =>
+  Effect.suspend(() => {
+    let count = 0
+    let sum = 0n
+    return Effect.map(
+      eachPage(leaves, path, range, items, (page) => {
+        count += page.length
+        for (const leaf of page) sum += sumOf(leaf.digest)
+        return undefined
+      }),
+      (nextAfter) => ({ count, sum: BigInt.asUintN(256, sum), nextAfter })
+    )
+  })
+
+const unbounded = { items: Number.POSITIVE_INFINITY, parts: Number.POSITIVE_INFINITY }
 
 /** Parts of a range by reading its leaves once. */
 const partsByReading =
   <E>(leaves: Leaves<E>): MerkleSource<E>["leafParts"] =>
   (path, range, size) =>
-    Effect.suspend(() => {
-      const parts: Array<LeafPart> = []
-      let count = 0
-      let sum = 0n
-      let upTo = ""
-      const close = () => {
-        if (count > 0) parts.push({ upTo, count, sum: BigInt.asUintN(256, sum) })
-        count = 0
-        sum = 0n
-      }
-      return Effect.map(
-        eachPage(leaves, path, range, (page) => {
-          for (const leaf of page) {
-            count++
-            sum += sumOf(leaf.digest)
-            upTo = leaf.name
-            if (count >= size) close()
-          }
-        }),
-        () => {
-          close()
-          return parts
-        }
-      )
-    })
+    Effect.map(boundedParts(leaves, path, range, size, unbounded), ({ parts }) => parts)
 
 const sumByReading =
   <E>(leaves: Leaves<E>): MerkleSource<E>["leafSum"] =>
   (path, range) =>
-    Effect.suspend(() => {
-      let count = 0
-      let sum = 0n
-      return Effect.map(
-        eachPage(leaves, path, range, (page) => {
-          count += page.length
-          for (const leaf of page) sum += sumOf(leaf.digest)
-        }),
-        () => ({ count, sum: BigInt.asUintN(256, sum) })
-      )
-    })
+    boundedSum(leaves, path, range, unbounded.items)
 
 const within = (name: string, upTo: string | undefined): boolean =>
   upTo === undefined || compareBytes(name, upTo) <= 0

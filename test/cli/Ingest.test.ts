@@ -18,6 +18,7 @@ import {
   type WriteError
 } from "../../src/EngineError.js"
 import type { SubmitResult } from "../../src/SyncEngine.js"
+import { treeSource } from "../reconcile/treeSource.js"
 
 const full = new LogFull({ items: 9, bytes: 9, maxItems: 9, maxBytes: 9, retryAfterMs: 1_000 })
 const pressure = new Backpressure({ level: "Critical", pressure: 0.9, retryAfterMs: 500 })
@@ -64,7 +65,9 @@ const setUp = (answer: Answer, options: Partial<IngestOptions> = {}) => {
     delete: () => unused,
     scan: () => Stream.empty,
     status: unused,
-    verify: unused,
+    verify: () => unused,
+    repair: () => unused,
+    merkleSource: treeSource([]),
     flush: unused,
     root: unused,
     drain: unused,

@@ -128,15 +128,81 @@ describe("admin", () => {
     expect(failed.json).toMatchObject({ error: "TierUnavailable", tier: "archive" })
   })
 
-  it("verifies", async () => {
-    const { request } = await start()
+  it("verifies, without a body by default and with options as they are given", async () => {
+    const { fake, request } = await start()
+    const root = "a".repeat(64)
     expect((await request("/admin/verify", { method: "POST" })).json).toEqual({
       in_sync: true,
-      archive_root: "a".repeat(64),
-      recomputed_root: "a".repeat(64),
+      complete: true,
+      archive_root: root,
+      recomputed_root: root,
+      cache_root: null,
       rows_checked: 0,
+      contents_checked: 0,
+      values_checked: 0,
+      differences: [],
+      differences_total: 0,
+      unchecked: [],
       pending: 0
     })
+    expect(fake.calls.at(-1)).toEqual({ name: "verify", arguments: [{}] })
+    fake.differences = [{ tier: "cache", what: "value", id: "a", problem: "missing" }]
+    const options = { roots: true, values: "sample", sample: 5, budget: { rows: 9, milliseconds: 10 } }
+    const verified = await request("/admin/verify", {
+      method: "POST",
+      headers: json,
+      body: JSON.stringify(options)
+    })
+    expect(verified.json).toMatchObject({
+      differences: [{ tier: "cache", what: "value", id: "a", problem: "missing" }],
+      differences_total: 1
+    })
+    expect(fake.calls.at(-1)).toEqual({ name: "verify", arguments: [options] })
+  })
+
+  it("refuses options that are unknown or out of bounds", async () => {
+    const { fake, request } = await start()
+    for (const path of ["/admin/verify", "/admin/repair"]) {
+      for (const body of [
+        '{"row":true}',
+        '{"sample":0}',
+        '{"values":"all"}',
+        '{"budget":{"rows":0}}',
+        '{"budget":{"seconds":1}}'
+      ]) {
+        const refused = await request(path, { method: "POST", headers: json, body })
+        expect(refused.status).toBe(400)
+        expect(refused.json).toMatchObject({ error: "InvalidBody" })
+      }
+      expect((await request(path, { method: "POST", body: "{}" })).status).toBe(415)
+    }
+    expect(fake.calls).toEqual([])
+  })
+
+  it("repairs and says what was done", async () => {
+    const { fake, request } = await start()
+    const root = "a".repeat(64)
+    expect((await request("/admin/repair", { method: "POST" })).json).toEqual({
+      in_sync: true,
+      complete: true,
+      archive_root: root,
+      cache_root: root,
+      tree_rebuilt: true,
+      contents_restored: 1,
+      contents_lost: 1,
+      lost: ["gone"],
+      cache_written: 2,
+      cache_removed: 3,
+      cache_rebuilt: false,
+      values_rewritten: 4,
+      memory_dropped: 5,
+      rows_checked: 6,
+      contents_checked: 7,
+      values_checked: 8,
+      problems: []
+    })
+    await request("/admin/repair", { method: "POST", headers: json, body: '{"contents":false}' })
+    expect(fake.calls.at(-1)).toEqual({ name: "repair", arguments: [{ contents: false }] })
   })
 
   it("sets and lifts read-only", async () => {

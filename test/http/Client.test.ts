@@ -273,7 +273,7 @@ describe("the client", () => {
         expect((yield* client.startup).ok).toBe(true)
         expect((yield* client.status).stats.pending).toBe(1)
         expect(yield* client.flush).toEqual({ flushed: 2, deadLettered: 1, pending: 0 })
-        expect((yield* client.verify).in_sync).toBe(true)
+        expect((yield* client.verify()).in_sync).toBe(true)
         yield* client.setReadOnly(true)
         expect((yield* client.ready("writes")).ok).toBe(false)
         yield* client.setReadOnly(false)

@@ -17,7 +17,8 @@ import type {
   SubmitItem,
   SubmitOptions,
   SubmitResult,
-  SyncEngineService
+  SyncEngineService,
+  VerifyDifference
 } from "../../src/SyncEngine.js"
 import {
   contentHashOf,
@@ -29,6 +30,7 @@ import {
   tombstone
 } from "../../src/SyncItem.js"
 import type { DeadLetter } from "../../src/wal/WriteAheadLog.js"
+import { treeSource } from "../reconcile/treeSource.js"
 
 export const startedAtMs = 1_700_000_000_000
 
@@ -44,6 +46,7 @@ export class Fake {
   /** Callers of a shutdown get the report only after this. */
   afterReport: Effect.Effect<void> = Effect.void
   problems: ReadonlyArray<string> = []
+  differences: ReadonlyArray<VerifyDifference> = []
   readOnly = false
   defect: unknown
   maxPayloadBytes = 1024 * 1024
@@ -84,6 +87,10 @@ export class Fake {
         ? Effect.zipRight(this.beforeWrite, Effect.suspend(value))
         : Effect.fail(closed)
     })
+  }
+
+  private tree() {
+    return treeSource([...this.rows.values()].filter((row) => !row.deleted))
   }
 
   private put(item: SubmitItem, options: SubmitOptions = {}): Effect.Effect<Receipt, WriteError> {
@@ -247,12 +254,50 @@ export class Fake {
           .filter(({ name }) => page?.after === undefined || name > page.after.name)
           .slice(0, page?.limit)
       ),
-    verify: this.read("verify", [], () => ({
-      inSync: true,
-      archiveRoot: "a".repeat(64),
-      recomputed: { root: "a".repeat(64), rows: this.rows.size },
-      pending: 0
-    })),
+    verify: (options) =>
+      this.read("verify", [options], () => ({
+        inSync: true,
+        complete: true,
+        archiveRoot: "a".repeat(64),
+        cacheRoot: undefined,
+        recomputed: { root: "a".repeat(64), rows: this.rows.size },
+        checked: { rows: this.rows.size, contents: 0, values: 0 },
+        differences: this.differences,
+        differencesTotal: this.differences.length,
+        unchecked: [],
+        pending: 0
+      })),
+    repair: (options) =>
+      this.read("repair", [options], () => ({
+        inSync: true,
+        complete: true,
+        archiveRoot: "a".repeat(64),
+        cacheRoot: "a".repeat(64),
+        treeRebuilt: true,
+        contentsRestored: 1,
+        contentsLost: 1,
+        lost: ["gone"],
+        cacheWritten: 2,
+        cacheRemoved: 3,
+        cacheRebuilt: false,
+        valuesRewritten: 4,
+        memoryDropped: 5,
+        checked: { rows: 6, contents: 7, values: 8 },
+        problems: []
+      })),
+    isSynced: this.read("isSynced", [], () => true),
+    merkleSource: {
+      root: this.read("merkleSource.root", [], () => "a".repeat(64)),
+      node: (path) => Effect.suspend(() => this.tree().node(path)),
+      branches: (path, page) => Effect.suspend(() => this.tree().branches(path, page)),
+      leaves: (path, page) =>
+        this.read("merkleSource.leaves", [path, page], () => undefined).pipe(
+          Effect.zipRight(Effect.suspend(() => this.tree().leaves(path, page)))
+        ),
+      leafSum: (path, range) => Effect.suspend(() => this.tree().leafSum(path, range)),
+      leafParts: (path, range, size) => Effect.suspend(() => this.tree().leafParts(path, range, size))
+    },
+    findDivergent: () => Stream.empty,
     flush: this.read("flush", [], () => ({ flushed: 2, deadLettered: 1, pending: 0 })),
     tick: Effect.void,
     warmUp: Effect.void,

@@ -69,6 +69,9 @@ export const accept = (
 /** @since 0.1.0 @category validation */
 export const acceptState = (state: Option.Option<string>) => accept("--state", state, stateProblem)
 
+/** @since 0.1.0 @category validation */
+export const acceptPath = (option: string, path: Option.Option<string>) => accept(option, path, prefixProblem)
+
 /** A whole number given as text, within bounds. @since 0.1.0 @category validation */
 export const acceptWhole = (
   option: string,

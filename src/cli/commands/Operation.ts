@@ -1,5 +1,5 @@
 /**
- * `status`, `verify`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine.
+ * `status`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine.
  *
  * @since 0.1.0
  */
@@ -11,14 +11,7 @@ import * as Stream from "effect/Stream"
 import { failed, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
 import { define, group } from "../Definition.js"
-import {
-  deadLetterText,
-  documentText,
-  pairs,
-  reportText,
-  verificationOf,
-  verificationText
-} from "../Render.js"
+import { deadLetterText, documentText, pairs, reportText } from "../Render.js"
 import * as Common from "./Common.js"
 
 /** @since 0.1.0 @category commands */
@@ -38,26 +31,6 @@ export const status = define({
       Effect.flatMap(backend.status, (document) =>
         input.json ? Common.printJson(document) : Common.print(documentText(document))
       )
-    )
-})
-
-/** @since 0.1.0 @category commands */
-export const verify = define({
-  name: "verify",
-  description:
-    "Re-read all archived rows and compare their root with the stored one. Exit code 1 when they differ.",
-  examples: [
-    ["sync-engine verify", "Prove that the archive is what its root says."],
-    ["sync-engine verify --offline --data-dir /var/lib/sync-engine --json", "Without a daemon, for a script."]
-  ],
-  config: { json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      Effect.gen(function* () {
-        const result = verificationOf(yield* backend.verify)
-        yield* input.json ? Common.printJson(result) : Common.print(verificationText(result))
-        if (!result.in_sync) yield* failed("the archive's rows and its root differ")
-      })
     )
 })
 

@@ -298,7 +298,7 @@ describe("3 · what the log holds", () => {
       expect(stats.flushes.recovery).toBe(3)
       expect(yield* durations(engine)).toContain("wal_replay")
       expect(yield* engine.service.countPrefix("")).toBe(2500)
-      expect((yield* engine.service.verify).inSync).toBe(true)
+      expect((yield* engine.service.verify()).inSync).toBe(true)
     })
   )
 
@@ -362,7 +362,7 @@ describe("3 · what the log holds", () => {
       expect(letters.map(({ record }) => record.id)).toEqual(["poison.1", "poison.2"])
       expect(letters[0]!.reason).toContain("poison")
       expect(yield* engine.service.countPrefix("")).toBe(1400)
-      expect((yield* engine.service.verify).inSync).toBe(true)
+      expect((yield* engine.service.verify()).inSync).toBe(true)
     })
   )
 })

@@ -43,7 +43,7 @@ describe("an engine over MariaDB and Redis", () => {
       expect(health.cache).toEqual({ configured: true, available: true, trusted: true })
       const cache = yield* cacheOf(urls.redis)
       expect(yield* cache.root).toBe(yield* engine.service.merkleRoot)
-      expect((yield* engine.service.verify).inSync).toBe(true)
+      expect((yield* engine.service.verify()).inSync).toBe(true)
       const report = yield* engine.service.shutdown
       expect(report.problems).toEqual([])
 

@@ -104,11 +104,11 @@ export const items = (count: number, text = "v", from = 0) =>
     content: `${text}${from + index}`
   }))
 
-/** Proves that archive and cache agree, and that the stored root describes the rows. */
+/** Proves that archive and cache agree, that the stored root describes the rows, and that all values are the rows. */
 export const proven = (engine: RealEngine, redisUrl: string) =>
   Effect.gen(function* () {
-    const verified = yield* engine.service.verify
+    const verified = yield* engine.service.verify({ roots: true, rows: true, values: "full" })
     const cache = yield* cacheOf(redisUrl)
     const root = yield* cache.root
-    return { inSync: verified.inSync, archive: verified.archiveRoot, cache: root }
+    return { inSync: verified.inSync && verified.complete, archive: verified.archiveRoot, cache: root }
   }).pipe(Effect.scoped)

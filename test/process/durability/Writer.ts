@@ -83,7 +83,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
         if (state === "deleted") seen.push([id, version!, 0])
         else if (state !== "absent") write({ kind: "wrong", problem: `${id} is ${state}, but not listed` })
       }
-      const { inSync } = yield* engine.verify
+      const { inSync } = yield* engine.verify()
       write({ kind: "seen", items: seen, inSync })
     })
 
