@@ -101,7 +101,8 @@ export const rawTiers = (options: {
       log.exec(
         "CREATE TABLE log (sequence INTEGER PRIMARY KEY, id TEXT, version INTEGER, updated_at INTEGER, type INTEGER, hash BLOB, content BLOB)"
       )
-      const sql = await createConnection(options.mysqlUrl)
+      // Otherwise the driver searches every statement for placeholders, character by character.
+      const sql = await createConnection({ uri: options.mysqlUrl, queryFormat: (text: string) => text })
       await sql.query(table)
       const redis = new Redis(options.redisUrl)
       const put = await redis.script("LOAD", guardedPut)
