@@ -18,17 +18,13 @@ export type Row = Readonly<Record<string, unknown>>
 /** Runs a statement and answers its rows. @since 0.1.0 @category models */
 export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>
 
-// Given a list, even an empty one, the MySQL driver searches the whole text for placeholders.
-const unlessEmpty = (params: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
-  params.length === 0 ? (undefined as unknown as ReadonlyArray<unknown>) : params
-
 /** Runs statements on one connection. @since 0.1.0 @category constructors */
 export const runOn =
   (connection: Connection): Run =>
   ({ params, prepared, text }) =>
     prepared === true
       ? connection.execute(text, params, undefined)
-      : connection.executeUnprepared(text, unlessEmpty(params), undefined)
+      : connection.executeUnprepared(text, params, undefined)
 
 /**
  * Runs statements wherever the client likes, each on its own. Their texts hold the application's data, so they
@@ -40,7 +36,7 @@ export const runOn =
 export const runAnywhere =
   (sql: SqlClient.SqlClient): Run =>
   ({ params, text }) =>
-    Effect.withTracerEnabled(sql.unsafe<Row>(text, unlessEmpty(params)).unprepared, false)
+    Effect.withTracerEnabled(sql.unsafe<Row>(text, params).unprepared, false)
 
 /**
  * Runs `body` between `begin` and COMMIT. Statements of the client itself go to the same connection meanwhile.

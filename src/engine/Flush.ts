@@ -7,6 +7,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import { type LogUnavailable, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
@@ -56,19 +57,21 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   let notBefore = 0
   let progress = 0
 
-  const nextEntries = (upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
+  /** The next batch behind what has been taken already. */
+  const nextEntries = (taken: number, upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
     Effect.suspend(() => {
       const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
       const maxItems = batchFlushCount * sqlWriteConcurrency
       const maxBytes = batchFlushBytes * sqlWriteConcurrency
       const { fresh } = core
-      if (!fresh.mustReadLog) {
-        const entries = fresh.peek(maxItems, maxBytes)
+      if (!fresh.mustReadLogAfter(taken)) {
+        const entries = fresh.peek(maxItems, maxBytes, taken)
         return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
       }
       const { spilled } = fresh
-      return Effect.map(core.log.read({ after: fresh.consumed, maxItems, maxBytes }), (entries) => {
-        if (entries.length === 0) fresh.caughtUp(spilled)
+      return Effect.map(core.log.read({ after: taken, maxItems, maxBytes }), (entries) => {
+        // Only when everything before has been settled: the cursor must not pass a batch under way.
+        if (entries.length === 0 && taken === fresh.consumed) fresh.caughtUp(spilled)
         return entries.filter((entry) => entry.sequence <= upTo)
       })
     })
@@ -102,50 +105,68 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     progress++
   }
 
-  const carry = (
-    archive: Context.Tag.Service<Archive>,
-    entries: ReadonlyArray<LogEntry>,
-    reason: FlushReason
-  ): Effect.Effect<SplitResult, ArchiveError | LogUnavailable> => {
-    const startedMs = core.nowMs()
-    const batch = newestPerId(entries)
-    return commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency).pipe(
-      Effect.tap((result) =>
-        result.culprits.length === 0
-          ? Effect.void
-          : core.log.deadLetters
-              .add(
-                result.culprits.map(({ entry, problem }) => ({
-                  sequence: entry.sequence,
-                  record: entry.record,
-                  reason: problem,
-                  at: core.nowMs()
-                }))
-              )
-              .pipe(
-                Effect.zipRight(
-                  Effect.logWarning(
-                    `the archive refused ${result.culprits.length} writes; see the dead letters`,
-                    {
-                      first: result.culprits[0]!.entry.record.id,
-                      problem: result.culprits[0]!.problem
-                    }
-                  )
-                )
-              )
-      ),
-      Effect.tap((result) => carryToCache(core, batch, result)),
-      Effect.tap((result) => {
-        settle(entries, result)
-        core.counters.flushes[reason]++
-        Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
-        if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
-        if (result.newer.length > 0) Metrics.superseded(result.newer.length)
-        // With a change stream, the feed releases what it has published.
-        return core.log.release(releasable())
-      })
-    )
+  /** A batch that the archive has committed. */
+  interface Committed {
+    readonly entries: ReadonlyArray<LogEntry>
+    readonly batch: ReadonlyArray<LogEntry>
+    readonly result: SplitResult
+    readonly startedMs: number
   }
+
+  const commit = (
+    archive: Context.Tag.Service<Archive>,
+    entries: ReadonlyArray<LogEntry>
+  ): Effect.Effect<Committed, ArchiveError> =>
+    Effect.suspend(() => {
+      const startedMs = core.nowMs()
+      const batch = newestPerId(entries)
+      return Effect.map(
+        commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),
+        (result): Committed => ({ entries, batch, result, startedMs })
+      )
+    })
+
+  const putAside = ({ result }: Committed): Effect.Effect<void, LogUnavailable> =>
+    result.culprits.length === 0
+      ? Effect.void
+      : core.log.deadLetters
+          .add(
+            result.culprits.map(({ entry, problem }) => ({
+              sequence: entry.sequence,
+              record: entry.record,
+              reason: problem,
+              at: core.nowMs()
+            }))
+          )
+          .pipe(
+            Effect.zipRight(
+              Effect.logWarning(
+                `the archive refused ${result.culprits.length} writes; see the dead letters`,
+                {
+                  first: result.culprits[0]!.entry.record.id,
+                  problem: result.culprits[0]!.problem
+                }
+              )
+            )
+          )
+
+  /** What follows a commit: dead letters, cache, readers and waiters, and the entries leave the log. */
+  const finish = (committed: Committed, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
+    putAside(committed).pipe(
+      Effect.zipRight(carryToCache(core, committed.batch, committed.result)),
+      Effect.zipRight(
+        Effect.suspend(() => {
+          const { entries, result, startedMs } = committed
+          settle(entries, result)
+          core.counters.flushes[reason]++
+          Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
+          if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
+          if (result.newer.length > 0) Metrics.superseded(result.newer.length)
+          // With a change stream, the feed releases what it has published.
+          return core.log.release(releasable())
+        })
+      )
+    )
 
   const releasable = () => Math.min(core.fresh.consumed, feed.published())
 
@@ -184,18 +205,35 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           yield* core.log.release(releasable())
           core.recover("log")
         }
-        while (core.fresh.consumed < upTo && !core.fresh.isEmpty) {
-          const archive = core.tiers?.archive
-          if (archive === undefined) return yield* noArchive
-          if (fullOnly && !batchIsFull()) break
-          const entries = yield* nextEntries(upTo)
-          if (entries.length === 0) break
-          // Once the archive has committed, the bookkeeping must follow.
-          const result = yield* Effect.uninterruptible(carry(archive, entries, reason))
-          flushed += entries.length
-          deadLettered += result.culprits.length
-          yield* succeeded
-        }
+        // While a batch is finished (cache, log), the next one is committed; they finish in log order.
+        let finishing: Effect.Effect<void, LogUnavailable> = Effect.void
+        let taken = core.fresh.consumed
+        const carry = Effect.gen(function* () {
+          while (taken < upTo && !core.fresh.isEmptyAfter(taken)) {
+            const archive = core.tiers?.archive
+            if (archive === undefined) return yield* noArchive
+            if (fullOnly && !batchIsFull(taken)) break
+            const entries = yield* nextEntries(taken, upTo)
+            if (entries.length === 0) break
+            // Once the archive has committed, the bookkeeping must follow.
+            yield* Effect.uninterruptible(
+              Effect.flatMap(commit(archive, entries), (committed) =>
+                Effect.gen(function* () {
+                  yield* finishing
+                  finishing = yield* Effect.map(Effect.fork(finish(committed, reason)), Fiber.join)
+                  flushed += entries.length
+                  deadLettered += committed.result.culprits.length
+                })
+              )
+            )
+            taken = entries[entries.length - 1]!.sequence
+            yield* succeeded
+          }
+          return undefined
+        })
+        // Whatever happens, the last batch is finished before this call ends.
+        yield* Effect.onExit(carry, () => Effect.ignore(Effect.suspend(() => finishing)))
+        yield* finishing
         return { flushed, deadLettered, pending: core.pendingEntries() }
       }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
     )
@@ -207,16 +245,17 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     retryAfterMs: 5000
   })
 
-  const batchIsFull = (): boolean => {
+  const batchIsFull = (taken = core.fresh.consumed): boolean => {
     const { batchFlushBytes, batchFlushCount } = core.config()
     const { fresh } = core
-    return fresh.mustReadLog || fresh.size >= batchFlushCount || fresh.bytes >= batchFlushBytes
+    if (fresh.mustReadLogAfter(taken) || fresh.bytesAfter(taken) >= batchFlushBytes) return true
+    return fresh.sizeAfter(taken) >= batchFlushCount
   }
 
   return {
     run,
     exclusively: turn.withPermits(1),
-    batchIsFull,
+    batchIsFull: () => batchIsFull(),
     releaseDue,
     notBefore: () => notBefore,
     progress: () => progress

@@ -72,17 +72,61 @@ export class FreshQueue {
     }
   }
 
-  /** The next entries in memory, at least one if there is any, at most `maxItems` and about `maxBytes`; they stay until {@link consume}. */
-  peek(maxItems: number, maxBytes: number): ReadonlyArray<LogEntry> {
-    const end = Math.min(this.entries.length, this.head + maxItems)
+  /**
+   * The next entries in memory, at least one if there is any, at most `maxItems` and about `maxBytes`; they stay
+   * until {@link consume}. `after`: what has been taken already and not been consumed yet is passed over.
+   */
+  peek(maxItems: number, maxBytes: number, after = this.cursor): ReadonlyArray<LogEntry> {
+    const start = this.positionAfter(after)
+    const end = Math.min(this.entries.length, start + maxItems)
     let bytes = 0
-    let index = this.head
+    let index = start
     while (index < end) {
       bytes += entryBytes(this.entries[index]!.record)
-      if (bytes > maxBytes && index > this.head) break
+      if (bytes > maxBytes && index > start) break
       index++
     }
-    return this.entries.slice(this.head, index)
+    return this.entries.slice(start, index)
+  }
+
+  /** Where the first entry above this sequence number stands. */
+  private positionAfter(sequence: number): number {
+    let low = this.head
+    let high = this.entries.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.entries[middle]!.sequence <= sequence) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** Entries in memory behind this sequence number. */
+  sizeAfter(sequence: number): number {
+    return this.entries.length - this.positionAfter(sequence)
+  }
+
+  /** Bytes of the entries in memory behind this sequence number. */
+  bytesAfter(sequence: number): number {
+    let bytes = this.heldBytes
+    const start = this.positionAfter(sequence)
+    for (let index = this.head; index < start; index++) bytes -= entryBytes(this.entries[index]!.record)
+    return bytes
+  }
+
+  /** Whether what comes behind this sequence number has to be read from the log. */
+  mustReadLogAfter(sequence: number): boolean {
+    return (
+      this.positionAfter(sequence) === this.entries.length && this.spilledTo > Math.max(sequence, this.cursor)
+    )
+  }
+
+  /** Whether anything is left behind this sequence number, in memory or in the log. */
+  isEmptyAfter(sequence: number): boolean {
+    return (
+      this.positionAfter(sequence) === this.entries.length &&
+      this.spilledTo <= Math.max(sequence, this.cursor)
+    )
   }
 
   /** Highest sequence number that has to be read from the log. */
