@@ -11,6 +11,8 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/integration/**", "test/process/**", "test/simulation/**"],
+          // Most take milliseconds; the bound is for busy machines.
+          testTimeout: 60_000,
           globalSetup
         }
       },
@@ -26,7 +28,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           globalSetup: [...globalSetup, "test/support/servers.ts"]
         }
