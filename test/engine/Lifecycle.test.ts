@@ -46,7 +46,7 @@ const reads = (service: SyncEngineService): ReadonlyArray<Effect.Effect<unknown,
   service.merkleRoot,
   service.merkleNode(""),
   service.merkleChildren(""),
-  service.verify,
+  service.verify(),
   service.flush
 ]
 
@@ -608,7 +608,7 @@ describe("shutdown", () => {
             yield* service.submitMany(items(3, `round${round}.`))
             versions.push((yield* service.submit({ id: "round0.item", content: `${round}` })).version)
             yield* service.delete("round0.item")
-            expect((yield* service.verify).inSync).toBe(true)
+            expect((yield* service.verify()).inSync).toBe(true)
             if (round % 2 === 0) yield* service.shutdown
           })
         )

@@ -1,0 +1,171 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as FC from "effect/FastCheck"
+import { InFlight } from "../../src/engine/InFlight.js"
+import { PendingIndex } from "../../src/engine/PendingIndex.js"
+import type { Prepared } from "../../src/engine/Preparation.js"
+import type { ItemRecord } from "../../src/SyncItem.js"
+import { compareVersions } from "../../src/SyncItem.js"
+import { recordOf } from "./support.js"
+
+const ids = ["a", "b", "c"]
+
+const record = FC.record({
+  id: FC.constantFrom(...ids),
+  version: FC.integer({ min: 1, max: 6 }),
+  content: FC.constantFrom("x", "y"),
+  deleted: FC.boolean()
+}).map(({ content, deleted, id, version }) => recordOf(id, version, content, deleted))
+
+/** Of several writes the newest; of the same version the later. */
+const newest = <A extends ItemRecord>(records: ReadonlyArray<A>): A | undefined =>
+  records.reduce<A | undefined>(
+    (best, next) => (best === undefined || compareVersions(next, best) >= 0 ? next : best),
+    undefined
+  )
+
+type Step =
+  | { readonly _tag: "log"; readonly record: ItemRecord; readonly unchecked: boolean }
+  | { readonly _tag: "early"; readonly record: ItemRecord; readonly unchecked: boolean }
+  | { readonly _tag: "commit" | "fail" }
+  | { readonly _tag: "settle"; readonly share: number }
+
+const steps = FC.array(
+  FC.oneof(
+    FC.record({ _tag: FC.constantFrom("log" as const, "early" as const), record, unchecked: FC.boolean() }),
+    FC.record({ _tag: FC.constantFrom("commit" as const, "fail" as const) }),
+    FC.record({ _tag: FC.constant("settle" as const), share: FC.double({ min: 0, max: 1, noNaN: true }) })
+  ) as FC.Arbitrary<Step>,
+  { maxLength: 40 }
+)
+
+describe("PendingIndex", () => {
+  it("knows the newest acknowledged write of each id, whatever fails and whatever is archived (property)", () => {
+    FC.assert(
+      FC.property(steps, (script) => {
+        const index = new PendingIndex()
+        let log: Array<ItemRecord & { readonly sequence: number }> = []
+        let early: Array<{ readonly record: ItemRecord; readonly unchecked: boolean }> = []
+        let sequence = 0
+        let settled = 0
+        const commit = (record: ItemRecord, unchecked: boolean) => {
+          sequence++
+          index.add(record, sequence, unchecked)
+          log.push({ ...record, sequence })
+        }
+        for (const step of script) {
+          switch (step._tag) {
+            case "log":
+              // Commits are in call order: what came early before it has been committed by then.
+              for (const { record, unchecked } of early) commit(record, unchecked)
+              early = []
+              commit(step.record, step.unchecked)
+              break
+            case "early":
+              index.add(step.record, 0, step.unchecked)
+              early.push(step)
+              break
+            case "commit": {
+              const first = early.shift()
+              if (first !== undefined) commit(first.record, first.unchecked)
+              break
+            }
+            case "fail": {
+              const first = early.shift()
+              if (first !== undefined) index.revoke(first.record)
+              break
+            }
+            case "settle": {
+              settled = Math.max(settled, Math.floor(step.share * sequence))
+              for (const id of ids) index.settle(id, settled)
+              // A settled id's newest version is archived; older ones with higher sequence numbers are settled later.
+              log = log.filter((entry) => entry.sequence > settled)
+            }
+          }
+          for (const id of ids) {
+            const logged = newest(log.filter((entry) => entry.id === id))
+            const best = newest([
+              ...early.flatMap(({ record }) => (record.id === id ? [record] : [])),
+              ...(logged === undefined ? [] : [logged])
+            ])
+            const entry = index.get(id)
+            if (best !== undefined && entry !== undefined) {
+              // Never older than what is known to be pending.
+              expect(compareVersions(entry, best)).toBeGreaterThanOrEqual(0)
+            }
+            if (best !== undefined) expect(entry).toBeDefined()
+            if (early.length === 0 && logged === undefined) expect(entry).toBeUndefined()
+            if (entry !== undefined) expect(entry.sequence === 0).toBe(entry.record !== undefined)
+          }
+        }
+      }),
+      { numRuns: 500, seed: 2 }
+    )
+  })
+
+  it("an entry is compared only when the archive's version is not newer", () => {
+    const index = new PendingIndex()
+    index.add(recordOf("a", 50, "x"), 1, true)
+    index.compared("a", recordOf("a", 100, "y"))
+    expect(index.get("a")?.unchecked).toBe(true)
+    index.compared("a", recordOf("a", 50, "x"))
+    expect(index.get("a")?.unchecked).toBe(false)
+    index.add(recordOf("b", 50, "x"), 2, true)
+    index.compared("b", undefined)
+    expect(index.get("b")?.unchecked).toBe(false)
+    index.compared("none", undefined)
+    expect(index.get("none")).toBeUndefined()
+  })
+
+  it("live ids leave out deletions", () => {
+    const index = new PendingIndex()
+    index.add(recordOf("a", 1, "x"), 1, false)
+    index.add(recordOf("b", 1, "", true), 2, false)
+    index.add(recordOf("c", 1, "x"), 0, false)
+    expect([...index.liveIds()].sort()).toEqual(["a", "c"])
+  })
+})
+
+describe("InFlight", () => {
+  const prepared = (id: string, version: number): Prepared => ({
+    _tag: "Prepared",
+    record: recordOf(id, version, "x"),
+    previousVersion: undefined,
+    unchecked: false
+  })
+
+  it("knows the newest write of an id under way, whichever ends first (property)", () => {
+    FC.assert(
+      FC.property(
+        FC.array(
+          FC.tuple(FC.constantFrom(...ids), FC.integer({ min: 1, max: 9 }), FC.nat({ max: 5 }), FC.boolean()),
+          { maxLength: 40 }
+        ),
+        (script) => {
+          const flights = new InFlight()
+          let model: Array<Prepared> = []
+          for (const [id, version, place, twice] of script) {
+            const write = prepared(id, version)
+            flights.add(write)
+            if (twice) flights.add(write)
+            model.push(write)
+            const gone = model[place]
+            if (gone !== undefined) {
+              model = model.filter((other) => other !== gone)
+              expect(flights.remove(gone)).toBe(!model.some(({ record }) => record.id === gone.record.id))
+              expect(flights.remove(gone)).toBe(false)
+            }
+            for (const one of ids) {
+              const left = model.filter(({ record }) => record.id === one)
+              expect(flights.has(one)).toBe(left.length > 0)
+              expect(flights.newest(one)?.record.version).toBe(
+                left.length === 0 ? undefined : Math.max(...left.map(({ record }) => record.version))
+              )
+            }
+            expect([...flights.records()]).toHaveLength(model.length)
+          }
+        }
+      ),
+      { numRuns: 200, seed: 3 }
+    )
+  })
+})
