@@ -102,6 +102,7 @@ export const repair = <E>(
     let cacheRemoved = 0
     let cacheRebuilt = false
     let valuesRewritten = 0
+    let treeMended = false
     let memoryDropped = 0
 
     const unlessAway = (effect: Effect.Effect<unknown, ArchiveError | CacheError>) =>
@@ -169,11 +170,12 @@ export const repair = <E>(
                 cacheWritten += mended.written
                 cacheRemoved += mended.removed
                 if (mended.rebuilt) cacheRebuilt = true
+                treeMended = mended.rebuilt || mended.ids.length > 0
                 memoryDropped += tools.forget(mended.ids)
               })
             )
       )
-      if (valuesRewritten > 0 || cacheRebuilt) yield* unlessAway(resync)
+      if (valuesRewritten > 0 || treeMended) yield* unlessAway(resync)
     }
 
     const after = yield* Effect.catchTag(rootsOf(tools), "CacheError", (error) =>
@@ -232,8 +234,8 @@ const mendTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, bu
       )
     yield* look(true)
     let rebuilt = false
-    if (nodes > 0) {
-      // Items that were mended have changed nodes too: only what is wrong now is wrong.
+    if (nodes > 0 || ids.length > 0) {
+      // Mending items changes nodes too, for better or, where a wrong digest was counted out, for worse.
       nodes = 0
       yield* exclusively(look(false))
       if (nodes > 0) {
