@@ -170,6 +170,8 @@ const startRetries = (boundMs: number) =>
   Schedule.exponential(Duration.millis(200)).pipe(
     Schedule.union(Schedule.spaced(Duration.seconds(5))),
     Schedule.jittered,
+    // Whole milliseconds: TestClock cannot tell a fraction of one in nanoseconds.
+    Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay)))),
     Schedule.upTo(Duration.millis(boundMs))
   )
 
