@@ -237,6 +237,10 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
             const record = yield* headOf(id)
             if (record === undefined || record.deleted) return Option.none<Receipt>()
             const expectedVersion = options?.expectedVersion ?? record.version
+            // Not left to the write alone: a deletion on its way must not pass for the absence that was expected.
+            if (expectedVersion !== record.version) {
+              return yield* new VersionMismatch({ id, expected: expectedVersion, actual: record.version })
+            }
             const receipt = yield* Effect.exit(
               writes.submit(
                 {

@@ -30,6 +30,8 @@ export interface Reads {
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
   /** The newest records of valid ids, tombstones included, without looking at the gate; fills memory. */
   readonly fetch: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError>
+  /** As `fetch`, for decisions: fails where the archive would have to be compared with and cannot be. */
+  readonly fetchProven: Reads["fetch"]
 }
 
 /** How long to wait before asking an unavailable archive again. @since 0.1.0 @category constants */
@@ -135,7 +137,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   /** One attempt for ids that memory does not hold; answers which ids changed meanwhile, and which cannot be answered. */
   const attempt = (
     ids: ReadonlyArray<string>,
-    found: Found
+    found: Found,
+    proven: boolean
   ): Effect.Effect<{
     readonly again: ReadonlyArray<string>
     readonly failed: ReadonlyMap<string, TierError>
@@ -146,14 +149,14 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       return Effect.gen(function* () {
         const failed = new Map<string, TierError>()
         const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
+        // Asked now: when the log has answered, such an entry may have been superseded and be no longer pending.
+        const unchecked = new Set(inLog.filter((id) => core.pending.get(id)?.unchecked === true))
         const answered = yield* Effect.either(fromLog(inLog))
         if (Either.isLeft(answered)) for (const id of inLog) failed.set(id, answered.left)
         const logged = Either.isRight(answered) ? answered.right : nothing
         // Released between index and read: the archive has them. Unchecked: the archive may have something newer.
         const ask = ids.filter(
-          (id) =>
-            !failed.has(id) &&
-            ((!logged.has(id) && !provenAbsent(id)) || core.pending.get(id)?.unchecked === true)
+          (id) => !failed.has(id) && ((!logged.has(id) && !provenAbsent(id)) || unchecked.has(id))
         )
         const archived = new Map<string, ItemRecord>()
         const cached = yield* fromCache(ask)
@@ -164,8 +167,10 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         if (rest.length > 0) {
           const answer = yield* Effect.either(fromArchive(rest))
           if (Either.isLeft(answer)) {
-            // Without the archive, a logged value is still a value; absence is not.
-            for (const id of rest) if (!logged.has(id)) failed.set(id, answer.left)
+            // Without the archive, a logged value is still a value; absence is not, nor is a deletion that may be older.
+            for (const id of rest) {
+              if (proven || logged.get(id)?.deleted !== false) failed.set(id, answer.left)
+            }
           } else {
             for (const record of answer.right) archived.set(record.id, record)
             for (const id of rest) core.pending.compared(id, archived.get(id))
@@ -208,7 +213,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   /** Reads the newest records of these ids and tells each as soon as it is known; answers why others are not. */
   const fetchEach = (
     ids: ReadonlyArray<string>,
-    found: Found
+    found: Found,
+    proven = false
   ): Effect.Effect<ReadonlyMap<string, TierError>> =>
     Effect.gen(function* () {
       const failed = new Map<string, TierError>()
@@ -221,19 +227,23 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           else found(id, held)
         }
         if (missing.length === 0) break
-        const result = yield* attempt(missing, found)
+        const result = yield* attempt(missing, found, proven)
         for (const [id, error] of result.failed) failed.set(id, error)
         open = result.again
       }
       return failed
     })
 
-  const fetch: Reads["fetch"] = (ids) =>
+  const collect = (ids: ReadonlyArray<string>, proven: boolean): ReturnType<Reads["fetch"]> =>
     Effect.suspend(() => {
       const records = new Map<string, ItemRecord>()
-      const collected = fetchEach(ids, (id, record) => {
-        if (record !== undefined) records.set(id, record)
-      })
+      const collected = fetchEach(
+        ids,
+        (id, record) => {
+          if (record !== undefined) records.set(id, record)
+        },
+        proven
+      )
       return Effect.flatMap(
         collected,
         (failed): Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError> => {
@@ -242,6 +252,9 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         }
       )
     })
+
+  const fetch: Reads["fetch"] = (ids) => collect(ids, false)
+  const fetchProven: Reads["fetch"] = (ids) => collect(ids, true)
 
   // Reads that missed memory wait here, by id: those of one turn share one fetch, and later ones of the same id join
   // it while it is under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
@@ -357,7 +370,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       })
     })
 
-  return { get, getMany, fetch }
+  return { get, getMany, fetch, fetchProven }
 }
 
 const visible = (record: ItemRecord | undefined): Option.Option<SyncItem> =>

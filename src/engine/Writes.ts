@@ -111,7 +111,7 @@ export const make = (
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.suspend(() => {
       const watch = core.watch(id)
-      return reads.fetch([id]).pipe(
+      return reads.fetchProven([id]).pipe(
         Effect.flatMap((records) => {
           const asked = { head: records.get(id), watch }
           return compareAndSet(id, expected, prepared, durability, undefined, asked)
