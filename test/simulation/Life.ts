@@ -1,0 +1,111 @@
+/** One life of the engine's process: from its start to its crash or its end. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as HashSet from "effect/HashSet"
+import * as Layer from "effect/Layer"
+import * as LogLevel from "effect/LogLevel"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { Archive } from "../../src/archive/Archive.js"
+import type { EngineConfig } from "../../src/EngineConfig.js"
+import { LiveConfig } from "../../src/EngineConfig.js"
+import { ArchiveStartError } from "../../src/EngineError.js"
+import * as Engine from "../../src/engine/Engine.js"
+import { EngineLimits } from "../../src/engine/EngineLimits.js"
+import type { SyncEngineService } from "../../src/engine/EngineService.js"
+import { GiveWay } from "../../src/engine/GiveWay.js"
+import * as Lifecycle from "../../src/Lifecycle.js"
+import { observedLog } from "./ObservedLog.js"
+import type { Process } from "./Turns.js"
+import type { World } from "./World.js"
+
+export interface Life {
+  readonly process: Process
+  readonly engine: Engine.Engine
+  readonly service: SyncEngineService
+  readonly lifecycle: Lifecycle.LifecycleService
+  /** Runs something in the process; `onExit` is never told when the process dies first. */
+  readonly run: <A, E>(
+    effect: Effect.Effect<A, E>,
+    onExit: (exit: Exit.Exit<A, E>) => void
+  ) => Fiber.RuntimeFiber<A, E>
+  readonly config: () => EngineConfig
+  readonly changeConfig: (change: Partial<EngineConfig>) => void
+}
+
+/** A process with an engine that has not been started. */
+export const begin = (world: World): Life => {
+  const { settings, turns } = world
+  const process: Process = { alive: true }
+  const scheduler = turns.schedulerOf(process)
+  const clock = turns.clockOf(process)
+  const random = Random.make(world.chance.bits())
+  const inProcess = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    effect.pipe(
+      Effect.provideService(EngineLimits, settings.limits),
+      Effect.provideService(GiveWay, Effect.yieldNow()),
+      Effect.withRandom(random),
+      Effect.withClock(clock),
+      Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.None),
+      Effect.locally(FiberRef.currentLoggers, HashSet.empty())
+    )
+
+  const archive = Layer.effect(
+    Archive,
+    Effect.suspend(() =>
+      world.archiveDown
+        ? Effect.fail(new ArchiveStartError({ target: "memory", problem: "the archive is down" }))
+        : Effect.succeed(world.archiveFor(process))
+    )
+  )
+  const scope = Effect.runSync(Scope.make())
+  // Making an engine starts nothing: it needs no turns.
+  const made = Effect.runSync(
+    inProcess(
+      Effect.gen(function* () {
+        const lifecycle = yield* Lifecycle.make
+        const context = yield* Layer.buildWithScope(LiveConfig.layer(settings.config), scope)
+        const live = Context.get(context, LiveConfig)
+        const engine = yield* Engine.make({
+          log: observedLog(world),
+          archive: settings.hasArchive ? archive : undefined
+        }).pipe(
+          Effect.provide(context),
+          Effect.provideService(Lifecycle.Lifecycle, lifecycle),
+          Effect.provideService(Scope.Scope, scope)
+        )
+        return { engine, lifecycle, live }
+      })
+    )
+  )
+
+  const run: Life["run"] = (effect, onExit) => {
+    const fiber = Effect.runFork(inProcess(effect), { scheduler, immediate: false })
+    fiber.addObserver((exit) => {
+      if (process.alive) onExit(exit)
+    })
+    return fiber
+  }
+
+  return {
+    process,
+    engine: made.engine,
+    service: made.engine.service,
+    lifecycle: made.lifecycle,
+    run,
+    config: made.live.unsafeGet,
+    changeConfig: (change) => {
+      if (change.readOnly !== undefined) world.readOnlyChanges++
+      run(
+        SubscriptionRef.update(made.live.ref, (config) => ({ ...config, ...change })),
+        () => {
+          if (change.readOnly !== undefined) world.readOnlyChanges++
+        }
+      )
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest"
+import { simulate } from "./Simulation.js"
+
+/** Set to replay one seed, with its whole trace. */
+const replayed = process.env.SYNC_ENGINE_SIMULATION_SEED
+
+const tailLines = 40
+
+/** The same seed again: the command that does it, and how the story ended. */
+const story = (seed: number, violation: string, trace: ReadonlyArray<string>): string =>
+  [
+    `seed ${seed}: ${violation}`,
+    `replay: SYNC_ENGINE_SIMULATION_SEED=${seed} npx vitest run --project simulation test/simulation/Simulation.test.ts`,
+    ...(replayed === undefined ? trace.slice(-tailLines) : trace)
+  ].join("\n")
+
+const seedsPerTest = 25
+
+/** Runs seeds `from` to `to`; every promise has to hold in each of them. */
+export const describeSeeds = (from: number, to: number): void =>
+  describe(`seeds ${from} to ${to}`, () => {
+    for (let first = from; first <= to; first += seedsPerTest) {
+      const last = Math.min(to, first + seedsPerTest - 1)
+      it(`${first} to ${last} keep the promises`, () => {
+        for (let seed = first; seed <= last; seed++) {
+          const { trace, violation } = simulate(seed)
+          if (violation !== undefined) expect.fail(story(seed, violation, trace))
+        }
+      })
+    }
+  })
+
+/** The seed that the environment names, alone. */
+export const describeReplay = (otherwise: () => void): void => {
+  if (replayed === undefined) {
+    otherwise()
+    return
+  }
+  it(`seed ${replayed} keeps the promises`, () => {
+    const { trace, violation } = simulate(Number(replayed))
+    if (violation !== undefined) expect.fail(story(Number(replayed), violation, trace))
+  })
+}

@@ -1,0 +1,3 @@
+import { describeReplay, describeSeeds } from "./Seeds.js"
+
+describeReplay(() => describeSeeds(251, 500))

@@ -1,0 +1,3 @@
+import { describeReplay, describeSeeds } from "./Seeds.js"
+
+describeReplay(() => describeSeeds(501, 750))
