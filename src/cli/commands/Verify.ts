@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Difference, divergence } from "../../reconcile/Divergence.js"
-import type { Backend, CheckOptions } from "../Backend.js"
+import type { Backend, CheckOptions, VerifyDocument } from "../Backend.js"
 import { type CliError, failed, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
 import { define } from "../Definition.js"
@@ -200,15 +200,21 @@ export const verify = define({
     })
 })
 
-const problemOf = (document: Parameters<typeof verificationText>[0]): string => {
-  const tiers = new Set(document.differences.map(({ tier }) => tier))
-  if (document.differences_total === 0) {
-    return document.unchecked
-      .map(({ problem, what }) => `${what} could not be checked: ${problem}`)
-      .join("; ")
-  }
-  if (tiers.has("archive") && tiers.has("cache")) return "the archive and the cache hold differences"
-  return tiers.has("cache") ? "the cache differs from the archive" : "the archive's rows and its root differ"
+const problemOf = (document: VerifyDocument): string => {
+  const { differences, unchecked } = document
+  const problems = [
+    [
+      differences.some(({ tier, what }) => tier === "archive" && what !== "content"),
+      "the archive's rows and its root differ"
+    ],
+    [differences.some(({ what }) => what === "content"), "the archive holds damaged bytes"],
+    [differences.some(({ tier }) => tier === "cache"), "the cache differs from the archive"],
+    [document.differences_total > 0 && differences.length === 0, "there are differences"]
+  ] as const
+  return [
+    ...problems.flatMap(([so, problem]) => (so ? [problem] : [])),
+    ...unchecked.map(({ problem, what }) => `${what} could not be checked: ${problem}`)
+  ].join("; ")
 }
 
 /** The daemon at another address, with its own token or the same. */
