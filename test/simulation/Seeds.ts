@@ -17,7 +17,7 @@ const story = (seed: number, violation: string, trace: ReadonlyArray<string>): s
 const seedsPerTest = 25
 
 /** Runs seeds `from` to `to`; every promise has to hold in each of them. */
-export const describeSeeds = (from: number, to: number): void =>
+export const describeSeeds = (from: number, to: number) =>
   describe(`seeds ${from} to ${to}`, () => {
     for (let first = from; first <= to; first += seedsPerTest) {
       const last = Math.min(to, first + seedsPerTest - 1)
