@@ -68,7 +68,8 @@ export const branchesOf = (
     const above = after === undefined ? "" : ` AND path > ${dialect.bind(params, joinPath(path, after))}`
     const text =
       `SELECT ${columns.total} FROM ${tables.tree} WHERE ${parent}${above} AND count > 0 ` +
-      `ORDER BY parent, path LIMIT ${dialect.bind(params, limit)}`
+      // With the table's name: the bare one is the selected text, which MySQL sorts by its collation.
+      `ORDER BY ${tables.tree}.parent, ${tables.tree}.path LIMIT ${dialect.bind(params, limit)}`
     return Effect.map(run({ text, params }), (rows) =>
       rows.map((row): TreeChild => {
         const { count, sum } = totalOf(row)

@@ -1,4 +1,5 @@
 /** Real servers of one's own, raw clients, and ways to get between the engine and its tiers. */
+
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { MysqlClient } from "@effect/sql-mysql2"
 import * as Context from "effect/Context"
@@ -6,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Redis } from "ioredis"
+import { expect } from "vitest"
 import { Archive } from "../../../src/archive/Archive.js"
 import { Cache, type CacheService } from "../../../src/cache/Cache.js"
 import * as RedisCache from "../../../src/cache/RedisCache.js"
@@ -110,5 +112,9 @@ export const proven = (engine: RealEngine, redisUrl: string) =>
     const verified = yield* engine.service.verify({ roots: true, rows: true, values: "full" })
     const cache = yield* cacheOf(redisUrl)
     const root = yield* cache.root
+    expect({ differences: verified.differences, unchecked: verified.unchecked }).toEqual({
+      differences: [],
+      unchecked: []
+    })
     return { inSync: verified.inSync && verified.complete, archive: verified.archiveRoot, cache: root }
   }).pipe(Effect.scoped)
