@@ -56,11 +56,21 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       const archive = core.tiers?.archive
       if (archive === undefined)
         return Effect.map(reads.fetch([id]), (records) => Option.fromNullable(records.get(id)))
-      return Effect.map(Effect.mapError(archive.heads([id]), archiveUnavailable(operation)), ([stored]) => {
-        const now = core.pending.get(id)
-        if (now === undefined) return Option.fromNullable(stored)
-        return Option.some(stored === undefined || compareVersions(now, stored) >= 0 ? now : stored)
-      })
+      return Effect.flatMap(
+        Effect.mapError(archive.heads([id]), archiveUnavailable(operation)),
+        ([stored]) => {
+          const now = core.pending.get(id)
+          if (now !== undefined) {
+            return Effect.succeedSome(
+              stored === undefined || compareVersions(now, stored) >= 0 ? now : stored
+            )
+          }
+          // Archived while the archive was asked: its answer may be from before.
+          return pending === undefined
+            ? Effect.succeed(Option.fromNullable(stored))
+            : newestHead(id, operation)
+        }
+      )
     })
 
   const corrupt = (record: ItemRecord): CorruptItem | undefined => {
