@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import * as RedisCache from "../cache/RedisCache.js"
 import { sqlTarget, walFile } from "../config/Check.js"
 import type { EngineConfig } from "../EngineConfig.js"
 import { ArchiveStartError, type InvalidConfig } from "../EngineError.js"
+import { makeDirectory } from "../internal/Directory.js"
 import * as SqliteLog from "../wal/SqliteLog.js"
 import type { EngineParts } from "./EngineParts.js"
 
@@ -22,7 +22,7 @@ const withDirectory = (file: string, layer: Layer.Layer<Archive, ArchiveStartErr
   Layer.unwrapEffect(
     Effect.try({
       try: () => {
-        fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true })
+        makeDirectory(path.dirname(path.resolve(file)))
         return layer
       },
       catch: (cause) =>

@@ -8,7 +8,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   realpathSync,
   renameSync,
@@ -17,6 +16,7 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
+import { makeDirectory } from "../internal/Directory.js"
 import { prove } from "./LogFileProof.js"
 import { identityOf } from "./LogIdentity.js"
 import type { OpenedFile } from "./LogProtocol.js"
@@ -44,7 +44,7 @@ const syncDirectory = (path: string): void => {
 }
 
 const createDirectory = (path: string): void => {
-  const firstCreated = mkdirSync(path, { recursive: true })
+  const firstCreated = makeDirectory(path)
   if (firstCreated === undefined) return
   for (let directory = path; ; directory = dirname(directory)) {
     syncDirectory(dirname(directory))
