@@ -2,17 +2,27 @@
 import { statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { inject } from "vitest"
 import { ArchiveError } from "../../../src/archive/Archive.js"
-import { ArchiveStartError, GateClosed, LogOpenError, TierUnavailable } from "../../../src/EngineError.js"
+import {
+  ArchiveStartError,
+  GateClosed,
+  LogOpenError,
+  LogUnavailable,
+  TierUnavailable
+} from "../../../src/EngineError.js"
+import type { EngineParts } from "../../../src/engine/EngineParts.js"
 import type { BootStage } from "../../../src/Lifecycle.js"
 import { textOf } from "../../../src/SyncItem.js"
+import { FilterSnapshots } from "../../../src/wal/FilterSnapshots.js"
 import { freePort } from "../../support/redis.js"
 import { mysqlPassword, type RunningServer, startMysql } from "../../support/servers.js"
 import { freshDatabase } from "../archive/mysql.js"
@@ -404,6 +414,97 @@ describe("4 · the trusted root", () => {
   )
 })
 
+describe("5 · the filter", () => {
+  const trusted = (engine: RealEngine) => Effect.map(engine.service.health, ({ filter }) => filter.trusted)
+  const warmedUp = (engine: RealEngine) =>
+    Effect.map(engine.lifecycle.timings, (timings) => new Map(timings).has("warm_up"))
+  /** What the snapshot of the last run looks like to this one. */
+  const withSnapshot =
+    (change: (bytes: Uint8Array) => Effect.Effect<Option.Option<Uint8Array>, LogUnavailable>) =>
+    (parts: EngineParts): EngineParts => ({
+      ...parts,
+      log: Layer.map(parts.log, (context) => {
+        const snapshots = Context.get(context, FilterSnapshots)
+        const load = Effect.flatMap(snapshots.load, (found) => change(Option.getOrThrow(found)))
+        return Context.add(context, FilterSnapshots, { ...snapshots, load })
+      })
+    })
+
+  it.scopedLive("none: built while serving; equal root: restored; other root or unreadable: built anew", () =>
+    Effect.gen(function* () {
+      const options = { dataDir: yield* temporaryDirectory, sql: yield* database }
+      const first = yield* startEngine(options)
+      yield* first.service.submitMany(items(500))
+      yield* first.service.flush
+      yield* eventually(
+        "built",
+        Effect.all([trusted(first), warmedUp(first)]).pipe(Effect.map(([a, b]) => a && b))
+      )
+      expect(yield* durations(first)).toContain("index_warmup")
+      expect(yield* first.service.definitelyMissing("absent")).toBe(true)
+      expect((yield* first.service.shutdown).filterSnapshot).toBe(true)
+
+      const second = yield* startEngine(options)
+      expect([yield* trusted(second), yield* warmedUp(second)]).toEqual([true, false])
+      expect(yield* second.service.definitelyMissing("absent")).toBe(true)
+      expect(yield* second.service.mightExist("geo.1.1")).toBe(true)
+      yield* second.service.shutdown
+
+      // Another node moves the root.
+      const other = yield* startEngine({ ...options, dataDir: yield* temporaryDirectory })
+      yield* other.service.submit({ id: "other", content: "x" }, { durability: "archive" })
+      yield* other.service.shutdown
+      const third = yield* startEngine(options)
+      expect(yield* third.service.definitelyMissing("other")).toBe(false)
+      expect(Option.isSome(yield* third.service.get("other"))).toBe(true)
+      yield* eventually(
+        "built anew",
+        Effect.all([trusted(third), warmedUp(third)]).pipe(Effect.map(([a, b]) => a && b))
+      )
+      expect(yield* third.service.mightExist("other")).toBe(true)
+      yield* third.service.shutdown
+
+      const flip = (bytes: Uint8Array) => {
+        const copy = Uint8Array.from(bytes)
+        copy[copy.length >> 1]! ^= 0x10
+        return copy
+      }
+      const unreadable: ReadonlyArray<Parameters<typeof withSnapshot>[0]> = [
+        (bytes) => Effect.succeedSome(flip(bytes)),
+        (bytes) => Effect.succeedSome(bytes.subarray(0, bytes.length >> 1)),
+        () => Effect.succeedSome(new Uint8Array(0)),
+        () =>
+          new LogUnavailable({
+            path: "wal.db",
+            operation: "snapshot",
+            problem: "unreadable",
+            retryAfterMs: 1000
+          })
+      ]
+      for (const change of unreadable) {
+        const engine = yield* makeEngine(options, withSnapshot(change))
+        const seen = yield* watch(engine)
+        yield* engine.start
+        yield* eventually(
+          "running",
+          Effect.sync(() => seen.stages.at(-1) === "Running")
+        )
+        expect(seen.stages).toEqual(["Created", "Connecting", "DrainingWal", "WarmingUp", "Ready", "Running"])
+        expect(yield* labels(engine)).toEqual([...untilRoot, "cf_restore"])
+        expect(yield* degraded(engine)).toEqual([])
+        expect(Option.isSome(yield* engine.service.get("other"))).toBe(true)
+        yield* eventually(
+          "built anew",
+          Effect.all([trusted(engine), warmedUp(engine)]).pipe(Effect.map(([a, b]) => a && b))
+        )
+        expect(yield* engine.service.mightExist("geo.1.1")).toBe(true)
+        expect(yield* engine.service.definitelyMissing("absent")).toBe(true)
+        yield* engine.service.shutdown
+      }
+    })
+  )
+})
+
 describe("6 · Redis", () => {
   it.scopedLive("that is down, or takes the connection and stays silent, degrades and is followed", () =>
     Effect.gen(function* () {
@@ -467,7 +568,9 @@ describe("7 · the cache against the trusted root", () => {
         const stale = countingCache()
         const third = yield* startEngine({ ...base, redis: redis.url }, stale.wrap)
         expect((yield* third.service.health).cache.trusted).toBe(true)
-        expect(stale.counts.put + stale.counts.removed).toBe(7 + 5 + 2 + 1)
+        // Changed and new ones are put; the deleted ones are removed and leave a tombstone each; the stranger is removed.
+        expect(stale.counts.put).toBe(7 + 5 + 2)
+        expect(stale.counts.removed).toBe(2 + 1)
         expect(Option.isNone(yield* meddler.get("geo.stranger"))).toBe(true)
         const { archive, cache } = yield* proven(third, redis.url)
         expect(cache).toBe(archive)
