@@ -11,8 +11,9 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/integration/**", "test/process/**", "test/simulation/**"],
-          // Most take milliseconds; the bound is for busy machines.
+          // Most take milliseconds; the bound, and one more try for those with real sockets, are for busy machines.
           testTimeout: 60_000,
+          retry: 1,
           globalSetup
         }
       },
@@ -30,6 +31,8 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // Real servers on a shared machine: a test that fails twice has failed.
+          retry: 1,
           globalSetup: [...globalSetup, "test/support/servers.ts"]
         }
       },
@@ -39,6 +42,7 @@ export default defineConfig({
           include: ["test/process/**/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
+          retry: 1,
           globalSetup
         }
       }
