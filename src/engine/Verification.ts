@@ -98,9 +98,12 @@ export const make = (
             lost.push(row.id)
             continue
           }
-          const { content, contentType, id, state, traceparent } = whole
+          const { contentType, id, state, traceparent } = row
           const written = yield* Effect.either(
-            submit({ id, content, contentType, state, traceparent }, { expectedVersion: row.version })
+            submit(
+              { id, content: whole.content, contentType, state, traceparent },
+              { expectedVersion: row.version }
+            )
           )
           if (written._tag === "Left") {
             lost.push(id)
@@ -189,13 +192,16 @@ export const make = (
 const orFail = <A>(problem: InvalidRequest | undefined, effect: Effect.Effect<A, ReadError>) =>
   problem === undefined ? effect : Effect.fail(problem)
 
-/** Whether a copy holds the bytes that belong to a damaged row: those its hash names, or those it has under a wrong hash. */
+/**
+ * Whether a copy holds the bytes that belong to a damaged row: those that the row's hash names, or, of the same
+ * version, those that the row has under a wrong hash.
+ */
 const isWhole = (copy: ItemRecord | undefined, row: SyncItem): copy is ItemRecord =>
   copy !== undefined &&
   !copy.deleted &&
-  copy.version === row.version &&
   contentHashOf(copy.content) === copy.contentHash &&
-  (copy.contentHash === row.contentHash || copy.contentHash === contentHashOf(row.content))
+  (copy.contentHash === row.contentHash ||
+    (copy.version === row.version && copy.contentHash === contentHashOf(row.content)))
 
 const pathRequest = (path: string): InvalidRequest | undefined => {
   const problem = prefixProblem(path)

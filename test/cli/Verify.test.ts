@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import { describe, expect, it } from "vitest"
+import { contentHashOf } from "../../src/SyncItem.js"
 import { cli, makeWorld, type World, withDaemon } from "./support.js"
 
 type Run = (...args: ReadonlyArray<string>) => Promise<{ code: number; out: string; err: string }>
@@ -148,8 +149,8 @@ describe("repair", () => {
       expect((await run("verify", "--rows", "--contents")).code).toBe(0)
       expect((await run("get", "a.1")).out).toBe('"a.1"')
       expect((await run("repair")).out).toMatch(/^in sync +yes\n/)
-      // Nobody has the bytes of an item whose version nobody knows.
-      world.state.records.set("a.2", { ...row, content: Buffer.from("zzz"), version: row.version + 1 })
+      const contentHash = contentHashOf(Buffer.from("bytes that nobody has"))
+      world.state.records.set("a.2", { ...row, content: Buffer.from("zzz"), contentHash })
       const lost = await run("repair")
       expect(lost.code).toBe(1)
       expect(lost.out).toMatch(/contents lost +1 a\.2\n/)

@@ -67,7 +67,7 @@ const wide = FastCheck.record({
   edits: FastCheck.array(
     FastCheck.tuple(
       FastCheck.integer({ min: 0, max: 900 }),
-      FastCheck.constantFrom("change", "take", "below")
+      FastCheck.constantFrom("change", "take", "below", "behind")
     ),
     { maxLength: 400 }
   )
@@ -78,7 +78,8 @@ const wide = FastCheck.record({
   for (const [i, edit] of edits) {
     if (edit === "change") right.set(`${under}n${i}`, 2)
     else if (edit === "take") right.delete(`${under}n${i}`)
-    else right.set(`${under}n${i}.below`, 1)
+    else if (edit === "below") right.set(`${under}n${i}.below`, 1)
+    else right.set(`${under}z${i}`, 1)
   }
   return { left, right }
 })
@@ -116,6 +117,15 @@ describe("divergence", () => {
       expect(yield* found(sourceOf(some), sourceOf(none))).toEqual(expected(some, none))
       expect(yield* found(sourceOf(none), sourceOf(some))).toEqual(expected(none, some))
       expect(yield* found(sourceOf(none), sourceOf(none))).toEqual([])
+    })
+  )
+
+  it.effect("equal trees cost one digest", () =>
+    Effect.gen(function* () {
+      const some = new Map([...Array(500).keys()].map((i) => [`p.${i % 3}.n${i}`, 1] as const))
+      const cost = { digests: 0, requests: 0 }
+      expect(yield* found(sourceOf(some), sourceOf(some), { cost })).toEqual([])
+      expect(cost).toEqual({ digests: 1, requests: 1 })
     })
   )
 
@@ -163,6 +173,9 @@ describe("divergence", () => {
             )
         }
       }
+      const none = sourceOf(new Map())
+      const empty = { ...none, node: lying(300).node, cutsItself: true }
+      expect(yield* found(sourceOf(left), empty)).toEqual(expected(left, new Map()))
       for (const count of [1, 17, 64, 100_000]) {
         expect(yield* found(sourceOf(left), lying(count))).toEqual([{ id: "w.17", kind: "changed" }])
       }
