@@ -539,6 +539,22 @@ describe("versions", () => {
     })
   )
 
+  it.scoped("after a restart in the past the log alone is enough to go on above its versions", () =>
+    Effect.gen(function* () {
+      const disk = makeDisk()
+      yield* TestClock.setTime(2_000_000)
+      const before = yield* Effect.scoped(
+        Effect.flatMap(start({ disk, archive: "none" }), ({ service }) =>
+          service.submit({ id: "a", content: "1" })
+        )
+      )
+      yield* TestClock.setTime(1_000_000)
+      const { service } = yield* start({ disk, archive: "none" })
+      expect((yield* service.submit({ id: "b", content: "2" })).version).toBeGreaterThan(before.version)
+      expect((yield* service.submit({ id: "a", content: "2" })).previousVersion).toBe(before.version)
+    })
+  )
+
   it.scoped("a start beside an archive of the future goes on above its versions", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
