@@ -260,7 +260,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
                   state,
                   traceparent: record.traceparent
                 },
-                { durability: options?.durability, expectedVersion }
+                { durability: options?.durability, expectedVersion, expectedHash: record.contentHash }
               )
             )
             if (Exit.isSuccess(receipt)) return Option.some(receipt.value)

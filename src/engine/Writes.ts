@@ -30,7 +30,20 @@ import * as Volatile from "./Volatile.js"
 import { routingProblem } from "./Volatile.js"
 
 /** @since 0.1.0 @category models */
-export type Writes = Pick<SyncEngineService, "submit" | "submitMany" | "delete" | "deleteMany">
+export interface Writes extends Pick<SyncEngineService, "submitMany" | "delete" | "deleteMany"> {
+  /** `expectedHash`: beside the expected version, because two contents can have the same version number. */
+  readonly submit: (
+    item: SubmitItem,
+    options?: SubmitOptions & { readonly expectedHash?: string }
+  ) => Effect.Effect<Receipt, WriteError>
+}
+
+/** What a compare-and-set compares with. */
+interface Expected {
+  /** 0 for absent. */
+  readonly version: number
+  readonly contentHash: string | undefined
+}
 
 /** What was read of an item for a compare-and-set, and whether it is still so. */
 interface Asked {
@@ -76,17 +89,17 @@ export const make = (
       append(ready, durability, resume)
     })
 
-  /** Writes when the current version is the expected one (0 for absent). */
+  /** Writes when the current version is the expected one. */
   const compareAndSet = (
     id: string,
-    expected: number,
+    expected: Expected,
     prepared: Preparation,
     durability: Durability,
     refusal: WriteError | undefined,
     asked?: Asked
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.async((resume) => {
-      const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected)
+      const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected.version)
       if (refused !== undefined) return resume(refuse(refused))
       let current: ItemHead | undefined = core.known(id)
       let stored: ItemHead | undefined
@@ -97,7 +110,10 @@ export const make = (
         current = newestOf(current, stored)
       }
       const actual = current === undefined || current.deleted ? 0 : current.version
-      if (actual !== expected) return resume(refuse(new VersionMismatch({ id, expected, actual })))
+      const other = expected.contentHash !== undefined && current?.contentHash !== expected.contentHash
+      if (actual !== expected.version || other) {
+        return resume(refuse(new VersionMismatch({ id, expected: expected.version, actual })))
+      }
       const ready = prepared(stored)
       if (ready._tag !== "Prepared") return resume(refuse(ready))
       append(ready, durability, resume)
@@ -105,7 +121,7 @@ export const make = (
 
   const ask = (
     id: string,
-    expected: number,
+    expected: Expected,
     prepared: Preparation,
     durability: Durability
   ): Effect.Effect<Receipt, WriteError> =>
@@ -133,7 +149,13 @@ export const make = (
       core,
       options?.expectedVersion === undefined
         ? write(prepared, durability, refusal)
-        : compareAndSet(item?.id, options.expectedVersion, prepared, durability, refusal)
+        : compareAndSet(
+            item?.id,
+            { version: options.expectedVersion, contentHash: options.expectedHash },
+            prepared,
+            durability,
+            refusal
+          )
     )
   }
 
@@ -146,7 +168,13 @@ export const make = (
       core,
       options?.expectedVersion === undefined
         ? write(prepared, durability, refusal)
-        : compareAndSet(id, options.expectedVersion, prepared, durability, refusal)
+        : compareAndSet(
+            id,
+            { version: options.expectedVersion, contentHash: undefined },
+            prepared,
+            durability,
+            refusal
+          )
     )
   }
 
