@@ -163,6 +163,15 @@ const allArrived = (engine: RealEngine, newest: ReadonlyMap<string, string>, red
     expect(yield* engine.service.stats).toMatchObject({ deadLetters: 0 })
   })
 
+/** Without SQL nothing is absent, unless a trusted filter proves it. */
+const notDenied = (engine: RealEngine, id: string) =>
+  Effect.gen(function* () {
+    const provenAbsent = yield* engine.service.definitelyMissing(id)
+    const answer = yield* Effect.either(engine.service.get(id))
+    if (Either.isLeft(answer)) expect(answer.left).toBeInstanceOf(TierUnavailable)
+    else expect([provenAbsent, Option.isNone(answer.right)]).toEqual([true, true])
+  })
+
 const alive = (engine: RealEngine) =>
   Effect.map(engine.service.health, (health) => {
     expect(health.lifecycle.phase).toBe("ready")
@@ -288,14 +297,15 @@ describe("SQL", () => {
             const begun = performance.now()
             const acknowledged = (yield* engine.service.stats).acknowledged
             const answers = yield* Effect.forEach(
-              ["geo.0.2000", "geo.4.2099", "never.written"],
+              ["geo.0.2000", "geo.4.2099"],
               (id) => Effect.either(engine.service.get(id)),
-              { concurrency: 3 }
+              { concurrency: 2 }
             )
             expect(performance.now() - begun).toBeLessThan(readBoundMs)
             for (const answer of answers) {
               expect(Either.isLeft(answer) && answer.left).toBeInstanceOf(TierUnavailable)
             }
+            yield* notDenied(engine, "never.written")
             const counted = yield* Effect.flip(engine.service.countPrefix("geo"))
             expect(counted).toBeInstanceOf(TierUnavailable)
             yield* Effect.sleep("1500 millis")
@@ -323,13 +333,15 @@ describe("SQL", () => {
     Effect.gen(function* () {
       const { commits, wrap } = recorded()
       const sql = yield* database
-      const engine = yield* startEngine({ ...quick, dataDir: yield* temporaryDirectory, sql }, wrap)
+      // A batch may hold all of the slow ones in the end.
+      const options = { ...quick, sqlQueryTimeout: 10_000 }
+      const engine = yield* startEngine({ ...options, dataDir: yield* temporaryDirectory, sql }, wrap)
       const admin = yield* rawSql(mysql.url)
       const name = new URL(sql).pathname.slice(1)
       // Sleeps where it can be caught: behind the first statements of a transaction.
       yield* admin.unsafe(
         `CREATE TRIGGER ${name}.slow BEFORE INSERT ON ${name}.items FOR EACH ROW
-         BEGIN IF NEW.id LIKE 'slow.%' THEN DO SLEEP(0.4); END IF; END`
+         BEGIN IF NEW.id LIKE 'slow.%' THEN DO SLEEP(0.3); END IF; END`
       ).unprepared
       const writes = yield* load(engine)
       for (let cut = 0; cut < 6; cut++) {
@@ -342,8 +354,11 @@ describe("SQL", () => {
             const rows = yield* admin.unsafe<{ id: number }>(
               `SELECT id FROM information_schema.processlist WHERE db = '${name}' AND state = 'User sleep'`
             ).unprepared
-            for (const row of rows) yield* admin.unsafe(`KILL CONNECTION ${Number(row.id)}`).unprepared
-            return rows.length > 0
+            // One that has ended by itself meanwhile does not count.
+            const kills = yield* Effect.forEach(rows, (row) =>
+              Effect.either(admin.unsafe(`KILL CONNECTION ${Number(row.id)}`).unprepared)
+            )
+            return kills.some(Either.isRight)
           })
         )
       }
@@ -385,7 +400,7 @@ describe("SQL", () => {
         const held = yield* engine.service.stats
         expect(held.pending).toBeGreaterThan(1000)
         expect((yield* engine.service.getMany(items(300, "before", 3000).map(({ id }) => id))).size).toBe(300)
-        expect(yield* Effect.flip(engine.service.get("never.written"))).toBeInstanceOf(TierUnavailable)
+        yield* notDenied(engine, "never.written")
         expect(yield* Effect.flip(engine.service.flush)).toBeInstanceOf(TierUnavailable)
         expect((yield* engine.service.health).degraded.map(({ since }) => since > 0)).toEqual([true, true])
         yield* restartMysql
