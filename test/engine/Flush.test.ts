@@ -276,6 +276,67 @@ describe("failures around the commit", () => {
   )
 })
 
+describe("several transactions and batches at once", () => {
+  it.scoped("the outcome is that of one after the other", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { sqlWriteConcurrency: 4, batchFlushCount: 10, batchFlushInterval: 3_600_000 }
+      })
+      archive.down = true
+      const written = Array.from({ length: 500 }, (_, n) => ({
+        id: `item.${(n * 7) % 90}`,
+        content: n % 11 === 0 ? `bad ${n}` : `good ${n}`
+      }))
+      yield* service.submitMany(written)
+      archive.down = false
+      archive.refuses = (record) => textOf(record).startsWith("bad")
+      const result = yield* service.flush
+      expect(result).toMatchObject({ flushed: 500, pending: 0 })
+      for (const { id } of written) {
+        const good = written.filter((other) => other.id === id && !other.content.startsWith("bad"))
+        expect(textOf(archive.state.records.get(id)!)).toBe(good[good.length - 1]!.content)
+      }
+      expect((yield* service.stats).deadLetters).toBe(result.deadLettered)
+      expect((yield* service.verify()).inSync).toBe(true)
+    })
+  )
+
+  it.scoped("a batch whose end fails while the next one is committed is repeated with it", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const disk = makeDisk()
+      let slow = false
+      const { service } = yield* start({
+        archive: archive.options,
+        disk,
+        commitDelay: Effect.suspend(() => (slow ? Effect.sleep(10) : Effect.void)),
+        config: { batchFlushCount: 10, batchFlushInterval: 3_600_000 }
+      })
+      archive.down = true
+      yield* service.submitMany(items(30))
+      // The flush that the full batches ask for fails first.
+      yield* settle
+      archive.down = false
+      archive.refuses = ({ id }) => id === "item.3" || id === "item.13"
+      slow = true
+      disk.faults.writes = 1
+      const flush = yield* beside(Effect.flip(service.flush))
+      yield* TestClock.adjust(1000)
+      expect((yield* Fiber.join(flush))._tag).toBe("LogUnavailable")
+      expect(disk.entries).toHaveLength(30)
+      // Nothing of it may count before its letters are stored.
+      expect((yield* service.status("item.0")).state).toBe("pending")
+      slow = false
+      expect(yield* service.flush).toEqual({ flushed: 30, deadLettered: 2, pending: 0 })
+      expect(new Set(yield* letters(service))).toEqual(new Set(["item.3", "item.13"]))
+      expect(archive.live()).toHaveLength(28)
+      expect(disk.entries).toHaveLength(0)
+    })
+  )
+})
+
 describe("the queue beyond memory", () => {
   it.scoped("what spilled is read back from the log, in order, and nothing is carried twice", () =>
     Effect.gen(function* () {
