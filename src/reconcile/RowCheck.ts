@@ -24,7 +24,7 @@ export interface RowCheck {
   readonly settled: boolean
 }
 
-const rowsPerPage = 1000
+const rowsPerPage = 500
 const nodesAtOnce = 1000
 
 /** @since 0.1.0 @category functions */

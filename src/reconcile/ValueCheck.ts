@@ -25,7 +25,7 @@ export interface ValueTiers {
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-const rowsPerPage = 500
+const rowsPerPage = 250
 const bytesPerPage = 4 * 1024 * 1024
 const idsPerPage = 5000
 /** Contents of both tiers that are held at once to be compared. */
@@ -142,7 +142,7 @@ export interface PageChecks<E> {
 }
 
 /**
- * Reads every live row with its content, in pages of at most 500 rows and 4 MiB. Answers how many were read.
+ * Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Answers how many were read.
  *
  * @since 0.1.0
  * @category functions
