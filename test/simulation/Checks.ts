@@ -1,13 +1,9 @@
 /** What an answer must be, given the model at its call's beginning and end. */
-import * as Cause from "effect/Cause"
-import type { EngineError } from "../../src/EngineError.js"
-import type { Receipt, SubmitResult } from "../../src/engine/EngineService.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import { compareVersions, type ItemRecord, type SyncItem } from "../../src/SyncItem.js"
 import type { Call } from "./Call.js"
-import type { Life } from "./Life.js"
 import { type Floor, headText, type Version } from "./Model.js"
-import { refusalKey, type World } from "./World.js"
+import type { World } from "./World.js"
 
 const liveHead = (floor: Floor): boolean => floor !== undefined && !floor.deleted
 
@@ -48,7 +44,7 @@ export const checkItem = (world: World, call: Call, id: string, item: SyncItem):
     floor === undefined ||
       compareVersions(head, floor) >= 0 ||
       // Without the archive, the newest version in the log is the answer; nobody could compare it.
-      (mayLackArchive(world, call) && version.logged.size > 0),
+      (mayLackArchive(world, call) && (version.logged.size > 0 || version.inFlight > 0)),
     () => `${answer}, which is older than ${headText(floor)}, acknowledged before the call`
   )
 }
@@ -56,7 +52,16 @@ export const checkItem = (world: World, call: Call, id: string, item: SyncItem):
 /** Whether the newest version in the log may be the answer, because the archive could not be asked. */
 export const mayBeLogged = (world: World, call: Call, id: string): boolean =>
   mayLackArchive(world, call) &&
-  [...world.model.versionsOf(id)].some(({ deleted, logged }) => !deleted && logged.size > 0)
+  [...world.model.versionsOf(id)].some(
+    ({ deleted, inFlight, logged }) => !deleted && (logged.size > 0 || inFlight > 0)
+  )
+
+/** A call of the archive has failed meanwhile. */
+export const archiveTrouble = (world: World, call: Call): boolean =>
+  world.archiveFaults > call.start.archiveFaults
+
+/** The log has failed something meanwhile. */
+export const logTrouble = (world: World, call: Call): boolean => world.logFaults > call.start.logFaults
 
 const mayLackArchive = (world: World, call: Call): boolean =>
   !world.settings.hasArchive || archiveTrouble(world, call)
@@ -212,138 +217,4 @@ export const checkRoot = (world: World, call: Call, root: Digest): void => {
 export const wasArchivedInto = (world: World, call: Call): boolean => {
   world.sawRoot()
   return world.roots[world.roots.length - 1]!.tick >= call.start.tick
-}
-
-export const checkReceipt = (world: World, call: Call, receipt: Receipt): void => {
-  const { archive, model, violations } = world
-  const name = `#${call.number} (${call.text}) got a receipt for ${receipt.id} ${receipt.version}`
-  const asked = call.intent?.durability ?? "wal"
-  const version = call.appended.find(
-    (one) =>
-      one.id === receipt.id && one.version === receipt.version && one.contentHash === receipt.contentHash
-  )
-  if (version === undefined) {
-    violations.report(`${name}, which it never handed to the log`)
-    return
-  }
-  violations.require(
-    receipt.previousVersion === undefined || receipt.previousVersion <= receipt.version,
-    () => `${name}, which replaced the higher ${receipt.previousVersion}`
-  )
-  if (receipt.durability === "memory") {
-    violations.require(asked === "memory", () => `${name} at memory, but asked for ${asked}`)
-    model.acknowledgedEarly(version)
-    return
-  }
-  violations.require(
-    version.committed,
-    () => `${name} at ${receipt.durability}, but the log has not committed it`
-  )
-  version.acknowledged = true
-  const wasPutAside = version.putAside
-  if (receipt.durability === "archive") {
-    const stored = archive.records.get(receipt.id)
-    violations.require(
-      asked === "archive" && !wasPutAside && stored !== undefined && compareVersions(stored, version) >= 0,
-      () => `${name} at archive (asked for ${asked}), but the archive holds ${headText(stored)}`
-    )
-  } else {
-    violations.require(
-      asked === "wal" || (asked === "archive" && mayBeUnarchived(world, call)),
-      () => `${name} at wal, but asked for ${asked}`
-    )
-  }
-}
-
-/** A writer that waits for the archive may be told that only the log has its write. */
-const mayBeUnarchived = (world: World, call: Call): boolean =>
-  !world.settings.hasArchive || archiveTrouble(world, call) || logTrouble(world, call) || world.backingOff
-
-const archiveTrouble = (world: World, call: Call): boolean => world.archiveFaults > call.start.archiveFaults
-const logTrouble = (world: World, call: Call): boolean => world.logFaults > call.start.logFaults
-
-export const checkResults = (
-  world: World,
-  life: Life,
-  call: Call,
-  results: ReadonlyArray<SubmitResult>,
-  ids: ReadonlyArray<string>
-): void => {
-  world.violations.require(
-    results.length === ids.length &&
-      results.every(
-        (result, index) => (result._tag === "Rejected" ? result.id : result.receipt.id) === ids[index]
-      ),
-    () => `#${call.number} (${call.text}) answered other ids than it was given`
-  )
-  for (const result of results) {
-    if (result._tag === "Acknowledged") checkReceipt(world, call, result.receipt)
-    else checkError(world, life, call, result.error)
-  }
-}
-
-/** Every error needs a reason that was there during the call. */
-export const checkError = (world: World, life: Life, call: Call, error: EngineError): void => {
-  const { disk, settings, violations } = world
-  const name = `#${call.number} (${call.text})`
-  const unfounded = (why: string) =>
-    violations.report(`${name} failed without a reason: ${error.message} (${why})`)
-  const { phase } = life.lifecycle.unsafeSnapshot()
-  switch (error._tag) {
-    case "TierUnavailable":
-      if (settings.hasArchive && !archiveTrouble(world, call)) unfounded("the archive had no trouble")
-      return
-    case "LogUnavailable":
-      if (!logTrouble(world, call) && phase !== "shutting_down" && phase !== "stopped")
-        unfounded("the log had no trouble")
-      return
-    case "GateClosed": {
-      const open = error.operation === "write" ? phase === "ready" : phase === "ready" || phase === "draining"
-      if (open && call.start.phase !== "starting") unfounded(`phase ${phase}`)
-      return
-    }
-    case "ReadOnly":
-      if (!call.start.readOnly && world.readOnlyChanges === call.start.readOnlyChanges)
-        unfounded("not read-only")
-      return
-    case "Backpressure":
-    case "LogFull":
-      if (!settings.smallLog) unfounded(`the log holds ${disk.entries.length}`)
-      return
-    case "StaleVersion":
-      if (call.intent?.own === undefined || error.current < error.submitted) unfounded("no newer version")
-      return
-    case "VersionMismatch":
-      if (call.intent?.expected === undefined && call.intent?.setsState === undefined)
-        unfounded("no comparison")
-      else if (error.actual === error.expected && error.expected !== 0) unfounded("as expected")
-      return
-    case "ItemRejected":
-      violations.require(
-        [...world.model.versionsOf(error.id)].some(
-          (version) =>
-            version.version === error.version &&
-            version.records.some((record) => world.refused.has(refusalKey(record)))
-        ),
-        () => `${name} was rejected, but the archive never refused it: ${error.message}`
-      )
-      return
-    default:
-      unfounded("never allowed here")
-  }
-}
-
-export const checkCause = (world: World, life: Life, call: Call, cause: Cause.Cause<unknown>): void => {
-  if (Cause.isInterruptedOnly(cause)) {
-    world.violations.require(
-      call.interrupted,
-      () => `#${call.number} (${call.text}) was interrupted by nobody`
-    )
-    return
-  }
-  if (cause._tag === "Fail") {
-    checkError(world, life, call, cause.error as EngineError)
-    return
-  }
-  world.violations.report(`#${call.number} (${call.text}) died: ${Cause.pretty(cause)}`)
 }

@@ -44,7 +44,7 @@ export class Model {
   /** Entries in the log that are among the dead letters already. */
   private readonly dead = new Set<number>()
   /** Told when what readers may see at least has fallen for an id. */
-  onFall: (id: string) => void = () => {}
+  onFall: (id: string, to: Floor) => void = () => {}
   releasedArchived = 0
   releasedDead = 0
 
@@ -136,21 +136,20 @@ export class Model {
     for (const sequence of sequences) {
       this.dead.add(sequence)
       const version = this.log.get(sequence)
-      if (version !== undefined) this.onFall(version.id)
+      // A list from the archive shows what it holds instead, although something newer may be on its way already.
+      if (version !== undefined) this.onFall(version.id, this.archived.get(version.id))
     }
   }
 
-  released(upTo: number, deadLetters: ReadonlyMap<number, unknown>): void {
+  released(upTo: number): void {
     this.tick++
     for (const [sequence, version] of this.log) {
       if (sequence > upTo) continue
-      const stored = this.archived.get(version.id)
-      const isArchived = stored !== undefined && compareVersions(stored, version) >= 0
       const isDead = this.dead.has(sequence)
       this.violations.require(
-        isArchived || deadLetters.has(sequence),
+        isDead || this.isArchived(version),
         () =>
-          `the log released #${sequence} (${version.id} ${headText(version)}), but the archive holds ${headText(stored)} and it is no dead letter`
+          `the log released #${sequence} (${version.id} ${headText(version)}), but the archive holds ${headText(this.archived.get(version.id))} and it is no dead letter`
       )
       version.putAside = isDead
       if (isDead) this.releasedDead++
@@ -214,7 +213,7 @@ export class Model {
     // An acknowledged version has no excuse but the dead letters.
     if (version.acknowledged && !version.putAside) return
     version.goneAt = this.tick
-    this.onFall(version.id)
+    this.onFall(version.id, this.current(version.id))
   }
 
   private versionFor(record: ItemRecord): Version {

@@ -58,7 +58,7 @@ const observed = (
       const before = world.disk.released
       return Effect.tap(log.release(upTo), () =>
         Effect.sync(() => {
-          if (world.disk.released !== before) model.released(world.disk.released, world.disk.deadLetters)
+          if (world.disk.released !== before) model.released(world.disk.released)
         })
       )
     },

@@ -58,13 +58,11 @@ export class World {
     readonly turns: Turns,
     readonly settings: Settings
   ) {
-    this.model.onFall = (id) => {
+    this.model.onFall = (id, to) => {
       for (const call of this.calls.values()) {
         const { floors } = call.start
-        if (!floors.has(id)) continue
         const known = floors.get(id)
-        const now = this.model.current(id)
-        if (known !== undefined && (now === undefined || compareVersions(now, known) < 0)) floors.set(id, now)
+        if (known !== undefined && (to === undefined || compareVersions(to, known) < 0)) floors.set(id, to)
       }
     }
   }

@@ -1,0 +1,72 @@
+/** Which errors are allowed when. */
+import * as Cause from "effect/Cause"
+import type { EngineError } from "../../src/EngineError.js"
+import type { Call } from "./Call.js"
+import { archiveTrouble, logTrouble } from "./Checks.js"
+import type { Life } from "./Life.js"
+import { refusalKey, type World } from "./World.js"
+/** Every error needs a reason that was there during the call. */
+export const checkError = (world: World, life: Life, call: Call, error: EngineError): void => {
+  const { disk, settings, violations } = world
+  const name = `#${call.number} (${call.text})`
+  const unfounded = (why: string) =>
+    violations.report(`${name} failed without a reason: ${error.message} (${why})`)
+  const { phase } = life.lifecycle.unsafeSnapshot()
+  switch (error._tag) {
+    case "TierUnavailable":
+      if (settings.hasArchive && !archiveTrouble(world, call)) unfounded("the archive had no trouble")
+      return
+    case "LogUnavailable":
+      if (!logTrouble(world, call) && phase !== "shutting_down" && phase !== "stopped")
+        unfounded("the log had no trouble")
+      return
+    case "GateClosed": {
+      const open = error.operation === "write" ? phase === "ready" : phase === "ready" || phase === "draining"
+      if (open && call.start.phase !== "starting") unfounded(`phase ${phase}`)
+      return
+    }
+    case "ReadOnly":
+      if (!call.start.readOnly && world.readOnlyChanges === call.start.readOnlyChanges)
+        unfounded("not read-only")
+      return
+    case "Backpressure":
+    case "LogFull":
+      if (!settings.smallLog) unfounded(`the log holds ${disk.entries.length}`)
+      return
+    case "StaleVersion":
+      if (call.intent?.own === undefined || error.current < error.submitted) unfounded("no newer version")
+      return
+    case "VersionMismatch":
+      if (call.intent?.expected === undefined && call.intent?.setsState === undefined)
+        unfounded("no comparison")
+      else if (error.actual === error.expected && error.expected !== 0) unfounded("as expected")
+      return
+    case "ItemRejected":
+      violations.require(
+        [...world.model.versionsOf(error.id)].some(
+          (version) =>
+            version.version === error.version &&
+            version.records.some((record) => world.refused.has(refusalKey(record)))
+        ),
+        () => `${name} was rejected, but the archive never refused it: ${error.message}`
+      )
+      return
+    default:
+      unfounded("never allowed here")
+  }
+}
+
+export const checkCause = (world: World, life: Life, call: Call, cause: Cause.Cause<unknown>): void => {
+  if (Cause.isInterruptedOnly(cause)) {
+    world.violations.require(
+      call.interrupted,
+      () => `#${call.number} (${call.text}) was interrupted by nobody`
+    )
+    return
+  }
+  if (cause._tag === "Fail") {
+    checkError(world, life, call, cause.error as EngineError)
+    return
+  }
+  world.violations.report(`#${call.number} (${call.text}) died: ${Cause.pretty(cause)}`)
+}
