@@ -1,0 +1,33 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
+import { textOf } from "../../src/SyncItem.js"
+import { PlayedArchive, start } from "./support.js"
+
+/** A started engine whose filter proves absence, over a memory that keeps nothing. */
+const trusting = (archive: PlayedArchive) =>
+  Effect.gen(function* () {
+    const engine = yield* start({ archive: archive.options, config: { l1MaxBytes: 0 } })
+    while (!(yield* engine.service.definitelyMissing("nobody.wrote.this"))) yield* TestClock.adjust(1000)
+    return engine.service
+  })
+
+describe("a trusted filter in an engine", () => {
+  it.scoped("never denies an acknowledged write, on its way to the archive or there", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const service = yield* trusting(archive)
+      yield* service.submit({ id: "one", content: "1" })
+      yield* service.submitMany([{ id: "two", content: "2" }])
+      const texts = Effect.forEach(["one", "two"], (id) => Effect.map(service.get(id), Option.map(textOf)))
+      expect(yield* Effect.forEach(["one", "two"], service.definitelyMissing)).toEqual([false, false])
+      expect(yield* texts).toEqual([Option.some("1"), Option.some("2")])
+      yield* service.flush
+      expect(archive.live()).toEqual(["one", "two"])
+      expect(yield* service.definitelyMissing("nobody.wrote.this")).toBe(true)
+      expect(yield* Effect.forEach(["one", "two"], service.definitelyMissing)).toEqual([false, false])
+      expect(yield* texts).toEqual([Option.some("1"), Option.some("2")])
+    })
+  )
+})

@@ -1,0 +1,102 @@
+/**
+ * Puts deliberate defects into a copy of the project, one after the other, and runs the tests that should notice.
+ * A defect that no test notices fails the run, as does one whose place in the source cannot be found any more.
+ *
+ * `npm run mutations` runs all, `npm run mutations -- clock release` those whose names hold one of the words.
+ */
+import { spawnSync } from "node:child_process"
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { type Mutation, mutations } from "./mutations.js"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const copied = [
+  "src",
+  "test",
+  "docs",
+  "package.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "vitest.config.ts"
+]
+
+const copy = mkdtempSync(join(tmpdir(), "mutations-"))
+for (const name of copied) cpSync(join(root, name), join(copy, name), { recursive: true })
+symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: ReadonlyArray<string>
+}
+
+interface Report {
+  readonly numPassedTests: number
+  readonly testResults: ReadonlyArray<{
+    readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
+  }>
+}
+
+/** Runs test files in the copy. Fails when vitest itself could not run, which is no verdict on a defect. */
+const runTests = (files: ReadonlyArray<string>, bail: boolean): Outcome => {
+  const output = join(copy, "results.json")
+  rmSync(output, { force: true })
+  const args = ["vitest", "run", "--project=unit", "--project=simulation", "--retry=0", "--reporter=json"]
+  const run = spawnSync("npx", [...args, `--outputFile=${output}`, ...(bail ? ["--bail=1"] : []), ...files], {
+    cwd: copy,
+    encoding: "utf8",
+    timeout: 600_000
+  })
+  let report: Report
+  try {
+    report = JSON.parse(readFileSync(output, "utf8")) as Report
+  } catch {
+    throw new Error(`vitest did not run:\n${run.stdout}\n${run.stderr}`)
+  }
+  const all = report.testResults.flatMap(({ assertionResults }) => assertionResults)
+  const failed = all.filter(({ status }) => status === "failed").map(({ fullName }) => fullName)
+  return { passed: report.numPassedTests, failed }
+}
+
+const problemOf = (mutation: Mutation): string | undefined => {
+  const path = join(copy, mutation.file)
+  const source = readFileSync(path, "utf8")
+  const places = source.split(mutation.find).length - 1
+  if (places !== 1) return `its place stands ${places} times in ${mutation.file}`
+  // A function, because a replacement text must not be read as a pattern.
+  writeFileSync(
+    path,
+    source.replace(mutation.find, () => mutation.replace)
+  )
+  try {
+    const { failed, passed } = runTests(mutation.tests, true)
+    if (failed.length === 0) return `survived ${passed} tests of ${mutation.tests.join(", ")}`
+    console.log(`caught    ${mutation.name}: ${failed[0]}`)
+    return undefined
+  } finally {
+    writeFileSync(path, source)
+  }
+}
+
+try {
+  const words = process.argv.slice(2)
+  const chosen = mutations.filter(
+    ({ name }) => words.length === 0 || words.some((word) => name.includes(word))
+  )
+  const sound = runTests([...new Set(chosen.flatMap(({ tests }) => tests))], false)
+  if (chosen.length === 0 || sound.passed === 0 || sound.failed.length > 0) {
+    throw new Error(`nothing can be said: without any defect ${sound.failed.join(", ") || "no test"} ran`)
+  }
+  const problems: Array<string> = []
+  for (const mutation of chosen) {
+    const problem = problemOf(mutation)
+    if (problem === undefined) continue
+    problems.push(problem)
+    console.log(`SURVIVED  ${mutation.name}: ${problem}`)
+  }
+  console.log(`${chosen.length - problems.length} of ${chosen.length} defects caught`)
+  process.exitCode = problems.length === 0 ? 0 : 1
+} finally {
+  rmSync(copy, { recursive: true, force: true })
+}
