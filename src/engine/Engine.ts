@@ -71,6 +71,7 @@ export const make = (
       () => clock.unsafeCurrentTimeMillis(),
       yield* EngineLimits
     )
+    core.expectsArchive = parts.archive !== undefined
     const waiters = new ArchiveWaiters()
     const feed = ChangeFeed.make(core)
     const flush = Flush.make(core, waiters, feed)

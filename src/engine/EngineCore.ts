@@ -42,6 +42,15 @@ export interface Watch {
   watchers: number
 }
 
+/** One time as the archive's only writer. */
+interface Lease {
+  readonly token: string
+  /** The last append before it; what was written by then may have lost against another node's newer version. */
+  readonly lastAppend: number
+  /** Known once those have ended: everything up to this sequence number must be archived before memory decides. */
+  settledAt: number | undefined
+}
+
 /** Counters since the start. @since 0.1.0 @category models */
 export interface Counters {
   acknowledged: number
@@ -78,8 +87,12 @@ export class EngineCore {
   /** None when no cache is configured. */
   cache: CacheTier | undefined
   tiers: Tiers | undefined
-  /** Appends that wait for their group commit. */
-  appendsInFlight = 0
+  /** Whether an archive is configured; others may reach it, also while it is not connected. */
+  expectsArchive = false
+  /** Appends that wait for their group commit, oldest first. */
+  private readonly appends = new Set<number>()
+  private lastAppend = 0
+  private lease: Lease | undefined
   private readonly landings = new Map<string, Array<() => void>>()
   /** Calls acknowledged before their commit, and how many of those have been committed (or failed) since. */
   private earlyCalls = 0
@@ -141,6 +154,47 @@ export class EngineCore {
     if (flying?.record === known) return flying.unchecked
     const pending = this.pending.get(known.id)
     return pending === known && pending.unchecked
+  }
+
+  /** An append is handed to the log; to be ended with its group commit. */
+  beginAppend(): number {
+    this.appends.add(++this.lastAppend)
+    return this.lastAppend
+  }
+
+  get appendsInFlight(): number {
+    return this.appends.size
+  }
+
+  endAppend(append: number): void {
+    this.appends.delete(append)
+  }
+
+  /**
+   * Whether what this node knows decides: it is certain that nobody else writes the archive, and that everything in
+   * memory and log is from that time. Otherwise another node may hold something newer, and the archive is asked.
+   * Without an archive there is nobody else. Synchronous, no I/O.
+   */
+  soleWriter(): boolean {
+    if (!this.expectsArchive) return true
+    const token = this.filter?.lease()
+    if (token === undefined) return false
+    const lease = this.lease?.token === token ? this.lease : this.beginLease(token)
+    if (lease.settledAt === undefined) {
+      const [oldest] = this.appends
+      if (oldest !== undefined && oldest <= lease.lastAppend) return false
+      lease.settledAt = this.log.usage().committed
+    }
+    return this.fresh.consumed >= lease.settledAt || this.fresh.isEmpty
+  }
+
+  /** What was read before a lease may be old. */
+  private beginLease(token: string): Lease {
+    this.memory.clear()
+    for (const watch of this.watches.values()) watch.dirty = true
+    this.watches.clear()
+    this.lease = { token, lastAppend: this.lastAppend, settledAt: undefined }
+    return this.lease
   }
 
   queryGate(): GateClosed | undefined {

@@ -90,6 +90,8 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
     if (core.filter === undefined || archive === undefined) return Effect.void
     const { filter } = core
     return Effect.flatMap(filter.attend(archive.writers), () => {
+      // A lease that has just begun takes effect here, if no write came first.
+      core.soleWriter()
       const { filterSnapshotInserts } = core.config()
       const due = filterSnapshotInserts > 0 && filter.status().insertsSinceSnapshot >= filterSnapshotInserts
       return due ? Effect.asVoid(save) : Effect.void

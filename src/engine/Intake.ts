@@ -64,9 +64,9 @@ export const enqueue = (
   // The filter knows an id before anybody can see it.
   core.filter?.beforeWrite(records)
   for (const write of writes) core.inFlight.add(write)
-  core.appendsInFlight++
+  const append = core.beginAppend()
   core.log.unsafeAppend(records, (result) => {
-    core.appendsInFlight--
+    core.endAppend(append)
     for (const write of writes) core.landed(write)
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {

@@ -57,6 +57,11 @@ export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFi
     readonly beforeWrite: (writes: ReadonlyArray<TrackedWrite>) => void
     /** Synchronous, no I/O. */
     readonly status: () => FilterStatus
+    /**
+     * The token of this node's writer lease, while it is certain that nobody else writes the archive. Another
+     * token than before: others may have written in between. Synchronous, no I/O.
+     */
+    readonly lease: () => string | undefined
     /** Why a rebuild is due, if so. `pending`: how many acknowledged writes are not archived yet. Synchronous. */
     readonly needsRebuild: (pending: number) => string | undefined
     /**
@@ -252,6 +257,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
       definitelyMissing: (id) => !tracked.mightExist(id),
       beforeWrite: (writes) => tracked.beforeWrite(writes),
       status: () => tracked.status(),
+      lease: () => tracked.lease(),
       needsRebuild: (pending) => tracked.rebuildReason(pending),
       guard,
       attendanceIntervalMs: leaseMs * attendanceShare,

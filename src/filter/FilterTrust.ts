@@ -82,9 +82,14 @@ export class FilterTrust {
     return this.grant?.token
   }
 
+  /** Until when this node is certainly the archive's only writer; `-Infinity` when it is not. */
+  get soleUntil(): number {
+    return this.grant?.until ?? Number.NEGATIVE_INFINITY
+  }
+
   /** Until when the filter may be trusted; `-Infinity` when it may not. */
   get trustedUntil(): number {
-    return this.proven && this.grant !== undefined ? this.grant.until : Number.NEGATIVE_INFINITY
+    return this.proven ? this.soleUntil : Number.NEGATIVE_INFINITY
   }
 
   /** A root whose items are all in the filter, if one is known. */

@@ -75,10 +75,10 @@ export class TrackedFilter {
   private hasWritten = false
   private archived: number | undefined
   private savedRoot: Digest | undefined
-  // The trust's end on both clocks; 0 when there is none.
+  // The lease's end on both clocks; 0 when there is none.
   private untilNanos = 0n
   private untilMillis = 0
-  private leaseEndMillis = 0
+  private held = false
 
   constructor(private readonly clock: LeaseClock) {}
 
@@ -88,13 +88,18 @@ export class TrackedFilter {
   }
 
   trusted(): boolean {
-    return this.untilNanos !== 0n && this.inTime()
+    return this.held && this.inTime()
+  }
+
+  /** The token under which this node is the archive's only writer, while that is certain. */
+  lease(): string | undefined {
+    return this.inTime() ? this.trust.token : undefined
   }
 
   /** `false`: certainly no live item of the archive and no acknowledged put has this id. No I/O. */
   mightExist(id: string): boolean {
     const { serving } = this
-    if (serving === undefined || this.untilNanos === 0n || serving.has(id)) return true
+    if (serving === undefined || !this.held || serving.has(id)) return true
     // Last: the answer is true of the moment at which the trust was still in time.
     return !this.inTime()
   }
@@ -148,7 +153,7 @@ export class TrackedFilter {
   ): void {
     this.archived = answer.entries
     if (!this.trust.attendAnswered(sent.ticket, answer, leaseMs)) return
-    this.leaseEndMillis = sent.millis + leaseMs * trustedShare
+    this.untilMillis = sent.millis + leaseMs * trustedShare
     this.settle()
   }
 
@@ -264,15 +269,15 @@ export class TrackedFilter {
   }
 
   private inTime(): boolean {
-    return this.clock.nanos() < this.untilNanos && this.clock.millis() < this.untilMillis
+    const { untilNanos } = this
+    return untilNanos !== 0n && this.clock.nanos() < untilNanos && this.clock.millis() < this.untilMillis
   }
 
   /** After every event: what reads look at follows the rules. */
   private settle(): void {
     if (!this.trust.covered) this.serving = undefined
-    const until = this.trust.trustedUntil
-    const held = until !== Number.NEGATIVE_INFINITY && this.serving !== undefined
-    this.untilNanos = held ? BigInt(Math.floor(until * 1e6)) : 0n
-    this.untilMillis = held ? this.leaseEndMillis : 0
+    const { soleUntil, trustedUntil } = this.trust
+    this.untilNanos = soleUntil === Number.NEGATIVE_INFINITY ? 0n : BigInt(Math.floor(soleUntil * 1e6))
+    this.held = trustedUntil !== Number.NEGATIVE_INFINITY && this.serving !== undefined
   }
 }

@@ -204,6 +204,36 @@ describe("ExistenceFilter", () => {
     })
   )
 
+  it.effect("a lease is named while it is certain, whatever the filter knows, and another one differs", () =>
+    Effect.gen(function* () {
+      const shared = new Shared()
+      const a = yield* node(shared, "a")
+      expect(a.filter.lease()).toBeUndefined()
+      yield* a.attend
+      const first = a.filter.lease()
+      expect(first).toBeDefined()
+      expect(a.filter.status().trusted).toBe(false)
+      yield* TestClock.adjust("11 seconds")
+      expect(a.filter.lease()).toBe(first)
+      yield* TestClock.adjust("250 millis")
+      expect(a.filter.lease()).toBeUndefined()
+      // Nobody has come in between: it is still the same one.
+      yield* a.attend
+      expect(a.filter.lease()).toBe(first)
+      const b = yield* node(shared, "b")
+      yield* b.attend
+      expect([a.filter.lease(), b.filter.lease()]).toEqual([first, undefined])
+      yield* a.attend
+      expect([a.filter.lease(), b.filter.lease()]).toEqual([undefined, undefined])
+      yield* b.filter.leave(shared.register)
+      yield* a.attend
+      expect(a.filter.lease()).toBeDefined()
+      expect(a.filter.lease()).not.toBe(first)
+      a.filter.close()
+      expect(a.filter.lease()).toBeUndefined()
+    })
+  )
+
   it.effect("the next process of the same log takes over at once, with the snapshot", () =>
     Effect.gen(function* () {
       const shared = new Shared()
