@@ -147,13 +147,24 @@ export class TierUnavailable extends Schema.TaggedError<TierUnavailable>()("Tier
   }
 }
 
-/** The archive could not be connected or migrated at start. @since 0.1.0 @category errors */
+/**
+ * The archive could not be connected or migrated at start. `unreachable`: the server is not there or takes nobody
+ * just now; `refused`: it is there, and said no.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ArchiveStartError extends Schema.TaggedError<ArchiveStartError>()("ArchiveStartError", {
   target: Schema.String,
+  kind: Schema.Literal("unreachable", "refused"),
   problem: Schema.String
 }) {
   override get message() {
-    return `archive ${this.target}: ${this.problem}. The archive is the ground truth; check that it is up and reachable, and that the user may create tables.`
+    const advice =
+      this.kind === "unreachable"
+        ? "check that it is up and reachable"
+        : "check the URL, and that the user may read, write and, for a new archive, create its tables"
+    return `archive ${this.target}: ${this.problem}. The archive is the ground truth; ${advice}.`
   }
 }
 

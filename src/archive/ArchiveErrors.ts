@@ -35,6 +35,30 @@ const contentionNumbers = new Set([
   1213 // deadlock
 ])
 
+// The server takes nobody, or nobody yet.
+const unreachableNumbers = new Set([
+  1040, // too many connections
+  1047, // a Galera node that is not ready
+  1053, // shutdown in progress
+  1077, // normal shutdown
+  1152, // connection aborted
+  1158, // network error while reading
+  1159, // network timeout while reading
+  1160, // network error while writing
+  1161, // network timeout while writing
+  1184, // connection aborted
+  1203, // too many connections of this user
+  1226, // a limit of this user is used up
+  1927, // connection was killed
+  3032, // the server is offline
+  3159, // the server is in offline mode
+  4031 // disconnected for inactivity
+])
+
+// The system's and the driver's words for a server that is not there, or that has gone.
+const unreachableCode =
+  /^(E(CONN|HOST|NET|AI_|PIPE|TIMEDOUT|NOTFOUND)|PROTOCOL_CONNECTION_LOST|SERVER_READ_ONLY|ANSWER_OVERDUE)/
+
 const permanentSqlite = new Set(["SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"])
 const contentionSqlite = new Set(["SQLITE_BUSY", "SQLITE_LOCKED"])
 
@@ -43,6 +67,8 @@ export interface Failure {
   readonly kind: "transient" | "permanent"
   /** Another transaction was in the way; the same one may be tried again at once. */
   readonly contention: boolean
+  /** Nobody was there to refuse anything. */
+  readonly unreachable: boolean
   readonly problem: string
 }
 
@@ -106,20 +132,24 @@ export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []):
   if (code?.startsWith("SQLITE_") === true) {
     // Extended codes add to the primary one: SQLITE_CONSTRAINT_TRIGGER, SQLITE_BUSY_SNAPSHOT.
     const primary = code.split("_").slice(0, 2).join("_")
-    return {
-      kind: permanentSqlite.has(primary) ? "permanent" : "transient",
-      contention: contentionSqlite.has(primary),
-      problem
-    }
+    const contention = contentionSqlite.has(primary)
+    const kind = permanentSqlite.has(primary) ? "permanent" : "transient"
+    return { kind, contention, unreachable: contention, problem }
   }
   if (number !== undefined && number > 0) {
     return {
       kind: permanentNumbers.has(number) ? "permanent" : "transient",
       contention: contentionNumbers.has(number),
+      unreachable: unreachableNumbers.has(number),
       problem
     }
   }
-  return { kind: invalidValue && code === undefined ? "permanent" : "transient", contention: false, problem }
+  return {
+    kind: invalidValue && code === undefined ? "permanent" : "transient",
+    contention: false,
+    unreachable: code !== undefined && unreachableCode.test(code),
+    problem
+  }
 }
 
 /** An `ArchiveError` for one operation, from whatever was thrown. @since 0.1.0 @category constructors */

@@ -136,6 +136,8 @@ const oneNodeAtATime =
     )
   }
 
+const refused = (problem: string) => new ArchiveStartError({ target: "mysql", kind: "refused", problem })
+
 /**
  * Connects, brings the tables up to date and asks the server for its limits. A failed start leaves nothing
  * behind on this side; it may be tried again.
@@ -152,12 +154,11 @@ export const make = (
 > => {
   const parsed = MysqlUrl.parse(Redacted.value(options.url))
   if (Either.isLeft(parsed)) {
-    return Effect.fail(new ArchiveStartError({ target: "mysql", problem: `the URL ${parsed.left}` }))
+    return Effect.fail(refused(`the URL ${parsed.left}`))
   }
   const prefix = options.tablePrefix ?? ""
   if (!/^[A-Za-z0-9_]{0,32}$/.test(prefix)) {
-    const problem = "the table prefix takes at most 32 letters, digits and _"
-    return Effect.fail(new ArchiveStartError({ target: "mysql", problem }))
+    return Effect.fail(refused("the table prefix takes at most 32 letters, digits and _"))
   }
   const target = parsed.right
   const secrets = [target.password]

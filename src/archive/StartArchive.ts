@@ -37,7 +37,7 @@ export const start = <A, E>(
       const found = reasonOf(exit.cause)
       if (found === undefined) return yield* Effect.interrupt
       if (found.reason instanceof ArchiveStartError) return yield* found.reason
-      const { problem } = classify(found.reason, secrets)
-      return yield* new ArchiveStartError({ target, problem })
+      const { problem, unreachable } = classify(found.reason, secrets)
+      return yield* new ArchiveStartError({ target, kind: unreachable ? "unreachable" : "refused", problem })
     })
   )

@@ -28,6 +28,7 @@ const withDirectory = (file: string, layer: Layer.Layer<Archive, ArchiveStartErr
       catch: (cause) =>
         new ArchiveStartError({
           target: `sqlite:${file}`,
+          kind: "refused",
           problem: `its directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`
         })
     })

@@ -60,6 +60,22 @@ describe("classification", () => {
     expect(classify(new RangeError("not a safe integer")).kind).toBe("permanent")
   })
 
+  it("tells a server that is not there from one that says no", () => {
+    const absent = ["ECONNREFUSED", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "PROTOCOL_CONNECTION_LOST"]
+    for (const code of absent) expect(classify(driver(code)), code).toMatchObject({ unreachable: true })
+    expect(classify(driver("ER_CON_COUNT_ERROR", 1040))).toMatchObject({ unreachable: true })
+    expect(classify(driver("SQLITE_BUSY"))).toMatchObject({ unreachable: true })
+    for (const [code, errno] of [
+      ["ER_ACCESS_DENIED_ERROR", 1045],
+      ["ER_BAD_DB_ERROR", 1049],
+      ["ER_NO_SUCH_TABLE", 1146],
+      ["SQLITE_CANTOPEN", undefined],
+      ["HANDSHAKE_NO_SSL_SUPPORT", undefined]
+    ] as const)
+      expect(classify(driver(code, errno)), code).toMatchObject({ unreachable: false })
+    expect(classify("the file is no database")).toMatchObject({ unreachable: false })
+  })
+
   it("never shows a secret", () => {
     const secrets = ["p@ss/w", ""]
     expect(redact("user:p@ss/w or user:p%40ss%2Fw", secrets)).toBe("user:*** or user:***")

@@ -62,7 +62,11 @@ const expectClosed = (calls: ReadonlyArray<Effect.Effect<unknown, unknown>>, pha
 const connecting = (connect: Effect.Effect<void, ArchiveStartError>, archive = new PlayedArchive()) =>
   Layer.effect(Archive, Effect.as(connect, MemoryArchive.make(archive.options)))
 
-const refused = new ArchiveStartError({ target: "memory", problem: "connection refused" })
+const refused = new ArchiveStartError({
+  target: "memory",
+  kind: "unreachable",
+  problem: "connection refused"
+})
 
 const made = (options: Parameters<typeof makeEngine>[0]) => Effect.tap(makeEngine(options), driven)
 

@@ -30,7 +30,7 @@ const cases: ReadonlyArray<readonly [Errors.EngineError, number, string | undefi
   [new Errors.NotSupported({ operation: "ttl", problem: "x" }), 501, undefined],
   [new Errors.InvalidConfig({ name: "x", problem: "y", allowed: "z" }), 500, undefined],
   [new Errors.LogOpenError({ path: "p", kind: "in-use", problem: "x" }), 500, undefined],
-  [new Errors.ArchiveStartError({ target: "t", problem: "x" }), 500, undefined]
+  [new Errors.ArchiveStartError({ target: "t", kind: "unreachable", problem: "x" }), 500, undefined]
 ]
 
 describe("mapError", () => {

@@ -58,7 +58,9 @@ export const begin = (world: World): Life => {
     Archive,
     Effect.suspend(() =>
       world.archiveDown
-        ? Effect.fail(new ArchiveStartError({ target: "memory", problem: "the archive is down" }))
+        ? Effect.fail(
+            new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "the archive is down" })
+          )
         : Effect.succeed(world.archiveFor(process))
     )
   )
