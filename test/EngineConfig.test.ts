@@ -67,6 +67,7 @@ describe("defaults", () => {
         walMaxItems: 1_000_000,
         walMaxBytes: 1_073_741_824,
         walDrainInterval: 5_000,
+        flushTimeout: 15_000,
         l1MaxBytes: 268_435_456,
         maxPayloadBytes: 16_777_216,
         maxBatchItems: 10_000,

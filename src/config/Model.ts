@@ -39,6 +39,8 @@ export interface EngineConfig {
   readonly walMaxBytes: number
   /** Live. `WAL_DRAIN_INTERVAL`, default 5 s. */
   readonly walDrainInterval: number
+  /** Live. `FLUSH_TIMEOUT`: how long a question waits for what was acknowledged before it, default 15 s. */
+  readonly flushTimeout: number
   /** Live. `L1_MAX_BYTES`, default 256 MiB. */
   readonly l1MaxBytes: number
   /** Live. `MAX_PAYLOAD_BYTES`, default 16 MiB. */

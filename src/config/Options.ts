@@ -139,6 +139,16 @@ export const engineTable: Table<EngineConfig> = {
     live: true,
     description: "How often the log is carried to the archive again while anything is pending."
   },
+  flushTimeout: {
+    name: "FLUSH_TIMEOUT",
+    kind: "duration",
+    min: ms,
+    max: hour,
+    default: 15 * second,
+    live: true,
+    description:
+      "How long counts, the tree, verification and an explicit flush wait until what was acknowledged before them is archived; then they fail with a retry hint."
+  },
   l1MaxBytes: {
     name: "L1_MAX_BYTES",
     kind: "bytes",

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { ReadError } from "../EngineError.js"
@@ -18,7 +19,7 @@ type ArchiveService = Context.Tag.Service<Archive>
 
 /** @since 0.1.0 @category models */
 export interface Carry {
-  /** Carries what was acknowledged before this call. */
+  /** Carries what was acknowledged before this call, and no more; fails when that takes longer than `FLUSH_TIMEOUT`. */
   readonly all: (operation: string) => Effect.Effect<FlushResult, ReadError>
   /** Asks the archive; what is still pending is not seen. */
   readonly ask: <A>(
@@ -42,18 +43,32 @@ export const make = (core: EngineCore, flush: Flush): Carry => {
   )
 
   const all: Carry["all"] = (operation) =>
-    Effect.zipRight(
-      inLog,
-      Effect.suspend(() => {
-        const upTo = core.log.usage().committed
-        if (core.fresh.isEmpty || core.fresh.consumed >= upTo) {
-          return Effect.succeed({ flushed: 0, deadLettered: 0, pending: core.pendingEntries() })
-        }
-        return Effect.catchTag(flush.run({ reason: "forced", upTo }), "ArchiveError", (error) =>
-          Effect.fail(archiveUnavailable(operation)(error))
-        )
-      })
-    )
+    Effect.suspend(() => {
+      const { flushTimeout } = core.config()
+      const before = { ...core.counters }
+      const carried = Effect.zipRight(
+        inLog,
+        Effect.suspend(() => {
+          const upTo = core.log.usage().committed
+          const through = core.fresh.isEmpty || core.fresh.consumed >= upTo
+          return through ? Effect.void : flush.run({ reason: "forced", upTo })
+        })
+      )
+      return carried.pipe(
+        Effect.catchTag("ArchiveError", (error) => Effect.fail(archiveUnavailable(operation)(error))),
+        // A commit under way cannot be interrupted; the caller does not wait for it.
+        Effect.disconnect,
+        Effect.timeoutFail({
+          duration: Duration.millis(flushTimeout),
+          onTimeout: () => tooSlow(operation, flushTimeout, core.pendingEntries())
+        }),
+        Effect.map(() => {
+          const deadLettered = core.counters.deadLettered - before.deadLettered
+          const flushed = core.counters.archived - before.archived + deadLettered
+          return { flushed, deadLettered, pending: core.pendingEntries() }
+        })
+      )
+    })
 
   const ask: Carry["ask"] = (operation, question) =>
     Effect.suspend(() => {
@@ -82,3 +97,13 @@ export const make = (core: EngineCore, flush: Flush): Carry => {
       })
   }
 }
+
+const tooSlow = (operation: string, flushTimeout: number, pending: number) =>
+  new TierUnavailable({
+    tier: "archive",
+    operation,
+    problem:
+      `what was acknowledged before was not all archived within FLUSH_TIMEOUT (${flushTimeout} ms); ` +
+      `${pending} writes are pending`,
+    retryAfterMs: archiveRetryAfterMs
+  })

@@ -55,6 +55,7 @@ interface Lease {
 export interface Counters {
   acknowledged: number
   archived: number
+  deadLettered: number
   superseded: number
   flushFailures: number
   lostUnsynced: number
@@ -76,6 +77,7 @@ export class EngineCore {
   readonly counters: Counters = {
     acknowledged: 0,
     archived: 0,
+    deadLettered: 0,
     superseded: 0,
     flushFailures: 0,
     lostUnsynced: 0,

@@ -147,8 +147,9 @@ export type FlushReason = "count" | "bytes" | "age" | "forced" | "recovery" | "s
 
 /** @since 0.1.0 @category models */
 export interface FlushResult {
-  /** Entries that left the log by this flush. */
+  /** Entries that were archived or put aside while this call was under way, by whomever: calls take turns. */
   readonly flushed: number
+  /** Those of them that were put aside. */
   readonly deadLettered: number
   /** Acknowledged entries still in the log afterwards. */
   readonly pending: number

@@ -17,21 +17,22 @@ import { newestPerId } from "./Batch.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
-import type { FlushReason, FlushResult } from "./EngineService.js"
+import type { FlushReason } from "./EngineService.js"
 import type { SplitResult } from "./PoisonSplit.js"
 import { commitSplitting } from "./PoisonSplit.js"
+import { Turns } from "./Turns.js"
 
 /** @since 0.1.0 @category models */
 export interface Flush {
   /**
    * Carries what is committed in the log to the archive, at most up to `upTo`. `fullOnly` stops before a batch
-   * that is not full. Calls take turns.
+   * that is not full. Calls take turns, batch by batch, and what one carries counts for all.
    */
   readonly run: (options: {
     readonly reason: FlushReason
     readonly upTo?: number | undefined
     readonly fullOnly?: boolean | undefined
-  }) => Effect.Effect<FlushResult, ArchiveError | LogUnavailable | TierUnavailable>
+  }) => Effect.Effect<void, ArchiveError | LogUnavailable | TierUnavailable>
   /** Runs an effect while nothing is being flushed. */
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Whether a whole batch is waiting in memory. Synchronous. */
@@ -52,7 +53,7 @@ export const retryDelayMs = (failures: number, capMs: number): number =>
 
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed): Flush => {
-  const turn = Effect.unsafeMakeSemaphore(1)
+  const turns = new Turns()
   let failures = 0
   let notBefore = 0
   let progress = 0
@@ -100,6 +101,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     }
     core.fresh.consume(last)
     core.counters.archived += entries.length - result.culprits.length
+    core.counters.deadLettered += result.culprits.length
     core.counters.superseded += result.newer.length
     waiters.settle(last)
     progress++
@@ -197,10 +199,8 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   })
 
   const run: Flush["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
-    turn.withPermits(1)(
+    turns.hold((pass) =>
       Effect.gen(function* () {
-        let flushed = 0
-        let deadLettered = 0
         if (releaseDue()) {
           yield* core.log.release(releasable())
           core.recover("log")
@@ -208,7 +208,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         // While a batch is finished (cache, log), the next one is committed; they finish in log order.
         let finishing: Effect.Effect<void, LogUnavailable> = Effect.void
         let taken = core.fresh.consumed
-        const carry = Effect.gen(function* () {
+        const batches = Effect.gen(function* () {
           while (taken < upTo && !core.fresh.isEmptyAfter(taken)) {
             const archive = core.tiers?.archive
             if (archive === undefined) return yield* noArchive
@@ -221,20 +221,23 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
                 Effect.gen(function* () {
                   yield* finishing
                   finishing = yield* Effect.map(Effect.fork(finish(committed, reason)), Fiber.join)
-                  flushed += entries.length
-                  deadLettered += committed.result.culprits.length
                 })
               )
             )
             taken = entries[entries.length - 1]!.sequence
             yield* succeeded
+            if (turns.wanted) {
+              yield* finishing
+              finishing = Effect.void
+              yield* pass
+              taken = core.fresh.consumed
+            }
           }
           return undefined
         })
         // Whatever happens, the last batch is finished before this call ends.
-        yield* Effect.onExit(carry, () => Effect.ignore(Effect.suspend(() => finishing)))
+        yield* Effect.onExit(batches, () => Effect.ignore(Effect.suspend(() => finishing)))
         yield* finishing
-        return { flushed, deadLettered, pending: core.pendingEntries() }
       }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
     )
 
@@ -254,7 +257,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
 
   return {
     run,
-    exclusively: turn.withPermits(1),
+    exclusively: (effect) => turns.hold(() => effect),
     batchIsFull: () => batchIsFull(),
     releaseDue,
     notBefore: () => notBefore,

@@ -84,6 +84,80 @@ describe("batches", () => {
   )
 })
 
+describe("turns", () => {
+  /** An archive that takes 10 ms for a commit, and writers that never let the log become empty. */
+  const busy = (config: Parameters<typeof start>[0]) =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const before = archive.options.hooks!.before!
+      const engine = yield* start({
+        archive: {
+          ...archive.options,
+          hooks: {
+            ...archive.options.hooks,
+            before: (call) =>
+              Effect.zipLeft(before(call), call.operation === "commit" ? Effect.sleep(10) : Effect.void)
+          }
+        },
+        ...config
+      })
+      let batch = 0
+      const writes = Effect.suspend(() => engine.service.submitMany(items(40, `w${batch++}.`))).pipe(
+        Effect.zipRight(Effect.sleep(10)),
+        Effect.forever
+      )
+      yield* Effect.forkScoped(writes)
+      return { archive, ...engine }
+    })
+
+  it.scoped("counts, root, verification and a flush come through while writers go on for ever", () =>
+    Effect.gen(function* () {
+      // Ten entries a commit: the backlog grows by 30 in 10 ms and never ends.
+      const { service } = yield* busy({ config: { batchFlushCount: 10, batchFlushInterval: 20 } })
+      yield* TestClock.adjust(200)
+      const questions: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        service.countPrefix("w0"),
+        service.merkleRoot,
+        service.flush,
+        service.isSynced
+      ]
+      const asked = yield* Effect.forEach(questions, beside)
+      // 800 entries were acknowledged before the questions: 80 commits, and a few that were queued ahead.
+      yield* TestClock.adjust(3000)
+      const answers = yield* Effect.forEach(asked, Fiber.poll)
+      expect(answers.map((answer) => Option.getOrUndefined(answer)?._tag)).toEqual(
+        questions.map(() => "Success")
+      )
+      expect((yield* service.stats).pending).toBeGreaterThan(1000)
+      expect(yield* Fiber.join(asked[0]!)).toBe(40)
+    })
+  )
+
+  it.scoped("what cannot be carried within FLUSH_TIMEOUT is an error that says so, and costs nothing", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, config: { flushTimeout: 2000 } })
+      archive.hold("commit")
+      yield* service.submit({ id: "a", content: "x" })
+      const asked = yield* Effect.forEach(
+        [service.countPrefix(""), service.merkleRoot, service.verify(), service.flush],
+        (question) => beside(Effect.flip(question as Effect.Effect<unknown, unknown>))
+      )
+      yield* TestClock.adjust(1999)
+      expect((yield* Effect.forEach(asked, Fiber.poll)).every(Option.isNone)).toBe(true)
+      yield* TestClock.adjust(1)
+      for (const fiber of asked) {
+        const error = yield* Fiber.join(fiber)
+        expect(error).toMatchObject({ _tag: "TierUnavailable", tier: "archive", retryAfterMs: 1000 })
+        expect(String((error as Error).message)).toContain("FLUSH_TIMEOUT (2000 ms); 1 writes are pending")
+      }
+      archive.letGo("commit")
+      yield* settle
+      expect(yield* service.countPrefix("")).toBe(1)
+    })
+  )
+})
+
 describe("one bad row blocks nothing", () => {
   const cases: ReadonlyArray<readonly [name: string, bad: (n: number) => boolean, culprits: number]> = [
     ["1 of 1,000", (n) => n === 613, 1],

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import type { BackpressureLevel } from "../../src/memory/Backpressure.js"
 import { makeDisk } from "../../src/wal/MemoryLog.js"
-import { beside, ended, items, PlayedArchive, start } from "./support.js"
+import { beside, ended, items, PlayedArchive, settle, start } from "./support.js"
 
 /** An engine whose log of 100 items fills, because the archive is away. */
 const filling = (walMaxItems = 100) =>
@@ -110,6 +110,8 @@ describe("backpressure", () => {
       })
       archive.down = true
       yield* service.submitMany(items(95))
+      // The flush that the full batches asked for has failed.
+      yield* settle
       // Each call carries one batch of three, then the archive stumbles again.
       let commits = 0
       archive.down = false

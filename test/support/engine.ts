@@ -30,6 +30,7 @@ export const testConfig: EngineConfig = {
   walMaxItems: 1_000_000,
   walMaxBytes: 1024 ** 3,
   walDrainInterval: 5000,
+  flushTimeout: 15_000,
   l1MaxBytes: 256 * 1024 * 1024,
   maxPayloadBytes: 16 * 1024 * 1024,
   maxBatchItems: 10_000,
