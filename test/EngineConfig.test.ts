@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FC from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -307,6 +308,51 @@ describe("names", () => {
       expect((yield* refused({ flags: { config: "f" }, files: { f: '{"CONFIG":"g"}' } })).problem).toContain(
         "unknown"
       )
+    })
+  )
+})
+
+/** What Kubernetes sets in every pod of a namespace that has a Service of this name. */
+const serviceVariables = (prefix: string, port: number) => ({
+  [`${prefix}_SERVICE_HOST`]: "10.0.171.239",
+  [`${prefix}_SERVICE_PORT`]: `${port}`,
+  [`${prefix}_SERVICE_PORT_HTTP_API`]: `${port}`,
+  [`${prefix}_PORT`]: `tcp://10.0.171.239:${port}`,
+  [`${prefix}_PORT_${port}_TCP`]: `tcp://10.0.171.239:${port}`,
+  [`${prefix}_PORT_${port}_TCP_PROTO`]: "tcp",
+  [`${prefix}_PORT_${port}_TCP_PORT`]: `${port}`,
+  [`${prefix}_PORT_${port}_TCP_ADDR`]: "10.0.171.239",
+  [`${prefix}_PORT_53_UDP`]: "udp://[fd00::1]:53",
+  [`${prefix}_PORT_53_UDP_ADDR`]: "fd00::1"
+})
+
+describe("variables that Kubernetes makes of a Service's name", () => {
+  it.effect.each(["SYNC_ENGINE", "SYNC_ENGINE_HTTP", "SYNC_ENGINE_REDIS", "SYNC_ENGINE_A_B"])(
+    "%s_…: ignored with a notice, in which each is named",
+    (prefix) =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const logger = Logger.make(({ message }) => void lines.push(String(message)))
+        const env = serviceVariables(prefix, 7420)
+        const { server } = yield* Effect.provide(
+          loaded({ env: { ...env, SYNC_ENGINE_LOG_LEVEL: "error" } }),
+          Logger.replace(Logger.defaultLogger, logger)
+        )
+        expect([server.httpPort, server.logLevel]).toEqual([7420, "error"])
+        expect(lines).toHaveLength(1)
+        for (const name of Object.keys(env)) expect(lines[0]).toContain(name)
+      })
+  )
+
+  it.effect.each([
+    ["SYNC_ENGINE_PORT", "7420"],
+    ["SYNC_ENGINE_HTTP_PORT", "http://10.0.0.1:80"],
+    ["SYNC_ENGINE_SERVICE_HOST", "sync-engine.default"],
+    ["SYNC_ENGINE_HTTP_PROT", "tcp://10.0.0.1:80"],
+    ["SYNC_ENGINE_PORT_7420", "tcp://10.0.0.1:80"]
+  ] as const)("%s=%s is refused: a mistake, and not Kubernetes", ([name, value]) =>
+    Effect.gen(function* () {
+      expect((yield* refused({ env: { [name]: value } })).name).toBe(name)
     })
   )
 })

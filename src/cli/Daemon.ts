@@ -45,7 +45,7 @@ export const uncleanError = (report: ShutdownReport): CliError =>
       : undefined
   )
 
-/** Every signal asks for the one shutdown; a second one changes nothing. */
+/** Every signal but SIGHUP asks for the one shutdown; a second one changes nothing. */
 const obeySignals = (
   stdio: Context.Tag.Service<Stdio>,
   shutdown: Effect.Effect<unknown>
@@ -53,6 +53,8 @@ const obeySignals = (
   let asked = false
   return stdio.takeSignal.pipe(
     Effect.flatMap((signal) => {
+      // Sent when a terminal closes, and by habit to reload: neither must end a daemon.
+      if (signal === "SIGHUP") return Effect.logWarning("SIGHUP is ignored: there is nothing to reload")
       if (asked) return Effect.logWarning(`${signal}: the shutdown is under way and is not cut short`)
       asked = true
       // In a fiber of its own: the next signal has to be answered while the shutdown runs.

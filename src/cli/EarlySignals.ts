@@ -4,17 +4,20 @@
  * @since 0.1.0
  */
 
+/** Every signal that would otherwise kill the process before it has shut down. @since 0.1.0 @category constants */
+export const signals = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const
+
 /** @since 0.1.0 @category models */
-export type Signal = "SIGINT" | "SIGTERM"
+export type Signal = (typeof signals)[number]
 
 const kept: Array<Signal> = []
 let receive = (signal: Signal): void => {
   kept.push(signal)
 }
 
-/** From now on SIGINT and SIGTERM are kept instead of killing the process. @since 0.1.0 @category functions */
+/** From now on these signals are kept instead of killing the process. @since 0.1.0 @category functions */
 export const catchSignals = (): void => {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => receive(signal))
+  for (const signal of signals) process.on(signal, () => receive(signal))
 }
 
 /** Hands over what was kept, and from now on every signal as it comes. @since 0.1.0 @category functions */

@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { CliError, OutputClosed } from "./CliError.js"
+import type { Signal } from "./EarlySignals.js"
 
 /**
  * A progress bar on standard error; nothing at all where that is no terminal.
@@ -38,8 +39,8 @@ export class Stdio extends Context.Tag("effect-sync-engine/cli/Stdio")<
     readonly write: (data: string | Uint8Array) => Effect.Effect<void, OutputClosed>
     /** Writes to standard error at once; never fails. */
     readonly unsafeError: (text: string) => void
-    /** The next SIGINT or SIGTERM that nobody has taken yet. A signal never kills the process by itself. */
-    readonly takeSignal: Effect.Effect<"SIGINT" | "SIGTERM">
+    /** The next signal that nobody has taken yet. None of them kills the process by itself. */
+    readonly takeSignal: Effect.Effect<Signal>
     /** A bar up to `total`, or one without an end when the total is unknown. */
     readonly progressBar: (options: {
       readonly title: string

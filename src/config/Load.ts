@@ -50,6 +50,22 @@ const optionNames: ReadonlySet<string> = new Set([...byName.keys(), ...fileNames
 const otherVariables: ReadonlySet<string> = new Set(["CONFIG", "URL"])
 const testPrefix = "TEST_"
 
+/**
+ * Kubernetes tells every pod about the Services of its namespace in variables made from their names: one named
+ * `sync-engine`, or `sync-engine-` and anything, makes ours. They are known by name and value together.
+ */
+const serviceVariables: ReadonlyArray<readonly [name: RegExp, value: RegExp]> = [
+  [/(^|_)SERVICE_HOST$/, /^[0-9a-f.:]+$/i],
+  [/(^|_)SERVICE_PORT(_[A-Z0-9_]+)?$/, /^\d+$/],
+  [/(^|_)PORT(_\d+_(TCP|UDP|SCTP))?$/, /^(tcp|udp|sctp):\/\/\S+:\d+$/],
+  [/(^|_)PORT_\d+_(TCP|UDP|SCTP)_PROTO$/, /^(tcp|udp|sctp)$/],
+  [/(^|_)PORT_\d+_(TCP|UDP|SCTP)_PORT$/, /^\d+$/],
+  [/(^|_)PORT_\d+_(TCP|UDP|SCTP)_ADDR$/, /^[0-9a-f.:]+$/i]
+]
+
+const isServiceVariable = (name: string, value: string): boolean =>
+  serviceVariables.some(([names, values]) => names.test(name) && values.test(value))
+
 const unknownName = (
   label: string,
   name: string,
@@ -75,20 +91,27 @@ const fromFlags = (flags: ConfigSources["flags"]): Either.Either<Source, Invalid
   return Either.right({ values, label })
 }
 
-const fromVariables = (env: ConfigSources["env"]): Either.Either<Source, InvalidConfig> => {
+const fromVariables = (
+  env: ConfigSources["env"]
+): Either.Either<Source & { readonly ignored: ReadonlyArray<string> }, InvalidConfig> => {
   const label = (name: string) => variablePrefix + name
   const values = new Map<string, string>()
+  const ignored: Array<string> = []
   for (const variable of Object.keys(env).sort()) {
     const value = env[variable]
     if (value === undefined || !variable.startsWith(variablePrefix)) continue
     const name = variable.slice(variablePrefix.length)
     if (name.startsWith(testPrefix)) continue
+    if (isServiceVariable(name, value)) {
+      ignored.push(variable)
+      continue
+    }
     if (!optionNames.has(name) && !otherVariables.has(name)) {
       return Either.left(unknownName(variable, name, [...optionNames, ...otherVariables], label))
     }
     values.set(name, value)
   }
-  return Either.right({ values, label })
+  return Either.right({ values, label, ignored })
 }
 
 /** Only the error's code: its text may repeat a path, and a secret is sometimes put where its path belongs. */
@@ -214,7 +237,12 @@ export const load = (sources: ConfigSources): Effect.Effect<LoadedConfig, Invali
   Effect.gen(function* () {
     const flags = yield* fromFlags(sources.flags)
     const variables = yield* fromVariables(sources.env)
-    const given = [flags, variables]
+    if (variables.ignored.length > 0) {
+      yield* Effect.logInfo(
+        `ignored, because Kubernetes sets them for a Service of this name: ${variables.ignored.join(", ")}`
+      )
+    }
+    const given: Array<Source> = [flags, variables]
     const named = configFile(flags, variables)
     if (named !== undefined) {
       const [path, label] = named

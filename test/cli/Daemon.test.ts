@@ -20,7 +20,7 @@ const reports = (err: string) =>
     .filter(({ annotations }) => "items_left_in_log" in annotations)
 
 describe("run", () => {
-  it.each(["SIGTERM", "SIGINT"] as const)(
+  it.each(["SIGTERM", "SIGINT", "SIGQUIT"] as const)(
     "%s: flushes, logs one report with all its fields, ends with 0",
     (name) =>
       Effect.runPromise(
@@ -58,6 +58,21 @@ describe("run", () => {
         })
       )
   )
+
+  it("SIGHUP is ignored with a notice", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const world = makeWorld()
+        const running = yield* start(world, run)
+        yield* ready(running)
+        running.signal("SIGHUP")
+        yield* until(() => running.err().includes("SIGHUP is ignored"))
+        const url = /listening on (http:\S+?)"/.exec(running.err())?.[1] ?? ""
+        expect((yield* cli(world, ["put", "a", "--content", "1", "--url", url])).code).toBe(0)
+        running.signal("SIGTERM")
+        expect((yield* finish(running)).code).toBe(0)
+      })
+    ))
 
   it("a second signal does not skip the flush", () =>
     Effect.runPromise(

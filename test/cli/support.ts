@@ -8,6 +8,7 @@ import * as Stream from "effect/Stream"
 import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
 import * as Cli from "../../src/cli/Cli.js"
 import { OutputClosed } from "../../src/cli/CliError.js"
+import type { Signal } from "../../src/cli/EarlySignals.js"
 import { Engines } from "../../src/cli/Engines.js"
 import { Stdio } from "../../src/cli/Stdio.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
@@ -69,7 +70,7 @@ export interface Surroundings {
 
 export interface Running {
   readonly fiber: Fiber.Fiber<number>
-  readonly signal: (name: "SIGINT" | "SIGTERM") => void
+  readonly signal: (name: Signal) => void
   readonly out: () => string
   readonly bytes: () => Buffer
   readonly err: () => string
@@ -92,7 +93,7 @@ export const start = (
   surroundings: Surroundings = {}
 ): Effect.Effect<Running> =>
   Effect.gen(function* () {
-    const signals = yield* Queue.unbounded<"SIGINT" | "SIGTERM">()
+    const signals = yield* Queue.unbounded<Signal>()
     const out: Array<Buffer> = []
     let err = ""
     let writes = 0

@@ -83,6 +83,17 @@ describe("SIGTERM", () => {
     expect((await again.ended).code).toBe(0)
   })
 
+  it("SIGHUP ends nothing, SIGQUIT shuts down", async () => {
+    const daemon = await startDaemon(["--data-dir", dataDir, ...hoarding])
+    daemon.child.kill("SIGHUP")
+    await until("the notice", () => daemon.err().includes("SIGHUP is ignored"))
+    await put(daemon.url, 20)
+    daemon.child.kill("SIGQUIT")
+    const result = await daemon.ended
+    expect([result.code, result.signal]).toEqual([0, null])
+    expect(reportsOf(result.err)).toMatchObject([{ clean: true, items_flushed: 20 }])
+  })
+
   it("a second signal does not skip the flush", async () => {
     const daemon = await startDaemon(["--data-dir", dataDir, "--shutdown-delay", "400ms", ...hoarding])
     await put(daemon.url, 2_000)

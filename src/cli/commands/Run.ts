@@ -15,7 +15,7 @@ import { Stdio } from "../Stdio.js"
 export const run = define({
   name: "run",
   description:
-    "Run the daemon: the engine and its HTTP server, until SIGTERM, SIGINT or `sync-engine shutdown`. Exit code 0 when the shutdown report is clean.",
+    "Run the daemon: the engine and its HTTP server, until SIGTERM, SIGINT, SIGQUIT or `sync-engine shutdown`. Exit code 0 when the shutdown report is clean.",
   examples: [
     ["sync-engine run", "On the defaults."],
     ["sync-engine run --data-dir /var/lib/sync-engine --http-port 8080", "Elsewhere."],
