@@ -157,14 +157,17 @@ export class TierUnavailable extends Schema.TaggedError<TierUnavailable>()("Tier
 export class ArchiveStartError extends Schema.TaggedError<ArchiveStartError>()("ArchiveStartError", {
   target: Schema.String,
   kind: Schema.Literal("unreachable", "refused"),
-  problem: Schema.String
+  problem: Schema.String,
+  /** What to do, where it is known. */
+  advice: Schema.optional(Schema.String)
 }) {
   override get message() {
     const advice =
-      this.kind === "unreachable"
-        ? "check that it is up and reachable"
-        : "check the URL, and that the user may read, write and, for a new archive, create its tables"
-    return `archive ${this.target}: ${this.problem}. The archive is the ground truth; ${advice}.`
+      this.advice ??
+      (this.kind === "unreachable"
+        ? "The archive is the ground truth; check that it is up and reachable."
+        : "The archive is the ground truth; check the URL, and that the user may read, write and, for a new archive, create its tables.")
+    return `archive ${this.target}: ${this.problem}. ${advice}`
   }
 }
 

@@ -62,6 +62,7 @@ describe("defaults", () => {
         sqlConnectTimeout: 5_000,
         sqlQueryTimeout: 30_000,
         sqlStartTimeout: 30_000,
+        sqlAcceptOther: false,
         redisUrl: undefined,
         redisPrefix: "sync-engine:",
         walPath: undefined,

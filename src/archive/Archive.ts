@@ -156,6 +156,11 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
      * tokens and beats have 1 to 64 bytes, a lease is a whole number of milliseconds.
      */
     readonly writers: WriterRegister
+    /**
+     * The name this archive got when its tables were made; a copy or a restored backup has the same. A log is bound
+     * to one lineage, so that it is not carried to another archive unnoticed.
+     */
+    readonly lineage: Effect.Effect<string, ArchiveError>
     /** A cheap round trip. */
     readonly ping: Effect.Effect<void, ArchiveError>
   }

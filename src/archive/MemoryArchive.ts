@@ -26,6 +26,8 @@ import { Committer, heldByAnother, refusedRequest } from "./Writers.js"
 export class MemoryArchiveState {
   readonly records = new Map<string, ItemRecord>()
   readonly writers = new MemoryWriters()
+  /** See `Archive.lineage`; another archive has another one. */
+  lineage = "memory"
   tree = new MerkleTree()
   topVersion = 0
   private order: Array<string> = []
@@ -261,6 +263,7 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       }),
     maxVersion: call("maxVersion", () => state.topVersion),
     writers,
+    lineage: call("lineage", () => state.lineage),
     ping: call("ping", () => undefined)
   }
 }

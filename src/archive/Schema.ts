@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import { randomUUID } from "node:crypto"
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
@@ -19,7 +20,7 @@ import {
 } from "./SqlDialect.js"
 import { transaction } from "./SqlTransaction.js"
 
-const sqlite = ({ items, itemsJson, tree, writers }: Tables): Record<string, string> => ({
+const sqlite = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
     id TEXT NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL,
@@ -51,10 +52,15 @@ const sqlite = ({ items, itemsJson, tree, writers }: Tables): Record<string, str
     token TEXT,
     beat TEXT NOT NULL,
     lease_ms INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID`
+  ) STRICT, WITHOUT ROWID`,
+  "0008_lineage": `CREATE TABLE IF NOT EXISTS ${lineage} (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    name TEXT NOT NULL
+  ) STRICT`,
+  "0009_lineage_name": `INSERT OR IGNORE INTO ${lineage} (id, name) VALUES (1, '${randomUUID()}')`
 })
 
-const mysql = ({ items, itemsJson, tree, writers }: Tables): Record<string, string> => ({
+const mysql = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
     id VARBINARY(255) NOT NULL,
     version BIGINT NOT NULL,
@@ -89,7 +95,14 @@ const mysql = ({ items, itemsJson, tree, writers }: Tables): Record<string, stri
     beat VARBINARY(64) NOT NULL,
     lease_ms BIGINT NOT NULL,
     PRIMARY KEY (node)
-  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  "0005_lineage": `CREATE TABLE IF NOT EXISTS ${lineage} (
+    id TINYINT NOT NULL,
+    name VARBINARY(64) NOT NULL,
+    PRIMARY KEY (id)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  // Named here and not by the server, so that a replica has the same name, whatever it is sent.
+  "0006_lineage_name": `INSERT IGNORE INTO ${lineage} (id, name) VALUES (1, '${randomUUID()}')`
 })
 
 const migrate = Migrator.make({})
@@ -122,7 +135,12 @@ export const migrateAndVerify = (
       sql.unsafe(`SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`),
       sql.unsafe(`SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`),
       sql.unsafe(`SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`),
-      sql.unsafe(`SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`)
+      sql.unsafe(`SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`),
+      Effect.filterOrFail(
+        sql.unsafe(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
+        (rows) => rows.length === 1,
+        () => "the archive has no lineage"
+      )
     ],
     { discard: true }
   )

@@ -378,6 +378,17 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       })
     ),
     writers,
+    lineage: call(
+      "lineage",
+      Effect.flatMap(
+        anywhere({
+          text: `SELECT ${dialect.asText("name")} AS name FROM ${tables.lineage} WHERE id = 1`,
+          params: []
+        }),
+        ([row]) =>
+          row === undefined ? Effect.fail("the archive has no lineage") : Effect.succeed(row.name as string)
+      )
+    ),
     ping: call("ping", Effect.asVoid(anywhere({ text: "SELECT 1", params: [] })))
   }
 }

@@ -62,6 +62,7 @@ export interface Tables {
   readonly tree: string
   readonly itemsJson: string
   readonly writers: string
+  readonly lineage: string
   readonly migrations: string
 }
 
@@ -71,6 +72,7 @@ export const tables = (prefix = ""): Tables => ({
   tree: `${prefix}tree`,
   itemsJson: `${prefix}items_json`,
   writers: `${prefix}writers`,
+  lineage: `${prefix}lineage`,
   migrations: `${prefix}archive_migrations`
 })
 

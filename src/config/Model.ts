@@ -27,6 +27,8 @@ export interface EngineConfig {
   readonly sqlQueryTimeout: number
   /** How long a start goes on trying to reach SQL. `SQL_START_TIMEOUT`, default 30 s. */
   readonly sqlStartTimeout: number
+  /** Take an archive that the log does not belong to. `SQL_ACCEPT_OTHER`, default false. */
+  readonly sqlAcceptOther: boolean
   /** `redis://…`, `rediss://…`, `redis-cluster://host:port,…` or none. `REDIS_URL`. Secret. */
   readonly redisUrl: Redacted.Redacted | undefined
   /** `REDIS_PREFIX`, default `sync-engine:`. */

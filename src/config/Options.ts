@@ -87,6 +87,13 @@ export const engineTable: Table<EngineConfig> = {
     default: 30 * second,
     description: "How long a start goes on trying to reach SQL before it fails; 0 for one attempt."
   },
+  sqlAcceptOther: {
+    name: "SQL_ACCEPT_OTHER",
+    kind: "boolean",
+    default: false,
+    description:
+      "Goes on with an archive other than the one the log has been written to, or with one that has become empty. For one start."
+  },
   redisUrl: {
     name: "REDIS_URL",
     kind: "secret",

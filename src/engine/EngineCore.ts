@@ -89,6 +89,8 @@ export class EngineCore {
   /** None when no cache is configured. */
   cache: CacheTier | undefined
   tiers: Tiers | undefined
+  /** The lineage of the connected archive; see `Binding`. */
+  lineage: string | undefined
   /** Whether an archive is configured; others may reach it, also while it is not connected. */
   expectsArchive = false
   /** Appends that wait for their group commit, oldest first. */

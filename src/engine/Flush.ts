@@ -14,6 +14,7 @@ import * as Metrics from "../Metrics.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
+import { ensureBound, noteArchived } from "./Binding.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -155,6 +156,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   /** What follows a commit: dead letters, cache, readers and waiters, and the entries leave the log. */
   const finish = (committed: Committed, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
     putAside(committed).pipe(
+      Effect.zipRight(committed.result.applied > 0 ? noteArchived(core) : Effect.void),
       Effect.zipRight(carryToCache(core, committed.batch, committed.result)),
       Effect.zipRight(
         Effect.suspend(() => {
@@ -213,6 +215,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
             const archive = core.tiers?.archive
             if (archive === undefined) return yield* noArchive
             if (fullOnly && !batchIsFull(taken)) break
+            yield* ensureBound(core, archive)
             const entries = yield* nextEntries(taken, upTo)
             if (entries.length === 0) break
             // Once the archive has committed, the bookkeeping must follow.

@@ -22,6 +22,7 @@ import { Lifecycle } from "../Lifecycle.js"
 import type { Digest } from "../merkle/Tree.js"
 import { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
+import { bind } from "./Binding.js"
 import { CacheTier } from "./CacheTier.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
@@ -138,6 +139,8 @@ const connectArchive = (
         Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
         Effect.retry(startRetries(core.config().sqlStartTimeout))
       )
+      // What could not be asked is asked before the first flush.
+      yield* Effect.catchTag(bind(core, archive), "ArchiveError", () => Effect.void)
       core.connectArchive(core.filter?.guard(archive) ?? archive)
       yield* filterCare.join
       core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type Database from "better-sqlite3"
+import { storeBinding } from "./LogBinding.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
 import type {
@@ -23,6 +24,7 @@ import type { LogStatements } from "./LogStatements.js"
 import { prepareStatements, segmentsPerPrune } from "./LogStatements.js"
 import { cut, entrySizes, firstDamaged, stampChecksums } from "./SegmentCodec.js"
 import { SnapshotTable } from "./SnapshotTable.js"
+import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 /** The -wal file is folded into the main file when about this many bytes were written to it. */
 const checkpointBytes = 8 * 1024 * 1024
@@ -197,6 +199,10 @@ export class LogFile implements LogOperations {
       return changes
     })
     return { removed }
+  }
+
+  bind(binding: ArchiveBinding): void {
+    this.transaction(() => storeBinding(this.db, binding))
   }
 
   shrink(): { readonly more: boolean } {

@@ -17,6 +17,7 @@ import {
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
 import { makeDirectory } from "../internal/Directory.js"
+import { bindingOf } from "./LogBinding.js"
 import { prove } from "./LogFileProof.js"
 import { identityOf } from "./LogIdentity.js"
 import type { OpenedFile } from "./LogProtocol.js"
@@ -129,7 +130,7 @@ export const openLogFile = (given: string): OpenLogFile => {
     db = new Database(path, { fileMustExist: true, timeout: 0 })
     configure(db)
     const proven = prove(db)
-    return { db, content: { ...proven, identity: identityOf(db, path) }, close }
+    return { db, content: { ...proven, identity: identityOf(db, path), binding: bindingOf(db) }, close }
   } catch (error) {
     close()
     throw error

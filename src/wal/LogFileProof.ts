@@ -16,7 +16,7 @@ import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
  * @since 0.1.0
  * @category functions
  */
-export const prove = (db: Database.Database): Omit<OpenedFile, "identity"> => {
+export const prove = (db: Database.Database): Omit<OpenedFile, "identity" | "binding"> => {
   try {
     return proveRows(db)
   } catch (error) {
@@ -27,7 +27,7 @@ export const prove = (db: Database.Database): Omit<OpenedFile, "identity"> => {
   }
 }
 
-const proveRows = (db: Database.Database): Omit<OpenedFile, "identity"> => {
+const proveRows = (db: Database.Database): Omit<OpenedFile, "identity" | "binding"> => {
   const check = db.pragma("quick_check(1)", { simple: true })
   if (check !== "ok") throw damaged(`its SQLite database is damaged (${String(check).replaceAll("\n", " ")})`)
   // What a crash left behind in the -wal file must not be taken for damage at the next start.

@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 
+import type { ArchiveBinding } from "./WriteAheadLog.js"
+
 /** A sealed segment on its way to the file; the array buffer behind `data` is transferred. @since 0.1.0 @category models */
 export interface SegmentMessage {
   readonly first: number
@@ -39,6 +41,7 @@ export interface DeadLetterMessage {
 export interface OpenedFile {
   /** See `WriteAheadLog.identity`. */
   readonly identity: string
+  readonly binding: ArchiveBinding | undefined
   readonly committed: number
   readonly released: number
   readonly maxVersion: number
@@ -67,6 +70,7 @@ export interface LogOperations {
   readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => { readonly added: number }
   readonly listDeadLetters: (after: number, limit: number) => ReadonlyArray<DeadLetterMessage>
   readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => { readonly removed: number }
+  readonly bind: (binding: ArchiveBinding) => void
   readonly shrink: () => { readonly more: boolean }
   readonly checkpoint: () => void
   /** Adds a part to the snapshot being written; part 0 starts a new one. */

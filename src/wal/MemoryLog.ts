@@ -22,7 +22,7 @@ import type { AppendDone } from "./GroupCommit.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import { encodedBytes } from "./SegmentWriter.js"
-import type { DeadLetter, LogEntry } from "./WriteAheadLog.js"
+import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
 import { WriteAheadLog } from "./WriteAheadLog.js"
 
 interface HeldEntry extends LogEntry {
@@ -44,6 +44,7 @@ export interface MemoryLogDisk {
   released: number
   maxVersion: number
   readonly deadLetters: Map<number, DeadLetter>
+  binding: ArchiveBinding | undefined
   snapshot: Uint8Array | undefined
   /** How many of the next operations of each sort fail with `LogUnavailable`. */
   readonly faults: { commits: number; reads: number; writes: number; opens: number }
@@ -61,6 +62,7 @@ export const makeDisk = (): MemoryLogDisk => ({
   released: 0,
   maxVersion: 0,
   deadLetters: new Map(),
+  binding: undefined,
   snapshot: undefined,
   faults: { commits: 0, reads: 0, writes: 0, opens: 0 },
   commits: 0,
@@ -340,6 +342,14 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
           ),
         count: () => disk.deadLetters.size
       },
+      binding: () => disk.binding,
+      bind: (binding) =>
+        Effect.suspend(() => {
+          const failure = isClosed("binding to an archive")
+          if (failure !== undefined) return Effect.fail(failure)
+          disk.binding = binding
+          return Effect.void
+        }),
       shrink: alive("shrink"),
       checkpoint: alive("checkpoint")
     }

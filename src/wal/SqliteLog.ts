@@ -97,7 +97,7 @@ const makeLog = (
   ask: Ask,
   opened: OpenedFile
 ): Context.Tag.Service<WriteAheadLog> => {
-  let { deadLetters } = opened
+  let { binding, deadLetters } = opened
   const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done) =>
     group.append(records, done)
   return {
@@ -173,6 +173,11 @@ const makeLog = (
         }),
       count: () => deadLetters
     },
+    binding: () => binding,
+    bind: (next) =>
+      Effect.map(ask("binding to an archive", "bind", next), () => {
+        binding = next
+      }),
     shrink: whileMore(ask("shrink", "shrink")),
     checkpoint: ask("checkpoint", "checkpoint")
   }

@@ -46,6 +46,14 @@ export interface DeadLetter {
   readonly at: number
 }
 
+/** The archive that a log is carried to. @since 0.1.0 @category models */
+export interface ArchiveBinding {
+  /** See `Archive.lineage`. */
+  readonly lineage: string
+  /** Whether that archive has taken anything from this log: then it cannot be empty. */
+  readonly archived: boolean
+}
+
 /**
  * @since 0.1.0
  * @category services
@@ -98,6 +106,10 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
       /** How many there are. Synchronous, no I/O. */
       readonly count: () => number
     }
+    /** The archive this log is bound to, if it is to any; kept with the log. Synchronous, no I/O. */
+    readonly binding: () => ArchiveBinding | undefined
+    /** Binds the log to an archive, in place of the one before. Durable before it returns. */
+    readonly bind: (binding: ArchiveBinding) => Effect.Effect<void, LogUnavailable>
     /** Gives disk space back to the file system after use; cheap when there is nothing to give back. */
     readonly shrink: Effect.Effect<void, LogUnavailable>
     /** Checkpoints everything into the main file; the last act of a clean shutdown. */

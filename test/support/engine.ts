@@ -24,6 +24,7 @@ export const testConfig: EngineConfig = {
   sqlConnectTimeout: 5000,
   sqlQueryTimeout: 30_000,
   sqlStartTimeout: 30_000,
+  sqlAcceptOther: false,
   redisUrl: undefined,
   redisPrefix: "sync-engine:",
   walPath: undefined,

@@ -1,0 +1,81 @@
+/**
+ * Which archive this node's log is carried to. A log is bound to the lineage of the first archive it meets; from
+ * then on another archive, or one that has become empty, is refused: the log would be carried there unnoticed, and
+ * what it had archived before would seem never to have been.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { type Archive, ArchiveError } from "../archive/Archive.js"
+import { ArchiveStartError } from "../EngineError.js"
+import type { EngineCore } from "./EngineCore.js"
+
+type ArchiveService = Context.Tag.Service<Archive>
+
+const advice =
+  "Put the archive that belongs to this log back, or restore it from a backup. To go on with this one all the same, start once with SQL_ACCEPT_OTHER=true: what the log still holds goes to it, and what was archived before is not in it."
+
+/**
+ * Whether this archive is the one that the log belongs to; binds the log when it belongs to none yet. Fails with
+ * `ArchiveStartError` when it is another one, with `ArchiveError` when it cannot be asked.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const bind = (
+  core: EngineCore,
+  archive: ArchiveService
+): Effect.Effect<void, ArchiveError | ArchiveStartError> =>
+  Effect.gen(function* () {
+    const lineage = yield* archive.lineage
+    const isEmpty = (yield* archive.maxVersion) === 0
+    const bound = core.log.binding()
+    const refused = bound === undefined ? undefined : problemOf(bound, lineage, isEmpty)
+    if (refused !== undefined) {
+      if (!core.config().sqlAcceptOther) {
+        return yield* new ArchiveStartError({ target: archive.target, kind: "refused", problem: refused, advice })
+      }
+      yield* Effect.logWarning(`${refused}; accepted, because SQL_ACCEPT_OTHER is set`)
+    }
+    core.lineage = lineage
+    if (bound !== undefined && refused === undefined) return
+    // A log that takes no writes now is bound with the first write that is archived.
+    yield* Effect.catchAll(core.log.bind({ lineage, archived: !isEmpty }), (error) =>
+      Effect.logWarning(`the log could not be bound to its archive yet: ${error.message}`)
+    )
+  })
+
+const problemOf = (
+  bound: { readonly lineage: string; readonly archived: boolean },
+  lineage: string,
+  isEmpty: boolean
+): string | undefined => {
+  if (bound.lineage !== lineage) {
+    return isEmpty
+      ? "it is a new and empty archive, but this log has been written to another one before"
+      : "it is another archive than the one this log has been written to"
+  }
+  return bound.archived && isEmpty ? "it is empty, but this log has been written to it before" : undefined
+}
+
+/** Before anything is archived: {@link bind}, unless start-up has done it. @since 0.1.0 @category functions */
+export const ensureBound = (core: EngineCore, archive: ArchiveService): Effect.Effect<void, ArchiveError> =>
+  Effect.suspend(() =>
+    core.lineage !== undefined
+      ? Effect.void
+      : Effect.catchTag(bind(core, archive), "ArchiveStartError", ({ problem }) =>
+          Effect.fail(
+            new ArchiveError({ operation: "commit", kind: "transient", problem: `${problem}. ${advice}` })
+          )
+        )
+  )
+
+/** The archive has taken something: from now on it cannot be empty. @since 0.1.0 @category functions */
+export const noteArchived = (core: EngineCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { lineage } = core
+    return lineage === undefined || core.log.binding()?.archived === true
+      ? Effect.void
+      : Effect.ignore(core.log.bind({ lineage, archived: true }))
+  })

@@ -1,0 +1,28 @@
+/**
+ * Which archive the log belongs to. Runs in the log's worker thread; synchronous.
+ *
+ * @since 0.1.0
+ */
+import type Database from "better-sqlite3"
+import type { ArchiveBinding } from "./WriteAheadLog.js"
+
+/** What is stored, if anything; logs of the first edition have no place for it yet. @since 0.1.0 @category functions */
+export const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
+  const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
+  if (made === 0) return undefined
+  const row = db.prepare("SELECT lineage, archived FROM binding WHERE id = 1").get() as
+    | { readonly lineage: string; readonly archived: number }
+    | undefined
+  return row === undefined ? undefined : { lineage: row.lineage, archived: row.archived === 1 }
+}
+
+/** Stores it, inside a transaction of the caller's. @since 0.1.0 @category functions */
+export const storeBinding = (db: Database.Database, { archived, lineage }: ArchiveBinding): void => {
+  db.exec(
+    "CREATE TABLE IF NOT EXISTS binding (id INTEGER PRIMARY KEY CHECK (id = 1), lineage TEXT NOT NULL, archived INTEGER NOT NULL)"
+  )
+  db.prepare("INSERT OR REPLACE INTO binding (id, lineage, archived) VALUES (1, ?, ?)").run(
+    lineage,
+    archived ? 1 : 0
+  )
+}
