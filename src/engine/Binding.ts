@@ -34,7 +34,12 @@ export const bind = (
     const refused = bound === undefined ? undefined : problemOf(bound, lineage, isEmpty)
     if (refused !== undefined) {
       if (!core.config().sqlAcceptOther) {
-        return yield* new ArchiveStartError({ target: archive.target, kind: "refused", problem: refused, advice })
+        return yield* new ArchiveStartError({
+          target: archive.target,
+          kind: "refused",
+          problem: refused,
+          advice
+        })
       }
       yield* Effect.logWarning(`${refused}; accepted, because SQL_ACCEPT_OTHER is set`)
     }
