@@ -5,6 +5,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { redact } from "../internal/Redaction.js"
 import { ArchiveError } from "./Archive.js"
 
 // MySQL/MariaDB: this very data is refused. https://mariadb.com/kb/en/mariadb-error-codes/
@@ -101,21 +102,6 @@ const driverError = (failure: unknown): DriverError => {
   }
   if (message === undefined) message = typeof failure === "string" ? failure : (code ?? "unknown failure")
   return { code, number, message, invalidValue }
-}
-
-/**
- * Replaces every secret in a text, as it is and as it stands in a URL.
- *
- * @since 0.1.0
- * @category functions
- */
-export const redact = (text: string, secrets: ReadonlyArray<string>): string => {
-  let result = text
-  for (const secret of secrets) {
-    if (secret === "") continue
-    result = result.replaceAll(secret, "***").replaceAll(encodeURIComponent(secret), "***")
-  }
-  return result
 }
 
 /**

@@ -51,8 +51,9 @@ export interface CacheStatus {
   /** Milliseconds since the epoch at which `connection` last changed. */
   readonly since: number
   /**
-   * How often the cache has become usable: at the first connection, after every reconnect, and whenever the
-   * circuit closed again. Whoever sees a new number must compare the roots, since writes may have been missed.
+   * How often the cache has become usable: at the first connection, after every reconnect, whenever the circuit
+   * closed again, and when the server behind the connection or its data are no longer those that were seen. Whoever
+   * sees a new number must compare the roots, since writes may have been missed or lost.
    */
   readonly generation: number
   /** The last connection failure, secrets removed. */

@@ -54,7 +54,14 @@ export interface RedisCacheOptions {
 const milliseconds = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : Math.max(1, Math.ceil(Duration.toMillis(duration)))
 
-const makeToken = Effect.map(Random.nextIntBetween(0, 2 ** 32), (n) => n.toString(16).padStart(8, "0"))
+/** Eight characters, each time others, so that a tree that was lost and begun again is seen to be another one. */
+const makeEpochs = Effect.map(Random.nextIntBetween(0, 2 ** 32), (first) => {
+  let next = first
+  return () => {
+    next = (next + 1) % 2 ** 32
+    return next.toString(16).padStart(8, "0")
+  }
+})
 
 const attempt = <A>(
   operation: string,
@@ -96,7 +103,7 @@ export const make = Effect.fnUntraced(function* (
   const connectTimeoutMs = milliseconds(options.connectTimeout, 5_000)
   const coolDownMs = milliseconds(options.coolDown, 1_000)
   const clock = yield* Effect.clock
-  const token = yield* makeToken
+  const nextEpoch = yield* makeEpochs
   const published = yield* Effect.acquireRelease(PubSub.sliding<CacheStatus>(16), PubSub.shutdown)
   const connection = yield* Effect.acquireRelease(
     Effect.sync(() => {
@@ -108,7 +115,8 @@ export const make = Effect.fnUntraced(function* (
           commandTimeoutMs: milliseconds(options.commandTimeout, 2_000),
           maxReconnectDelayMs: milliseconds(options.maxReconnectDelay, 2_000),
           failureThreshold: Math.max(1, options.failureThreshold ?? 5),
-          coolDownMs
+          coolDownMs,
+          nextEpoch
         },
         clock,
         published
@@ -118,7 +126,7 @@ export const make = Effect.fnUntraced(function* (
     }),
     (made) => Effect.promise(() => made.close())
   )
-  // Registered after the connection, so the probes stop before it closes.
+  // Registered after the connection, so the looks at it stop before it closes.
   yield* Effect.promise(() => connection.probe()).pipe(
     Effect.repeat(Schedule.spaced(coolDownMs)),
     Effect.interruptible,
@@ -132,7 +140,7 @@ export const make = Effect.fnUntraced(function* (
       maxBytes: Math.max(1, options.chunkBytes ?? 512 * 1024)
     },
     milliseconds(options.tombstoneTtl, 24 * 60 * 60 * 1_000),
-    token
+    nextEpoch
   )
   const tree = new RedisTree(connection)
   const gets = new GetCoalescer((ids) => items.getBatch(ids), readBatch)
@@ -190,13 +198,11 @@ export const make = Effect.fnUntraced(function* (
     branches: (path, page) => attempt("branches", () => tree.branches(path, page)),
     leavesOf: (path, page) => attempt("leavesOf", () => tree.leavesOf(path, page)),
     leafRange: (path, range) => attempt("leafRange", () => tree.leafRange(path, range)),
-    rebuildTree: Effect.flatMap(makeToken, (epoch) =>
-      Effect.zipRight(
-        attempt("rebuildTree", () => tree.rebuild(epoch)),
-        root
-      )
+    rebuildTree: Effect.zipRight(
+      attempt("rebuildTree", () => tree.rebuild(nextEpoch())),
+      root
     ),
-    reset: Effect.flatMap(makeToken, (epoch) => attempt("reset", () => tree.reset(epoch))),
+    reset: attempt("reset", () => tree.reset(nextEpoch())),
     appendChanges: (entries, maxLength) =>
       attempt("appendChanges", () => appendChanges(connection, entries, maxLength)),
     readChanges: (after, count) => attempt("readChanges", () => readChanges(connection, after, count)),

@@ -6,7 +6,8 @@
 import type { CacheChange, PositionedChange } from "./Cache.js"
 import { packChanges } from "./Packing.js"
 import { type Field, textIn } from "./Reading.js"
-import { type RedisConnection, script } from "./RedisConnection.js"
+import type { RedisConnection } from "./RedisConnection.js"
+import { script } from "./RedisScript.js"
 import { appendChangesScript } from "./scripts.js"
 
 const appendLua = script(appendChangesScript)

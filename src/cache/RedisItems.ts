@@ -7,7 +7,8 @@ import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import type { PutResult, Removal } from "./Cache.js"
 import { packIds, packRecords, packRemovals } from "./Packing.js"
 import { type Field, headIn, recordIn, textIn } from "./Reading.js"
-import { type RedisConnection, script } from "./RedisConnection.js"
+import type { RedisConnection } from "./RedisConnection.js"
+import { script } from "./RedisScript.js"
 import { putScript, removeScript } from "./scripts.js"
 import { headsScript, readScript } from "./scriptsRead.js"
 
@@ -69,7 +70,7 @@ export class RedisItems {
     private readonly connection: RedisConnection,
     private readonly limits: ChunkLimits,
     private readonly tombstoneTtlMs: number,
-    private readonly token: string
+    private readonly nextEpoch: () => string
   ) {}
 
   async put(
@@ -91,7 +92,7 @@ export class RedisItems {
           operation,
           ttlMs,
           this.tombstoneTtlMs,
-          this.token,
+          this.nextEpoch(),
           chunk.data
         ])
       },
@@ -190,7 +191,7 @@ export class RedisItems {
         const to = Math.min(from + removeBatch, targets.length)
         const data = packRemovals(targets, from, to)
         from = to
-        return this.connection.run("delete", removeLua, [this.token, data])
+        return this.connection.run("delete", removeLua, [this.nextEpoch(), data])
       },
       (gone) => {
         removed += gone as number

@@ -16,7 +16,8 @@ import { emptyContentHash } from "../SyncItem.js"
 import type { CacheLeaf, LeafRange, LeafSum } from "./Cache.js"
 import { packIds } from "./Packing.js"
 import { digestIn, type Field, headIn, textIn, totalIn } from "./Reading.js"
-import { type RedisConnection, script } from "./RedisConnection.js"
+import type { RedisConnection } from "./RedisConnection.js"
+import { script } from "./RedisScript.js"
 import { escapePattern } from "./RedisUrl.js"
 import { adoptScript, dropScript, sweepScript } from "./scripts.js"
 import { childrenScript, leafRangeScript, leavesScript, nodeScript } from "./scriptsRead.js"
@@ -182,8 +183,9 @@ export class RedisTree {
     return this.connection.options.keyPrefix
   }
 
-  private begin(operation: string, epoch: string): Promise<unknown> {
-    return this.connection.command(operation, "SET", [`${this.prefix}epoch`, epoch])
+  private async begin(operation: string, epoch: string): Promise<void> {
+    await this.connection.command(operation, "SET", [`${this.prefix}epoch`, epoch])
+    this.connection.expectEpoch(epoch)
   }
 
   private async eachItem(operation: string, epoch: string, lua: typeof adoptLua): Promise<number> {

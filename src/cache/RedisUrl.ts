@@ -6,11 +6,17 @@
 import * as Either from "effect/Either"
 import { InvalidConfig } from "../EngineError.js"
 
+/** @since 0.1.0 @category models */
+export interface RedisAddress {
+  readonly host: string
+  readonly port: number
+}
+
 /** A parsed Redis URL. @since 0.1.0 @category models */
 export interface RedisTarget {
   readonly cluster: boolean
   readonly tls: boolean
-  readonly nodes: ReadonlyArray<{ readonly host: string; readonly port: number }>
+  readonly nodes: ReadonlyArray<RedisAddress>
   readonly username: string | undefined
   readonly password: string | undefined
   readonly database: number

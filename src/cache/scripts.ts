@@ -19,15 +19,30 @@
  * @since 0.1.0
  */
 
+/**
+ * Another program's value in the place of ours is what `attempt` answers as an error; any other failure, such as a
+ * command that the user may not run, ends the script.
+ *
+ * @since 0.1.0
+ * @category scripts
+ */
+export const attempt = `
+local function attempt(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply) end
+  return reply
+end
+`
+
 /** Definitions that several scripts share; every script begins with them. @since 0.1.0 @category scripts */
-export const prelude = `
+export const prelude = `${attempt}
 local P = KEYS[1]
 local WORDS = '>I4I4I4I4I4I4I4I4'
 local NODE = '>dI4I4I4I4I4I4I4I4'
 
 -- The valid epoch. Without one (a new or flushed server) the tree is empty, and a writer begins it with its own token.
 local function epoch(fresh)
-  local e = redis.pcall('GET', P .. 'epoch')
+  local e = attempt('GET', P .. 'epoch')
   if type(e) == 'string' and #e == 8 then return e end
   if fresh then redis.call('SET', P .. 'epoch', fresh) end
   return fresh
@@ -81,7 +96,7 @@ end
 local function members(command, key, list)
   for from = 1, #list, 2000 do
     local to = math.min(from + 1999, #list)
-    local done = redis.pcall(command, key, unpack(list, from, to))
+    local done = attempt(command, key, unpack(list, from, to))
     if type(done) == 'table' and done.err then
       redis.call('DEL', key)
       if command == 'ZADD' then redis.call(command, key, unpack(list, from, to)) end
@@ -149,6 +164,19 @@ end
 `
 
 /**
+ * Proves that this server takes writes, and names the tree that is there. Argument: an epoch for a new tree. Answers
+ * the valid epoch.
+ *
+ * @since 0.1.0
+ * @category scripts
+ */
+export const helloScript = `${prelude}
+local E = epoch(ARGV[1])
+redis.call('SET', P .. 'epoch', E)
+return E
+`
+
+/**
  * Writes a chunk of records. Arguments: mode (`put` or `fill`), time to live (ms, `0` for none), time a tombstone
  * stays (ms), an epoch for a new tree, the packed records (ids distinct). Answers applied, same, foreign, and a flat list of
  * id and line of what was newer.
@@ -169,7 +197,7 @@ while pos <= size do
   local v, kind, h = parse(m)
   local deleted = kind == 'd'
   local key = P .. 'item:' .. id
-  local old = redis.pcall('HMGET', key, 'm', 'l')
+  local old = attempt('HMGET', key, 'm', 'l')
   if old.err then
     foreign = foreign + 1
     old = {}
@@ -232,7 +260,7 @@ while pos <= size do
   local id, v
   id, v, pos = struct.unpack('>I2c0Bc0', data, pos)
   local key = P .. 'item:' .. id
-  local old = redis.pcall('HMGET', key, 'm', 'l')
+  local old = attempt('HMGET', key, 'm', 'l')
   local ov = not old.err and parse(old[1])
   if v == '' or not ov or ov <= tonumber(v) then
     local parent = parentOf(id)
@@ -261,7 +289,7 @@ while pos <= size do
   local id
   id, pos = struct.unpack('>I2c0', data, pos)
   local key = P .. 'item:' .. id
-  local l = redis.pcall('HGET', key, 'l')
+  local l = attempt('HGET', key, 'l')
   if type(l) == 'string' and #l == 40 and string.sub(l, 33) ~= E then
     local leaf = string.sub(l, 1, 32)
     local parent = parentOf(id)
@@ -290,7 +318,7 @@ while pos <= size do
   local id
   id, pos = struct.unpack('>I2c0', data, pos)
   local key = P .. 'item:' .. id
-  local l = redis.pcall('HGET', key, 'l')
+  local l = attempt('HGET', key, 'l')
   if type(l) == 'table' or not leafIn(E, l) then gone = gone + redis.call('UNLINK', key) end
 end
 return gone

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { prelude } from "./scripts.js"
+import { attempt, prelude } from "./scripts.js"
 
 /**
  * Reads records. Arguments: a bound on the bytes of contents, the packed ids. Answers line and
@@ -13,10 +13,10 @@ import { prelude } from "./scripts.js"
  * @since 0.1.0
  * @category scripts
  */
-export const readScript = `
+export const readScript = `${attempt}
 local P, limit, data = KEYS[1], tonumber(ARGV[1]), ARGV[2]
 local out, n, bytes, pos, size = {}, 0, 0, 1, #data
-local read, unpack = redis.pcall, struct.unpack
+local read, unpack = attempt, struct.unpack
 local I = P .. 'item:'
 while pos <= size and bytes < limit do
   local id
@@ -33,13 +33,13 @@ return out
 `
 
 /** Reads the line of each id, in order (`0` for a foreign value). Argument: the packed ids. @since 0.1.0 @category scripts */
-export const headsScript = `
+export const headsScript = `${attempt}
 local P, data = KEYS[1], ARGV[1]
 local out, pos, size = {}, 1, #data
 while pos <= size do
   local id
   id, pos = struct.unpack('>I2c0', data, pos)
-  local m = redis.pcall('HGET', P .. 'item:' .. id, 'm')
+  local m = attempt('HGET', P .. 'item:' .. id, 'm')
   if type(m) == 'table' then m = 0 end
   out[#out + 1] = m
 end
@@ -56,7 +56,7 @@ return node
 
 const range = `
 local function page(key, from, to, limit)
-  local names = redis.pcall('ZRANGEBYLEX', key, from, to, 'LIMIT', '0', limit)
+  local names = attempt('ZRANGEBYLEX', key, from, to, 'LIMIT', '0', limit)
   if names.err then return {} end
   return names
 end
@@ -85,7 +85,7 @@ end
 local leaves = page(P .. 'leaves:' .. E .. ':' .. path, ARGV[3], '+', limit)
 local digests = {}
 for i, name in ipairs(leaves) do
-  local l = redis.pcall('HGET', P .. 'item:' .. below(path, name), 'l')
+  local l = attempt('HGET', P .. 'item:' .. below(path, name), 'l')
   digests[i] = type(l) == 'string' and leafIn(E, l) or ''
 end
 return {branches, nodes, leaves, digests}
@@ -104,7 +104,7 @@ local E = epoch()
 if not E then return {} end
 local out = {}
 for _, name in ipairs(page(P .. 'leaves:' .. E .. ':' .. path, ARGV[2], '+', ARGV[3])) do
-  local r = redis.pcall('HMGET', P .. 'item:' .. below(path, name), 'm', 'l')
+  local r = attempt('HMGET', P .. 'item:' .. below(path, name), 'm', 'l')
   if r.err then r = {} end
   out[#out + 1] = name
   out[#out + 1] = r[1] or ''
@@ -127,7 +127,7 @@ if not E then return {0, '', struct.pack(NODE, 0, 0, 0, 0, 0, 0, 0, 0, 0)} end
 local names = page(P .. 'leaves:' .. E .. ':' .. path, ARGV[2], ARGV[3], ARGV[4])
 local w = {0, 0, 0, 0, 0, 0, 0, 0, 0}
 for _, name in ipairs(names) do
-  local l = redis.pcall('HGET', P .. 'item:' .. below(path, name), 'l')
+  local l = attempt('HGET', P .. 'item:' .. below(path, name), 'l')
   local leaf = type(l) == 'string' and leafIn(E, l)
   if leaf then
     w[1] = w[1] + 1

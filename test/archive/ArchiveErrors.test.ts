@@ -6,7 +6,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import { describe, expect } from "vitest"
 import { ArchiveError } from "../../src/archive/Archive.js"
-import { archiveError, classify, redact, refail } from "../../src/archive/ArchiveErrors.js"
+import { archiveError, classify, refail } from "../../src/archive/ArchiveErrors.js"
 import * as MysqlUrl from "../../src/archive/MysqlUrl.js"
 
 const driver = (code: string, errno?: number, message = "said the driver") =>
@@ -78,7 +78,6 @@ describe("classification", () => {
 
   it("never shows a secret", () => {
     const secrets = ["p@ss/w", ""]
-    expect(redact("user:p@ss/w or user:p%40ss%2Fw", secrets)).toBe("user:*** or user:***")
     const error = archiveError(
       "root",
       driver("ECONNREFUSED", undefined, "mysql://u:p@ss/w@host refused"),

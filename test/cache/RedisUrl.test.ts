@@ -1,6 +1,6 @@
 import * as Either from "effect/Either"
 import { describe, expect, it } from "vitest"
-import { evictionWarnings } from "../../src/cache/RedisConnection.js"
+import { evictionWarnings } from "../../src/cache/RedisServer.js"
 import { escapePattern, keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "../../src/cache/RedisUrl.js"
 
 const parsed = (url: string) => Either.getOrThrowWith(parseRedisUrl(url), (error) => error)
