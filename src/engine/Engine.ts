@@ -33,6 +33,7 @@ import * as Flush from "./Flush.js"
 import * as FlushDemand from "./FlushDemand.js"
 import * as Items from "./Items.js"
 import { healthOf, statsOf } from "./Observation.js"
+import * as Pages from "./Pages.js"
 import * as Reads from "./Reads.js"
 import * as RunLoop from "./RunLoop.js"
 import * as Sets from "./Sets.js"
@@ -146,8 +147,9 @@ export const make = (
     }
     const writes = Writes.make(core, reads, waiters, onCommitted, () => demand.ask("forced"))
     const carry = Carry.make(core, flush)
-    const sets = Sets.make(core, carry, reads)
-    const items = Items.make(core, reads, writes, carry)
+    const pages = Pages.make(core, carry, reads)
+    const sets = Sets.make(core, carry, pages)
+    const items = Items.make(core, reads, writes, pages)
     const verification = Verification.make(core, flush, carry, care, writes.submit)
     const rounds = { care, core, demand, feed, filterCare, flush, waiters }
 

@@ -239,14 +239,15 @@ export interface SyncEngineService {
   readonly isCurrent: (id: string, version: number) => Effect.Effect<boolean, ReadError>
   readonly status: (id: string) => Effect.Effect<ItemStatus, ReadError>
 
-  // sets: these ask the archive, after carrying to it what was acknowledged before the call
+  // sets: pages and streams merge the archive's rows with what is not archived yet; counts and the tree wait, up to
+  // `FLUSH_TIMEOUT`, until what was acknowledged before the call is archived
   readonly getByState: (state: string) => Stream.Stream<SyncItem, ReadError>
   readonly countByState: (state: string) => Effect.Effect<number, ReadError>
   readonly listStateIds: (state: string, page?: Page) => Effect.Effect<ReadonlyArray<string>, ReadError>
-  /** The item `prefix` and everything below it, by ascending id (byte order); `""` for all. */
+  /** The item `prefix` and everything below it, by ascending id (byte order); `""` for all. At most `limit`, if given. */
   readonly scanPrefix: (
     prefix: string,
-    options?: { readonly after?: string | undefined }
+    options?: { readonly after?: string | undefined; readonly limit?: number | undefined }
   ) => Stream.Stream<SyncItem, ReadError>
   readonly scanPage: (prefix: string, page?: Page) => Effect.Effect<ReadonlyArray<SyncItem>, ReadError>
   readonly statePage: (state: string, page?: Page) => Effect.Effect<ReadonlyArray<SyncItem>, ReadError>

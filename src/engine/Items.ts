@@ -3,19 +3,18 @@
  *
  * @since 0.1.0
  */
-import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { Archive } from "../archive/Archive.js"
+import type { ScanRange } from "../archive/Archive.js"
 import type { ReadError, WriteError } from "../EngineError.js"
 import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, contentHashOf, idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
-import type { Carry } from "./Carry.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Receipt, SubmitItem, SyncEngineService } from "./EngineService.js"
+import type { Pages } from "./Pages.js"
 import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import { archiveUnavailable } from "./Reads.js"
@@ -37,7 +36,7 @@ export type Items = Pick<
 >
 
 /** @since 0.1.0 @category constructors */
-export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carry): Items => {
+export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Pages): Items => {
   const gated = <A, E, R>(id: string, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | ReadError, R> =>
     Effect.suspend((): Effect.Effect<A, E | ReadError, R> => {
       const gate = core.queryGate()
@@ -157,47 +156,24 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
       })
     })
 
-  /** Leaves out ids whose pending version, of which the archive does not know yet, is not meant any more. */
-  const meantOf = (
-    ids: ReadonlyArray<string>,
-    stillMeant: (record: ItemRecord) => boolean
-  ): Effect.Effect<ReadonlyArray<string>, ReadError> => {
-    const changed = ids.filter((id) => core.pending.get(id) !== undefined)
-    if (changed.length === 0) return Effect.succeed(ids)
-    return Effect.map(reads.fetch(changed), (records) =>
-      ids.filter((id) => {
-        const record = records.get(id)
-        return record === undefined || (!record.deleted && stillMeant(record))
-      })
-    )
-  }
-
-  const bulkDelete = (
-    nextIds: (after: string | undefined) => Effect.Effect<ReadonlyArray<string>, ReadError>,
-    stillMeant: (record: ItemRecord) => boolean
-  ): Effect.Effect<number, WriteError | ReadError> =>
+  const bulkDelete = (range: ScanRange, operation: string): Effect.Effect<number, WriteError | ReadError> =>
     Effect.gen(function* () {
       let deleted = 0
       let after: string | undefined
       for (;;) {
-        const ids = yield* nextIds(after)
-        if (ids.length === 0) return deleted
-        const results = yield* writes.deleteMany(yield* meantOf(ids, stillMeant))
+        const gate = core.queryGate()
+        if (gate !== undefined) return yield* gate
+        const limit = Math.min(core.limits.idsPerDelete, core.config().maxBatchItems)
+        const { next, rows } = yield* pages.ids({ ...range, after }, limit, operation)
+        const results = rows.length === 0 ? [] : yield* writes.deleteMany(rows)
         for (const result of results) {
           if (result._tag === "Rejected") return yield* result.error
           deleted++
         }
-        after = ids[ids.length - 1]!
+        if (next === undefined) return deleted
+        after = next
       }
     })
-
-  const idPages =
-    (range: { readonly prefix: string; readonly state?: string }, operation: string) =>
-    (after: string | undefined): Effect.Effect<ReadonlyArray<string>, ReadError> => {
-      const page = (archive: Context.Tag.Service<Archive>) =>
-        archive.scanIds({ ...range, after }, Math.min(core.limits.idsPerDelete, core.config().maxBatchItems))
-      return after === undefined ? carry.thenAsk(operation, page) : carry.ask(operation, page)
-    }
 
   return {
     getVerified,
@@ -275,7 +251,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
     deleteByState: (state) => {
       const problem = stateProblem(state)
       return problem === undefined
-        ? bulkDelete(idPages({ prefix: "", state }, "deleteByState"), (record) => record.state === state)
+        ? bulkDelete({ prefix: "", state }, "deleteByState")
         : Effect.fail(new InvalidRequest({ argument: "state", problem }))
     },
     deletePrefix: (prefix) => {
@@ -284,7 +260,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, carry: Carr
           ? "is empty; deleting everything has to be asked for by prefixes"
           : prefixProblem(prefix)
       return problem === undefined
-        ? bulkDelete(idPages({ prefix }, "deletePrefix"), () => true)
+        ? bulkDelete({ prefix }, "deletePrefix")
         : Effect.fail(new InvalidRequest({ argument: "prefix", problem }))
     }
   }

@@ -6,6 +6,7 @@
  */
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
+import { PendingOrder } from "./PendingOrder.js"
 
 /** @since 0.1.0 @category models */
 export interface PendingEntry extends ItemHead {
@@ -13,6 +14,9 @@ export interface PendingEntry extends ItemHead {
   readonly sequence: number
   /** The record itself, only while the log cannot serve it yet. */
   readonly record: ItemRecord | undefined
+  /** So that ranges by state and pages by size need no content. */
+  readonly state: string | undefined
+  readonly bytes: number
   /** The caller gave its own version and nobody has compared it with the archive's yet. */
   readonly unchecked: boolean
 }
@@ -24,6 +28,8 @@ const entryOf = (record: ItemRecord, sequence: number, unchecked: boolean): Pend
   deleted: record.deleted,
   sequence,
   record: sequence === 0 ? record : undefined,
+  state: record.state,
+  bytes: record.content.byteLength,
   unchecked
 })
 
@@ -36,6 +42,24 @@ export class PendingIndex {
   private readonly logged = new Map<string, PendingEntry>()
   /** What was acknowledged before its commit. Apart from the others: its commit may fail, and they count again then. */
   private readonly early = new Map<string, ReadonlyArray<PendingEntry>>()
+  private readonly watching = new Set<Map<string, PendingEntry>>()
+  /** The ids in byte order. */
+  readonly order = new PendingOrder(this)
+
+  /** How many ids are pending. */
+  get size(): number {
+    return this.logged.size + this.early.size
+  }
+
+  has(id: string): boolean {
+    return this.logged.has(id) || this.early.has(id)
+  }
+
+  /** Some perhaps twice. Early ones first: whoever goes on while writes are committed finds them in one place or the other. */
+  *ids(): Generator<string> {
+    yield* this.early.keys()
+    yield* this.logged.keys()
+  }
 
   /** The newest pending write of an id. */
   get(id: string): PendingEntry | undefined {
@@ -50,6 +74,7 @@ export class PendingIndex {
 
   /** Adds a write unless the log holds a newer one of the same id. With sequence number 0 its commit is still under way. */
   add(record: ItemRecord, sequence: number, unchecked: boolean): void {
+    this.order.add(record.id)
     if (sequence === 0) {
       this.early.set(record.id, [...(this.early.get(record.id) ?? []), entryOf(record, 0, unchecked)])
       return
@@ -78,7 +103,19 @@ export class PendingIndex {
     const known = this.logged.get(id)
     if (known === undefined || known.sequence > upTo) return undefined
     this.logged.delete(id)
+    for (const settled of this.watching) settled.set(id, known)
     return known
+  }
+
+  /** From now on collects what is settled, until {@link unwatch}: an answer of the archive may be from before that. */
+  watch(): ReadonlyMap<string, PendingEntry> {
+    const settled = new Map<string, PendingEntry>()
+    this.watching.add(settled)
+    return settled
+  }
+
+  unwatch(settled: ReadonlyMap<string, PendingEntry>): void {
+    this.watching.delete(settled as Map<string, PendingEntry>)
   }
 
   /** Forgets an early write: its commit has ended. */

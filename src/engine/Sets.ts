@@ -1,6 +1,6 @@
 /**
- * Reads of sets (prefixes, states, counts, the tree): they ask the archive, after carrying to it what was
- * acknowledged before the call, and lay later pending writes over each page.
+ * Reads of sets: pages merge the archive's rows with what is pending; counts and the tree are the archive's, after
+ * what was acknowledged before the call has been carried to it.
  *
  * @since 0.1.0
  */
@@ -11,12 +11,11 @@ import * as Stream from "effect/Stream"
 import type { ScanRange } from "../archive/Archive.js"
 import type { ReadError } from "../EngineError.js"
 import { InvalidRequest } from "../EngineError.js"
-import type { SyncItem } from "../SyncItem.js"
-import { compareVersions, idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
+import { idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
 import type { Carry } from "./Carry.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Page, SyncEngineService } from "./EngineService.js"
-import type { Reads } from "./Reads.js"
+import type { Pages, Part } from "./Pages.js"
 
 /** @since 0.1.0 @category models */
 export type Sets = Pick<
@@ -40,80 +39,48 @@ export const maxPageItems = 10_000
 const defaultPageItems = 1000
 
 /** @since 0.1.0 @category constructors */
-export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
-  /** Replaces rows of a page by newer pending versions of the same ids; drops what they delete or move out of the range. */
-  const overlay = (
-    items: ReadonlyArray<SyncItem>,
-    range: ScanRange
-  ): Effect.Effect<ReadonlyArray<SyncItem>, ReadError> => {
-    const changed = items.filter((item) => core.pending.get(item.id) !== undefined)
-    if (changed.length === 0) return Effect.succeed(items)
-    return Effect.map(reads.fetch(changed.map((item) => item.id)), (records) => {
-      const page: Array<SyncItem> = []
-      for (const item of items) {
-        const record = records.get(item.id)
-        if (record === undefined || compareVersions(record, { ...item, deleted: false }) <= 0) page.push(item)
-        else if (!record.deleted && (range.state === undefined || record.state === range.state))
-          page.push(record)
-      }
-      return page
+export const make = (core: EngineCore, carry: Carry, pages: Pages): Sets => {
+  const gated = <A>(problem: InvalidRequest | undefined, body: Effect.Effect<A, ReadError>) =>
+    Effect.suspend(() => {
+      const refused = problem ?? core.queryGate()
+      return refused === undefined ? body : Effect.fail(refused)
     })
+
+  const stream = (
+    range: ScanRange,
+    problem: InvalidRequest | undefined,
+    operation: string,
+    limit = Number.POSITIVE_INFINITY
+  ) => {
+    const next = ({ after, left }: { readonly after: string | undefined; readonly left: number }) =>
+      Effect.map(
+        gated(
+          problem,
+          pages.items({ ...range, after }, Math.min(left, core.limits.streamPageItems), operation)
+        ),
+        (part) => {
+          const more = { after: part.next, left: left - part.rows.length }
+          const open = part.next !== undefined && more.left > 0
+          return [Chunk.unsafeFromArray(part.rows), open ? Option.some(more) : Option.none()] as const
+        }
+      )
+    return Stream.paginateChunkEffect({ after: range.after, left: limit }, next)
   }
 
-  const page = (range: ScanRange, limit: number, operation: string) =>
-    carry
-      .ask(operation, (service) => service.scan(range, { limit, maxBytes: core.limits.pageBytes }))
-      .pipe(
-        Effect.flatMap((items) =>
-          Effect.map(overlay(items, range), (shown) => ({ items: shown, last: items[items.length - 1]?.id }))
-        )
-      )
-
-  const stream = (range: ScanRange, problem: InvalidRequest | undefined, operation: string) =>
-    Stream.unwrap(
-      Effect.gen(function* () {
-        if (problem !== undefined) return yield* problem
-        const gate = core.queryGate()
-        if (gate !== undefined) return yield* gate
-        yield* carry.all(operation)
-        return Stream.paginateChunkEffect(range.after, (after) =>
-          Effect.suspend(() => {
-            const closed = core.queryGate()
-            return closed === undefined
-              ? page({ ...range, after }, core.limits.streamPageItems, operation)
-              : Effect.fail(closed)
-          }).pipe(
-            Effect.map(
-              ({ items, last }) =>
-                [
-                  Chunk.unsafeFromArray(items as Array<SyncItem>),
-                  last === undefined ? Option.none<string>() : Option.some<string | undefined>(last)
-                ] as const
-            )
-          )
-        )
-      })
-    ) as Stream.Stream<SyncItem, ReadError>
-
-  const onePage = (
+  const page = <Row>(
+    read: (range: ScanRange, limit: number, operation: string) => Effect.Effect<Part<Row>, ReadError>,
     range: ScanRange,
     options: Page | undefined,
     problem: InvalidRequest | undefined,
     operation: string
   ) =>
-    Effect.suspend((): Effect.Effect<ReadonlyArray<SyncItem>, ReadError> => {
-      const refused = problem ?? pageProblem(options)
-      if (refused !== undefined) return Effect.fail(refused)
-      const gate = core.queryGate()
-      if (gate !== undefined) return Effect.fail(gate)
-      // A page of which everything has just been deleted is not the end.
-      const from = (after: string | undefined): Effect.Effect<ReadonlyArray<SyncItem>, ReadError> =>
-        Effect.flatMap(
-          page({ ...range, after }, options?.limit ?? defaultPageItems, operation),
-          ({ items, last }) => (items.length > 0 || last === undefined ? Effect.succeed(items) : from(last))
-        )
-      return Effect.zipRight(carry.all(operation), from(options?.after))
-    })
+    gated(
+      problem ?? pageProblem(options),
+      Effect.map(
+        read({ ...range, after: options?.after }, options?.limit ?? defaultPageItems, operation),
+        ({ rows }) => rows
+      )
+    )
 
   const orFail = <A>(problem: InvalidRequest | undefined, effect: Effect.Effect<A, ReadError>) =>
     problem === undefined ? effect : Effect.fail(problem)
@@ -122,12 +89,16 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
     scanPrefix: (prefix, options) =>
       stream(
         { prefix, after: options?.after },
-        prefixRequest(prefix) ?? afterRequest(options?.after),
-        "scanPrefix"
+        prefixRequest(prefix) ??
+          limitRequest(options?.limit, Number.MAX_SAFE_INTEGER) ??
+          afterRequest(options?.after),
+        "scanPrefix",
+        options?.limit
       ),
     getByState: (state) => stream({ prefix: "", state }, stateRequest(state), "getByState"),
-    scanPage: (prefix, options) => onePage({ prefix }, options, prefixRequest(prefix), "scanPage"),
-    statePage: (state, options) => onePage({ prefix: "", state }, options, stateRequest(state), "statePage"),
+    scanPage: (prefix, options) => page(pages.items, { prefix }, options, prefixRequest(prefix), "scanPage"),
+    statePage: (state, options) =>
+      page(pages.items, { prefix: "", state }, options, stateRequest(state), "statePage"),
     countPrefix: (prefix) =>
       orFail(
         prefixRequest(prefix),
@@ -139,16 +110,8 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Sets => {
         carry.thenAsk("countByState", (service) => service.count({ prefix: "", state }))
       ),
     listStateIds: (state, options) =>
-      orFail(
-        stateRequest(state) ?? pageProblem(options),
-        carry.thenAsk("listStateIds", (service) =>
-          service.scanIds({ prefix: "", state, after: options?.after }, options?.limit ?? defaultPageItems)
-        )
-      ),
-    flush: Effect.suspend(() => {
-      const gate = core.queryGate()
-      return gate === undefined ? carry.all("flush") : Effect.fail(gate)
-    }),
+      page(pages.ids, { prefix: "", state }, options, stateRequest(state), "listStateIds"),
+    flush: gated(undefined, carry.all("flush")),
     merkleRoot: carry.thenAsk("merkleRoot", (service) => service.root),
     merkleNode: (path) =>
       orFail(
@@ -180,13 +143,10 @@ const afterRequest = (after: string | undefined): InvalidRequest | undefined => 
   return problem === undefined ? undefined : new InvalidRequest({ argument: "after", problem })
 }
 
-const pageProblem = (page: Page | undefined): InvalidRequest | undefined => {
-  const limit = page?.limit
-  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= maxPageItems)) {
-    return new InvalidRequest({
-      argument: "limit",
-      problem: `must be a whole number from 1 to ${maxPageItems}`
-    })
-  }
-  return afterRequest(page?.after)
-}
+const limitRequest = (limit: number | undefined, most: number): InvalidRequest | undefined =>
+  limit === undefined || (Number.isInteger(limit) && limit >= 1 && limit <= most)
+    ? undefined
+    : new InvalidRequest({ argument: "limit", problem: `must be a whole number from 1 to ${most}` })
+
+const pageProblem = (page: Page | undefined): InvalidRequest | undefined =>
+  limitRequest(page?.limit, maxPageItems) ?? afterRequest(page?.after)

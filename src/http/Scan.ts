@@ -43,10 +43,11 @@ const queryProblem = ({ prefix, state, after }: typeof ScanQuery.Type): HttpProb
 const byState = (
   engine: SyncEngineService,
   state: string,
-  start: string | undefined
+  start: string | undefined,
+  limit: number
 ): Stream.Stream<SyncItem, ReadError> =>
   Stream.paginateChunkEffect(start, (after) =>
-    Effect.map(engine.statePage(state, { after, limit: statePageItems }), (page) => {
+    Effect.map(engine.statePage(state, { after, limit: Math.min(limit, statePageItems) }), (page) => {
       const last = page[page.length - 1]
       return [Chunk.unsafeFromArray(page), last === undefined ? Option.none() : Option.some(last.id)] as const
     })
@@ -97,7 +98,8 @@ export const scanResponse = (
     const problem = queryProblem(query)
     if (problem !== undefined) return yield* Effect.fail(problem)
     const { after, limit = defaultLimit, prefix = "", state } = query
-    const items = state === undefined ? engine.scanPrefix(prefix, { after }) : byState(engine, state, after)
+    const items =
+      state === undefined ? engine.scanPrefix(prefix, { after, limit }) : byState(engine, state, after, limit)
     const pull: Pull = yield* Stream.toPull(Stream.take(items, limit))
     const first = yield* Effect.catchAll(
       pull,
