@@ -7,21 +7,23 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import type { HttpApiDecodeError } from "@effect/platform/HttpApiError"
 import type * as HttpApp from "@effect/platform/HttpApp"
-import type { RouteNotFound } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as AST from "effect/SchemaAST"
 import type { Phase } from "../Lifecycle.js"
 import { Api } from "./Api.js"
 import type { Gatekeeper } from "./Authorization.js"
+import { isBodyUncertain } from "./BodySource.js"
 import { internalError, mapError } from "./ErrorMapping.js"
 import { errorResponse, nodeRequest } from "./HttpContext.js"
-import { HttpProblem, invalidRequest } from "./HttpProblem.js"
-import { hasUnreadBody } from "./RequestBody.js"
-import { allowedMethods, parseTarget, type RequestTarget, type RoutePattern } from "./RequestTarget.js"
+import { type HttpProblem, invalidRequest } from "./HttpProblem.js"
+import { protocolProblem } from "./Protocol.js"
+import { parseTarget, type RequestTarget, type RoutePattern, routeProblem } from "./RequestTarget.js"
 
 /** What the front needs to know. @since 0.1.0 @category models */
 export interface FrontOptions {
@@ -38,7 +40,14 @@ const routesOfApi = (): ReadonlyArray<RoutePattern> => {
   HttpApi.reflect(Api, {
     onGroup: () => {},
     onEndpoint: ({ endpoint }) => {
-      routes.push({ method: endpoint.method, segments: endpoint.path.slice(1).split("/") })
+      const query = Option.map(endpoint.urlParamsSchema, ({ ast }) =>
+        AST.getPropertySignatures(AST.encodedAST(ast)).map(({ name }) => String(name))
+      )
+      routes.push({
+        method: endpoint.method,
+        segments: endpoint.path.slice(1).split("/"),
+        parameters: new Set(Option.getOrElse(query, () => []))
+      })
     }
   })
   return routes
@@ -46,27 +55,9 @@ const routesOfApi = (): ReadonlyArray<RoutePattern> => {
 
 const routes = routesOfApi()
 
-const noRoute = (method: string, { segments }: RequestTarget): HttpProblem => {
-  const allowed = allowedMethods(routes, segments)
-  return allowed.length === 0
-    ? new HttpProblem({
-        status: 404,
-        error: "UnknownRoute",
-        message: "there is no such route; GET /docs lists them"
-      })
-    : new HttpProblem({
-        status: 405,
-        error: "MethodNotAllowed",
-        message: `this path does not take ${method}; it takes ${allowed.join(", ")}`,
-        headers: { allow: allowed.join(", ") },
-        fields: { allowed }
-      })
-}
-
 const undecodable = ({ issues }: HttpApiDecodeError): HttpProblem => {
   const issue = issues[0]
   const name = issue?.path.map(String).join(".") ?? ""
-  if (issue?._tag === "Unexpected") return invalidRequest(name, "is not a parameter of this route")
   return invalidRequest(name === "" ? "the request" : name, issue?.message ?? "does not fit")
 }
 
@@ -80,9 +71,6 @@ const failure = (
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
   if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
   const error = Cause.squash(cause)
-  if (hasTag(error, "RouteNotFound" satisfies RouteNotFound["_tag"])) {
-    return Effect.succeed(errorResponse(mapError(noRoute(method, target))))
-  }
   if (hasTag(error, "HttpApiDecodeError")) {
     return Effect.succeed(errorResponse(mapError(undecodable(error as HttpApiDecodeError))))
   }
@@ -94,10 +82,6 @@ const failure = (
 
 const leaving = new Set<Phase>(["draining", "shutting_down", "stopped"])
 
-/**
- * Closing a connection while its request body still arrives would reset it, and the client would not see the
- * answer; such a connection is closed by the server's own shutdown instead.
- */
 const finish = (
   response: HttpServerResponse.HttpServerResponse,
   request: HttpServerRequest.HttpServerRequest,
@@ -105,7 +89,7 @@ const finish = (
 ): HttpServerResponse.HttpServerResponse => {
   const headers: Record<string, string> = { "x-content-type-options": "nosniff" }
   if (response.headers["cache-control"] === undefined) headers["cache-control"] = "no-store"
-  if ((options.closing() || leaving.has(options.phase())) && !hasUnreadBody(nodeRequest(request))) {
+  if (options.closing() || leaving.has(options.phase()) || isBodyUncertain(nodeRequest(request))) {
     headers.connection = "close"
   }
   return HttpServerResponse.setHeaders(response, headers)
@@ -135,6 +119,8 @@ const serve = (
 ): HttpApp.Default =>
   Effect.gen(function* () {
     const { method } = request
+    const misuse = protocolProblem(nodeRequest(request))
+    if (misuse !== undefined) return errorResponse(mapError(misuse))
     const target = parseTarget(request.url)
     const refusal = gatekeeper({
       method,
@@ -143,6 +129,8 @@ const serve = (
     })
     if (refusal !== undefined) return errorResponse(mapError(refusal))
     if (Either.isLeft(target)) return errorResponse(mapError(target.left))
+    const misrouted = routeProblem(routes, method, target.right)
+    if (misrouted !== undefined) return errorResponse(mapError(misrouted))
     const startedAt = yield* Clock.currentTimeMillis
     const response = yield* router.pipe(
       Effect.provideService(

@@ -38,6 +38,10 @@ const validId = (id: string): Effect.Effect<string, InvalidItem> => {
 /** State tags are any Unicode, header values are not: they travel percent-encoded. */
 const decodeState = (header: string | undefined): Either.Either<string | undefined, HttpProblem> => {
   if (header === undefined) return Either.right(undefined)
+  // Node reads headers as Latin-1, so other text would be stored otherwise than it was meant.
+  if (/[^\u0020-\u007e]/.test(header)) {
+    return Either.left(invalidRequest("X-Sync-State", "must be percent-encoded UTF-8"))
+  }
   try {
     const state = decodeURIComponent(header)
     const problem = stateProblem(state)
@@ -73,14 +77,21 @@ const itemResponse = (
   if (noneMatchHolds(ifNoneMatch, item.version)) return HttpServerResponse.empty({ status: 304, headers })
   return HttpServerResponse.uint8Array(item.content, {
     contentType: item.contentType === "json" ? "application/json" : "application/octet-stream",
-    headers
+    // The platform leaves out a length of 0.
+    headers: { ...headers, "content-length": String(item.content.byteLength) }
   })
 }
+
+/** The durability is in no body of a deletion, and a client that asked for more has to be told. */
+const receiptHeaders = ({ durability, version }: Receipt): Readonly<Record<string, string>> => ({
+  etag: etagOf(version),
+  "x-sync-durability": durability
+})
 
 const putResponse = (receipt: Receipt): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.unsafeJson(receiptBody(receipt), {
     status: receipt.previousVersion === undefined ? 201 : 200,
-    headers: { etag: etagOf(receipt.version) }
+    headers: receiptHeaders(receipt)
   })
 
 /** @since 0.1.0 @category layers */
@@ -145,7 +156,7 @@ export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
           version: headers["x-sync-version"],
           traceparent: usableTraceparent(headers.traceparent)
         })
-        return HttpServerResponse.empty({ status: 204, headers: { etag: etagOf(receipt.version) } })
+        return HttpServerResponse.empty({ status: 204, headers: receiptHeaders(receipt) })
       })
 
     return handlers

@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { LineSplitter, type SplitLine } from "../ndjson/LineSplitter.js"
 import { type BatchLine, isBlank, parseBatchLine } from "./BatchLine.js"
-import { type HttpProblem, invalidBody } from "./HttpProblem.js"
+import { askForBody, bodyProblem, isBroken } from "./BodySource.js"
+import type { HttpProblem } from "./HttpProblem.js"
 import { type BodyBudget, overBudget } from "./RequestBody.js"
 
 /** A line with its number, good or bad. @since 0.1.0 @category models */
@@ -139,7 +140,8 @@ export class LineReader {
   private readonly readable: Effect.Effect<void, HttpProblem> = Effect.async((resume) => {
     const { source } = this
     if (source.readableEnded || source.readableLength > 0) return resume(Effect.void)
-    if (source.destroyed) return resume(Effect.fail(invalidBody("ended before it was complete")))
+    if (isBroken(source)) return resume(Effect.fail(bodyProblem(source)))
+    askForBody(source)
     const stop = () => {
       source.off("readable", onReadable).off("end", onReadable).off("error", onClose).off("close", onClose)
     }
@@ -149,7 +151,7 @@ export class LineReader {
     }
     const onClose = () => {
       stop()
-      resume(Effect.fail(invalidBody("ended before it was complete")))
+      resume(Effect.fail(bodyProblem(source)))
     }
     source.on("readable", onReadable).on("end", onReadable).on("error", onClose).on("close", onClose)
     return Effect.sync(stop)

@@ -3,11 +3,15 @@
  *
  * @since 0.1.0
  */
-import { createServer, type Server, STATUS_CODES } from "node:http"
+import { createServer, type Server } from "node:http"
 import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import { awaitsContinue } from "./BodySource.js"
+import { Connection, type Handle } from "./Connection.js"
+import { HttpProblem } from "./HttpProblem.js"
+import { malformed } from "./Protocol.js"
 
 /** Limits on connections and requests; times in milliseconds. @since 0.1.0 @category models */
 export interface ServerLimits {
@@ -17,62 +21,81 @@ export interface ServerLimits {
   readonly maxConnections: number
 }
 
-const parserFaults: Readonly<
-  Record<string, { readonly status: number; readonly error: string; readonly message: string }>
-> = {
-  HPE_HEADER_OVERFLOW: {
-    status: 431,
-    error: "HeadersTooLarge",
-    message: "URL and headers hold more than 16 KiB"
-  },
-  ERR_HTTP_REQUEST_TIMEOUT: {
-    status: 408,
-    error: "RequestTimeout",
-    message: "the request did not arrive in time"
+/** What node found wrong before there was a request, or in the middle of one. */
+const faultOf = (code: string | undefined): HttpProblem => {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return new HttpProblem({
+        status: 431,
+        error: "HeadersTooLarge",
+        message: "URL and headers hold more than 16 KiB"
+      })
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return new HttpProblem({
+        status: 408,
+        error: "RequestTimeout",
+        message: "the request did not arrive in time"
+      })
+    case "HPE_INVALID_EOF_STATE":
+      return malformed("the request ended before it was complete")
+    default:
+      return malformed("this is not an HTTP/1.1 request")
   }
 }
 
-const malformed = { status: 400, error: "MalformedRequest", message: "this is not an HTTP/1.1 request" }
-
-/** The answer, on a socket for which there is no request. */
-const answerFault = (code: string | undefined): string => {
-  const { status, error, message } = parserFaults[code ?? ""] ?? malformed
-  const body = JSON.stringify({ error, message })
-  return [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
-    "Connection: close",
-    "Content-Type: application/json",
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    "",
-    body
-  ].join("\r\n")
-}
-
-const onClientError = (error: NodeJS.ErrnoException, socket: Duplex): void => {
-  const answered = (socket as { readonly _httpMessage?: { readonly headersSent: boolean } })._httpMessage
-  if (!socket.writable || error.code === "ECONNRESET" || answered?.headersSent === true) {
-    socket.destroy()
-    return
-  }
-  socket.end(answerFault(error.code), () => socket.destroy())
-}
+const noTunnel = new HttpProblem({
+  status: 405,
+  error: "MethodNotAllowed",
+  message: "this is no proxy: CONNECT is not taken"
+})
 
 /** Checks of the timeouts are this much finer than the timeouts. */
 const checks = 4
 
 /** @since 0.1.0 @category constructors */
-export const makeServer = (limits: ServerLimits): Server => {
+export const makeServer = (limits: ServerLimits, handle: Handle): Server => {
   const shortest = Math.min(limits.headersTimeout, limits.requestTimeout)
   const server = createServer({
     headersTimeout: limits.headersTimeout,
     requestTimeout: limits.requestTimeout,
     keepAliveTimeout: limits.keepAliveTimeout,
-    connectionsCheckingInterval: Math.max(50, Math.min(5_000, Math.floor(shortest / checks)))
+    connectionsCheckingInterval: Math.max(50, Math.min(5_000, Math.floor(shortest / checks))),
+    // Node's own refusal has no body.
+    requireHostHeader: false
   })
   server.maxConnections = limits.maxConnections
-  server.on("clientError", onClientError)
+  // A client that closes its side has asked all it wants to; node would take it for one that has gone.
+  Object.assign(server, { httpAllowHalfOpen: true })
+  const connections = new WeakMap<Duplex, Connection>()
+  const accept: Handle = (request, response) => connections.get(request.socket)?.accept(request, response)
   return server
+    .on("connection", (socket) => connections.set(socket, new Connection(socket, handle)))
+    .on("request", accept)
+    .on("checkContinue", (request, response) => {
+      awaitsContinue(request, response)
+      accept(request, response)
+    })
+    .on("checkExpectation", accept)
+    .on("connect", (_, socket) => connections.get(socket)?.fail(noTunnel))
+    .on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      if (!socket.writable || error.code === "ECONNRESET") socket.destroy()
+      else connections.get(socket)?.fail(faultOf(error.code))
+    })
 }
+
+/** Binds the server; fails with node's error. @since 0.1.0 @category functions */
+export const listen = (
+  server: Server,
+  address: { readonly host: string; readonly port: number }
+): Effect.Effect<void, NodeJS.ErrnoException> =>
+  Effect.async((resume) => {
+    const onError = (error: NodeJS.ErrnoException) => resume(Effect.fail(error))
+    server.once("error", onError)
+    server.listen(address, () => {
+      server.off("error", onError)
+      resume(Effect.void)
+    })
+  })
 
 const pollInterval = Duration.millis(25)
 

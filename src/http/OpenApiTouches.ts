@@ -49,6 +49,12 @@ const number = (description: string) => ({ description, schema: { type: "integer
 
 const retryAfter = { "Retry-After": number("Seconds after which to try again") }
 const etag = { ETag: text("The version as a strong entity tag") }
+const receiptHeaders = {
+  ...etag,
+  "X-Sync-Durability": text(
+    "The durability that was reached: `wal` where `archive` was asked for and the archive did not commit in time"
+  )
+}
 const itemHeaders = {
   ...etag,
   "Last-Modified": text("When this version was accepted, to the second"),
@@ -62,8 +68,8 @@ const itemHeaders = {
 const successHeaders: Readonly<Record<string, object>> = {
   "items.get": itemHeaders,
   "items.head": itemHeaders,
-  "items.put": etag,
-  "items.delete": etag
+  "items.put": receiptHeaders,
+  "items.delete": receiptHeaders
 }
 
 const bytes = { schema: { type: "string", format: "binary" } }

@@ -8,6 +8,7 @@ import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PayloadTooLarge } from "../EngineError.js"
+import { askForBody, bodyProblem, isBroken } from "./BodySource.js"
 import { HttpProblem, invalidBody, unsupportedMediaType } from "./HttpProblem.js"
 
 /**
@@ -20,10 +21,6 @@ export interface BodyBudget {
   used: number
   readonly max: number
 }
-
-/** The sender went away, or broke the body off, before it was complete. */
-const brokenOff = (): HttpProblem =>
-  new HttpProblem({ status: 400, error: "InvalidBody", message: "the body ended before it was complete" })
 
 /** The 503 for a server whose budget is used up. @since 0.1.0 @category constructors */
 export const overBudget = (): HttpProblem =>
@@ -40,10 +37,6 @@ export const declaredLength = (source: IncomingMessage): number | undefined => {
   const header = source.headers["content-length"]
   return header === undefined ? undefined : Number(header)
 }
-
-/** Whether a body comes with the request that has not been read to its end yet. @since 0.1.0 @category functions */
-export const hasUnreadBody = (source: IncomingMessage): boolean =>
-  !source.complete && ((declaredLength(source) ?? 0) > 0 || source.headers["transfer-encoding"] !== undefined)
 
 /** Content codings are not undone: what is stored are the bytes that came. @since 0.1.0 @category functions */
 export const requireIdentity = (source: IncomingMessage): Effect.Effect<void, HttpProblem> => {
@@ -71,7 +64,8 @@ const collect = (
       return resume(Effect.fail(tooLarge(declared)))
     }
     if (source.readableEnded) return resume(Effect.succeed(new Uint8Array(0)))
-    if (source.destroyed) return resume(Effect.fail(brokenOff()))
+    if (isBroken(source)) return resume(Effect.fail(bodyProblem(source)))
+    askForBody(source)
     const parts: Array<Buffer> = []
     const stop = () => {
       source.off("data", onData).off("end", onEnd).off("error", onClose).off("close", onClose)
@@ -96,7 +90,7 @@ const collect = (
     const onClose = () => {
       stop()
       source.on("error", ignore)
-      resume(Effect.fail(brokenOff()))
+      resume(Effect.fail(bodyProblem(source)))
     }
     source.on("data", onData).on("end", onEnd).on("error", onClose).on("close", onClose)
     return Effect.sync(stop)
@@ -140,6 +134,14 @@ const jsonTooLarge = (bytes: number): PayloadTooLarge =>
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
 
+/** No body that is taken nests deeper; decoding recurses. */
+const maxDepth = 16
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
 const parseJson = (body: Uint8Array): Effect.Effect<unknown, HttpProblem> =>
   Effect.try({
     try: () => JSON.parse(utf8.decode(body)) as unknown,
@@ -147,7 +149,15 @@ const parseJson = (body: Uint8Array): Effect.Effect<unknown, HttpProblem> =>
       cause instanceof SyntaxError
         ? invalidBody(`is not valid JSON: ${cause.message}`)
         : invalidBody("is not valid UTF-8")
-  })
+  }).pipe(
+    Effect.filterOrFail(
+      (value) => !isDeeper(value, maxDepth),
+      () => invalidBody(`nests more than ${maxDepth} levels`)
+    )
+  )
+
+/** The decoder quotes what it got, which can be the whole body. */
+const maxMessageLength = 500
 
 /**
  * Reads a small JSON body (at most 1 MiB) and decodes it. 415 unless the request says that it is JSON: a browser
@@ -173,7 +183,7 @@ export const jsonBody = <A, I>(
       parseJson
     )
     return yield* Effect.mapError(Schema.decodeUnknown(schema)(value), (error) =>
-      invalidBody(`does not fit: ${error.message}`)
+      invalidBody(`does not fit: ${error.message.slice(0, maxMessageLength)}`)
     )
   })
 

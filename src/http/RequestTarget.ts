@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import { type HttpProblem, invalidRequest } from "./HttpProblem.js"
+import { HttpProblem, invalidRequest } from "./HttpProblem.js"
 
 /**
  * A request target in origin form, decoded.
@@ -17,6 +17,8 @@ export interface RequestTarget {
   readonly segments: ReadonlyArray<string>
   /** The same target, encoded in the one way every router reads alike. */
   readonly canonical: string
+  /** The names in the query, as often as they stand there. */
+  readonly parameters: ReadonlyArray<string>
 }
 
 const decode = (text: string): string | undefined => {
@@ -50,35 +52,67 @@ export const parseTarget = (url: string): Either.Either<RequestTarget, HttpProbl
     if (segment === undefined) return Either.left(invalidRequest("the path", "has invalid percent-encoding"))
     segments.push(segment)
   }
-  return Either.right({ segments, canonical: `/${segments.map(encodeURIComponent).join("/")}${query}` })
+  return Either.right({
+    segments,
+    canonical: `/${segments.map(encodeURIComponent).join("/")}${query}`,
+    parameters: [...new URLSearchParams(query).keys()]
+  })
 }
 
-/** A route as its methods and its segments; a segment that starts with `:` stands for any. @since 0.1.0 @category models */
+/** A route as its method, its segments (one that starts with `:` stands for any) and its query. @since 0.1.0 @category models */
 export interface RoutePattern {
   readonly method: string
   readonly segments: ReadonlyArray<string>
+  readonly parameters: ReadonlySet<string>
+}
+
+const matches = (pattern: RoutePattern, segments: ReadonlyArray<string>): boolean =>
+  pattern.segments.length === segments.length &&
+  pattern.segments.every((part, index) => part.startsWith(":") || part === segments[index])
+
+/** Whether a route serves a method; `GET` brings `HEAD` along. */
+const serves = (pattern: RoutePattern, method: string): boolean =>
+  pattern.method === method || (pattern.method === "GET" && method === "HEAD")
+
+const notAllowed = (patterns: ReadonlyArray<RoutePattern>, method: string): HttpProblem => {
+  const methods = patterns.flatMap((pattern) =>
+    pattern.method === "GET" ? ["GET", "HEAD"] : [pattern.method]
+  )
+  const allowed = [...new Set(methods)].sort()
+  return new HttpProblem({
+    status: 405,
+    error: "MethodNotAllowed",
+    message: `this path does not take ${method}; it takes ${allowed.join(", ")}`,
+    headers: { allow: allowed.join(", ") },
+    fields: { allowed }
+  })
 }
 
 /**
- * The methods that a path takes, for `Allow`; none when no route has this path. `GET` brings `HEAD` along.
+ * Why no route takes a request: there is no such path, the path takes other methods, or the query holds what the
+ * route does not know or a parameter twice.
  *
  * @since 0.1.0
  * @category functions
  */
-export const allowedMethods = (
+export const routeProblem = (
   routes: ReadonlyArray<RoutePattern>,
-  segments: ReadonlyArray<string>
-): ReadonlyArray<string> => {
-  const methods = new Set<string>()
-  for (const route of routes) {
-    const matches =
-      route.segments.length === segments.length &&
-      route.segments.every((part, index) =>
-        part.startsWith(":") ? segments[index] !== "" : part === segments[index]
-      )
-    if (!matches) continue
-    methods.add(route.method)
-    if (route.method === "GET") methods.add("HEAD")
+  method: string,
+  { parameters, segments }: RequestTarget
+): HttpProblem | undefined => {
+  const ofPath = routes.filter((pattern) => matches(pattern, segments))
+  if (ofPath.length === 0) {
+    const message = "there is no such route; GET /docs lists them"
+    return new HttpProblem({ status: 404, error: "UnknownRoute", message })
   }
-  return [...methods].sort()
+  const route = ofPath.find((pattern) => serves(pattern, method))
+  if (route === undefined) return notAllowed(ofPath, method)
+  const seen = new Set<string>()
+  for (const name of parameters) {
+    const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name
+    if (!route.parameters.has(name)) return invalidRequest(shown, "is not a parameter of this route")
+    if (seen.has(name)) return invalidRequest(shown, "is given twice")
+    seen.add(name)
+  }
+  return undefined
 }

@@ -3,10 +3,9 @@
  *
  * @since 0.1.0
  */
-import type { Server, ServerResponse } from "node:http"
+import type { ServerResponse } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpRouter from "@effect/platform/HttpRouter"
-import type { ServeError } from "@effect/platform/HttpServerError"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -29,7 +28,7 @@ import { HttpContext } from "./HttpContext.js"
 import { ItemHandlers } from "./ItemHandlers.js"
 import { MerkleHandlers } from "./MerkleHandlers.js"
 import { MetricsHandlers } from "./MetricsHandlers.js"
-import { closeServer, makeServer } from "./NodeServer.js"
+import { closeServer, listen, makeServer } from "./NodeServer.js"
 
 /**
  * Where to listen, who may come in, and the bounds.
@@ -85,8 +84,7 @@ export class HttpFace extends Context.Tag("effect-sync-engine/http/HttpFace")<
 const millis = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : Duration.toMillis(duration)
 
-const bindProblem = ({ cause }: ServeError, { host, port }: HttpOptions): InvalidConfig => {
-  const code = (cause as NodeJS.ErrnoException).code
+const bindProblem = ({ code }: NodeJS.ErrnoException, { host, port }: HttpOptions): InvalidConfig => {
   const problems: Readonly<Record<string, readonly [name: string, problem: string]>> = {
     EADDRINUSE: ["HTTP_PORT", `port ${port} on ${host} is in use by another process`],
     EACCES: ["HTTP_PORT", `this process may not bind port ${port}`],
@@ -141,12 +139,12 @@ const handlers = Layer.mergeAll(
   DocumentHandlers
 )
 
-/** Paths are compared exactly; ids can be long, and every slash counts. */
+/** Paths are compared exactly, and every slash counts; whether an id is too long is not for the router to say. */
 const routerConfig = {
   caseSensitive: true,
   ignoreTrailingSlash: false,
   ignoreDuplicateSlashes: false,
-  maxParamLength: 4_096
+  maxParamLength: Number.MAX_SAFE_INTEGER
 }
 
 /** How long handlers that cannot be interrupted are waited for after the last connection is gone. */
@@ -207,19 +205,16 @@ export const make = (
       Effect.locally(HttpRouter.currentRouterConfig, routerConfig)
     )
 
-    const server: Server = makeServer({
-      headersTimeout: millis(options.headersTimeout, 30_000),
-      requestTimeout: millis(options.requestTimeout, 300_000),
-      keepAliveTimeout: millis(options.keepAliveTimeout, 65_000),
-      maxConnections: options.maxConnections ?? 10_000
-    })
-    const http = yield* Effect.mapError(
-      NodeHttpServer.make(() => server, { host, port }),
-      (error) => bindProblem(error, options)
+    const server = makeServer(
+      {
+        headersTimeout: millis(options.headersTimeout, 30_000),
+        requestTimeout: millis(options.requestTimeout, 300_000),
+        keepAliveTimeout: millis(options.keepAliveTimeout, 65_000),
+        maxConnections: options.maxConnections ?? 10_000
+      },
+      yield* Effect.provide(NodeHttpServer.makeHandler(app), services)
     )
-    yield* Effect.provide(http.serve(app), services)
-    // Nothing here is upgraded; without a listener node serves such requests as ordinary ones.
-    server.removeAllListeners("upgrade")
+    yield* Effect.mapError(listen(server, { host, port }), (cause) => bindProblem(cause, options))
     // Registered last, so it runs first: while connections end, requests are still served.
     yield* Effect.addFinalizer(() => {
       closing = true

@@ -49,6 +49,8 @@ export class Fake {
   differences: ReadonlyArray<VerifyDifference> = []
   readOnly = false
   defect: unknown
+  /** The durability that receipts say was reached, whatever was asked for. */
+  reached: Receipt["durability"] | undefined
   maxPayloadBytes = 1024 * 1024
   clock = 0
   readonly calls: Array<{ readonly name: string; readonly arguments: ReadonlyArray<unknown> }> = []
@@ -145,7 +147,7 @@ export class Fake {
       id,
       version,
       contentHash: record.contentHash,
-      durability: options.durability ?? "wal",
+      durability: this.reached ?? options.durability ?? "wal",
       previousVersion: live?.version
     })
   }

@@ -3,7 +3,7 @@ import * as fc from "effect/FastCheck"
 import { describe, expect, it } from "vitest"
 import { parseBatchLine } from "../../src/http/BatchLine.js"
 import { etagOf, expectedVersion, noneMatchHolds, versionOfEtag } from "../../src/http/Preconditions.js"
-import { allowedMethods, parseTarget } from "../../src/http/RequestTarget.js"
+import { parseTarget, routeProblem } from "../../src/http/RequestTarget.js"
 
 describe("preconditions", () => {
   it("reads its own tags and no others", () => {
@@ -79,16 +79,39 @@ describe("targets", () => {
     }
   })
 
-  it("lists the methods of a path", () => {
+  it("finds the route, or says which methods and parameters there are", () => {
+    const none = new Set<string>()
     const routes = [
-      { method: "GET", segments: ["items"] },
-      { method: "PUT", segments: ["items", ":id"] },
-      { method: "POST", segments: ["items"] }
+      { method: "GET", segments: ["items"], parameters: new Set(["limit"]) },
+      { method: "PUT", segments: ["items", ":id"], parameters: none },
+      { method: "POST", segments: ["items"], parameters: none }
     ]
-    expect(allowedMethods(routes, ["items"])).toEqual(["GET", "HEAD", "POST"])
-    expect(allowedMethods(routes, ["items", "x"])).toEqual(["PUT"])
-    expect(allowedMethods(routes, ["items", ""])).toEqual([])
-    expect(allowedMethods(routes, ["nothing"])).toEqual([])
+    const problem = (method: string, url: string) =>
+      routeProblem(routes, method, Either.getOrThrow(parseTarget(url)))
+    for (const [method, url] of [
+      ["GET", "/items?limit=1"],
+      ["HEAD", "/items?limit="],
+      ["GET", "/items?"],
+      ["POST", "/items"],
+      ["PUT", "/items/x"],
+      ["PUT", "/items/"]
+    ] as const) {
+      expect([url, problem(method, url)]).toEqual([url, undefined])
+    }
+    expect(problem("PUT", "/items")).toMatchObject({ status: 405, headers: { allow: "GET, HEAD, POST" } })
+    expect(problem("HEAD", "/items/x")).toMatchObject({ status: 405, headers: { allow: "PUT" } })
+    for (const url of ["/nothing", "/", "/items/a/b", "/:id"]) {
+      expect([url, problem("PUT", url)]).toMatchObject([url, { status: 404, error: "UnknownRoute" }])
+    }
+    for (const [method, url] of [
+      ["POST", "/items?limit=1"],
+      ["GET", "/items?limit=1&limit=1"],
+      ["GET", "/items?Limit=1"],
+      ["GET", "/items?limit%20=1"],
+      ["PUT", "/items/x?toString=1"]
+    ] as const) {
+      expect([url, problem(method, url)]).toMatchObject([url, { status: 400, error: "InvalidRequest" }])
+    }
   })
 })
 
