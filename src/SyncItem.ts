@@ -86,7 +86,8 @@ export const contentHashOf = (content: Uint8Array): string => hash("sha256", con
 
 // C0 controls, DEL, C1 controls.
 const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/
-const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+/** What is wrong with a text that has no form in UTF-8. @since 0.1.0 @category validation */
+export const illFormed = "is not well-formed Unicode (a lone surrogate)"
 const plainAscii = /^[!-~ ]*$/
 
 /** The text's length in UTF-8 bytes. @since 0.1.0 @category functions */
@@ -109,7 +110,7 @@ export const idProblem = (id: unknown): string | undefined => {
   if (id.length === 0) return "is empty; it takes 1 to 255 bytes"
   const ascii = plainAscii.test(id)
   if (!ascii && controlCharacters.test(id)) return "holds a control character"
-  if (!ascii && loneSurrogate.test(id)) return "is not well-formed Unicode (a lone surrogate)"
+  if (!ascii && !id.isWellFormed()) return illFormed
   const bytes = ascii ? id.length : utf8Length(id)
   if (bytes > maxIdBytes) return `has ${bytes} bytes in UTF-8; at most ${maxIdBytes} are allowed`
   if (id.startsWith(".") || id.endsWith(".") || id.includes("..")) return "has an empty segment"
@@ -131,7 +132,7 @@ export const stateProblem = (state: unknown): string | undefined => {
   if (typeof state !== "string") return "must be a string"
   if (state.length === 0) return "is empty; it takes 1 to 64 bytes"
   if (controlCharacters.test(state)) return "holds a control character"
-  if (loneSurrogate.test(state)) return "is not well-formed Unicode (a lone surrogate)"
+  if (!state.isWellFormed()) return illFormed
   const bytes = utf8Length(state)
   return bytes > maxStateBytes
     ? `has ${bytes} bytes in UTF-8; at most ${maxStateBytes} are allowed`
@@ -151,6 +152,32 @@ export const traceparentProblem = (traceparent: unknown): string | undefined =>
   typeof traceparent === "string" && traceparentPattern.test(traceparent)
     ? undefined
     : "must be a W3C traceparent (version-traceid-parentid-flags in lower-case hexadecimal)"
+
+const encoder = new TextEncoder()
+
+/** A view of a buffer that was transferred to somebody else, or that has shrunk, has no bytes and no elements. */
+const isGone = (content: Uint8Array): boolean => {
+  if (content.length > 0) return false
+  try {
+    content.at(0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/**
+ * The bytes of a content as a caller gives it, a string in UTF-8; or, as text, what is wrong with it. A lone surrogate
+ * has no form in UTF-8: encoders would put another character in its place.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const bytesOf = (content: unknown): Uint8Array | string => {
+  if (typeof content === "string") return content.isWellFormed() ? encoder.encode(content) : illFormed
+  if (!(content instanceof Uint8Array)) return "must be a Uint8Array or a string"
+  return isGone(content) ? "is a view of a buffer that is gone (transferred or shrunk)" : content
+}
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 

@@ -3,10 +3,13 @@
  *
  * @since 0.1.0
  */
+import { isUtf8 } from "node:buffer"
+import { readFileSync } from "node:fs"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Cli from "./Cli.js"
+import { renderError, usage } from "./CliError.js"
 import * as NodeEngines from "./NodeEngines.js"
 import * as NodeStdio from "./NodeStdio.js"
 
@@ -24,11 +27,26 @@ const crash = (error: unknown): void => {
   process.exit(1)
 }
 
+/** Node puts U+FFFD in the place of bytes that are not UTF-8; nobody wants that as part of an id. Linux tells. */
+const isGarbled = (args: ReadonlyArray<string>): boolean => {
+  if (!args.some((arg) => arg.includes("\ufffd"))) return false
+  try {
+    return !isUtf8(readFileSync("/proc/self/cmdline"))
+  } catch {
+    return false
+  }
+}
+
 /** Runs the command line of this process and ends it. @since 0.1.0 @category main */
 export const main = (): void => {
   process.on("uncaughtException", crash)
   process.on("unhandledRejection", crash)
-  const command = Cli.run(process.argv.slice(2)).pipe(
+  const args = process.argv.slice(2)
+  if (isGarbled(args)) {
+    process.stderr.write(renderError(usage("an argument is not valid UTF-8")))
+    process.exit(2)
+  }
+  const command = Cli.run(args).pipe(
     Effect.provide(Layer.mergeAll(NodeContext.layer, NodeStdio.layer, NodeEngines.layer))
   )
 

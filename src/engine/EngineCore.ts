@@ -23,7 +23,6 @@ import type { Degradation, FlushReason } from "./EngineService.js"
 import { FreshQueue } from "./FreshQueue.js"
 import { InFlight } from "./InFlight.js"
 import { PendingIndex } from "./PendingIndex.js"
-import type { Prepared } from "./Preparation.js"
 import { VersionClock } from "./VersionClock.js"
 
 /** How long a caller should wait before it knocks at a closed gate again. @since 0.1.0 @category constants */
@@ -97,7 +96,6 @@ export class EngineCore {
   private readonly appends = new Set<number>()
   private lastAppend = 0
   private lease: Lease | undefined
-  private readonly landings = new Map<string, Array<() => void>>()
   /** Calls acknowledged before their commit, and how many of those have been committed (or failed) since. */
   private earlyCalls = 0
   private earlySettled = 0
@@ -225,27 +223,6 @@ export class EngineCore {
   backpressure(): BackpressureLevel {
     this.backpressureLevel = levelOf(this.pressure(), this.backpressureLevel)
     return this.backpressureLevel
-  }
-
-  /** The commit of this write has ended, well or badly. */
-  landed(write: Prepared): void {
-    const { id } = write.record
-    if (!this.inFlight.remove(write)) return
-    const waiting = this.landings.get(id)
-    if (waiting === undefined) return
-    this.landings.delete(id)
-    for (const wake of waiting) wake()
-  }
-
-  /** Calls `wake` when no commit of this id is under way any more: what readers see and what writers compare with agree then. */
-  whenLanded(id: string, wake: () => void): void {
-    if (!this.inFlight.has(id)) {
-      wake()
-      return
-    }
-    const waiting = this.landings.get(id)
-    if (waiting === undefined) this.landings.set(id, [wake])
-    else waiting.push(wake)
   }
 
   /** A call has been acknowledged before its commit. */

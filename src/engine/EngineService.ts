@@ -31,7 +31,10 @@ export type Durability = "memory" | "wal" | "archive"
 /** What to submit. @since 0.1.0 @category models */
 export interface SubmitItem {
   readonly id: string
-  /** The exact bytes; a string is taken as UTF-8. The engine keeps the array: do not change it afterwards. */
+  /**
+   * The exact bytes; a string is taken as UTF-8, and refused with a lone surrogate. The engine keeps the array: do not
+   * change it afterwards, and do not transfer its buffer to somebody else.
+   */
   readonly content: Uint8Array | string
   /** Own version; must be newer than what is stored. Without one the engine's hybrid logical clock assigns it. */
   readonly version?: number | undefined

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { ItemRecord } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import { NewestPerId } from "./NewestPerId.js"
 import type { Prepared } from "./Preparation.js"
 
 /**
@@ -12,49 +12,45 @@ import type { Prepared } from "./Preparation.js"
  * @category models
  */
 export class InFlight {
-  // Nearly always one write an id, so that one stands without an array.
-  private readonly writes = new Map<string, Prepared | Array<Prepared>>()
-
-  has(id: string): boolean {
-    return this.writes.has(id)
-  }
+  private readonly writes = new NewestPerId<Prepared, Prepared>(
+    (write) => write,
+    ({ record }) => record
+  )
+  private readonly waiting = new Map<Prepared, Array<() => void>>()
 
   /** The newest one of an id. */
   newest(id: string): Prepared | undefined {
-    const known = this.writes.get(id)
-    if (!Array.isArray(known)) return known
-    return known.reduce((a, b) => (compareVersions(a.record, b.record) > 0 ? a : b))
+    return this.writes.newest(id)
   }
 
   /** Adding the same write again changes nothing. */
   add(write: Prepared): void {
-    const { id } = write.record
-    const known = this.writes.get(id)
-    if (known === undefined) this.writes.set(id, write)
-    else if (Array.isArray(known)) {
-      if (!known.includes(write)) known.push(write)
-    } else if (known !== write) this.writes.set(id, [known, write])
+    this.writes.add(write)
   }
 
-  /** True when this was the last one of its id. */
-  remove(write: Prepared): boolean {
-    const { id } = write.record
-    const known = this.writes.get(id)
-    if (Array.isArray(known)) {
-      const rest = known.filter((other) => other !== write)
-      if (rest.length > 0) {
-        this.writes.set(id, rest)
-        return false
-      }
-    } else if (known !== write) return false
-    this.writes.delete(id)
-    return true
+  /** The commit of this write has ended, well or badly. Once for each write that was added. */
+  remove(write: Prepared): void {
+    if (!this.writes.remove(write.record.id, write)) return
+    const waiting = this.waiting.get(write)
+    if (waiting === undefined) return
+    this.waiting.delete(write)
+    for (const wake of waiting) wake()
+  }
+
+  /**
+   * Calls `wake` when the present newest commit of this id has ended, and with it all before it: what readers see and
+   * what writers compare with agree then, unless there is something newer still. Not when none is under way any more:
+   * an id that is written all the time would be waited for without end.
+   */
+  whenLanded(id: string, wake: () => void): void {
+    const newest = this.writes.newest(id)
+    const waiting = newest === undefined ? undefined : this.waiting.get(newest)
+    if (newest === undefined) wake()
+    else if (waiting === undefined) this.waiting.set(newest, [wake])
+    else waiting.push(wake)
   }
 
   *records(): Generator<ItemRecord> {
-    for (const known of this.writes.values()) {
-      if (Array.isArray(known)) for (const write of known) yield write.record
-      else yield known.record
-    }
+    for (const { record } of this.writes.values()) yield record
   }
 }

@@ -67,7 +67,7 @@ export const enqueue = (
   const append = core.beginAppend()
   core.log.unsafeAppend(records, (result) => {
     core.endAppend(append)
-    for (const write of writes) core.landed(write)
+    for (const write of writes) core.inFlight.remove(write)
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {
       refused = true

@@ -112,7 +112,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
     Effect.map(reads.fetch([id]), (records): ItemRecord | undefined => records.get(id))
 
   const landed = (id: string) =>
-    Effect.async<void>((resume) => core.whenLanded(id, () => resume(Effect.void)))
+    Effect.async<void>((resume) => core.inFlight.whenLanded(id, () => resume(Effect.void)))
 
   // Ids whose `make` is under way: later callers wait for its end and then look again.
   const inserting = new Map<string, Deferred.Deferred<void>>()

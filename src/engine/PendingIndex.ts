@@ -6,6 +6,7 @@
  */
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
+import { NewestPerId } from "./NewestPerId.js"
 import { PendingOrder } from "./PendingOrder.js"
 
 /** @since 0.1.0 @category models */
@@ -41,7 +42,10 @@ export class PendingIndex {
   /** What the log holds. */
   private readonly logged = new Map<string, PendingEntry>()
   /** What was acknowledged before its commit. Apart from the others: its commit may fail, and they count again then. */
-  private readonly early = new Map<string, ReadonlyArray<PendingEntry>>()
+  private readonly early = new NewestPerId<ItemRecord | undefined, PendingEntry>(
+    (entry) => entry.record,
+    (entry) => entry
+  )
   private readonly watching = new Set<Map<string, PendingEntry>>()
   /** The ids in byte order. */
   readonly order = new PendingOrder(this)
@@ -57,26 +61,23 @@ export class PendingIndex {
 
   /** Some perhaps twice. Early ones first: whoever goes on while writes are committed finds them in one place or the other. */
   *ids(): Generator<string> {
-    yield* this.early.keys()
+    yield* this.early.keys
     yield* this.logged.keys()
   }
 
   /** The newest pending write of an id. */
   get(id: string): PendingEntry | undefined {
     const logged = this.logged.get(id)
-    const early = this.early.size === 0 ? undefined : this.early.get(id)
-    if (early === undefined) return logged
-    return early.reduce<PendingEntry | undefined>(
-      (newest, entry) => (newest === undefined || compareVersions(entry, newest) > 0 ? entry : newest),
-      logged
-    )
+    const early = this.early.size === 0 ? undefined : this.early.newest(id)
+    if (early === undefined || logged === undefined) return early ?? logged
+    return compareVersions(early, logged) > 0 ? early : logged
   }
 
   /** Adds a write unless the log holds a newer one of the same id. With sequence number 0 its commit is still under way. */
   add(record: ItemRecord, sequence: number, unchecked: boolean): void {
     this.order.add(record.id)
     if (sequence === 0) {
-      this.early.set(record.id, [...(this.early.get(record.id) ?? []), entryOf(record, 0, unchecked)])
+      this.early.add(entryOf(record, 0, unchecked))
       return
     }
     this.revoke(record)
@@ -120,18 +121,12 @@ export class PendingIndex {
 
   /** Forgets an early write: its commit has ended. */
   revoke(record: ItemRecord): void {
-    const early = this.early.size === 0 ? undefined : this.early.get(record.id)
-    if (early === undefined) return
-    const rest = early.filter((entry) => entry.record !== record)
-    if (rest.length > 0) this.early.set(record.id, rest)
-    else this.early.delete(record.id)
+    if (this.early.size > 0) this.early.remove(record.id, record)
   }
 
   /** Ids of pending writes that are not deletions. */
   *liveIds(): Generator<string> {
     for (const entry of this.logged.values()) if (!entry.deleted) yield entry.id
-    for (const entries of this.early.values()) {
-      for (const entry of entries) if (!entry.deleted) yield entry.id
-    }
+    for (const entry of this.early.values()) if (!entry.deleted) yield entry.id
   }
 }

@@ -7,6 +7,7 @@ import type { WriteError } from "../EngineError.js"
 import { InvalidItem, PayloadTooLarge, StaleVersion } from "../EngineError.js"
 import type { ContentType, ItemHead, ItemRecord } from "../SyncItem.js"
 import {
+  bytesOf,
   compareVersions,
   contentHashOf,
   detectContentType,
@@ -34,15 +35,35 @@ export interface Prepared {
 
 /** An id for a message, whatever the caller gave. @since 0.1.0 @category functions */
 export const nameOf = (id: unknown): string =>
-  typeof id === "string" ? id : typeof id === "object" && id !== null ? "(object)" : String(id)
+  typeof id === "string"
+    ? id
+    : (typeof id === "object" && id !== null) || typeof id === "function"
+      ? `(${typeof id})`
+      : String(id)
 
 const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
   new InvalidItem({ id: nameOf(id), field, problem })
 
-const encoder = new TextEncoder()
+/**
+ * What a caller hands in, read once: its getters may throw, or say something else the next time.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const readOnce = (given: () => SubmitItem | undefined): SubmitItem | InvalidItem => {
+  try {
+    const item = given()
+    if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
+    const { content, contentType, id, state, traceparent, version } = item
+    return { id, content, contentType, state, traceparent, version }
+  } catch (cause) {
+    return invalid("", "item", unreadable(cause))
+  }
+}
 
-const bytesOf = (content: unknown): Uint8Array | undefined =>
-  typeof content === "string" ? encoder.encode(content) : content instanceof Uint8Array ? content : undefined
+/** What is wrong when a getter of the caller's has thrown. @since 0.1.0 @category functions */
+export const unreadable = (cause: unknown): string =>
+  `could not be read: ${cause instanceof Error ? cause.message : "a getter threw"}`
 
 /** The bound on one item's content: the configured one, and what the archive can carry. */
 const sizeProblem = (core: EngineCore, id: string, bytes: number): PayloadTooLarge | undefined => {
@@ -95,19 +116,23 @@ const versionFor = (
 }
 
 /**
- * Validates an item and gives it a version.
+ * Validates an item (as {@link readOnce} has read it) and gives it a version.
  *
  * @param stored what the archive has just said about the id, if it was asked
  * @since 0.1.0
  * @category functions
  */
-export const prepare = (core: EngineCore, item: SubmitItem, stored?: ItemHead): Prepared | WriteError => {
-  if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
+export const prepare = (
+  core: EngineCore,
+  item: SubmitItem | InvalidItem,
+  stored?: ItemHead
+): Prepared | WriteError => {
+  if ("_tag" in item) return item
   const { id } = item
   const idTrouble = idProblem(id)
   if (idTrouble !== undefined) return invalid(id, "id", idTrouble)
   const content = bytesOf(item.content)
-  if (content === undefined) return invalid(id, "content", "must be a Uint8Array or a string")
+  if (typeof content === "string") return invalid(id, "content", content)
   const tooLarge = sizeProblem(core, id, content.byteLength)
   if (tooLarge !== undefined) return tooLarge
   if (item.state !== undefined) {

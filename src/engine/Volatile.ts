@@ -49,8 +49,8 @@ export const routingProblem = (
       problem: "is missing; a volatile item (sql: false) needs a time to live"
     })
   }
-  const ttlMs = Duration.toMillis(options.ttl)
-  if (!(ttlMs >= 1 && ttlMs <= markerTtlMs)) {
+  const ttlMs = Option.map(Duration.decodeUnknown(options.ttl), Duration.toMillis)
+  if (Option.isNone(ttlMs) || ttlMs.value < 1 || ttlMs.value > markerTtlMs) {
     return new InvalidRequest({ argument: "ttl", problem: "must be from 1 ms to 10 years" })
   }
   return options.durability === undefined && options.expectedVersion === undefined

@@ -14,6 +14,7 @@ import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type {
+  DeleteOptions,
   Durability,
   Receipt,
   SubmitItem,
@@ -24,7 +25,7 @@ import type {
 import { giveWay } from "./GiveWay.js"
 import { enqueue, receiptOf, throttled, writeGate } from "./Intake.js"
 import type { Prepared } from "./Preparation.js"
-import { nameOf, prepare, prepareDelete } from "./Preparation.js"
+import { nameOf, prepare, prepareDelete, readOnce, unreadable } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import * as Volatile from "./Volatile.js"
 import { routingProblem } from "./Volatile.js"
@@ -136,50 +137,69 @@ export const make = (
       )
     })
 
-  const submit: Writes["submit"] = (item, options) => {
-    if (options?.sql === false) {
-      return Effect.flatMap(volatile([item], options), ([result]) =>
-        result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error)
+  const submit: Writes["submit"] = (given, asked) =>
+    withOptions(asked, (options) => {
+      if (options.sql === false) {
+        return Effect.flatMap(volatile([given], options), ([result]) =>
+          result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error)
+        )
+      }
+      const durability = durabilityOf(options)
+      const refusal = durabilityProblem(options) ?? routingProblem(core, options)
+      const item = readOnce(() => given)
+      const prepared: Preparation = (stored) => prepare(core, item, stored)
+      return throttled(
+        core,
+        options.expectedVersion === undefined || "_tag" in item
+          ? write(prepared, durability, refusal)
+          : compareAndSet(
+              item.id,
+              { version: options.expectedVersion, contentHash: options.expectedHash },
+              prepared,
+              durability,
+              refusal
+            )
       )
-    }
-    const durability = durabilityOf(options)
-    const refusal = durabilityProblem(options) ?? routingProblem(core, options)
-    const prepared: Preparation = (stored) => prepare(core, item, stored)
-    return throttled(
-      core,
-      options?.expectedVersion === undefined
-        ? write(prepared, durability, refusal)
-        : compareAndSet(
-            item?.id,
-            { version: options.expectedVersion, contentHash: options.expectedHash },
-            prepared,
-            durability,
-            refusal
-          )
-    )
-  }
+    })
 
-  const remove: Writes["delete"] = (id, options) => {
-    const durability = durabilityOf(options)
-    const refusal = durabilityProblem(options)
-    const prepared: Preparation = (stored) =>
-      prepareDelete(core, id, options?.version, options?.traceparent, stored)
-    return throttled(
-      core,
-      options?.expectedVersion === undefined
-        ? write(prepared, durability, refusal)
-        : compareAndSet(
-            id,
-            { version: options.expectedVersion, contentHash: undefined },
-            prepared,
-            durability,
-            refusal
-          )
-    )
-  }
+  const remove: Writes["delete"] = (id, asked) =>
+    withOptions(asked, (options) => {
+      const durability = durabilityOf(options)
+      const refusal = durabilityProblem(options)
+      const prepared: Preparation = (stored) =>
+        prepareDelete(core, id, options.version, options.traceparent, stored)
+      return throttled(
+        core,
+        options.expectedVersion === undefined
+          ? write(prepared, durability, refusal)
+          : compareAndSet(
+              id,
+              { version: options.expectedVersion, contentHash: undefined },
+              prepared,
+              durability,
+              refusal
+            )
+      )
+    })
 
   /** One turn's worth of a batch, prepared and appended synchronously; results are put at their places. */
   const appendTurn = (batch: Batch, start: number, results: Array<SubmitResult>) => {
+    const writes: Array<Prepared> = []
+    try {
+      return appendWrites(batch, start, results, writes)
+    } catch (cause) {
+      // Those known already will not reach the log, and others would wait for them for ever.
+      for (const write of writes) core.inFlight.remove(write)
+      throw cause
+    }
+  }
+
+  const appendWrites = (
+    batch: Batch,
+    start: number,
+    results: Array<SubmitResult>,
+    writes: Array<Prepared>
+  ) => {
     const closed = core.lifecycle.acceptsWrites() ? undefined : core.closedGate("write")
     if (closed !== undefined) {
       // A drain or shutdown came between two turns: what is not in the log yet is refused.
@@ -189,7 +209,6 @@ export const make = (
       }
       return { end: batch.count, settled: Effect.void }
     }
-    const writes: Array<Prepared> = []
     const places: Array<number> = []
     const { bytesPerTurn, itemsPerTurn } = core.limits
     let bytes = 0
@@ -259,7 +278,7 @@ export const make = (
       const refused =
         writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", countOf(items))
       if (refused !== undefined) return refuse(refused, countOf(items))
-      const prepared = items.map((item) => prepare(core, item))
+      const prepared = Array.from(items, (_, index) => prepare(core, itemAt(items, index)))
       const ready = prepared.filter((one) => one._tag === "Prepared")
       return Effect.as(
         Volatile.put(
@@ -271,41 +290,47 @@ export const make = (
           (one, index): SubmitResult =>
             one._tag === "Prepared"
               ? { _tag: "Acknowledged", receipt: receiptOf(one, "memory") }
-              : {
-                  _tag: "Rejected",
-                  id: nameOf((items[index] as { readonly id?: unknown } | null)?.id),
-                  error: one
-                }
+              : { _tag: "Rejected", id: nameOf(idAt(() => items[index]?.id)), error: one }
         )
       )
     })
     return throttled(core, written)
   }
 
-  const submitMany: Writes["submitMany"] = (items, options) =>
-    options?.sql === false
-      ? volatile(items, options)
-      : appendBatch(
-          "items",
-          {
-            count: countOf(items),
-            durability: durabilityOf(options),
-            id: (index) => nameOf((items[index] as { readonly id?: unknown } | null | undefined)?.id),
-            prepare: (index) => prepare(core, items[index]!)
-          },
-          durabilityProblem(options) ?? routingProblem(core, options)
-        )
+  const submitMany: Writes["submitMany"] = (items, asked) =>
+    withOptions(asked, (options) =>
+      options.sql === false
+        ? volatile(items, options)
+        : appendBatch(
+            "items",
+            {
+              count: countOf(items),
+              durability: durabilityOf(options),
+              id: (index) => nameOf(idAt(() => items[index]?.id)),
+              prepare: (index) => prepare(core, itemAt(items, index))
+            },
+            durabilityProblem(options) ?? routingProblem(core, options)
+          )
+    )
 
-  const deleteMany: Writes["deleteMany"] = (ids, options) =>
-    appendBatch(
-      "ids",
-      {
-        count: countOf(ids),
-        durability: durabilityOf(options),
-        id: (index) => nameOf(ids[index]),
-        prepare: (index) => prepareDelete(core, ids[index]!, undefined, options?.traceparent)
-      },
-      durabilityProblem(options)
+  const deleteMany: Writes["deleteMany"] = (ids, asked) =>
+    withOptions(asked, (options) =>
+      appendBatch(
+        "ids",
+        {
+          count: countOf(ids),
+          durability: durabilityOf(options),
+          id: (index) => nameOf(idAt(() => ids[index])),
+          prepare: (index) =>
+            prepareDelete(
+              core,
+              idAt(() => ids[index]),
+              undefined,
+              options.traceparent
+            )
+        },
+        durabilityProblem(options)
+      )
     )
 
   return { submit, submitMany, delete: remove, deleteMany }
@@ -321,6 +346,41 @@ interface Batch {
   readonly durability: Durability
   readonly id: (index: number) => string
   readonly prepare: (index: number) => Prepared | WriteError
+}
+
+/** Reads a caller's options once, before anything is done: their getters may throw. */
+const withOptions = <A>(
+  given: AnyOptions | undefined,
+  use: (options: AnyOptions) => Effect.Effect<A, WriteError>
+): Effect.Effect<A, WriteError> => {
+  if (given === undefined || given === null) return Effect.suspend(() => use(noOptions))
+  return Effect.suspend(() => {
+    let options: AnyOptions
+    try {
+      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given
+      options = { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version }
+    } catch (cause) {
+      return refuse(new InvalidRequest({ argument: "options", problem: unreadable(cause) }))
+    }
+    return use(options)
+  })
+}
+
+interface AnyOptions extends SubmitOptions, DeleteOptions {
+  readonly expectedHash?: string | undefined
+}
+
+const noOptions: AnyOptions = {}
+
+const itemAt = (items: ReadonlyArray<SubmitItem>, index: number) => readOnce(() => items[index])
+
+/** An id of a list, which is refused as any other value when it cannot be read. */
+const idAt = (id: () => string | undefined): string => {
+  try {
+    return id()!
+  } catch {
+    return ""
+  }
 }
 
 /** Callers in JavaScript may pass anything. */

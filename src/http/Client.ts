@@ -17,7 +17,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { InvalidItem } from "../EngineError.js"
+import { InvalidItem, InvalidRequest } from "../EngineError.js"
 import type { NameRange } from "../merkle/Source.js"
 import { LineSplitter } from "../ndjson/LineSplitter.js"
 import type {
@@ -30,12 +30,13 @@ import type {
   SubmitOptions,
   SubmitResult
 } from "../SyncEngine.js"
-import { type ContentType, idProblem, type SyncItem } from "../SyncItem.js"
+import { type ContentType, idProblem, illFormed, type SyncItem, stateProblem } from "../SyncItem.js"
 import * as S from "./ApiSchemas.js"
 import {
   type BatchItem,
   batchLine,
   type ClientError,
+  contentOf,
   errorOf,
   itemOf,
   RequestFailed,
@@ -180,12 +181,11 @@ const preconditions = ({
       : { "if-match": etagOf(expectedVersion) }
 
 /** Lines of a batch, as many as go into one request. */
-const requestsOf = (items: ReadonlyArray<BatchItem>): ReadonlyArray<ReadonlyArray<Buffer>> => {
+const requestsOf = (lines: ReadonlyArray<Buffer>): ReadonlyArray<ReadonlyArray<Buffer>> => {
   const requests: Array<Array<Buffer>> = []
   let open: Array<Buffer> = []
   let bytes = 0
-  for (const item of items) {
-    const line = batchLine(item)
+  for (const line of lines) {
     if (open.length >= maxRequestItems || (open.length > 0 && bytes + line.length > maxRequestBytes)) {
       requests.push(open)
       open = []
@@ -258,6 +258,9 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
       accepted: (status: number) => boolean = isOk
     ) =>
       Effect.gen(function* () {
+        for (const [argument, value] of request.urlParams) {
+          if (!value.isWellFormed()) return yield* new InvalidRequest({ argument, problem: illFormed })
+        }
         const authorized =
           options.token === undefined ? request : HttpClientRequest.bearerToken(request, options.token)
         const response = yield* Effect.mapError(clientFor(request).execute(authorized), unreachable)
@@ -317,7 +320,12 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
     const submit = (item: SubmitItem, options: SubmitOptions = {}) =>
       Effect.gen(function* () {
         const target = yield* itemUrl(item.id)
-        const content = typeof item.content === "string" ? Buffer.from(item.content, "utf8") : item.content
+        const content = contentOf(item)
+        if ("_tag" in content) return yield* content
+        const stateIs = item.state === undefined ? undefined : stateProblem(item.state)
+        if (stateIs !== undefined) {
+          return yield* new InvalidItem({ id: item.id, field: "state", problem: stateIs })
+        }
         const ttl = options.ttl === undefined ? undefined : Math.ceil(Duration.toSeconds(options.ttl))
         const request = HttpClientRequest.put(target).pipe(
           HttpClientRequest.setUrlParams(
@@ -471,10 +479,17 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
       metrics: Effect.flatMap(execute(get("/metrics")), text),
       submit,
       submitMany: (items, durability) =>
-        Effect.map(
-          Effect.forEach(requestsOf(items), (lines) => sendBatch(lines, durability)),
-          (results) => results.flat()
-        ),
+        Effect.gen(function* () {
+          const lines = items.map(batchLine)
+          const sent = yield* Effect.forEach(requestsOf(lines.filter(Buffer.isBuffer)), (request) =>
+            sendBatch(request, durability)
+          )
+          const results = sent.flat().values()
+          return lines.map(
+            (line): SubmitResult =>
+              Buffer.isBuffer(line) ? results.next().value! : { _tag: "Rejected", id: line.id, error: line }
+          )
+        }),
       get: find,
       delete: remove,
       scan,

@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import * as EngineErrors from "../EngineError.js"
 import { membersOf } from "../ndjson/JsonMembers.js"
 import type { Receipt, SubmitItem, SubmitResult } from "../SyncEngine.js"
-import { isJson, type SyncItem } from "../SyncItem.js"
+import { bytesOf, isJson, type SyncItem } from "../SyncItem.js"
 import { ReceiptBody } from "./ApiSchemas.js"
 
 /**
@@ -103,14 +103,19 @@ export interface BatchItem {
   readonly ttlSeconds: number | undefined
 }
 
-const bytesOf = (content: Uint8Array | string): Buffer =>
-  typeof content === "string"
-    ? Buffer.from(content, "utf8")
-    : Buffer.from(content.buffer, content.byteOffset, content.byteLength)
+/** The bytes to send, or why there are none. @since 0.1.0 @category functions */
+export const contentOf = (item: SubmitItem): Uint8Array | EngineErrors.InvalidItem => {
+  const content = bytesOf(item.content)
+  return typeof content === "string"
+    ? new EngineErrors.InvalidItem({ id: item.id, field: "content", problem: content })
+    : content
+}
 
 /** The line for one item. JSON goes in as it stands where it fits on a line, everything else as base64. @since 0.1.0 @category functions */
-export const batchLine = ({ item, ttlSeconds }: BatchItem): Buffer => {
-  const content = bytesOf(item.content)
+export const batchLine = ({ item, ttlSeconds }: BatchItem): Buffer | EngineErrors.InvalidItem => {
+  const bytes = contentOf(item)
+  if ("_tag" in bytes) return bytes
+  const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const inline =
     item.contentType === "json" && !content.includes(0x0a) && !content.includes(0x0d) && isJson(content)
   const head = JSON.stringify({

@@ -297,3 +297,45 @@ describe("the client", () => {
     )
   })
 })
+
+describe("text that has no form in UTF-8", () => {
+  it("is refused before anything is sent, and the rest of a batch is", async () => {
+    const { fake, url } = await start()
+    const refused = async (call: (client: Client) => Effect.Effect<unknown, unknown>) =>
+      (await use(url, (client) => Effect.flip(call(client)))) as { readonly _tag: string }
+    expect(await refused((client) => client.submit({ id: "a", content: "\ud800" }))).toMatchObject({
+      _tag: "InvalidItem",
+      field: "content"
+    })
+    expect(
+      await refused((client) => client.submit({ id: "a", content: "x", state: "\udc00" }))
+    ).toMatchObject({ _tag: "InvalidItem", field: "state" })
+    expect(await refused((client) => Stream.runDrain(client.scan({ state: "\ud800" })))).toMatchObject({
+      _tag: "InvalidRequest",
+      argument: "state"
+    })
+    expect(fake.calls).toEqual([])
+    const results = await use(url, (client) =>
+      client.submitMany(
+        ["x", "\ud800", "y", '{"\udfff":1}', "z"].map((content, at) => ({
+          item: { id: `n.${at}`, content },
+          ttlSeconds: undefined
+        }))
+      )
+    )
+    expect(results.map((result) => (result._tag === "Rejected" ? result.id : result.receipt.id))).toEqual([
+      "n.0",
+      "n.1",
+      "n.2",
+      "n.3",
+      "n.4"
+    ])
+    expect(results.map(({ _tag }) => _tag)).toEqual([
+      "Acknowledged",
+      "Rejected",
+      "Acknowledged",
+      "Rejected",
+      "Acknowledged"
+    ])
+  })
+})

@@ -209,6 +209,20 @@ describe("the command against a daemon", () => {
     expect(unreachable.err).not.toContain("s3cretPassword")
   })
 
+  it("refuses arguments that are not UTF-8", async () => {
+    const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url))
+    const script = 'exec "$0" "$1" put "$(printf "a\\355\\240\\200")" --content x --url "$2"'
+    const child = spawn("sh", ["-c", script, process.execPath, main, daemon.url], { stdio: "pipe" })
+    let err = ""
+    child.stderr.on("data", (data) => {
+      err += String(data)
+    })
+    const code = await new Promise((resolve) => child.once("close", resolve))
+    expect([code, err]).toEqual([2, "sync-engine: an argument is not valid UTF-8\n"])
+    expect((await ask(["put", "fine.\ufffd", "--content", "x"])).code).toBe(0)
+    expect((await ask(["delete", "fine.\ufffd"])).code).toBe(0)
+  })
+
   it("drains: reads go on, writes are refused", async () => {
     expect(JSON.parse(ok(await ask(["drain", "--json"])))).toEqual({ changed: true })
     expect(JSON.parse(ok(await ask(["drain", "--json"])))).toEqual({ changed: false })

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { receiptBody } from "../../http/Encode.js"
-import type { SyncItem } from "../../SyncItem.js"
+import { bytesOf, type SyncItem } from "../../SyncItem.js"
 import { type CliError, failed, type OutputClosed, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
 import { define } from "../Definition.js"
@@ -52,7 +52,8 @@ const readContent = (file: Option.Option<string>, content: Option.Option<string>
   Effect.gen(function* () {
     if (Option.isSome(content)) {
       if (Option.isSome(file)) return yield* usage("give either FILE or --content, not both")
-      return new TextEncoder().encode(content.value)
+      const bytes = bytesOf(content.value)
+      return typeof bytes === "string" ? yield* usage(`option --content: ${bytes}`) : bytes
     }
     const stdio = yield* Stdio
     const path = Option.getOrUndefined(file)
