@@ -126,7 +126,7 @@ const loadWideMysql = (url: string, count: number, prove: boolean) =>
       (connection) =>
         loadWide(
           count,
-          MysqlDialect.make({ tables: makeTables(), maxStatementBytes: 1024 * 1024, lockWaitSeconds: 10 }),
+          MysqlDialect.make({ tables: makeTables(), maxStatementBytes: 1024 * 1024 }),
           async (queries) => {
             await connection.query("START TRANSACTION")
             for (const { text } of queries) await connection.query(text)

@@ -26,6 +26,8 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly kind: "transient" | "permanent"
   /** What the driver said, secrets removed. */
   readonly problem: string
+  /** The time for it was over: less at once may fit into it. */
+  readonly overdue?: boolean
   readonly cause?: unknown
 }> {
   override get message() {

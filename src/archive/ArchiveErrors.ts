@@ -32,9 +32,14 @@ const permanentNumbers = new Set([
 const contentionNumbers = new Set([
   1020, // record has changed since last read
   1062, // duplicate entry: two nodes inserted the same new id
-  1205, // lock wait timeout
   1213 // deadlock
 ])
+
+// The server gave up on a lock. Not tried again at once: whoever holds it has had it for long.
+const lockWaitNumbers = new Set([1205])
+
+// The server ended a statement that took too long (MariaDB, MySQL).
+const overdueNumbers = new Set([1969, 3024])
 
 // The server takes nobody, or nobody yet.
 const unreachableNumbers = new Set([
@@ -60,6 +65,9 @@ const unreachableNumbers = new Set([
 const unreachableCode =
   /^(E(CONN|HOST|NET|AI_|PIPE|TIMEDOUT|NOTFOUND)|PROTOCOL_CONNECTION_LOST|SERVER_READ_ONLY|ANSWER_OVERDUE)/
 
+// Said in words already.
+const ownCode = /^(ANSWER_OVERDUE|SERVER_READ_ONLY|POOL_)/
+
 const permanentSqlite = new Set(["SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"])
 const contentionSqlite = new Set(["SQLITE_BUSY", "SQLITE_LOCKED"])
 
@@ -70,6 +78,10 @@ export interface Failure {
   readonly contention: boolean
   /** Nobody was there to refuse anything. */
   readonly unreachable: boolean
+  /** Waited in vain for a row or a table that another transaction holds. */
+  readonly lockWait: boolean
+  /** The time for the statement was over. */
+  readonly overdue: boolean
   readonly problem: string
 }
 
@@ -104,6 +116,14 @@ const driverError = (failure: unknown): DriverError => {
   return { code, number, message, invalidValue }
 }
 
+const unknownFailure = {
+  kind: "transient",
+  contention: false,
+  unreachable: false,
+  lockWait: false,
+  overdue: false
+} as const
+
 /**
  * Classifies what a driver threw. What is not known to be about the data is taken as transient: a write that
  * is tried once too often harms less than one that is given up.
@@ -113,27 +133,32 @@ const driverError = (failure: unknown): DriverError => {
  */
 export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []): Failure => {
   const { code, invalidValue, message, number } = driverError(failure)
-  const label = code !== undefined && !message.includes(code) ? `${code}: ${message}` : message
+  const label =
+    code !== undefined && !message.includes(code) && !ownCode.test(code) ? `${code}: ${message}` : message
   const problem = redact(label, secrets).slice(0, 500)
   if (code?.startsWith("SQLITE_") === true) {
     // Extended codes add to the primary one: SQLITE_CONSTRAINT_TRIGGER, SQLITE_BUSY_SNAPSHOT.
     const primary = code.split("_").slice(0, 2).join("_")
     const contention = contentionSqlite.has(primary)
     const kind = permanentSqlite.has(primary) ? "permanent" : "transient"
-    return { kind, contention, unreachable: contention, problem }
+    return { ...unknownFailure, kind, contention, unreachable: contention, problem }
   }
   if (number !== undefined && number > 0) {
     return {
       kind: permanentNumbers.has(number) ? "permanent" : "transient",
       contention: contentionNumbers.has(number),
       unreachable: unreachableNumbers.has(number),
+      lockWait: lockWaitNumbers.has(number),
+      overdue: overdueNumbers.has(number),
       problem
     }
   }
+  if (code === undefined)
+    return { ...unknownFailure, kind: invalidValue ? "permanent" : "transient", problem }
   return {
-    kind: invalidValue && code === undefined ? "permanent" : "transient",
-    contention: false,
-    unreachable: code !== undefined && unreachableCode.test(code),
+    ...unknownFailure,
+    unreachable: unreachableCode.test(code),
+    overdue: code === "ANSWER_OVERDUE",
     problem
   }
 }
@@ -145,8 +170,8 @@ export const archiveError = (
   secrets: ReadonlyArray<string> = []
 ): ArchiveError => {
   if (failure instanceof ArchiveError) return failure
-  const { kind, problem } = classify(failure, secrets)
-  return new ArchiveError({ operation, kind, problem })
+  const { kind, overdue, problem } = classify(failure, secrets)
+  return new ArchiveError({ operation, kind, problem, ...(overdue ? { overdue } : {}) })
 }
 
 /** What a cause is about: its failure, else its defect; none when it is an interruption. @since 0.1.0 @category functions */

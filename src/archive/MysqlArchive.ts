@@ -1,21 +1,24 @@
 /**
- * The archive in MySQL or MariaDB, over `@effect/sql-mysql2`.
+ * The archive in MySQL or MariaDB.
  *
  * @since 0.1.0
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
-import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
+import { createHash } from "node:crypto"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import { ArchiveStartError } from "../EngineError.js"
 import { Archive, ArchiveError } from "./Archive.js"
 import * as MysqlDialect from "./MysqlDialect.js"
-import * as MysqlSockets from "./MysqlSockets.js"
+import * as MysqlPool from "./MysqlPool.js"
 import * as MysqlUrl from "./MysqlUrl.js"
 import { migrateAndVerify } from "./Schema.js"
 import * as SqlArchive from "./SqlArchive.js"
@@ -31,8 +34,8 @@ export interface MysqlArchiveOptions {
   /** How long connecting and shaking hands may take; 5 seconds unless given. */
   readonly connectTimeout?: Duration.DurationInput | undefined
   /**
-   * How long the server may leave a statement without a byte of an answer before its connection is given up;
-   * 30 seconds unless given. A whole call, which may be several statements and a wait for a connection, fails
+   * How long a statement may take until its answer is whole, and a caller may wait for a connection; the
+   * connection is destroyed then. 30 seconds unless given. A whole call, which may be several statements, fails
    * after twice that; `recompute` and `rebuildTree` take the time they need.
    */
   readonly queryTimeout?: Duration.DurationInput | undefined
@@ -45,96 +48,78 @@ const packetMargin = 64 * 1024
 
 const withoutLimit = new Set(["recompute", "rebuildTree"])
 
-// Waits for an answer in a fiber of its own: an interrupted or timed-out caller goes on at once, and the
-// transaction behind is rolled back when the connection answers or is given up.
+// Works in a fiber of its own. Whoever waits for it goes on when the limit is over, also in an uninterruptible
+// region; the transaction behind is rolled back when the connection answers or is given up.
 const bounded =
   (limit: Duration.Duration) =>
   <A>(operation: string, effect: Effect.Effect<A, ArchiveError>): Effect.Effect<A, ArchiveError> =>
-    withoutLimit.has(operation)
-      ? Effect.disconnect(effect)
-      : Effect.timeoutFail(Effect.disconnect(effect), {
-          duration: limit,
-          onTimeout: () =>
-            new ArchiveError({
-              operation,
-              kind: "transient",
-              problem: `no answer within ${Duration.toMillis(limit)} ms`
-            })
-        })
-
-/** The pool, closed in two seconds at most whatever the server does. */
-const openPool = (
-  target: MysqlUrl.MysqlTarget,
-  maxConnections: number,
-  connectTimeout: Duration.Duration,
-  queryTimeout: Duration.Duration
-) =>
-  Effect.gen(function* () {
-    const sockets = MysqlSockets.make({
-      host: target.host,
-      port: target.port,
-      answerTimeoutMs: Duration.toMillis(queryTimeout)
-    })
-    const scope = yield* Scope.make()
-    yield* Effect.addFinalizer((exit) =>
-      Scope.close(scope, exit).pipe(
-        Effect.interruptible,
-        Effect.disconnect,
-        Effect.timeoutOption("2 seconds"),
-        Effect.zipRight(Effect.sync(sockets.destroyAll))
-      )
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const outcome = yield* Deferred.make<A, ArchiveError>()
+        const working = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(effect, outcome)))
+        if (withoutLimit.has(operation)) {
+          return yield* Effect.onError(restore(Deferred.await(outcome)), () => Fiber.interruptFork(working))
+        }
+        const problem = `no answer within ${Duration.toMillis(limit)} ms`
+        const late = new ArchiveError({ operation, kind: "transient", overdue: true, problem })
+        const timing = yield* Effect.forkDaemon(
+          Effect.interruptible(Effect.delay(Deferred.fail(outcome, late), limit))
+        )
+        return yield* Effect.onExit(restore(Deferred.await(outcome)), () =>
+          Effect.zipRight(Fiber.interruptFork(timing), Fiber.interruptFork(working))
+        )
+      })
     )
-    return yield* MysqlClient.make({
-      host: target.host,
-      port: target.port,
-      database: target.database,
-      ...(target.user === "" ? {} : { username: target.user }),
-      password: Redacted.make(target.password),
-      maxConnections,
-      poolConfig: {
-        stream: sockets.open,
-        connectTimeout: Duration.toMillis(connectTimeout),
-        queueLimit: 1_000,
-        // As many as may be open: the pool then needs no timer, which would outlive a failed start.
-        maxIdle: maxConnections,
-        // Values stand in the text already; looking for placeholders would read every byte of it once more.
-        queryFormat: textAlone,
-        // No stack trace for every query.
-        trace: false,
-        ...(target.tls === "off"
-          ? {}
-          : {
-              ssl: {
-                rejectUnauthorized: target.tls === "verified",
-                verifyIdentity: target.tls === "verified"
-              }
-            })
-      }
-    }).pipe(Scope.extend(scope))
-  })
 
-const textAlone = (text: string, values: unknown): string => {
-  if (Array.isArray(values) && values.length > 0)
-    throw new RangeError("a statement sent as text takes no values")
-  return text
+// One node migrates at a time, on one connection, to which the lock belongs. Polled, because a wait in the server
+// would count as a statement without answer; for ten seconds, and only while another node has it.
+const oneNodeAtATime = (sql: SqlClient.SqlClient, database: string, tables: Tables) => {
+  const busy = new Error("another node is migrating the tables")
+  // At most 64 characters, whatever the database is called.
+  const digest = createHash("sha256").update(`${database}.${tables.items}`).digest("hex")
+  const name = `'sync-engine:${digest.slice(0, 40)}'`
+  return <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const connection = yield* sql.reserve
+        const ask = (text: string) => connection.executeUnprepared(text, [], undefined)
+        yield* Effect.flatMap(ask(`SELECT GET_LOCK(${name}, 0) AS locked`), (rows) =>
+          Number(rows[0]?.locked) === 1 ? Effect.void : Effect.fail(busy)
+        ).pipe(
+          Effect.retry({
+            schedule: Schedule.spaced("100 millis"),
+            times: 100,
+            while: (error) => error === busy
+          })
+        )
+        return yield* effect.pipe(
+          Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
+          Effect.ensuring(Effect.ignore(ask(`SELECT RELEASE_LOCK(${name})`)))
+        )
+      })
+    )
 }
 
-// One node migrates at a time. Polled, because a wait in the server would count as a statement without answer.
-const oneNodeAtATime =
-  (sql: SqlClient.SqlClient, tables: Tables) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>) => {
-    const name = `CONCAT('sync-engine:', MD5(CONCAT(DATABASE(), '.${tables.items}')))`
-    const tryLock = sql.unsafe<{ locked: number | null }>(`SELECT GET_LOCK(${name}, 0) AS locked`).unprepared
-    const lock = Effect.flatMap(tryLock, (rows) =>
-      Number(rows[0]?.locked) === 1 ? Effect.void : Effect.fail("another node is migrating the tables")
-    ).pipe(Effect.retry(Schedule.intersect(Schedule.spaced("100 millis"), Schedule.recurs(300))))
-    const unlock = Effect.ignore(Effect.sandbox(sql.unsafe(`SELECT RELEASE_LOCK(${name})`).unprepared))
-    return Effect.acquireUseRelease(
-      Effect.interruptible(lock),
-      () => effect,
-      () => unlock
+// The transaction that has held rows for longest, of those that wait for nobody.
+const lockHolder = (sql: SqlClient.SqlClient): Effect.Effect<string, SqlError> =>
+  sql
+    .unsafe<Record<string, unknown>>(
+      "SELECT t.trx_mysql_thread_id AS id, p.user, p.host, p.command, p.time " +
+        "FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p " +
+        "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_locked > 0 AND t.trx_state <> 'LOCK WAIT' " +
+        "AND t.trx_mysql_thread_id <> CONNECTION_ID() ORDER BY t.trx_started LIMIT 1"
     )
-  }
+    .unprepared.pipe(
+      Effect.map(([found]) =>
+        found === undefined
+          ? "it has ended meanwhile"
+          : `connection ${found.id} of ${found.user}@${found.host}, in state ${found.command} for ${found.time} s`
+      ),
+      Effect.catchIf(
+        ({ cause }) => (cause as { readonly errno?: number } | undefined)?.errno === 1227,
+        () => Effect.succeed("whose it is may be seen with the PROCESS privilege alone")
+      )
+    )
 
 const refused = (problem: string) => new ArchiveStartError({ target: "mysql", kind: "refused", problem })
 
@@ -148,7 +133,7 @@ const refused = (problem: string) => new ArchiveStartError({ target: "mysql", ki
 export const make = (
   options: MysqlArchiveOptions
 ): Effect.Effect<
-  Archive["Type"] & { readonly client: MysqlClient.MysqlClient },
+  Archive["Type"] & { readonly client: SqlClient.SqlClient },
   ArchiveStartError,
   Scope.Scope
 > => {
@@ -169,24 +154,26 @@ export const make = (
     target.label,
     secrets,
     Effect.gen(function* () {
-      const client = yield* openPool(target, options.maxConnections ?? 10, connectTimeout, queryTimeout)
-      const limits = yield* client.unsafe<{ packet: number }>("SELECT @@max_allowed_packet AS packet")
-        .unprepared
-      const packet = Number(limits[0]!.packet)
+      const { client, maxPacket } = yield* MysqlPool.make({
+        target,
+        maxConnections: options.maxConnections ?? 10,
+        connectTimeoutMs: Duration.toMillis(connectTimeout),
+        answerTimeoutMs: Duration.toMillis(queryTimeout)
+      })
       const dialect = MysqlDialect.make({
         tables,
-        maxStatementBytes: Math.min(packet / 2, 2 * 1024 * 1024),
-        lockWaitSeconds: Math.max(1, Math.min(10, Math.floor(Duration.toSeconds(queryTimeout) / 2)))
+        maxStatementBytes: Math.min(maxPacket / 2, 2 * 1024 * 1024)
       })
-      yield* migrateAndVerify(client, dialect, tables, oneNodeAtATime(client, tables))
+      yield* migrateAndVerify(client, dialect, tables, oneNodeAtATime(client, target.database, tables))
       const archive = SqlArchive.make({
         sql: client,
         dialect,
         tables,
         target: target.label,
-        maxContentBytes: Math.max(0, packet - packetMargin),
+        maxContentBytes: maxPacket - packetMargin,
         secrets,
-        bounded: bounded(Duration.times(queryTimeout, 2))
+        bounded: bounded(Duration.times(queryTimeout, 2)),
+        lockHolder: lockHolder(client)
       })
       return { ...archive, client }
     })

@@ -55,42 +55,25 @@ const itemParams = (record: ItemRecord): Array<unknown> => [
   Buffer.from(record.content.buffer, record.content.byteOffset, record.content.byteLength)
 ]
 
-// Columns are assigned from left to right and later ones see the new values: what the guard compares comes
-// last, in the order in which the guard stays decided by what is still old.
-const guard =
-  "VALUES(version) > version OR (VALUES(version) = version AND (VALUES(content_hash) > content_hash" +
-  " OR (VALUES(content_hash) = content_hash AND VALUES(deleted) < deleted)))"
-const guardedUpdate = [
-  "updated_at",
-  "content_type",
-  "state",
-  "tombstone_at",
-  "traceparent",
-  "content",
-  "deleted",
-  "content_hash",
-  "version"
-]
-  .map((column) => `${column} = IF(${guard}, VALUES(${column}), ${column})`)
-  .join()
-
 /** @since 0.1.0 @category models */
 export interface MysqlDialectOptions {
   readonly tables: Tables
   /** Statements of many rows are cut at about this many bytes. */
   readonly maxStatementBytes: number
-  /** How long a statement waits for a row another transaction holds. */
-  readonly lockWaitSeconds: number
 }
 
 const maxRows = 1_000
 
 /** @since 0.1.0 @category constructors */
-export const make = ({ lockWaitSeconds, maxStatementBytes, tables }: MysqlDialectOptions): Dialect => {
+export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialect => {
   const { items, tree } = tables
   const head = `INSERT INTO ${items}(${itemColumns.join()}) VALUES `
   const one = `(${itemColumns.map(() => "?").join()})`
-  const onDuplicate = ` ON DUPLICATE KEY UPDATE ${guardedUpdate}`
+  // Unguarded: the rows are locked since the transaction has read them and decided by them.
+  const onDuplicate = ` ON DUPLICATE KEY UPDATE ${itemColumns
+    .filter((column) => column !== "id")
+    .map((column) => `${column} = VALUES(${column})`)
+    .join()}`
   const treeHead = `INSERT INTO ${tree}(${treeColumns.join()}) VALUES `
   const treeTail =
     ` ON DUPLICATE KEY UPDATE ${["count", ...limbColumns].map((c) => `${c} = ${c} + VALUES(${c})`).join()}` +
@@ -129,17 +112,11 @@ export const make = ({ lockWaitSeconds, maxStatementBytes, tables }: MysqlDialec
     }
   }
 
-  // Strict, so that nothing is ever truncated in silence. A transaction left open by whoever had this
-  // connection before would be committed by START; it is rolled back.
-  const settings =
-    "ROLLBACK; SET SESSION sql_mode = 'STRICT_ALL_TABLES', " +
-    `SESSION innodb_lock_wait_timeout = ${integer(lockWaitSeconds)}; `
-
   return {
     name: "mysql",
-    // Without gap locks two nodes that insert neighbouring ids do not lock each other out.
-    begin: `${settings}SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION`,
-    beginSnapshot: `${settings}SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION`,
+    // A transaction left open by whoever had this connection before would be committed by START.
+    begin: "ROLLBACK; START TRANSACTION",
+    beginSnapshot: "ROLLBACK; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION",
     readsInSnapshot: true,
     forUpdate: " FOR UPDATE",
     // From 1,000 on MariaDB turns a list into a join with a table of its own.

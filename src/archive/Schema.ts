@@ -1,15 +1,16 @@
 /**
- * The archive's tables and how they come to be. Every migration is one idempotent statement: MySQL commits
- * each by itself, so a migration that fails half-way stays recorded; the schema is therefore verified by
- * reading from it, and all statements run again when it is not as it should be.
+ * The archive's tables and how they come to be. The schema is verified by reading from it; when it is as it should
+ * be nothing is defined, so that a user who may only read and write is enough, and no other node has to wait for
+ * a table. Every migration is one idempotent statement, recorded once it is done, because MySQL commits each by
+ * itself; all run again when the record says one thing and the tables another.
  *
  * @since 0.1.0
  */
 import { randomUUID } from "node:crypto"
-import * as Migrator from "@effect/sql/Migrator"
-import * as SqlClient from "@effect/sql/SqlClient"
-import * as Cause from "effect/Cause"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import { classify } from "./ArchiveErrors.js"
 import {
   type Dialect,
   itemColumns,
@@ -18,7 +19,6 @@ import {
   treeColumns,
   writerColumns
 } from "./SqlDialect.js"
-import { transaction } from "./SqlTransaction.js"
 
 const sqlite = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
@@ -85,7 +85,7 @@ const mysql = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<str
     PRIMARY KEY (path),
     KEY by_parent (parent, path)
   ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
-  "0003_items_json": `CREATE OR REPLACE VIEW ${itemsJson} AS
+  "0003_items_json": `CREATE OR REPLACE SQL SECURITY INVOKER VIEW ${itemsJson} AS
     SELECT CONVERT(id USING utf8mb4) AS id, version, updated_at, CONVERT(state USING utf8mb4) AS state,
       CONVERT(content USING utf8mb4) AS content
     FROM ${items} WHERE deleted = 0 AND content_type = 'json'`,
@@ -105,53 +105,83 @@ const mysql = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<str
   "0006_lineage_name": `INSERT IGNORE INTO ${lineage} (id, name) VALUES (1, '${randomUUID()}')`
 })
 
-const migrate = Migrator.make({})
+const record = ({ migrations }: Tables): Record<Dialect["name"], string> => ({
+  sqlite: `CREATE TABLE IF NOT EXISTS ${migrations} (
+    migration_id integer PRIMARY KEY NOT NULL,
+    created_at datetime NOT NULL DEFAULT current_timestamp,
+    name VARCHAR(255) NOT NULL
+  )`,
+  mysql: `CREATE TABLE IF NOT EXISTS ${migrations} (
+    migration_id INTEGER UNSIGNED NOT NULL,
+    created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    name VARCHAR(255) NOT NULL,
+    PRIMARY KEY (migration_id)
+  )`
+})
 
 /**
- * Brings the tables up to date and verifies them, on one connection. Nodes that start at the same time have to
- * be kept apart by `alone`, which runs on that connection, unless opening a transaction does that (as on SQLite).
+ * Verifies the tables, and brings them up to date where they are not. Nodes that migrate at the same time have to
+ * be kept apart by `alone`.
  *
  * @since 0.1.0
  * @category migrations
  */
-export const migrateAndVerify = (
+export const migrateAndVerify = <E>(
   sql: SqlClient.SqlClient,
   dialect: Dialect,
   tables: Tables,
-  alone: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, unknown, R> = (effect) => effect
-) => {
-  const statements = dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)
-  const steps = Object.fromEntries(
-    Object.entries(statements).map(([name, statement]) => [
-      name,
-      Effect.asVoid(sql.unsafe(statement).unprepared)
-    ])
+  alone: (migrating: Effect.Effect<void, SqlError>) => Effect.Effect<void, E>
+): Effect.Effect<void, E | SqlError> => {
+  const run = (text: string) => sql.unsafe<Record<string, unknown>>(text).unprepared
+  const steps = Object.entries(dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)).map(
+    ([name, text]) => ({ id: Number.parseInt(name, 10), name: name.slice(5), text })
   )
-  const migrations = migrate({ loader: Migrator.fromRecord(steps), table: tables.migrations }).pipe(
-    Effect.provideService(SqlClient.SqlClient, sql)
-  )
-  const verify = Effect.all(
+
+  const columns = Effect.forEach(
     [
-      sql.unsafe(`SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`),
-      sql.unsafe(`SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`),
-      sql.unsafe(`SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`),
-      sql.unsafe(`SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`),
-      Effect.filterOrFail(
-        sql.unsafe(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
-        (rows) => rows.length === 1,
-        () => "the archive has no lineage"
-      )
+      `SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`,
+      `SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`,
+      `SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`,
+      `SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`
     ],
+    run,
     { discard: true }
   )
-  // A failing migration is a defect, and on MySQL its true reason is lost with the savepoint; the statements
-  // themselves say it.
-  const again = Effect.zipRight(Effect.all(Object.values(steps), { discard: true }), verify)
-  return transaction(sql, dialect.begin, () =>
-    alone(
-      Effect.catchAllCause(Effect.zipRight(migrations, verify), (cause) =>
-        Cause.isInterruptedOnly(cause) ? Effect.interrupt : again
-      )
+  const recorded = Effect.map(
+    run(`SELECT migration_id FROM ${tables.migrations}`),
+    (rows) => new Set(rows.map((row) => Number(row.migration_id)))
+  )
+  const lineage = Effect.filterOrFail(
+    run(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
+    (rows) => rows.length === 1,
+    () => new SqlError({ cause: new Error("the archive has no lineage"), message: "no lineage" })
+  )
+  const verify = Effect.zipRight(columns, lineage)
+  const isRight = Effect.zipRight(
+    verify,
+    Effect.map(recorded, (done) => steps.every(({ id }) => done.has(id)))
+  )
+
+  const define = (due: typeof steps) =>
+    Effect.forEach(
+      due,
+      ({ id, name, text }) =>
+        Effect.zipRight(
+          run(text),
+          run(`REPLACE INTO ${tables.migrations}(migration_id, name) VALUES (${id}, '${name}')`)
+        ),
+      { discard: true }
     )
+  const migrating = Effect.gen(function* () {
+    yield* run(record(tables)[dialect.name])
+    const done = yield* recorded
+    yield* define(steps.filter(({ id }) => !done.has(id)))
+    yield* Effect.catchAll(verify, () => Effect.zipRight(define(steps), verify))
+  })
+
+  return isRight.pipe(
+    // What was not there to be asked cannot be migrated either.
+    Effect.catchAll((error) => (classify(error).unreachable ? Effect.fail(error) : Effect.succeed(false))),
+    Effect.flatMap((right) => (right ? Effect.void : alone(migrating)))
   )
 }

@@ -39,6 +39,8 @@ export interface SqlArchiveOptions {
     operation: string,
     effect: Effect.Effect<A, ArchiveError>
   ) => Effect.Effect<A, ArchiveError>
+  /** Says who holds what a transaction has waited for in vain. */
+  readonly lockHolder?: Effect.Effect<string, SqlError>
 }
 
 // A long batch gives way between pieces of this many records: about two milliseconds each.
@@ -83,8 +85,21 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     return options.bounded === undefined ? typed : options.bounded(operation, typed)
   }
 
+  const nameHolder = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | ArchiveError> =>
+    Effect.catchAllCause(effect, (cause): Effect.Effect<never, E | ArchiveError> => {
+      const failure = classify(reasonOf(cause)?.reason)
+      if (!failure.lockWait || options.lockHolder === undefined) return Effect.failCause(cause)
+      return Effect.flatMap(
+        Effect.orElseSucceed(options.lockHolder, () => "whose it is cannot be seen"),
+        (holder) => {
+          const problem = `gave up waiting for a lock of another transaction: ${holder} (${failure.problem})`
+          return new ArchiveError({ operation: "transaction", kind: "transient", problem })
+        }
+      )
+    })
+
   const transact = <A, E>(body: (run: Run) => Effect.Effect<A, E>) =>
-    retryContention(transaction(sql, dialect.begin, body))
+    nameHolder(retryContention(transaction(sql, dialect.begin, body)))
 
   const committer = new Committer()
   const writers = SqlWriters.make({ shape, committer, transact, call })

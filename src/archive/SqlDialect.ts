@@ -50,7 +50,7 @@ export interface Dialect {
   readonly limbs: string
   /** Inserts rows that do not exist; fails when one does. */
   readonly inserts: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
-  /** Replaces rows, each only by a newer version. */
+  /** Replaces rows that exist. What is there has been read, and is locked, in the same transaction: a guard here could only keep a row whose change the tree has counted. */
   readonly updates: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
   /** Adds to tree rows without reading them, making those that are missing. The top's row keeps the highest version. */
   readonly addToTree: (changes: ReadonlyArray<TreeChange>, topVersion: number) => Iterable<Query>

@@ -22,7 +22,9 @@ export interface SqlWritersOptions {
   readonly shape: Shape
   readonly committer: Committer
   /** Runs a body in a transaction, again when another one was in the way. */
-  readonly transact: <A, E>(body: (run: Run) => Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
+  readonly transact: <A, E>(
+    body: (run: Run) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | SqlError | ArchiveError>
   /** Makes every failure of an operation an `ArchiveError`. */
   readonly call: <A, E>(operation: string, effect: Effect.Effect<A, E>) => Effect.Effect<A, ArchiveError>
 }

@@ -13,6 +13,7 @@ import * as SqlArchive from "./SqlArchive.js"
 import { tables as makeTables } from "./SqlDialect.js"
 import * as SqliteDialect from "./SqliteDialect.js"
 import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
+import { transaction } from "./SqlTransaction.js"
 import { start } from "./StartArchive.js"
 
 /** @since 0.1.0 @category models */
@@ -50,7 +51,9 @@ export const make = (
       const client = yield* SqliteWorkerClient.make(options)
       const tables = makeTables()
       const dialect = SqliteDialect.make(tables)
-      yield* migrateAndVerify(client, dialect, tables)
+      yield* migrateAndVerify(client, dialect, tables, (migrating) =>
+        transaction(client, dialect.begin, () => migrating)
+      )
       const archive = SqlArchive.make({
         sql: client,
         dialect,

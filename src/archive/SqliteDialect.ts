@@ -70,12 +70,10 @@ const rows = (row: string, size: number): string => new Array<string>(size).fill
 export const make = (tables: Tables): Dialect => {
   const { items, tree } = tables
   const insert = cached((size) => `INSERT INTO ${items}(${itemColumns.join()}) VALUES ${rows(itemRow, size)}`)
+  // Unguarded: the transaction is the only one, and has decided by the rows that are here.
   const update = cached(
     (size) =>
-      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatable.map((c) => `${c} = excluded.${c}`).join()}` +
-      ` WHERE excluded.version > ${items}.version OR (excluded.version = ${items}.version AND (` +
-      `excluded.content_hash > ${items}.content_hash OR (excluded.content_hash = ${items}.content_hash` +
-      ` AND excluded.deleted < ${items}.deleted)))`
+      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatable.map((c) => `${c} = excluded.${c}`).join()}`
   )
   const addToTree = cached(
     (size) =>

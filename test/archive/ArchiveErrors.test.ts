@@ -18,7 +18,7 @@ const driver = (code: string, errno?: number, message = "said the driver") =>
 describe("classification", () => {
   const cases: ReadonlyArray<readonly [string, number | undefined, "transient" | "permanent", boolean]> = [
     ["ER_LOCK_DEADLOCK", 1213, "transient", true],
-    ["ER_LOCK_WAIT_TIMEOUT", 1205, "transient", true],
+    ["ER_LOCK_WAIT_TIMEOUT", 1205, "transient", false],
     ["ER_DUP_ENTRY", 1062, "transient", true],
     ["ER_CON_COUNT_ERROR", 1040, "transient", false],
     ["ER_OPTION_PREVENTS_STATEMENT", 1290, "transient", false],

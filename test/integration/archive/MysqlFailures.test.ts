@@ -224,7 +224,7 @@ describe("MySQL archive, when things fail", () => {
         const { archive, url } = yield* fresh()
         const other = yield* MysqlArchive.make({ url })
         yield* other.commit([put("a.1", 1)])
-        const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6, lockWaitSeconds: 5 })
+        const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6 })
         /** Runs a statement in a transaction that stays open until it is told to end. */
         const holding = (text: string) =>
           Effect.gen(function* () {
@@ -269,7 +269,7 @@ describe("MySQL archive, when things fail", () => {
       const { archive, url } = yield* fresh()
       const other = yield* MysqlArchive.make({ url })
       yield* archive.commit([put("a.1", 1), put("b.1", 1)])
-      const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6, lockWaitSeconds: 5 })
+      const dialect = MysqlDialect.make({ tables: tables(), maxStatementBytes: 1e6 })
       const late = put("a.2", 7)
       const delta = new TreeDelta()
       delta.change(undefined, late)
