@@ -14,6 +14,8 @@ type Runtime = Context.Tag.Service<EngineRuntime>
 
 const hourMs = 3_600_000
 const filterRebuildMs = 1000
+/** How soon a log that refused a write is tried again. */
+const logCheckMs = 1000
 const tombstonesPerPurge = 1000
 
 /** Flush failures are recorded where they happen; a duty only goes on. */
@@ -114,7 +116,11 @@ export const attendAsWriter = (runtime: Runtime): Effect.Effect<void> =>
 
 /** Gives the log's disk space back. @since 0.1.0 @category duties */
 export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
-  Effect.suspend(() => (runtime.core.tiers === undefined ? Effect.void : runtime.core.log.shrink))
+  Effect.suspend(() => {
+    const { core } = runtime
+    // A log that takes no writes cannot be shrunk either; that is known already.
+    return core.tiers === undefined || core.logRefusal !== undefined ? Effect.void : core.log.shrink
+  })
 
 /** Removes tombstones past their retention. @since 0.1.0 @category duties */
 export const purgeTombstones = (runtime: Runtime): Effect.Effect<void, unknown> =>
@@ -174,6 +180,11 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
     round: Effect.suspend(() => (runtime.core.cache?.connected === true ? runtime.feed.publish : Effect.void))
   },
   { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
+  {
+    name: "log health",
+    intervalMs: (config) => Math.min(logCheckMs, config.healthInterval),
+    round: runtime.logCare.check
+  },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },
   { name: "watchdog", intervalMs: (config) => config.watchdogInterval, round: watchProgress(runtime) },
   { name: "tombstone purge", intervalMs: () => hourMs, round: purgeTombstones(runtime) }

@@ -32,6 +32,7 @@ import * as FilterCare from "./FilterCare.js"
 import * as Flush from "./Flush.js"
 import * as FlushDemand from "./FlushDemand.js"
 import * as Items from "./Items.js"
+import * as LogCare from "./LogCare.js"
 import { healthOf, statsOf } from "./Observation.js"
 import * as Pages from "./Pages.js"
 import * as Reads from "./Reads.js"
@@ -79,6 +80,7 @@ export const make = (
     const demand = FlushDemand.make()
     const care = CacheCare.make(core, flush)
     const filterCare = FilterCare.make(core, lifecycle)
+    const logCare = LogCare.make(core)
     const runtime = Context.make(EngineRuntime, {
       care,
       core,
@@ -86,6 +88,7 @@ export const make = (
       feed,
       filterCare,
       flush,
+      logCare,
       waiters
     }).pipe(Context.add(Lifecycle, lifecycle), Context.add(LiveConfig, live))
     const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
@@ -151,7 +154,7 @@ export const make = (
     const sets = Sets.make(core, carry, pages)
     const items = Items.make(core, reads, writes, pages)
     const verification = Verification.make(core, flush, carry, care, writes.submit)
-    const rounds = { care, core, demand, feed, filterCare, flush, waiters }
+    const rounds = { care, core, demand, feed, filterCare, flush, logCare, waiters }
 
     const service: SyncEngineService = {
       ...writes,
@@ -164,6 +167,7 @@ export const make = (
         if (!lifecycle.acceptsQueries()) return
         yield* Duties.flushByAge(rounds)
         yield* Duties.drainLog(rounds)
+        yield* logCare.probe
         yield* Duties.archiveHealth(rounds)
         yield* Effect.ignore(Duties.careForCache(rounds))
         yield* Effect.ignore(Duties.shrinkLog(rounds))

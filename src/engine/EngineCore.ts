@@ -7,7 +7,7 @@
 import type * as Context from "effect/Context"
 import type { Archive } from "../archive/Archive.js"
 import type { EngineConfig } from "../EngineConfig.js"
-import { GateClosed } from "../EngineError.js"
+import { GateClosed, type LogUnavailable } from "../EngineError.js"
 import type { ExistenceFilter } from "../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../Lifecycle.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
@@ -96,6 +96,8 @@ export class EngineCore {
   private readonly appends = new Set<number>()
   private lastAppend = 0
   private lease: Lease | undefined
+  /** Why the log takes no writes, since one failed and until a probe succeeds. */
+  logRefusal: LogUnavailable | undefined
   /** Calls acknowledged before their commit, and how many of those have been committed (or failed) since. */
   private earlyCalls = 0
   private earlySettled = 0
@@ -138,11 +140,11 @@ export class EngineCore {
     return this.tiers === undefined ? 0 : this.tiers.log.usage().items
   }
 
-  /** Acknowledged entries that are not archived yet: what the log holds, less what only the change stream still needs. */
+  /** Acknowledged entries that are not archived yet: what the log holds, less what has yet to be published or released. */
   pendingEntries(): number {
     if (this.tiers === undefined || this.fresh.isEmpty) return 0
     const { items, released } = this.tiers.log.usage()
-    return this.config().cdc ? Math.max(1, items - (this.fresh.consumed - released)) : items
+    return Math.max(1, items - (this.fresh.consumed - released))
   }
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
@@ -256,7 +258,22 @@ export class EngineCore {
     return known === undefined
   }
 
+  /** The log takes no writes: the node says so, and refuses them at the gate, until {@link logTakesWrites}. */
+  logRefuses(error: LogUnavailable): void {
+    this.logRefusal = error
+    this.degrade("log", error.message)
+  }
+
+  /** A probe has succeeded. */
+  logTakesWrites(): void {
+    if (this.logRefusal === undefined) return
+    this.logRefusal = undefined
+    this.recover("log")
+  }
+
   recover(component: Degradation["component"]): boolean {
+    // That it can be read again does not say that it takes writes.
+    if (component === "log" && this.logRefusal !== undefined) return false
     return this.degradations.delete(component)
   }
 

@@ -11,6 +11,7 @@ import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FilterCare } from "./FilterCare.js"
 import type { Flush } from "./Flush.js"
+import type { LogCare } from "./LogCare.js"
 
 /**
  * @since 0.1.0
@@ -25,6 +26,7 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly care: CacheCare
     readonly filterCare: FilterCare
     readonly feed: ChangeFeed
+    readonly logCare: LogCare
     /** Opened to start a flush at once; says why. */
     readonly demand: FlushDemand
   }

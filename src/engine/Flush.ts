@@ -166,11 +166,18 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
           if (result.newer.length > 0) Metrics.superseded(result.newer.length)
-          // With a change stream, the feed releases what it has published.
-          return core.log.release(releasable())
+          return reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
         })
       )
     )
+
+  /**
+   * What is archived leaves the log; with a change stream, what it has published. A log that cannot let go of it holds
+   * up nobody: the next flush makes up for it, and so does the next start.
+   */
+  const release: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.catchAll(core.log.release(releasable()), (error) => Effect.sync(() => core.logRefuses(error)))
+  )
 
   const releasable = () => Math.min(core.fresh.consumed, feed.published())
 
@@ -203,10 +210,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   const run: Flush["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
     turns.hold((pass) =>
       Effect.gen(function* () {
-        if (releaseDue()) {
-          yield* core.log.release(releasable())
-          core.recover("log")
-        }
+        if (releaseDue() && (reason === "shutdown" || core.logRefusal === undefined)) yield* release
         // While a batch is finished (cache, log), the next one is committed; they finish in log order.
         let finishing: Effect.Effect<void, LogUnavailable> = Effect.void
         let taken = core.fresh.consumed

@@ -22,6 +22,7 @@ import type { Prepared } from "./Preparation.js"
 export const writeGate = (core: EngineCore): WriteError | undefined => {
   if (!core.lifecycle.acceptsWrites()) return core.closedGate("write")
   if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
+  if (core.logRefusal !== undefined) return core.logRefusal
   const level = core.backpressure()
   const rule = policy(level)
   if (rule.admitsWrites) return undefined
@@ -71,6 +72,7 @@ export const enqueue = (
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {
       refused = true
+      if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
       if (early && answered) takeBack(core, records)
       if (!answered) Metrics.rejected(result.left._tag, records.length)
       if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))

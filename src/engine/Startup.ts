@@ -111,10 +111,12 @@ const openLog = (
 ): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
   Layer.scopedContext(
     Effect.gen(function* () {
-      const { core, filterCare } = yield* EngineRuntime
+      const { core, filterCare, logCare } = yield* EngineRuntime
       const opened = yield* Layer.buildWithScope(parts.log, tiers)
       const log = Context.get(opened, WriteAheadLog)
       core.openLog(log)
+      // On a full volume what the log holds is carried to the archive all the same.
+      yield* logCare.probe
       // Before any write, so that everything the log holds is added to what the snapshot knows.
       core.filter = yield* ExistenceFilter.make({ node: log.identity })
       yield* filterCare.load(Context.get(opened, FilterSnapshots))

@@ -45,9 +45,16 @@ export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
       if (!lifecycle.acceptsWrites()) {
         return Effect.succeed(answer(snapshot, false, { error: "NotReady", message: inPhase(snapshot) }))
       }
-      return Effect.map(engine.health, ({ readOnly }) =>
-        answer(snapshot, !readOnly, { error: "ReadOnly", message: "the engine is read-only" })
-      )
+      return Effect.map(engine.health, ({ acceptsWrites, degraded, readOnly }) => {
+        const log = degraded.find(({ component }) => component === "log")
+        return answer(
+          snapshot,
+          acceptsWrites,
+          readOnly || log === undefined
+            ? { error: "ReadOnly", message: "the engine is read-only" }
+            : { error: "LogUnavailable", message: log.reason }
+        )
+      })
     })
 
     const startup = Effect.sync(() => {

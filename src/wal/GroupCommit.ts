@@ -10,7 +10,7 @@ import { LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import { EntrySizes } from "./EntrySizes.js"
-import type { LogConnection } from "./LogConnection.js"
+import type { LogLink } from "./LogLink.js"
 import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import type { OpenedFile, SegmentMessage } from "./LogProtocol.js"
 import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
@@ -52,10 +52,11 @@ export class GroupCommit {
   private committedUpTo: number
   private releasedUpTo: number
   private highestVersion: number
+  private refusedBytes = 0
   private closed: LogUnavailable | undefined
 
   constructor(
-    private readonly connection: LogConnection,
+    private readonly link: LogLink,
     private readonly path: string,
     file: OpenedFile,
     private readonly maxItems: number,
@@ -88,6 +89,11 @@ export class GroupCommit {
   /** The released mark. */
   get released(): number {
     return this.releasedUpTo
+  }
+
+  /** Bytes of the largest group that could not be committed since the last one that could. */
+  get refused(): number {
+    return this.refusedBytes
   }
 
   usage(): LogUsage {
@@ -215,7 +221,7 @@ export class GroupCommit {
     const segments: Array<SegmentMessage> = group.writers.map((writer) => writer.seal())
     const transfer = segments.map(({ data }) => data.buffer as ArrayBuffer)
     this.inFlight++
-    this.connection.request(
+    this.link.request(
       "commit",
       [segments],
       (outcome) => {
@@ -223,10 +229,12 @@ export class GroupCommit {
         const last = group.first + group.items - 1
         if (outcome.ok) {
           this.committedUpTo = last
+          this.refusedBytes = 0
           Metrics.groupCommitted(group.items)
           for (const call of group.calls) call.done(Either.right(call.appended))
         } else {
           this.sizes.removeRange(group.first, last)
+          this.refusedBytes = Math.max(this.refusedBytes, group.bytes)
           const failure = Either.left(this.unavailable("append", outcome.problem))
           for (const call of group.calls) call.done(failure)
         }
@@ -237,7 +245,7 @@ export class GroupCommit {
   }
 
   private connectionProblem(): LogUnavailable | undefined {
-    const { problem } = this.connection
+    const { problem } = this.link
     return problem === undefined ? undefined : this.unavailable("append", problem)
   }
 

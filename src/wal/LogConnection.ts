@@ -8,13 +8,13 @@ import { createRequire } from "node:module"
 import { Worker } from "node:worker_threads"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import { LogOpenError } from "../EngineError.js"
 import type {
   LogOperation,
   LogOperations,
   LogReply,
   LogRequest,
+  LogResumption,
   LogWorkerData,
   OpenedFile
 } from "./LogProtocol.js"
@@ -38,17 +38,20 @@ export class LogConnection {
   private readonly waiting = new Map<number, (outcome: Outcome<never>) => void>()
   private nextId = 1
   private ended: string | undefined
+  private gone = false
   private readonly exits: Array<() => void> = []
 
   /** Wraps a worker that has opened its file. */
   constructor(private readonly worker: Worker) {
     worker.on("message", (reply: LogReply) => this.receive(reply))
-    worker.on("messageerror", (error) =>
+    worker.on("messageerror", (error) => {
       this.end(`its worker thread sent what cannot be read (${error.message})`)
-    )
+      void worker.terminate()
+    })
     worker.on("error", (error) => this.end(`its worker thread failed (${error.message})`))
     worker.on("exit", () => {
       this.end("its worker thread has ended")
+      this.gone = true
       for (const exit of this.exits) exit()
       this.exits.length = 0
     })
@@ -88,14 +91,17 @@ export class LogConnection {
   /** Ends the thread without closing the file, as a crash would. */
   readonly terminate: Effect.Effect<void> = Effect.promise(() => this.worker.terminate()).pipe(Effect.asVoid)
 
+  /** Waits until the thread has ended, and with it has let go of the file. One that no longer answers is ended. */
+  readonly exited: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.gone) resume(Effect.void)
+    else this.exits.push(() => resume(Effect.void))
+  })
+
   /** Closes the file and ends the thread; after ten seconds without an answer, ends it all the same. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     if (this.ended !== undefined) return this.terminate
-    const closed = Effect.async<void>((resume) => {
-      this.exits.push(() => resume(Effect.void))
-      this.request("close", [], () => {})
-    })
-    return closed.pipe(
+    this.request("close", [], () => {})
+    return this.exited.pipe(
       Effect.interruptible,
       Effect.timeoutTo({
         duration: "10 seconds",
@@ -120,20 +126,8 @@ export class LogConnection {
   }
 }
 
-interface Started {
-  readonly worker: Worker
-  connection: LogConnection | undefined
-}
-
-const start = (path: string): Started => {
-  const data: LogWorkerData = { path }
-  const worker = new Worker(workerModule, { workerData: data, execArgv: [], name: "effect-sync-engine log" })
-  return { worker, connection: undefined }
-}
-
-const opened = (started: Started, path: string) =>
+const opened = (worker: Worker, path: string) =>
   Effect.async<OpenedConnection, LogOpenError>((resume) => {
-    const { worker } = started
     const refuse = (kind: LogOpenError["kind"], problem: string) =>
       resume(Effect.fail(new LogOpenError({ path, kind, problem })))
     const onError = (error: Error) => refuse("cannot-open", `its worker thread failed (${error.message})`)
@@ -144,9 +138,7 @@ const opened = (started: Started, path: string) =>
       if (reply.type === "opened") {
         worker.off("exit", onExit)
         worker.off("error", onError)
-        const connection = new LogConnection(worker)
-        started.connection = connection
-        resume(Effect.succeed({ connection, file: reply.file }))
+        resume(Effect.succeed({ connection: new LogConnection(worker), file: reply.file }))
       } else if (reply.type === "refused") {
         refuse(reply.problem.kind, reply.problem.problem)
       }
@@ -160,14 +152,26 @@ export interface OpenedConnection {
 }
 
 /**
- * Starts the worker and opens the file at this absolute path. Closing the scope closes the file and ends the thread.
+ * Starts the worker and opens the file at this absolute path. Whoever gets the connection has to close it; a failed
+ * or interrupted attempt leaves no thread behind.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const connect = (path: string): Effect.Effect<OpenedConnection, LogOpenError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => start(path)),
-    ({ connection, worker }) =>
-      connection === undefined ? Effect.promise(() => worker.terminate()) : connection.close
-  ).pipe(Effect.flatMap((started) => opened(started, path)))
+export const connect = (
+  path: string,
+  resume?: LogResumption
+): Effect.Effect<OpenedConnection, LogOpenError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      const data: LogWorkerData = { path, resume }
+      const worker = new Worker(workerModule, {
+        workerData: data,
+        execArgv: [],
+        name: "effect-sync-engine log"
+      })
+      return restore(opened(worker, path)).pipe(
+        Effect.onError(() => Effect.promise(() => worker.terminate()))
+      )
+    })
+  )

@@ -14,6 +14,7 @@ import type {
   DeadLetterMessage,
   LogCounters,
   LogOperations,
+  LogResumption,
   OpenedFile,
   PickedEntries,
   SegmentMessage,
@@ -59,9 +60,11 @@ export class LogFile implements LogOperations {
   private shrinking = false
   private readonly counts = { commits: 0, failedCommits: 0, checkpoints: 0, failedCheckpoints: 0 }
 
-  /** Opens or creates the file; throws as `openLogFile` does. */
-  static open(path: string): LogFile {
-    return new LogFile(openLogFile(path))
+  /** Opens or creates the file, or opens the one that was in use; throws as `openLogFile` does. */
+  static open(path: string, resume?: LogResumption): LogFile {
+    const file = new LogFile(openLogFile(path, resume))
+    if (resume !== undefined) file.forgetBehind(resume.committed)
+    return file
   }
 
   private constructor(private readonly file: OpenLogFile) {
@@ -70,6 +73,7 @@ export class LogFile implements LogOperations {
     this.last = file.content.committed
     this.released = file.content.released
     this.maxVersion = file.content.maxVersion
+    this.mustReset = file.unfolded
     this.statements = prepareStatements(this.db)
     this.snapshots = new SnapshotTable(this.db, (body) => this.transaction(body))
   }
@@ -229,6 +233,18 @@ export class LogFile implements LogOperations {
     this.mustReset = false
   }
 
+  probe(bytes: number): void {
+    this.transaction(() =>
+      this.statements.setState.run(
+        this.released,
+        this.maxVersion,
+        stateChecksum(this.released, this.maxVersion)
+      )
+    )
+    if (bytes > 0) this.snapshots.probe(bytes)
+    this.writtenBytes += bytes
+  }
+
   writeSnapshotPart(part: number, data: Uint8Array): void {
     this.snapshots.writePart(part, data)
     this.writtenBytes += data.length
@@ -287,6 +303,8 @@ export class LogFile implements LogOperations {
     try {
       this.statements.begin.run()
       const result = body()
+      const problem = this.file.files.problem()
+      if (problem !== undefined) throw new Error(problem)
       this.statements.commit.run()
       return result
     } catch (error) {
@@ -294,6 +312,13 @@ export class LogFile implements LogOperations {
       if (this.db.inTransaction) this.statements.rollback.run()
       throw error
     }
+  }
+
+  /** Removes segments that were written but acknowledged to nobody, because their worker died before it could. */
+  private forgetBehind(committed: number): void {
+    if (this.last <= committed) return
+    this.transaction(() => this.statements.deleteSegmentsBehind.run(committed))
+    this.last = committed
   }
 
   private pragma(name: string): number {

@@ -17,10 +17,11 @@ import {
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
 import { makeDirectory } from "../internal/Directory.js"
+import { OpenedFiles } from "../internal/OpenedFiles.js"
 import { bindingOf } from "./LogBinding.js"
 import { prove } from "./LogFileProof.js"
 import { identityOf } from "./LogIdentity.js"
-import type { OpenedFile } from "./LogProtocol.js"
+import type { LogResumption, OpenedFile } from "./LogProtocol.js"
 import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema.js"
 import { cannotOpen, damaged } from "./OpenRefused.js"
 import { inspectWalFile } from "./SqliteWalFile.js"
@@ -29,6 +30,10 @@ import { inspectWalFile } from "./SqliteWalFile.js"
 export interface OpenLogFile {
   readonly db: Database.Database
   readonly content: OpenedFile
+  /** The -wal file could not be folded in, because the volume is full: no transaction before that is done. */
+  readonly unfolded: boolean
+  /** Whether file and -wal file are still what was opened. */
+  readonly files: OpenedFiles
   /** Closes the database, then gives the lock back. */
   readonly close: () => void
 }
@@ -110,9 +115,10 @@ const create = (path: string): void => {
  * @since 0.1.0
  * @category constructors
  */
-export const openLogFile = (given: string): OpenLogFile => {
-  createDirectory(dirname(given))
+export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile => {
+  if (resume === undefined) createDirectory(dirname(given))
   const exists = existsSync(given)
+  if (!exists && resume !== undefined) throw cannotOpen("it was removed while it was in use")
   if (exists && statSync(given).isDirectory()) throw cannotOpen("it is a directory")
   if (exists && !statSync(given).isFile()) throw cannotOpen("it is not a regular file")
   const path = exists ? realpathSync(given) : join(realpathSync(dirname(given)), basename(given))
@@ -129,11 +135,21 @@ export const openLogFile = (given: string): OpenLogFile => {
     prepareFile(path)
     db = new Database(path, { fileMustExist: true, timeout: 0 })
     configure(db)
-    const proven = prove(db)
-    return { db, content: { ...proven, identity: identityOf(db, path), binding: bindingOf(db) }, close }
+    const { content, unfolded } = prove(db)
+    const identity = identityOf(db, path)
+    if (resume !== undefined) assertResumes(resume, identity, content.committed)
+    const files = new OpenedFiles([path, `${path}-wal`])
+    return { db, content: { ...content, identity, binding: bindingOf(db) }, unfolded, files, close }
   } catch (error) {
     close()
     throw error
+  }
+}
+
+const assertResumes = (resume: LogResumption, identity: string, committed: number): void => {
+  if (identity !== resume.identity) throw damaged("it is another log than the one that was in use")
+  if (committed < resume.committed) {
+    throw damaged(`it ends at sequence ${committed}, but entries up to ${resume.committed} were acknowledged`)
   }
 }
 

@@ -6,8 +6,15 @@
 import type Database from "better-sqlite3"
 import type { OpenedFile } from "./LogProtocol.js"
 import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
-import { damaged } from "./OpenRefused.js"
+import { damaged, hasRoom } from "./OpenRefused.js"
 import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
+
+/** What was proven. @since 0.1.0 @category models */
+export interface Proven {
+  readonly content: Omit<OpenedFile, "identity" | "binding">
+  /** See `OpenLogFile.unfolded`. */
+  readonly unfolded: boolean
+}
 
 /**
  * Reads everything in the database once and checks it: SQLite's structure, the checksum of every row, and that no
@@ -16,7 +23,7 @@ import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
  * @since 0.1.0
  * @category functions
  */
-export const prove = (db: Database.Database): Omit<OpenedFile, "identity" | "binding"> => {
+export const prove = (db: Database.Database): Proven => {
   try {
     return proveRows(db)
   } catch (error) {
@@ -27,11 +34,11 @@ export const prove = (db: Database.Database): Omit<OpenedFile, "identity" | "bin
   }
 }
 
-const proveRows = (db: Database.Database): Omit<OpenedFile, "identity" | "binding"> => {
+const proveRows = (db: Database.Database): Proven => {
   const check = db.pragma("quick_check(1)", { simple: true })
   if (check !== "ok") throw damaged(`its SQLite database is damaged (${String(check).replaceAll("\n", " ")})`)
   // What a crash left behind in the -wal file must not be taken for damage at the next start.
-  db.pragma("wal_checkpoint(TRUNCATE)")
+  const folded = hasRoom(() => db.pragma("wal_checkpoint(TRUNCATE)"))
   const state = db.prepare("SELECT released, max_version AS maxVersion, checksum FROM state").get() as
     | { released: number; maxVersion: number; checksum: number }
     | undefined
@@ -39,7 +46,7 @@ const proveRows = (db: Database.Database): Omit<OpenedFile, "identity" | "bindin
     throw damaged("its state row is damaged")
   }
   const segments = proveSegments(db, state.released)
-  return {
+  const content = {
     committed: Math.max(state.released, segments.last),
     released: state.released,
     maxVersion: Math.max(state.maxVersion, segments.maxVersion),
@@ -48,6 +55,7 @@ const proveRows = (db: Database.Database): Omit<OpenedFile, "identity" | "bindin
     counts: segments.counts,
     sizes: segments.sizes
   }
+  return { content, unfolded: !folded }
 }
 
 interface SegmentRow {

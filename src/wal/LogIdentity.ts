@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto"
 import { statSync } from "node:fs"
 import type Database from "better-sqlite3"
+import { hasRoom } from "./OpenRefused.js"
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -26,8 +27,11 @@ export const identityOf = (db: Database.Database, path: string): string => {
     return stored.name
   }
   const name = randomUUID()
-  db.prepare("INSERT OR REPLACE INTO identity (id, name, place) VALUES (1, ?, ?)").run(name, place)
-  // As after the proof: nothing stands in the -wal file that a later start would have to judge.
-  db.pragma("wal_checkpoint(TRUNCATE)")
+  // Where there is no room the next start makes another one.
+  hasRoom(() => {
+    db.prepare("INSERT OR REPLACE INTO identity (id, name, place) VALUES (1, ?, ?)").run(name, place)
+    // As after the proof: nothing stands in the -wal file that a later start would have to judge.
+    db.pragma("wal_checkpoint(TRUNCATE)")
+  })
   return name
 }

@@ -73,6 +73,8 @@ export interface LogOperations {
   readonly bind: (binding: ArchiveBinding) => void
   readonly shrink: () => { readonly more: boolean }
   readonly checkpoint: () => void
+  /** Writes this many bytes durably, and removes them: the proof that the log takes writes. */
+  readonly probe: (bytes: number) => void
   /** Adds a part to the snapshot being written; part 0 starts a new one. */
   readonly writeSnapshotPart: (part: number, data: Uint8Array) => void
   /** Makes the parts written so far the snapshot. */
@@ -120,7 +122,21 @@ export type LogReply =
   | { readonly type: "done"; readonly id: number; readonly value: unknown }
   | { readonly type: "failed"; readonly id: number; readonly problem: string }
 
+/**
+ * What an engine knows of a log whose worker has died: the file has to be that log, and hold at least this. What
+ * stands behind `committed` was acknowledged to nobody and is removed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LogResumption {
+  readonly identity: string
+  readonly committed: number
+}
+
 /** What the worker is started with. @since 0.1.0 @category models */
 export interface LogWorkerData {
   readonly path: string
+  /** None: the log is opened for the first time, and made when there is none. */
+  readonly resume: LogResumption | undefined
 }

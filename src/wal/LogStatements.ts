@@ -17,6 +17,7 @@ export type LogStatements = Record<
   | "segmentsFrom"
   | "segmentAt"
   | "deleteSegments"
+  | "deleteSegmentsBehind"
   | "setState"
   | "insertLetter"
   | "letters"
@@ -46,6 +47,7 @@ export const prepareStatements = (db: Database.Database): LogStatements => ({
     `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
      ORDER BY first_sequence LIMIT ${segmentsPerPrune}`
   ),
+  deleteSegmentsBehind: db.prepare("DELETE FROM segment WHERE first_sequence > ?"),
   setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1"),
   insertLetter: db.prepare(
     "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"

@@ -35,7 +35,8 @@ const serve = (file: LogFile) => {
 }
 
 try {
-  serve(LogFile.open((workerData as LogWorkerData).path))
+  const { path, resume } = workerData as LogWorkerData
+  serve(LogFile.open(path, resume))
 } catch (error) {
   reply({ type: "refused", problem: openProblemOf(error) })
 }

@@ -350,6 +350,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
           disk.binding = binding
           return Effect.void
         }),
+      probe: Effect.suspend(() => whyNot("probe", "commits") ?? Effect.void),
       shrink: alive("shrink"),
       checkpoint: alive("checkpoint")
     }

@@ -36,3 +36,23 @@ export const openProblemOf = (error: unknown): OpenProblem => {
   }
   return cannotOpen(`it cannot be opened (${message})`).reason
 }
+
+// A volume without room says the first, a quota or a limit on file sizes the second.
+const noRoom = new Set<unknown>(["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
+
+/**
+ * Writes, and says whether there was room. A log on a full volume is opened all the same: what it holds can be read
+ * and carried to the archive.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const hasRoom = (write: () => void): boolean => {
+  try {
+    write()
+    return true
+  } catch (error) {
+    if (noRoom.has((error as { code?: unknown } | null)?.code)) return false
+    throw error
+  }
+}

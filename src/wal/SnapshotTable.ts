@@ -61,6 +61,12 @@ export class SnapshotTable {
     return this.transaction(() => this.statements.deleteOthers.run(generation)).changes === partsPerPrune
   }
 
+  /** Writes a part that belongs to no snapshot, and removes it: whether there is room for this many bytes. */
+  probe(bytes: number): void {
+    this.transaction(() => this.statements.insertPart.run(-1, 0, Buffer.alloc(bytes)))
+    this.transaction(() => this.statements.deleteGeneration.run(-1))
+  }
+
   private next(): number {
     return (this.published?.generation ?? 0) + 1
   }

@@ -14,12 +14,13 @@ import { FilterSnapshots } from "./FilterSnapshots.js"
 import { GroupCommit } from "./GroupCommit.js"
 import type { LogConnection } from "./LogConnection.js"
 import { connect } from "./LogConnection.js"
+import { LogLink } from "./LogLink.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs } from "./LogOptions.js"
-import type { LogOperation, LogOperations, OpenedFile } from "./LogProtocol.js"
+import type { LogOperation, LogOperations } from "./LogProtocol.js"
 import { decode } from "./SegmentCodec.js"
 import { encodeOne } from "./SegmentWriter.js"
-import type { DeadLetter, LogEntry } from "./WriteAheadLog.js"
+import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
 import { WriteAheadLog } from "./WriteAheadLog.js"
 
 /** @since 0.1.0 @category options */
@@ -37,6 +38,8 @@ export interface SqliteLog {
 
 /** Parts a filter snapshot is written in: commits get their turn between two of them. */
 const snapshotPartBytes = 1024 * 1024
+
+const maxProbeBytes = 1024 * 1024
 
 type Ask = <K extends LogOperation>(
   what: string,
@@ -59,16 +62,16 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
       return yield* new LogOpenError({ path: options.path, kind: "cannot-open", problem })
     }
     const file = path.resolve(options.path)
-    const { connection, file: opened } = yield* connect(file)
+    const { link, opened } = yield* linkTo(file)
     const group = new GroupCommit(
-      connection,
+      link,
       file,
       opened,
       options.maxItems ?? defaultMaxItems,
       options.maxBytes ?? defaultMaxBytes
     )
     let closed = false
-    // Runs before the connection's own finalizer: what was appended is sent ahead of the request to close.
+    // Runs before the link's own finalizer: what was appended is sent ahead of the request to close.
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         closed = true
@@ -80,29 +83,59 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
     const ask: Ask = (what, operation, ...parameters) =>
       Effect.async((resume) => {
         if (closed) return resume(Effect.fail(unavailable(what, "the log is closed")))
-        connection.request(operation, parameters, (outcome) =>
+        link.request(operation, parameters, (outcome) =>
           resume(outcome.ok ? Effect.succeed(outcome.value) : Effect.fail(unavailable(what, outcome.problem)))
         )
       })
+    const held = { deadLetters: opened.deadLetters, binding: opened.binding }
+    yield* Effect.forkScoped(
+      Effect.interruptible(
+        link.keepOpen(
+          () => ({ identity: opened.identity, committed: group.committed }),
+          (again) => {
+            held.deadLetters = again.deadLetters
+            held.binding = again.binding
+          }
+        )
+      )
+    )
     return {
-      connection,
-      log: makeLog(file, group, ask, opened),
+      get connection() {
+        return link.current
+      },
+      log: makeLog(file, group, ask, opened.identity, held),
       snapshots: makeSnapshots(ask)
     }
   })
+
+const linkTo = (file: string) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(connect(file)), ({ connection, file: opened }) =>
+      Effect.acquireRelease(
+        Effect.sync(() => ({ link: new LogLink(file, connection), opened })),
+        ({ link }) => link.close
+      )
+    )
+  )
+
+/** What the file holds beside its entries. */
+interface Held {
+  deadLetters: number
+  binding: ArchiveBinding | undefined
+}
 
 const makeLog = (
   file: string,
   group: GroupCommit,
   ask: Ask,
-  opened: OpenedFile
+  identity: string,
+  held: Held
 ): Context.Tag.Service<WriteAheadLog> => {
-  let { binding, deadLetters } = opened
   const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done) =>
     group.append(records, done)
   return {
     path: file,
-    identity: opened.identity,
+    identity,
     get maxVersion() {
       return group.maxVersion
     },
@@ -151,7 +184,7 @@ const makeLog = (
         ).pipe(
           Effect.andThen(({ added }) =>
             Effect.sync(() => {
-              deadLetters += added
+              held.deadLetters += added
             })
           )
         ),
@@ -168,16 +201,18 @@ const makeLog = (
         ),
       remove: (sequences) =>
         Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ removed }) => {
-          deadLetters -= removed
+          held.deadLetters -= removed
           return removed
         }),
-      count: () => deadLetters
+      count: () => held.deadLetters
     },
-    binding: () => binding,
+    binding: () => held.binding,
     bind: (next) =>
       Effect.map(ask("binding to an archive", "bind", next), () => {
-        binding = next
+        held.binding = next
       }),
+    // A small write may find room where the refused one did not.
+    probe: Effect.suspend(() => ask("probe", "probe", Math.min(group.refused, maxProbeBytes))),
     shrink: whileMore(ask("shrink", "shrink")),
     checkpoint: ask("checkpoint", "checkpoint")
   }

@@ -110,6 +110,8 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
     readonly binding: () => ArchiveBinding | undefined
     /** Binds the log to an archive, in place of the one before. Durable before it returns. */
     readonly bind: (binding: ArchiveBinding) => Effect.Effect<void, LogUnavailable>
+    /** Proves that the log takes writes: durably writes, and removes, as much as it has refused last. */
+    readonly probe: Effect.Effect<void, LogUnavailable>
     /** Gives disk space back to the file system after use; cheap when there is nothing to give back. */
     readonly shrink: Effect.Effect<void, LogUnavailable>
     /** Checkpoints everything into the main file; the last act of a clean shutdown. */

@@ -305,10 +305,10 @@ describe("failures around the commit", () => {
       const { service } = yield* start({ archive: archive.options, disk })
       yield* service.submitMany(items(5))
       disk.faults.writes = 1
-      expect((yield* Effect.flip(service.flush))._tag).toBe("LogUnavailable")
+      expect((yield* service.flush).pending).toBe(0)
       expect(archive.live()).toHaveLength(5)
       expect(disk.entries).toHaveLength(5)
-      yield* TestClock.adjust(1000)
+      yield* TestClock.adjust(2000)
       expect(disk.entries).toHaveLength(0)
       expect((yield* service.health).degraded).toEqual([])
       expect((yield* service.stats).pending).toBe(0)
@@ -322,7 +322,8 @@ describe("failures around the commit", () => {
       const { service } = yield* start({ disk })
       yield* service.submitMany(items(5))
       disk.faults.writes = 1
-      yield* Effect.flip(service.flush)
+      yield* service.flush
+      expect(disk.entries).toHaveLength(5)
       expect(yield* service.shutdown).toMatchObject({ flushedWal: true, itemsLeftInLog: 0, problems: [] })
     })
   )

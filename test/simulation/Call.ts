@@ -39,6 +39,8 @@ export class Call {
       readonly floors: Map<string, Floor>
       readonly archiveFaults: number
       readonly logFaults: number
+      /** The engine said that its log takes no writes: it refuses them until a probe succeeds. */
+      readonly logRefuses: boolean
       readonly readOnlyChanges: number
       readonly phase: string
       readonly readOnly: boolean

@@ -61,7 +61,8 @@ export const archiveTrouble = (world: World, call: Call): boolean =>
   world.archiveFaults > call.start.archiveFaults
 
 /** The log has failed something meanwhile. */
-export const logTrouble = (world: World, call: Call): boolean => world.logFaults > call.start.logFaults
+export const logTrouble = (world: World, call: Call): boolean =>
+  call.start.logRefuses || world.logFaults > call.start.logFaults
 
 const mayLackArchive = (world: World, call: Call): boolean =>
   !world.settings.hasArchive || archiveTrouble(world, call)

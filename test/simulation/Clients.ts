@@ -1,5 +1,6 @@
 /** The callers of a simulated engine. */
 
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Call } from "./Call.js"
 import { checkCause } from "./Errors.js"
@@ -50,7 +51,8 @@ export class Clients {
       () => operation.text,
       operation.intent,
       life.lifecycle.unsafeSnapshot().phase,
-      life.config().readOnly
+      life.config().readOnly,
+      Effect.runSync(life.service.health).degraded.some(({ component }) => component === "log")
     )
     this.underWay.add(call)
     world.note(`#${call.number} ${operation.text}`)

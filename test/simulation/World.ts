@@ -73,7 +73,13 @@ export class World {
 
   // ----- calls
 
-  begin(text: (call: number) => string, intent: Intent | undefined, phase: string, readOnly: boolean): Call {
+  begin(
+    text: (call: number) => string,
+    intent: Intent | undefined,
+    phase: string,
+    readOnly: boolean,
+    logRefuses: boolean
+  ): Call {
     const number = this.nextCall++
     const floors = new Map<string, Floor>()
     for (const id of this.settings.ids) floors.set(id, this.model.current(id))
@@ -86,6 +92,7 @@ export class World {
       floors,
       archiveFaults: this.archiveFaults,
       logFaults: this.logFaults,
+      logRefuses,
       readOnlyChanges: this.readOnlyChanges,
       phase,
       readOnly,

@@ -199,40 +199,42 @@ describe("SqliteLog", () => {
     })
   )
 
-  it.scopedLive("fails everything that waits when its worker dies, and everything later", () =>
-    Effect.gen(function* () {
-      const path = yield* temporaryLog
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const { connection, log, snapshots } = yield* SqliteLog.open({ path })
-          yield* log.append([recordOf(1)])
-          const large = recordsOf(1, 100).map((record) => ({ ...record, content: new Uint8Array(30_000) }))
-          const waiting = yield* Effect.fork(
-            Effect.forEach(
-              [
-                ...Array.from({ length: 30 }, () => log.append(large)),
-                log.read(everything),
-                log.release(1),
-                snapshots.save(new Uint8Array(5_000_000))
-              ],
-              (call) => Effect.either<unknown, { readonly _tag: string }, never>(call),
-              { concurrency: "unbounded" }
+  it.scopedLive(
+    "fails everything that waits when its worker dies, and everything until the log is open again",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryLog
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { connection, log, snapshots } = yield* SqliteLog.open({ path })
+            yield* log.append([recordOf(1)])
+            const large = recordsOf(1, 100).map((record) => ({ ...record, content: new Uint8Array(30_000) }))
+            const waiting = yield* Effect.fork(
+              Effect.forEach(
+                [
+                  ...Array.from({ length: 30 }, () => log.append(large)),
+                  log.read(everything),
+                  log.release(1),
+                  snapshots.save(new Uint8Array(5_000_000))
+                ],
+                (call) => Effect.either<unknown, { readonly _tag: string }, never>(call),
+                { concurrency: "unbounded" }
+              )
             )
-          )
-          yield* Effect.yieldNow()
-          yield* connection.terminate
-          const results = yield* Fiber.join(waiting)
-          const failed = results.filter(Either.isLeft)
-          expect(failed.length).toBeGreaterThan(20)
-          expect(failed.every(({ left }) => left._tag === "LogUnavailable")).toBe(true)
-          expect((yield* Effect.flip(log.append([recordOf(2)])))._tag).toBe("LogUnavailable")
-          expect((yield* Effect.flip(log.read(everything))).problem).toContain("worker thread")
-        })
-      )
-      // The lock went with the thread, and what was acknowledged is there.
-      const { log } = yield* SqliteLog.open({ path })
-      expect((yield* log.readAt([1])).length + log.usage().released).toBe(1)
-    })
+            yield* Effect.yieldNow()
+            yield* connection.terminate
+            const results = yield* Fiber.join(waiting)
+            const failed = results.filter(Either.isLeft)
+            expect(failed.length).toBeGreaterThan(20)
+            expect(failed.every(({ left }) => left._tag === "LogUnavailable")).toBe(true)
+            expect((yield* Effect.flip(log.append([recordOf(2)])))._tag).toBe("LogUnavailable")
+            expect((yield* Effect.flip(log.read(everything))).problem).toContain("worker thread")
+          })
+        )
+        // The lock went with the thread, and what was acknowledged is there.
+        const { log } = yield* SqliteLog.open({ path })
+        expect((yield* log.readAt([1])).length + log.usage().released).toBe(1)
+      })
   )
 
   it.scopedLive("finishes what was appended before it closes", () =>
@@ -257,12 +259,14 @@ describe("SqliteLog", () => {
   it.scopedLive("keeps its identity through a crash, and a copy of it gets another", () =>
     Effect.gen(function* () {
       const path = yield* temporaryLog
-      const first = yield* SqliteLog.open({ path })
+      const scope = yield* Scope.make()
+      const first = yield* Scope.extend(SqliteLog.open({ path }), scope)
       const { identity } = first.log
       yield* first.log.append(recordsOf(1, 3))
       const copy = yield* temporaryLog
       copyAfterCrash(path, copy)
       yield* first.connection.terminate
+      yield* Scope.close(scope, Exit.void)
       const again = yield* SqliteLog.open({ path })
       expect(again.log.identity).toBe(identity)
       const copied = yield* Effect.scoped(
