@@ -150,21 +150,24 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
     return Effect.fail(reason)
   }
 
-  const query = (sql: string, rowsAsArray = false): Effect.Effect<unknown, SqlError> => {
-    if (guarded) return connection.query(sql, rowsAsArray)
-    guarded = true
-    return Effect.flatMap(connection.query(`${guard}; ${sql}`), (answers) => {
-      const [first, ...rest] = answers as ReadonlyArray<unknown>
-      return Effect.as(checked(first), rest.length === 1 ? rest[0] : rest)
+  // Lazily: what is run first is first, not what is described first.
+  const query = (sql: string): Effect.Effect<unknown, SqlError> =>
+    Effect.suspend(() => {
+      if (guarded) return connection.query(sql)
+      guarded = true
+      return Effect.flatMap(connection.query(`${guard}; ${sql}`), (answers) => {
+        const [first, ...rest] = answers as ReadonlyArray<unknown>
+        return Effect.as(checked(first), rest.length === 1 ? rest[0] : rest)
+      })
     })
-  }
 
-  const execute = (sql: string, params: ReadonlyArray<unknown>, rowsAsArray = false) => {
-    const run = connection.execute(sql, params, rowsAsArray)
-    if (guarded) return run
-    guarded = true
-    return Effect.zipRight(Effect.flatMap(connection.query(guard), checked), run)
-  }
+  const execute = (sql: string, params: ReadonlyArray<unknown>, rowsAsArray = false) =>
+    Effect.suspend(() => {
+      const run = connection.execute(sql, params, rowsAsArray)
+      if (guarded) return run
+      guarded = true
+      return Effect.zipRight(Effect.flatMap(connection.query(guard), checked), run)
+    })
 
   const rows = (run: Effect.Effect<unknown, SqlError>, transform: Parameters<Connection["execute"]>[2]) =>
     Effect.map(run, (result) => (transform === undefined ? rowsOf(result) : transform(rowsOf(result))))

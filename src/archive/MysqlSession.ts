@@ -54,7 +54,6 @@ const settings = (
     // Strict, so that nothing is ever truncated in silence.
     text("sql_mode", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"),
     whole("sql_select_limit", "18446744073709551615"),
-    on("sql_big_selects"),
     off("sql_safe_updates"),
     off("sql_auto_is_null"),
     on("foreign_key_checks"),
@@ -114,6 +113,11 @@ export const prepareSession = (
     const set = (some: typeof wanted) =>
       connection.query(`SET ${some.map(([name, text]) => `SESSION ${name} = ${text}`).join()}`)
 
+    // First what could cut short or refuse what the server is asked next.
+    yield* connection.query(
+      "SET SESSION sql_big_selects = 1, SESSION sql_select_limit = 18446744073709551615" +
+        " /*M!, SESSION max_statement_time = 0 */"
+    )
     let session = yield* show
     const wrong = wrongIn(session)
     if (wrong.length > 0) {
@@ -137,7 +141,7 @@ export const prepareSession = (
       if (still.length > 0) return yield* unfit(`the session cannot be set: ${still.join("; ")}`)
     }
     const maxPacket = Number(session.get("max_allowed_packet"))
-    if (maxPacket < leastPacket) {
+    if (!(maxPacket >= leastPacket)) {
       return yield* unfit(`max_allowed_packet is ${maxPacket} and has to be at least ${leastPacket}`)
     }
     return { maxPacket }

@@ -173,6 +173,8 @@ export const migrateAndVerify = <E>(
       { discard: true }
     )
   const migrating = Effect.gen(function* () {
+    // Another node may have done it while this one waited.
+    if (yield* Effect.orElseSucceed(isRight, () => false)) return
     yield* run(record(tables)[dialect.name])
     const done = yield* recorded
     yield* define(steps.filter(({ id }) => !done.has(id)))
