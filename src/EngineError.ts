@@ -40,14 +40,23 @@ export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("Payl
   }
 }
 
-/** The caller's own version is older than what is stored. @since 0.1.0 @category errors */
-export class StaleVersion extends Schema.TaggedError<StaleVersion>()("StaleVersion", {
+/**
+ * The write's version cannot be stored: a newer one is, or the same one with another content, state or content type.
+ * Nothing of the write is kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class VersionConflict extends Schema.TaggedError<VersionConflict>()("VersionConflict", {
   id: Schema.String,
   submitted: Schema.Number,
+  /** The stored version. */
   current: Schema.Number
 }) {
   override get message() {
-    return `item ${JSON.stringify(this.id)}: version ${this.submitted} is not newer than the stored ${this.current}`
+    return this.submitted === this.current
+      ? `item ${JSON.stringify(this.id)}: version ${this.current} is stored already, with another content, state or content type`
+      : `item ${JSON.stringify(this.id)}: version ${this.submitted} is older than the stored ${this.current}`
   }
 }
 
@@ -220,7 +229,7 @@ export type WriteError =
   | InvalidRequest
   | InvalidItem
   | PayloadTooLarge
-  | StaleVersion
+  | VersionConflict
   | VersionMismatch
   | GateClosed
   | ReadOnly

@@ -74,7 +74,7 @@ const rejections = wordsOf<WriteError["_tag"]>({
   InvalidRequest: true,
   InvalidItem: true,
   PayloadTooLarge: true,
-  StaleVersion: true,
+  VersionConflict: true,
   VersionMismatch: true,
   GateClosed: true,
   ReadOnly: true,

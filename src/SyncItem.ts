@@ -61,6 +61,18 @@ export interface ItemHead {
   readonly deleted: boolean
 }
 
+/**
+ * One version of an item without its content: two writes of one version number are the same version only when all
+ * of this is equal.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ItemVersion extends ItemHead {
+  readonly contentType: ContentType
+  readonly state: string | undefined
+}
+
 /** @since 0.1.0 @category limits */
 export const maxIdBytes = 255
 
@@ -236,6 +248,16 @@ export const compareVersions = (
   if (a.contentHash !== b.contentHash) return a.contentHash < b.contentHash ? -1 : 1
   return a.deleted === b.deleted ? 0 : a.deleted ? -1 : 1
 }
+
+/**
+ * Whether two writes of an id are the same version: a repeat that changes nothing. The same number with another hash,
+ * state or content type is a conflict.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const sameVersion = (a: ItemVersion, b: ItemVersion): boolean =>
+  compareVersions(a, b) === 0 && a.state === b.state && a.contentType === b.contentType
 
 /** The tombstone of an item. @since 0.1.0 @category constructors */
 export const tombstone = (

@@ -11,7 +11,8 @@ import type * as Option from "effect/Option"
 import type { WriterRegister } from "../filter/WriterGrant.js"
 import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { Total } from "../merkle/TreeDelta.js"
-import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
+import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
+import type { NotTaken } from "./Batch.js"
 
 /**
  * Any failure of the archive, defects of the driver included. `transient`: the archive or the way to it is
@@ -36,14 +37,16 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
 }
 
 /** @since 0.1.0 @category models */
-export interface CommitResult {
+export interface CommitResult extends NotTaken {
   /** How many records were newer than the stored ones and were written. */
   readonly applied: number
-  /** What the archive holds instead of the records it did not apply because it already has a newer version. Equal versions are not listed. */
-  readonly newer: ReadonlyArray<ItemHead>
+  /** How many of those replaced a row of the same version number with a lower content hash. */
+  readonly overruled: number
   /** The root digest before and after this commit. `before` differs from the last `after` this node saw exactly when another node has written. */
   readonly rootBefore: Digest
   readonly rootAfter: Digest
+  /** Highest version that was ever stored, after this commit. */
+  readonly topVersion: number
 }
 
 /** What to select in a scan; byte ranges, never LIKE. @since 0.1.0 @category models */
@@ -111,7 +114,7 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     /** The stored rows of these ids, tombstones included; absent ids are left out. */
     readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, ArchiveError>
     /** As `getMany`, without contents. */
-    readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, ArchiveError>
+    readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemVersion>, ArchiveError>
     /** A page of live items by ascending id; contents read. At least one item if any is left, whatever `maxBytes`. */
     readonly scan: (
       range: ScanRange,

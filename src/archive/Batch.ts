@@ -6,7 +6,7 @@
  */
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { type Total, TreeDelta } from "../merkle/TreeDelta.js"
-import { compareVersions, type ItemHead, type ItemRecord } from "../SyncItem.js"
+import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "../SyncItem.js"
 
 /** A stored row without its content. @since 0.1.0 @category models */
 export interface StoredHead extends ItemHead {
@@ -19,8 +19,12 @@ export interface Verdict {
   readonly inserts: ReadonlyArray<ItemRecord>
   /** Records that are newer than their row, by ascending id. */
   readonly updates: ReadonlyArray<ItemRecord>
-  /** The stored rows that are newer than what the batch brought. */
-  readonly newer: ReadonlyArray<ItemHead>
+  /** Records of the very version and hash of their row, by ascending id: repeats, or other states of it. */
+  readonly equal: ReadonlyArray<ItemRecord>
+  /** Records that lose against their row, by ascending id. */
+  readonly losers: ReadonlyArray<ItemRecord>
+  /** How many updates replace a row of the same version number, because their content hash is the higher one. */
+  readonly overruled: number
   /** What the winners add to the tree. */
   readonly delta: ReadonlyMap<string, Total>
   /** Highest version among the winners; 0 without any. */
@@ -48,7 +52,9 @@ export const inLockOrder = (records: ReadonlyArray<ItemRecord>): ReadonlyArray<I
 export class Judgement {
   private readonly inserts: Array<ItemRecord> = []
   private readonly updates: Array<ItemRecord> = []
-  private readonly newer: Array<ItemHead> = []
+  private readonly equal: Array<ItemRecord> = []
+  private readonly losers: Array<ItemRecord> = []
+  private overruled = 0
   private readonly delta = new TreeDelta()
   private maxVersion = 0
 
@@ -60,11 +66,12 @@ export class Judgement {
         this.inserts.push(record)
       } else {
         const order = compareVersions(record, head)
-        if (order < 0) {
-          const { contentHash, deleted, id, version } = head
-          this.newer.push({ id, version, contentHash, deleted })
+        if (order <= 0) {
+          if (order === 0) this.equal.push(record)
+          else this.losers.push(record)
+          continue
         }
-        if (order <= 0) continue
+        if (record.version === head.version) this.overruled++
         this.updates.push(record)
       }
       if (record.version > this.maxVersion) this.maxVersion = record.version
@@ -76,9 +83,49 @@ export class Judgement {
   }
 
   verdict(): Verdict {
-    const { delta, inserts, maxVersion, newer, updates } = this
-    return { inserts, updates, newer, delta: delta.toMap(), maxVersion }
+    const { delta, equal, inserts, losers, maxVersion, overruled, updates } = this
+    return { inserts, updates, equal, losers, overruled, delta: delta.toMap(), maxVersion }
   }
+}
+
+/** A stored row; its content is left out when it is too large to be handed over with all the others. @since 0.1.0 @category models */
+export type StoredRecord = Omit<ItemRecord, "content"> & { readonly content: Uint8Array | undefined }
+
+/** A record that the archive did not take, and what it holds instead. @since 0.1.0 @category models */
+export interface Superseded {
+  readonly submitted: ItemRecord
+  readonly stored: StoredRecord
+}
+
+/** What became of the records that a commit did not write. @since 0.1.0 @category models */
+export interface NotTaken {
+  /** Lost against a newer row, or against one of the same version with another content, state or content type. */
+  readonly superseded: ReadonlyArray<Superseded>
+  /** The stored records of versions that the archive had already. */
+  readonly repeated: ReadonlyArray<ItemRecord>
+}
+
+/**
+ * Tells repeats from conflicts among the records that a verdict leaves out.
+ *
+ * @param stored the rows of `equal` (their contents are not looked at) and of `losers`
+ * @since 0.1.0
+ * @category functions
+ */
+export const notTaken = (
+  { equal, losers }: Pick<Verdict, "equal" | "losers">,
+  stored: ReadonlyMap<string, StoredRecord>
+): NotTaken => {
+  const superseded: Array<Superseded> = []
+  const repeated: Array<ItemRecord> = []
+  for (const submitted of equal) {
+    // The same hash: what was submitted has the stored bytes.
+    const row = { ...stored.get(submitted.id)!, content: submitted.content }
+    if (sameVersion(submitted, row)) repeated.push(row)
+    else superseded.push({ submitted, stored: row })
+  }
+  for (const submitted of losers) superseded.push({ submitted, stored: stored.get(submitted.id)! })
+  return { superseded, repeated }
 }
 
 /** The verdict on a whole batch at once. @since 0.1.0 @category functions */

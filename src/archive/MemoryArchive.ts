@@ -11,9 +11,9 @@ import * as Option from "effect/Option"
 import { MemoryWriters, type WriterRegister } from "../filter/WriterGrant.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
-import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
+import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
 import { Archive, type ArchiveError, type CommitResult, type ScanRange } from "./Archive.js"
-import { inLockOrder, judge } from "./Batch.js"
+import { inLockOrder, judge, notTaken } from "./Batch.js"
 import { inPrefix } from "./Ranges.js"
 import { Committer, heldByAnother, refusedRequest } from "./Writers.js"
 
@@ -77,11 +77,13 @@ export interface MemoryArchiveOptions {
 
 const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
 
-const headOf = (record: ItemRecord): ItemHead => ({
+const headOf = (record: ItemRecord): ItemVersion => ({
   id: record.id,
   version: record.version,
   contentHash: record.contentHash,
-  deleted: record.deleted
+  deleted: record.deleted,
+  contentType: record.contentType,
+  state: record.state
 })
 
 /** @since 0.1.0 @category constructors */
@@ -119,6 +121,7 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     node: string | undefined
   ): Either.Either<CommitResult, ArchiveError> => {
     const verdict = judge(inLockOrder(records), state.records)
+    const { repeated, superseded } = notTaken(verdict, state.records)
     const rootBefore = state.tree.root
     const winners = [...verdict.inserts, ...verdict.updates]
     // No node has an empty name.
@@ -128,9 +131,12 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     state.topVersion = Math.max(state.topVersion, verdict.maxVersion)
     return Either.right({
       applied: winners.length,
-      newer: verdict.newer,
+      overruled: verdict.overruled,
+      superseded,
+      repeated,
       rootBefore,
-      rootAfter: state.tree.root
+      rootAfter: state.tree.root,
+      topVersion: state.topVersion
     })
   }
 

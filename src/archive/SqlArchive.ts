@@ -12,10 +12,18 @@ import { compareBytes } from "../merkle/ByteOrder.js"
 import { makeNode, nodeDigest } from "../merkle/Digest.js"
 import { needsNormalising, toLimbs } from "../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../merkle/TreeDelta.js"
-import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
+import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { type Archive, ArchiveError, type CommitResult, type ScanRange } from "./Archive.js"
 import { classify, reasonOf, refail } from "./ArchiveErrors.js"
-import { inLockOrder, Judgement, type StoredHead } from "./Batch.js"
+import {
+  inLockOrder,
+  Judgement,
+  type NotTaken,
+  notTaken,
+  type StoredHead,
+  type StoredRecord,
+  type Verdict
+} from "./Batch.js"
 import { scanPlan } from "./Ranges.js"
 import { type Dialect, limbColumns, type Tables } from "./SqlDialect.js"
 import { makeReader } from "./SqlReader.js"
@@ -42,6 +50,9 @@ export interface SqlArchiveOptions {
   /** Says who holds what a transaction has waited for in vain. */
   readonly lockHolder?: Effect.Effect<string, SqlError>
 }
+
+// Stored contents that one commit hands over to whoever lost against them, in bytes.
+const adoptedBytes = 16 * 1024 * 1024
 
 // A long batch gives way between pieces of this many records: about two milliseconds each.
 const recordsPerPiece = 1_000
@@ -146,6 +157,31 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       }
     })
 
+  /** What is stored in place of the records that a commit leaves out. */
+  const notTakenIn = (run: Run, verdict: Verdict): Effect.Effect<NotTaken, SqlError> =>
+    Effect.gen(function* () {
+      const { equal, losers } = verdict
+      const stored = new Map<string, StoredRecord>()
+      const read = (selected: string, records: ReadonlyArray<ItemRecord>) =>
+        Effect.map(
+          rowsOfIds(
+            run,
+            selected,
+            records.map(({ id }) => id)
+          ),
+          (rows) => {
+            for (const row of rows) stored.set(row.id as string, Rows.storedOf(row))
+          }
+        )
+      if (equal.length > 0) yield* read(`${columns.version}, traceparent`, equal)
+      if (losers.length > 0) {
+        const most = Math.floor(adoptedBytes / losers.length)
+        const content = `CASE WHEN LENGTH(content) <= ${most} THEN content END AS content`
+        yield* read(`${columns.version}, traceparent, ${content}`, losers)
+      }
+      return notTaken(verdict, stored)
+    })
+
   const commitIn = (records: ReadonlyArray<ItemRecord>, node: string | undefined) => (run: Run) =>
     Effect.gen(function* () {
       const ids = records.map((record) => record.id)
@@ -172,9 +208,11 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       const before = subtract(after, verdict.delta.get("") ?? zero)
       const result: CommitResult = {
         applied,
-        newer: verdict.newer,
+        overruled: verdict.overruled,
+        ...(yield* notTakenIn(run, verdict)),
         rootBefore: nodeDigest("", before.count, before.sum),
-        rootAfter: nodeDigest("", after.count, after.sum)
+        rootAfter: nodeDigest("", after.count, after.sum),
+        topVersion: after.topVersion
       }
       return result
     })
@@ -187,10 +225,8 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     return new ArchiveError({ operation: "commit", kind: "permanent", problem })
   }
 
-  const root = Effect.map(
-    Effect.suspend(() => Tree.readTotal(anywhere, shape, "")),
-    ({ count, sum }) => nodeDigest("", count, sum)
-  )
+  const top = Effect.suspend(() => Tree.readTotal(anywhere, shape, ""))
+  const root = Effect.map(top, ({ count, sum }) => nodeDigest("", count, sum))
 
   // The live rows of a range, ascending: the item that bears the prefix, then what lies below.
   const select = (
@@ -301,13 +337,6 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       })
     )
 
-  const headOnly = ({ contentHash, deleted, id, version }: StoredHead): ItemHead => ({
-    id,
-    version,
-    contentHash,
-    deleted
-  })
-
   return {
     dialect: dialect.name,
     target: options.target,
@@ -317,12 +346,18 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
         "commit",
         Effect.suspend((): Effect.Effect<CommitResult, ArchiveError | SqlError> => {
           if (records.length === 0) {
-            return Effect.map(root, (digest) => ({
-              applied: 0,
-              newer: [],
-              rootBefore: digest,
-              rootAfter: digest
-            }))
+            return Effect.map(top, ({ count, sum, topVersion }) => {
+              const digest = nodeDigest("", count, sum)
+              return {
+                applied: 0,
+                overruled: 0,
+                superseded: [],
+                repeated: [],
+                rootBefore: digest,
+                rootAfter: digest,
+                topVersion
+              }
+            })
           }
           const refused = tooLarge(records)
           return refused === undefined
@@ -338,9 +373,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     heads: (ids) =>
       call(
         "heads",
-        Effect.map(rowsOfIds(anywhere, columns.head, ids), (rows) =>
-          rows.map((row) => headOnly(Rows.headOf(row)))
-        )
+        Effect.map(rowsOfIds(anywhere, columns.version, ids), (rows) => rows.map(Rows.versionOf))
       ),
     scan: (range, page) => call("scan", scan(range, page)),
     scanIds: (range, limit) =>
@@ -386,11 +419,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
     purgeTombstones: (before, limit) => call("purgeTombstones", purge(before, limit)),
     maxVersion: call(
       "maxVersion",
-      Effect.suspend(() => {
-        const params: Array<unknown> = []
-        const text = `SELECT top_version FROM ${tree} WHERE path = ${dialect.bind(params, "")}`
-        return Effect.map(anywhere({ text, params }), (rows) => Number(rows[0]?.top_version ?? 0))
-      })
+      Effect.map(top, ({ topVersion }) => topVersion)
     ),
     writers,
     lineage: call(

@@ -5,8 +5,8 @@
  */
 import { fromLimbs } from "../merkle/Limbs.js"
 import type { Leaf } from "../merkle/Tree.js"
-import type { ContentType, ItemRecord, SyncItem } from "../SyncItem.js"
-import type { StoredHead } from "./Batch.js"
+import type { ContentType, ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
+import type { StoredHead, StoredRecord } from "./Batch.js"
 import type { Dialect, Tables } from "./SqlDialect.js"
 import type { Row } from "./SqlTransaction.js"
 
@@ -26,6 +26,27 @@ export const leafOf = (row: Row): Leaf => ({
   updatedAt: Number(row.updated_at),
   contentHash: row.content_hash as string
 })
+
+/** @since 0.1.0 @category conversions */
+export const versionOf = (row: Row): ItemVersion => ({
+  id: row.id as string,
+  version: Number(row.version),
+  contentHash: row.content_hash as string,
+  deleted: Number(row.deleted) === 1,
+  contentType: row.content_type as ContentType,
+  state: (row.state as string | null) ?? undefined
+})
+
+/** @since 0.1.0 @category conversions */
+export const storedOf = (row: Row): StoredRecord =>
+  row.content == null
+    ? {
+        ...versionOf(row),
+        updatedAt: Number(row.updated_at),
+        traceparent: (row.traceparent as string | null) ?? undefined,
+        content: undefined
+      }
+    : recordOf(row)
 
 /** @since 0.1.0 @category conversions */
 export const itemOf = (row: Row): SyncItem => {
@@ -49,21 +70,29 @@ export const itemOf = (row: Row): SyncItem => {
 /** @since 0.1.0 @category conversions */
 export const recordOf = (row: Row): ItemRecord => ({ ...itemOf(row), deleted: Number(row.deleted) === 1 })
 
+/** @since 0.1.0 @category models */
+export interface StoredTotal {
+  readonly count: number
+  readonly limbs: ReadonlyArray<bigint>
+  readonly sum: bigint
+  /** Of the top's row: the highest version that was ever stored. */
+  readonly topVersion: number
+}
+
 /** The count and limbs of a tree row; the limbs are one text. @since 0.1.0 @category conversions */
-export const totalOf = (
-  row: Row
-): { readonly count: number; readonly limbs: ReadonlyArray<bigint>; readonly sum: bigint } => {
+export const totalOf = (row: Row): StoredTotal => {
   const limbs = (row.limbs as string).split(",").map(BigInt)
-  return { count: Number(row.count), limbs, sum: fromLimbs(limbs) }
+  return { count: Number(row.count), limbs, sum: fromLimbs(limbs), topVersion: Number(row.top_version) }
 }
 
 /** The column lists of the reads. @since 0.1.0 @category queries */
 export const columns = (dialect: Dialect) => {
   const leaf = `${dialect.asText("id")} AS id, version, updated_at, ${dialect.asHex("content_hash")} AS content_hash`
   const head = `${leaf}, deleted`
-  const record = `${head}, content_type, ${dialect.asText("state")} AS state, traceparent, content`
-  const total = `${dialect.asText("path")} AS path, count, ${dialect.limbs} AS limbs`
-  return { leaf, head, record, total }
+  const version = `${head}, content_type, ${dialect.asText("state")} AS state`
+  const record = `${version}, traceparent, content`
+  const total = `${dialect.asText("path")} AS path, count, ${dialect.limbs} AS limbs, top_version`
+  return { leaf, head, version, record, total }
 }
 
 /** Everything the parts of the SQL archive share. @since 0.1.0 @category models */

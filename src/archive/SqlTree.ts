@@ -28,7 +28,7 @@ export const readTotal = (run: Run, shape: Shape, path: string) => {
   const params: Array<unknown> = []
   const text = `SELECT ${shape.columns.total} FROM ${shape.tables.tree} WHERE path = ${shape.dialect.bind(params, path)}`
   return Effect.map(run({ text, params }), (rows) =>
-    rows[0] === undefined ? { ...zero, limbs: [] } : totalOf(rows[0])
+    rows[0] === undefined ? { ...zero, limbs: [], topVersion: 0 } : totalOf(rows[0])
   )
 }
 

@@ -62,6 +62,9 @@ export interface CacheStatus {
   readonly warnings: ReadonlyArray<string>
 }
 
+/** How records are written: what was committed, what a read found, what a comparison found. @since 0.1.0 @category models */
+export type PutMode = "put" | "fill" | "repair"
+
 /** @since 0.1.0 @category models */
 export interface PutOptions {
   /** Time to live in milliseconds, 1 or more. Items with a time to live stay outside the tree. */
@@ -72,7 +75,10 @@ export interface PutOptions {
 export interface PutResult {
   /** Records that were newer than what was stored. */
   readonly applied: number
-  /** Records of the very version that was stored; written again, which mends a damaged value. */
+  /**
+   * Records of the version that was stored. The very record is written again, which mends a damaged value; one that
+   * differs in state, content type, time or trace leaves the stored one, unless it is a repair.
+   */
   readonly same: number
   /** What the cache holds instead of the records it did not take because it already has a newer version. */
   readonly newer: ReadonlyArray<ItemHead>
@@ -162,6 +168,8 @@ export interface CacheService {
   ) => Effect.Effect<PutResult, CacheError>
   /** As `put`, for what a read found in the archive: an item that has a time to live keeps what is left of it. */
   readonly fill: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<PutResult, CacheError>
+  /** As `put`, for what a comparison with the archive found: of a version that is stored, this record takes the place. */
+  readonly repair: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<PutResult, CacheError>
   /** One record, tombstones included. Concurrent calls share commands. None says only that the cache does not hold it. */
   readonly get: (id: string) => Effect.Effect<Option.Option<ItemRecord>, CacheError>
   /** The stored records of these ids, tombstones included, in no particular order; absent ids are left out. */

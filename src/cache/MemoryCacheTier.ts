@@ -15,7 +15,7 @@ import { compareBytes } from "../merkle/ByteOrder.js"
 import { leafDigest, leafSum } from "../merkle/Digest.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
 import { splitPath } from "../merkle/TreeDelta.js"
-import { compareVersions, type ItemHead, type ItemRecord } from "../SyncItem.js"
+import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "../SyncItem.js"
 import {
   Cache,
   type CacheChange,
@@ -24,6 +24,7 @@ import {
   type CacheService,
   type CacheStatus,
   type PositionedChange,
+  type PutMode,
   type PutResult
 } from "./Cache.js"
 
@@ -56,6 +57,12 @@ const headOf = (record: ItemRecord): ItemHead => ({
   deleted: record.deleted
 })
 
+const inTree = ({ expiresAt, record }: Entry): boolean =>
+  !record.deleted && expiresAt === Number.POSITIVE_INFINITY
+
+const sameRecord = (a: ItemRecord, b: ItemRecord): boolean =>
+  sameVersion(a, b) && a.updatedAt === b.updatedAt && a.traceparent === b.traceparent
+
 class Model {
   items = new Map<string, Entry>()
   tree = new MerkleTree()
@@ -77,7 +84,7 @@ class Model {
     return undefined
   }
 
-  put(mode: "put" | "fill", records: ReadonlyArray<ItemRecord>, ttlMs: number, now: number): PutResult {
+  put(mode: PutMode, records: ReadonlyArray<ItemRecord>, ttlMs: number, now: number): PutResult {
     let applied = 0
     let same = 0
     const newer: Array<ItemHead> = []
@@ -90,12 +97,14 @@ class Model {
       }
       if (order === 0) same += 1
       else applied += 1
+      // Of a version that the tree holds, another record only comes in by a repair.
+      if (order === 0 && mode !== "repair" && inTree(old!) && !sameRecord(record, old!.record)) continue
       let expiresAt = ttlMs === 0 ? Number.POSITIVE_INFINITY : now + ttlMs
       if (record.deleted) expiresAt = now + this.tombstoneTtlMs
       else if (mode === "fill" && old !== undefined && !old.record.deleted) expiresAt = old.expiresAt
-      const inTree = !record.deleted && expiresAt === Number.POSITIVE_INFINITY
-      this.items.set(record.id, { record, expiresAt, corrupted: false })
-      this.tree.apply([{ id: record.id, after: inTree ? record : undefined }])
+      const entry = { record, expiresAt, corrupted: false }
+      this.items.set(record.id, entry)
+      this.tree.apply([{ id: record.id, after: inTree(entry) ? record : undefined }])
     }
     return { applied, same, newer }
   }
@@ -219,6 +228,7 @@ export const makeMemory = Effect.fnUntraced(function* (
         return model.put("put", records, ttlMs === undefined ? 0 : Math.max(1, Math.ceil(ttlMs)), now)
       }),
     fill: (records) => attempt("fill", (now) => model.put("fill", records, 0, now)),
+    repair: (records) => attempt("repair", (now) => model.put("repair", records, 0, now)),
     get: (id) => attempt("get", (now) => Option.fromNullable(model.read([id], now)[0])),
     getMany: (ids) => attempt("getMany", (now) => model.read(ids, now)),
     heads: (ids) => attempt("heads", (now) => model.heads(ids, now)),

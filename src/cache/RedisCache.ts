@@ -184,6 +184,7 @@ export const make = Effect.fnUntraced(function* (
         return items.put("put", records, ttlMs === undefined ? 0 : Math.max(1, Math.ceil(ttlMs)), signal)
       }),
     fill: (records) => attempt("fill", (signal) => items.put("fill", records, 0, signal)),
+    repair: (records) => attempt("repair", (signal) => items.put("repair", records, 0, signal)),
     get: gets.get,
     getMany: (ids) => attempt("getMany", (signal) => items.getMany(ids, signal)),
     heads: (ids) => attempt("heads", (signal) => items.heads(ids, signal)),

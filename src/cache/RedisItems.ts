@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
-import type { PutResult, Removal } from "./Cache.js"
+import type { PutMode, PutResult, Removal } from "./Cache.js"
 import { packIds, packRecords, packRemovals } from "./Packing.js"
 import { type Field, headIn, recordIn, textIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
@@ -74,7 +74,7 @@ export class RedisItems {
   ) {}
 
   async put(
-    operation: "put" | "fill",
+    operation: PutMode,
     records: ReadonlyArray<ItemRecord>,
     ttlMs: number,
     signal: AbortSignal

@@ -177,7 +177,8 @@ return E
 `
 
 /**
- * Writes a chunk of records. Arguments: mode (`put` or `fill`), time to live (ms, `0` for none), time a tombstone
+ * Writes a chunk of records. Of a version that the tree holds, another line (state, times, trace) is only written by a
+ * repair. Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone
  * stays (ms), an epoch for a new tree, the packed records (ids distinct). Answers applied, same, foreign, and a flat list of
  * id and line of what was newer.
  *
@@ -185,7 +186,8 @@ return E
  * @category scripts
  */
 export const putScript = `${prelude}${settle}
-local fill, ttl, tombstoneTtl, data = ARGV[1] == 'fill', tonumber(ARGV[2]), ARGV[3], ARGV[5]
+local fill, repair = ARGV[1] == 'fill', ARGV[1] == 'repair'
+local ttl, tombstoneTtl, data = tonumber(ARGV[2]), ARGV[3], ARGV[5]
 local E = epoch(ARGV[4])
 -- A server out of memory denies this first write; later ones it would let through, because the script has begun.
 redis.call('SET', P .. 'epoch', E)
@@ -210,9 +212,12 @@ while pos <= size do
     elseif deleted == (okind == 'd') then order = 0
     else order = deleted and -1 or 1 end
   end
+  local was = leafIn(E, old[2])
   if order < 0 then
     newer[#newer + 1] = id
     newer[#newer + 1] = old[1]
+  elseif order == 0 and was and old[1] ~= m and not repair then
+    same = same + 1
   else
     if order == 0 then same = same + 1 else applied = applied + 1 end
     local keep = ttl
@@ -223,7 +228,6 @@ while pos <= size do
     end
     local inTree = not deleted and keep == 0
     local parent = parentOf(id)
-    local was = leafIn(E, old[2])
     -- What is in the tree has these three fields and no expiry: nothing to clear.
     if not (was and inTree) then redis.call('UNLINK', key) end
     if inTree then redis.call('HSET', key, 'm', m, 'c', c, 'l', leaf .. E)

@@ -59,7 +59,7 @@ const isWaitable = (error: BackendError): boolean =>
 const isAboutItems = (error: BackendError): boolean =>
   error._tag === "InvalidItem" ||
   error._tag === "PayloadTooLarge" ||
-  error._tag === "StaleVersion" ||
+  error._tag === "VersionConflict" ||
   error._tag === "VersionMismatch" ||
   error._tag === "ItemRejected" ||
   error._tag === "NotSupported"

@@ -4,12 +4,16 @@
  * @since 0.1.0
  */
 
+import type { ItemVersion } from "../SyncItem.js"
+
 /** What became of one entry. @since 0.1.0 @category models */
 export type ArchiveOutcome =
   | { readonly _tag: "Archived" }
   /** The archive could not be reached; the entry is durable in the log. */
   | { readonly _tag: "InLog" }
   | { readonly _tag: "Rejected"; readonly problem: string }
+  /** The archive has something else, and keeps it. */
+  | { readonly _tag: "Superseded"; readonly stored: ItemVersion }
 
 interface Waiter {
   readonly first: number
@@ -37,15 +41,19 @@ export class ArchiveWaiters {
     this.waiters.push({ first, outcomes: new Array<ArchiveOutcome>(count).fill(archived), done })
   }
 
-  /** This entry has gone to the dead letters. */
-  reject(sequence: number, problem: string): void {
-    for (const waiter of this.waiters) {
-      const index = sequence - waiter.first
-      if (index >= 0 && index < waiter.outcomes.length) {
-        waiter.outcomes[index] = { _tag: "Rejected", problem }
-        return
-      }
+  /** This entry was not archived. Returns whether somebody waits for it. */
+  decide(sequence: number, outcome: ArchiveOutcome): boolean {
+    let low = 0
+    let high = this.waiters.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.waiters[middle]!.first <= sequence) low = middle + 1
+      else high = middle
     }
+    const waiter = this.waiters[low - 1]
+    if (waiter === undefined || sequence >= waiter.first + waiter.outcomes.length) return false
+    waiter.outcomes[sequence - waiter.first] = outcome
+    return true
   }
 
   /** Everything up to this sequence number has been archived or rejected. */
@@ -69,7 +77,7 @@ export class ArchiveWaiters {
     for (const waiter of all) {
       waiter.done(
         waiter.outcomes.map((outcome, index) =>
-          outcome._tag === "Rejected" || waiter.first + index <= upTo ? outcome : inLog
+          outcome._tag !== "Archived" || waiter.first + index <= upTo ? outcome : inLog
         )
       )
     }

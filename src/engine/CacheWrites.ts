@@ -5,9 +5,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import type { Removal } from "../cache/Cache.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
-import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { CacheTier } from "./CacheTier.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SplitResult } from "./PoisonSplit.js"
@@ -30,8 +30,7 @@ export const cacheFailed = (core: EngineCore, cache: CacheTier, problem: string)
  */
 export const carryToCache = (
   core: EngineCore,
-  batch: ReadonlyArray<LogEntry>,
-  result: SplitResult
+  { superseded, taken }: Pick<SplitResult, "taken" | "superseded">
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core
@@ -40,14 +39,17 @@ export const carryToCache = (
       // What it misses now is found by comparing roots when it is back.
       return cacheFailed(core, cache, `${cache.reason ?? "away"}; it misses writes until it is back`)
     }
-    const left = new Set(result.newer.map(({ id }) => id))
-    for (const { entry } of result.culprits) left.add(entry.record.id)
-    const records = batch.flatMap(({ record }) => (left.has(record.id) ? [] : [record]))
-    // Older versions that went in for refused ones, and rows that others wrote, are for the next comparison.
-    if (left.size > 0 && result.culprits.length > 0)
-      cache.distrust("the archive took other versions than were sent")
-    if (records.length === 0) return Effect.void
-    return Effect.matchCauseEffect(cache.service.put(records), {
+    const records = [...taken]
+    const tooLarge: Array<Removal> = []
+    // Whoever wrote these may not have reached the cache, and readers of this node have seen that there is something
+    // newer than what the cache may hold.
+    for (const { stored } of superseded) {
+      if (stored.content === undefined) tooLarge.push({ id: stored.id, version: stored.version })
+      else records.push({ ...stored, content: stored.content })
+    }
+    const put = records.length === 0 ? Effect.void : cache.service.put(records)
+    const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
+    return Effect.matchCauseEffect(Effect.zipRight(put, remove), {
       onFailure: (cause) =>
         cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
       onSuccess: () => Effect.void

@@ -13,7 +13,7 @@ import type { Lifecycle } from "../Lifecycle.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
 import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
-import type { ItemHead, ItemRecord } from "../SyncItem.js"
+import type { ItemHead, ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import type { CacheTier } from "./CacheTier.js"
@@ -148,7 +148,7 @@ export class EngineCore {
   }
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
-  known(id: string): ItemHead | undefined {
+  known(id: string): ItemVersion | undefined {
     return newestOf(this.inFlight.newest(id)?.record, newestOf(this.pending.get(id), this.memory.peek(id)))
   }
 

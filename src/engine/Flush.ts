@@ -9,6 +9,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { Superseded } from "../archive/Batch.js"
 import { type LogUnavailable, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
@@ -19,8 +20,9 @@ import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushReason } from "./EngineService.js"
-import type { SplitResult } from "./PoisonSplit.js"
 import { commitSplitting } from "./PoisonSplit.js"
+import type { Committed } from "./Settle.js"
+import { settle } from "./Settle.js"
 import { Turns } from "./Turns.js"
 
 /** @since 0.1.0 @category models */
@@ -78,54 +80,29 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
       })
     })
 
-  const settle = (entries: ReadonlyArray<LogEntry>, result: SplitResult): void => {
-    const last = entries[entries.length - 1]!.sequence
-    for (const entry of entries) {
-      const settled = core.pending.settle(entry.record.id, last)
-      // A tombstone has done its duty in memory: from here on the archive says whether the id exists.
-      if (settled?.deleted && core.memory.peek(settled.id)?.version === settled.version) {
-        core.memory.remove(settled.id)
-      }
-    }
-    for (const head of result.newer) {
-      const held = core.memory.peek(head.id)
-      if (held !== undefined && held.version <= head.version && core.pending.get(head.id) === undefined) {
-        core.memory.remove(head.id)
-      }
-      core.clock.observe(head.version)
-      core.touch(head.id)
-    }
-    for (const { entry, problem } of result.culprits) {
-      if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
-      core.touch(entry.record.id)
-      waiters.reject(entry.sequence, problem)
-    }
-    core.fresh.consume(last)
-    core.counters.archived += entries.length - result.culprits.length
-    core.counters.deadLettered += result.culprits.length
-    core.counters.superseded += result.newer.length
-    waiters.settle(last)
-    progress++
-  }
-
-  /** A batch that the archive has committed. */
-  interface Committed {
-    readonly entries: ReadonlyArray<LogEntry>
-    readonly batch: ReadonlyArray<LogEntry>
-    readonly result: SplitResult
+  interface Timed extends Committed {
     readonly startedMs: number
   }
+
+  /** Writes that were acknowledged and are not what the archive holds: one line a batch. */
+  const tellOfLosses = ([first, ...others]: ReadonlyArray<Superseded>): Effect.Effect<void> =>
+    first === undefined
+      ? Effect.void
+      : Effect.logWarning(
+          `${others.length + 1} acknowledged writes lost against versions that the archive had already`,
+          { first: first.submitted.id, version: first.submitted.version, stored: first.stored.version }
+        )
 
   const commit = (
     archive: Context.Tag.Service<Archive>,
     entries: ReadonlyArray<LogEntry>
-  ): Effect.Effect<Committed, ArchiveError> =>
+  ): Effect.Effect<Timed, ArchiveError> =>
     Effect.suspend(() => {
       const startedMs = core.nowMs()
       const batch = newestPerId(entries)
       return Effect.map(
         commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),
-        (result): Committed => ({ entries, batch, result, startedMs })
+        (result): Timed => ({ entries, batch, result, startedMs })
       )
     })
 
@@ -154,19 +131,22 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           )
 
   /** What follows a commit: dead letters, cache, readers and waiters, and the entries leave the log. */
-  const finish = (committed: Committed, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
+  const finish = (committed: Timed, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
     putAside(committed).pipe(
       Effect.zipRight(committed.result.applied > 0 ? noteArchived(core) : Effect.void),
-      Effect.zipRight(carryToCache(core, committed.batch, committed.result)),
+      Effect.zipRight(carryToCache(core, committed.result)),
       Effect.zipRight(
         Effect.suspend(() => {
           const { entries, result, startedMs } = committed
-          settle(entries, result)
+          const lost = settle(core, waiters, committed)
+          progress++
           core.counters.flushes[reason]++
           Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
-          if (result.newer.length > 0) Metrics.superseded(result.newer.length)
-          return reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
+          return Effect.zipRight(
+            tellOfLosses(lost),
+            reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
+          )
         })
       )
     )

@@ -8,10 +8,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { WriteError } from "../EngineError.js"
-import { Backpressure, ItemRejected, ReadOnly } from "../EngineError.js"
+import { Backpressure, ItemRejected, ReadOnly, VersionConflict } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
-import type { ItemRecord } from "../SyncItem.js"
+import type { ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -125,6 +125,8 @@ const awaitArchive = (
             return { _tag: "Acknowledged", receipt: receiptOf(write, "archive") }
           case "InLog":
             return { _tag: "Acknowledged", receipt: receiptOf(write, "wal") }
+          case "Superseded":
+            return { _tag: "Rejected", id: write.record.id, error: conflictOf(write, outcome.stored) }
           default:
             return {
               _tag: "Rejected",
@@ -139,6 +141,9 @@ const awaitArchive = (
       })
     )
   )
+
+const conflictOf = ({ record }: Prepared, stored: ItemVersion): VersionConflict =>
+  new VersionConflict({ id: record.id, submitted: record.version, current: stored.version })
 
 /** Writes acknowledged at `memory` whose commit failed: the one loss that this level allows. */
 const takeBack = (core: EngineCore, records: ReadonlyArray<ItemRecord>): void => {

@@ -4,13 +4,13 @@
  *
  * @since 0.1.0
  */
-import type { ItemHead, ItemRecord } from "../SyncItem.js"
+import type { ItemHead, ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
 import { NewestPerId } from "./NewestPerId.js"
 import { PendingOrder } from "./PendingOrder.js"
 
 /** @since 0.1.0 @category models */
-export interface PendingEntry extends ItemHead {
+export interface PendingEntry extends ItemVersion {
   /** Where the log holds it; 0 while its group commit is under way (durability `memory`). */
   readonly sequence: number
   /** The record itself, only while the log cannot serve it yet. */
@@ -27,6 +27,8 @@ const entryOf = (record: ItemRecord, sequence: number, unchecked: boolean): Pend
   version: record.version,
   contentHash: record.contentHash,
   deleted: record.deleted,
+  contentType: record.contentType,
+  state: record.state,
   sequence,
   record: sequence === 0 ? record : undefined,
   state: record.state,

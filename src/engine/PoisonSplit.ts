@@ -9,8 +9,9 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Archive, ArchiveError, CommitResult } from "../archive/Archive.js"
+import type { Superseded } from "../archive/Batch.js"
 import * as Metrics from "../Metrics.js"
-import type { ItemHead } from "../SyncItem.js"
+import type { ItemRecord } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import { olderVersions } from "./Batch.js"
 
@@ -23,28 +24,51 @@ export interface Culprit {
 /** @since 0.1.0 @category models */
 export interface SplitResult {
   readonly applied: number
-  /** Ids for which the archive already holds something newer. */
-  readonly newer: ReadonlyArray<ItemHead>
+  /** Rows of the same version number that were replaced by a higher content hash. */
+  readonly overruled: number
+  /** What the archive has of the batch's ids after the commits, where it was written or repeated. */
+  readonly taken: ReadonlyArray<ItemRecord>
+  /** Records that were repeats: in `taken` stands what is stored. */
+  readonly repeated: ReadonlyArray<ItemRecord>
+  readonly superseded: ReadonlyArray<Superseded>
   readonly culprits: ReadonlyArray<Culprit>
-  /** The commits that were made, in order. */
-  readonly commits: ReadonlyArray<CommitResult>
+  /** Highest version the archive has ever stored; 0 when nothing was committed. */
+  readonly topVersion: number
 }
 
-const nothing: SplitResult = { applied: 0, newer: [], culprits: [], commits: [] }
+const nothing: SplitResult = {
+  applied: 0,
+  overruled: 0,
+  taken: [],
+  repeated: [],
+  superseded: [],
+  culprits: [],
+  topVersion: 0
+}
+
+const both = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> =>
+  a.length === 0 ? b : b.length === 0 ? a : [...a, ...b]
 
 const join = (a: SplitResult, b: SplitResult): SplitResult => ({
   applied: a.applied + b.applied,
-  newer: a.newer.length === 0 ? b.newer : [...a.newer, ...b.newer],
-  culprits: a.culprits.length === 0 ? b.culprits : [...a.culprits, ...b.culprits],
-  commits: [...a.commits, ...b.commits]
+  overruled: a.overruled + b.overruled,
+  taken: both(a.taken, b.taken),
+  repeated: both(a.repeated, b.repeated),
+  superseded: both(a.superseded, b.superseded),
+  culprits: both(a.culprits, b.culprits),
+  topVersion: Math.max(a.topVersion, b.topVersion)
 })
 
-const ofCommit = (commit: CommitResult): SplitResult => ({
-  applied: commit.applied,
-  newer: commit.newer,
-  culprits: [],
-  commits: [commit]
-})
+const ofCommit = (records: ReadonlyArray<ItemRecord>, commit: CommitResult): SplitResult => {
+  const { applied, overruled, repeated, superseded, topVersion } = commit
+  let taken = records
+  if (superseded.length + repeated.length > 0) {
+    const stored = new Map<string, ItemRecord | undefined>(repeated.map((record) => [record.id, record]))
+    for (const { submitted } of superseded) stored.set(submitted.id, undefined)
+    taken = records.flatMap((record) => (stored.has(record.id) ? (stored.get(record.id) ?? []) : record))
+  }
+  return { applied, overruled, taken, repeated, superseded, culprits: [], topVersion }
+}
 
 /**
  * Fails only with transient errors; then a part of the batch may have been committed, and the same call can be
@@ -62,20 +86,22 @@ export const commitSplitting = (
   entries: ReadonlyArray<LogEntry>,
   concurrency = 1
 ): Effect.Effect<SplitResult, ArchiveError> => {
-  const commit = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> =>
-    Effect.timedWith(
-      archive.commit(part.map((entry) => entry.record)),
+  const commit = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> => {
+    const records = part.map((entry) => entry.record)
+    return Effect.timedWith(
+      archive.commit(records),
       Effect.clockWith((clock) => clock.currentTimeNanos)
     ).pipe(
       Effect.map(([duration, result]) => {
         Metrics.archiveCommitted(Duration.toMillis(duration))
-        return ofCommit(result)
+        return ofCommit(records, result)
       }),
       Effect.catchAll((error) => {
         if (error.kind === "transient") return Effect.fail(error)
         return part.length === 1 ? single(part[0]!, error) : halves(part)
       })
     )
+  }
   const halves = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> => {
     const middle = part.length >> 1
     return Effect.flatMap(commit(part.slice(0, middle)), (left) =>

@@ -4,16 +4,15 @@
  * @since 0.1.0
  */
 import type { WriteError } from "../EngineError.js"
-import { InvalidItem, PayloadTooLarge, StaleVersion } from "../EngineError.js"
-import type { ContentType, ItemHead, ItemRecord } from "../SyncItem.js"
+import { InvalidItem, PayloadTooLarge, VersionConflict } from "../EngineError.js"
+import type { ContentType, ItemRecord, ItemVersion } from "../SyncItem.js"
 import {
   bytesOf,
-  compareVersions,
   contentHashOf,
   detectContentType,
-  emptyContentHash,
   idProblem,
   isJson,
+  sameVersion,
   stateProblem,
   tombstone,
   traceparentProblem,
@@ -86,14 +85,13 @@ const sizeProblem = (core: EngineCore, id: string, bytes: number): PayloadTooLar
 /** Assigns the version, or checks the caller's own one against what is known. */
 const versionFor = (
   core: EngineCore,
-  id: string,
+  write: Omit<ItemVersion, "version">,
   own: number | undefined,
-  contentHash: string,
-  deleted: boolean,
-  stored: ItemHead | undefined
+  stored: ItemVersion | undefined
 ):
   | { readonly version: number; readonly previousVersion: number | undefined; readonly unchecked: boolean }
   | WriteError => {
+  const { id } = write
   const known = newestOf(core.known(id), stored)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
   if (own === undefined) {
@@ -104,8 +102,8 @@ const versionFor = (
   }
   const problem = versionProblem(own)
   if (problem !== undefined) return invalid(id, "version", problem)
-  if (known !== undefined && compareVersions({ version: own, contentHash, deleted }, known) < 0) {
-    return new StaleVersion({ id, submitted: own, current: known.version })
+  if (known !== undefined && own <= known.version && !sameVersion({ ...write, version: own }, known)) {
+    return new VersionConflict({ id, submitted: own, current: known.version })
   }
   core.clock.observe(own)
   return {
@@ -125,7 +123,7 @@ const versionFor = (
 export const prepare = (
   core: EngineCore,
   item: SubmitItem | InvalidItem,
-  stored?: ItemHead
+  stored?: ItemVersion
 ): Prepared | WriteError => {
   if ("_tag" in item) return item
   const { id } = item
@@ -157,20 +155,26 @@ const versioned = (
   item: SubmitItem,
   content: Uint8Array,
   contentType: ContentType,
-  stored: ItemHead | undefined
+  stored: ItemVersion | undefined
 ): Prepared | WriteError => {
+  const { id, state } = item
   const contentHash = contentHashOf(content)
-  const version = versionFor(core, item.id, item.version, contentHash, false, stored)
+  const version = versionFor(
+    core,
+    { id, contentHash, deleted: false, contentType, state },
+    item.version,
+    stored
+  )
   if ("_tag" in version) return version
   return {
     _tag: "Prepared",
     record: {
-      id: item.id,
+      id,
       version: version.version,
       updatedAt: core.nowMs(),
       contentType,
       contentHash,
-      state: item.state,
+      state,
       content,
       traceparent: item.traceparent,
       deleted: false
@@ -186,7 +190,7 @@ export const prepareDelete = (
   id: string,
   own: number | undefined,
   traceparent: string | undefined,
-  stored?: ItemHead
+  stored?: ItemVersion
 ): Prepared | WriteError => {
   const problem = idProblem(id)
   if (problem !== undefined) return invalid(id, "id", problem)
@@ -194,11 +198,12 @@ export const prepareDelete = (
     const trouble = traceparentProblem(traceparent)
     if (trouble !== undefined) return invalid(id, "traceparent", trouble)
   }
-  const version = versionFor(core, id, own, emptyContentHash, true, stored)
+  const record = tombstone(id, 0, core.nowMs(), traceparent)
+  const version = versionFor(core, record, own, stored)
   if ("_tag" in version) return version
   return {
     _tag: "Prepared",
-    record: tombstone(id, version.version, core.nowMs(), traceparent),
+    record: { ...record, version: version.version },
     previousVersion: version.previousVersion,
     unchecked: version.unchecked
   }

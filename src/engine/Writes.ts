@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type { WriteError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
-import type { ItemHead } from "../SyncItem.js"
+import type { ItemVersion } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
@@ -48,12 +48,12 @@ interface Expected {
 
 /** What was read of an item for a compare-and-set, and whether it is still so. */
 interface Asked {
-  readonly head: ItemHead | undefined
+  readonly head: ItemVersion | undefined
   readonly watch: Watch
 }
 
 /** @param stored what the archive has just said about the id, if it was asked */
-type Preparation = (stored?: ItemHead) => Prepared | WriteError
+type Preparation = (stored?: ItemVersion) => Prepared | WriteError
 
 /**
  * @param onCommitted called after each group commit
@@ -102,8 +102,8 @@ export const make = (
     Effect.async((resume) => {
       const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected.version)
       if (refused !== undefined) return resume(refuse(refused))
-      let current: ItemHead | undefined = core.known(id)
-      let stored: ItemHead | undefined
+      let current: ItemVersion | undefined = core.known(id)
+      let stored: ItemVersion | undefined
       // A version that nobody has compared with the archive's may not be the newest.
       if (current === undefined || core.unchecked(current)) {
         if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))

@@ -42,7 +42,7 @@ const EngineError = Schema.Union(
   EngineErrors.InvalidItem,
   EngineErrors.InvalidRequest,
   EngineErrors.PayloadTooLarge,
-  EngineErrors.StaleVersion,
+  EngineErrors.VersionConflict,
   EngineErrors.VersionMismatch,
   EngineErrors.GateClosed,
   EngineErrors.ReadOnly,

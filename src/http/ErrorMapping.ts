@@ -28,7 +28,7 @@ const statuses: { readonly [Tag in Exclude<EngineError["_tag"], "Backpressure">]
   InvalidItem: 400,
   InvalidRequest: 400,
   PayloadTooLarge: 413,
-  StaleVersion: 409,
+  VersionConflict: 409,
   VersionMismatch: 412,
   GateClosed: 503,
   ReadOnly: 503,

@@ -61,7 +61,7 @@ export const mend = (
     // Tombstones too: they guard against fills with what a slow reader found before the deletion.
     const known = ids.flatMap((id) => rows.get(id) ?? [])
     const removed = gone.length === 0 ? 0 : yield* cache.deleteMany(gone)
-    if (known.length > 0) yield* cache.put(known)
+    if (known.length > 0) yield* cache.repair(known)
     return { written: known.filter((row) => !row.deleted).length, removed }
   })
 

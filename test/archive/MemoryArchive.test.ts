@@ -40,6 +40,6 @@ it.effect("fails before or after a commit took effect, and outlives its layer", 
     expect(yield* Effect.flip(commit)).toBe(lost)
     expect(state.records.size).toBe(1)
     when = "never"
-    expect(yield* commit).toMatchObject({ applied: 0, newer: [] })
+    expect(yield* commit).toMatchObject({ applied: 0, superseded: [] })
   })
 )

@@ -84,9 +84,12 @@ export const describeArchive = (
         expect(yield* archive.children("", { limit: 10 })).toEqual([])
         expect(yield* archive.commit([])).toEqual({
           applied: 0,
-          newer: [],
+          overruled: 0,
+          superseded: [],
+          repeated: [],
           rootBefore: emptyRoot,
-          rootAfter: emptyRoot
+          rootAfter: emptyRoot,
+          topVersion: 0
         })
         expect(yield* archive.rebuildTree).toEqual({ root: emptyRoot, rows: 0 })
         expect(yield* archive.getMany([])).toEqual([])
@@ -114,9 +117,14 @@ export const describeArchive = (
         const stored = yield* archive.getMany([...ids(records), "absent", "a"])
         expect([...stored].sort(byId)).toEqual([...records].sort(byId))
         expect([...(yield* archive.heads(ids(records)))].sort(byId)).toEqual(
-          [...records]
-            .sort(byId)
-            .map(({ contentHash, deleted, id, version }) => ({ id, version, contentHash, deleted }))
+          [...records].sort(byId).map(({ contentHash, contentType, deleted, id, state, version }) => ({
+            id,
+            version,
+            contentHash,
+            deleted,
+            contentType,
+            state
+          }))
         )
         const scanned = yield* archive.scan({ prefix: "" }, { limit: 100, maxBytes: 1e9 })
         expect(scanned).toEqual(
@@ -182,12 +190,13 @@ export const describeArchive = (
         const first = put("a", 5, "five")
         expect((yield* archive.commit([first])).applied).toBe(1)
         const again = yield* archive.commit([first])
-        expect(again).toMatchObject({ applied: 0, newer: [] })
+        expect(again).toMatchObject({ applied: 0, superseded: [], repeated: [first], topVersion: 5 })
         expect(again.rootAfter).toBe(again.rootBefore)
 
-        const older = yield* archive.commit([put("a", 4, "four"), put("b", 1)])
-        expect(older.applied).toBe(1)
-        expect(older.newer).toEqual([{ id: "a", version: 5, contentHash: first.contentHash, deleted: false }])
+        const late = put("a", 4, "four")
+        const older = yield* archive.commit([late, put("b", 1)])
+        expect(older).toMatchObject({ applied: 1, repeated: [], topVersion: 5 })
+        expect(older.superseded).toEqual([{ submitted: late, stored: first }])
 
         const [low, high] = [put("c", 7, "x"), put("c", 7, "y")].sort((p, q) =>
           p.contentHash < q.contentHash ? -1 : 1
@@ -195,7 +204,7 @@ export const describeArchive = (
         yield* archive.commit([high!])
         expect(yield* archive.commit([low!])).toMatchObject({
           applied: 0,
-          newer: [{ id: "c", contentHash: high!.contentHash }]
+          superseded: [{ submitted: low, stored: high }]
         })
         yield* archive.commit([put("d", 7, low!.content.toString())])
         expect(itemOf((yield* archive.getMany(["c"]))[0]!)).toEqual(itemOf(high!))
@@ -204,7 +213,30 @@ export const describeArchive = (
           p.contentHash < q.contentHash ? -1 : 1
         )
         yield* archive.commit([both[0]!])
-        expect((yield* archive.commit([both[1]!])).applied).toBe(1)
+        expect(yield* archive.commit([both[1]!])).toMatchObject({ applied: 1, overruled: 1 })
+      }))
+
+    test("tells a repeated version from one with another state or content type", (archive) =>
+      Effect.gen(function* () {
+        const first = put("a", 5, "1", { contentType: "json", state: "draft", updatedAt: 10 })
+        const gone = tombstone("b", 3, 11)
+        yield* archive.commit([first, gone])
+        const root = yield* archive.root
+        const late = { ...first, updatedAt: 99, traceparent: undefined }
+        const repeat = yield* archive.commit([late, { ...gone, updatedAt: 98 }])
+        expect(repeat).toMatchObject({ applied: 0, overruled: 0, superseded: [], rootAfter: root })
+        expect(repeat.repeated).toEqual([first, gone])
+        const others = [
+          { ...late, state: "new" },
+          { ...late, state: undefined },
+          { ...late, contentType: "binary" as const }
+        ]
+        for (const submitted of others) {
+          const conflict = yield* archive.commit([submitted])
+          expect(conflict).toMatchObject({ applied: 0, repeated: [], rootAfter: root })
+          expect(conflict.superseded).toEqual([{ submitted, stored: first }])
+        }
+        expect(yield* archive.getMany(["a"])).toEqual([first])
       }))
 
     test("settles empty content against a tombstone of the same version", (archive) =>
@@ -213,7 +245,7 @@ export const describeArchive = (
         yield* archive.commit([tombstone("a", 3, 1_003)])
         expect(yield* archive.count({ prefix: "" })).toBe(0)
         expect((yield* archive.commit([empty])).applied).toBe(1)
-        expect((yield* archive.commit([tombstone("a", 3, 1_003)])).newer).toHaveLength(1)
+        expect((yield* archive.commit([tombstone("a", 3, 1_003)])).superseded).toHaveLength(1)
         expect(yield* archive.root).toBe(MerkleTree.from([empty]).root)
       }))
 
@@ -225,7 +257,10 @@ export const describeArchive = (
         yield* archive.commit([tombstone("a.c", 3, 9)])
         expect(yield* archive.root).toBe(before)
         const late = yield* archive.commit([put("a.c", 2)])
-        expect(late).toMatchObject({ applied: 0, newer: [{ id: "a.c", version: 3, deleted: true }] })
+        expect(late).toMatchObject({
+          applied: 0,
+          superseded: [{ stored: { id: "a.c", version: 3, deleted: true } }]
+        })
         expect(yield* archive.scanIds({ prefix: "a" }, 10)).toEqual(["a", "a.b"])
         expect(yield* archive.getMany(["a.c"])).toEqual([tombstone("a.c", 3, 9)])
         yield* archive.commit([tombstone("a.b", 2, 9)])
@@ -260,27 +295,43 @@ export const describeArchive = (
             )
           }
           const rootBefore = model.root
-          const newer: Array<string> = []
+          const superseded: Array<string> = []
+          const repeated: Array<string> = []
           let applied = 0
+          let overruled = 0
           for (const record of batch.values()) {
             const current = stored.get(record.id)
             const rank = (r: ItemRecord) =>
               `${String(r.version).padStart(4)} ${r.contentHash} ${r.deleted ? 0 : 1}`
             if (current !== undefined && rank(current) >= rank(record)) {
-              if (rank(current) > rank(record)) newer.push(record.id)
+              if (rank(current) > rank(record)) superseded.push(record.id)
+              else repeated.push(record.id)
               continue
             }
             applied++
+            if (current?.version === record.version) overruled++
             stored.set(record.id, record)
             model.apply([{ id: record.id, after: record.deleted ? undefined : record }])
           }
           const result = yield* archive.commit([...batch.values()])
-          expect({ ...result, newer: ids(result.newer).sort() }).toEqual({
+          const lost = result.superseded.map(({ submitted }) => submitted)
+          expect({
+            ...result,
+            superseded: ids(lost).sort(),
+            repeated: ids(result.repeated).sort()
+          }).toEqual({
             applied,
-            newer: newer.sort(),
+            overruled,
+            superseded: superseded.sort(),
+            repeated: repeated.sort(),
             rootBefore,
-            rootAfter: model.root
+            rootAfter: model.root,
+            topVersion: Math.max(...[...stored.values()].map(({ version }) => version))
           })
+          for (const { stored: held, submitted } of result.superseded) {
+            expect(held).toEqual(stored.get(submitted.id))
+          }
+          for (const held of result.repeated) expect(held).toEqual(stored.get(held.id))
         }
         const live = [...stored.values()].filter((record) => !record.deleted).sort(byId)
         expect(yield* archive.recompute).toEqual({ root: model.root, rows: live.length })

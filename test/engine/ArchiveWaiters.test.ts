@@ -64,7 +64,7 @@ describe("ArchiveWaiters", () => {
                 ({ count, first, told }) =>
                   told === undefined && sequence >= first && sequence < first + count
               )
-              waiters.reject(sequence, "no")
+              expect(waiters.decide(sequence, { _tag: "Rejected", problem: "no" })).toBe(open)
               if (open) rejected.add(sequence)
               break
             }

@@ -365,7 +365,7 @@ describe("group commit", () => {
         results.map((result) =>
           result._tag === "Acknowledged" ? result.receipt.id : [result.id, result.error._tag]
         )
-      ).toEqual(["a", ["..", "InvalidItem"], "b", ["b", "StaleVersion"], ["c", "PayloadTooLarge"], "a"])
+      ).toEqual(["a", ["..", "InvalidItem"], "b", ["b", "VersionConflict"], ["c", "PayloadTooLarge"], "a"])
       expect(disk.commits).toBe(1)
       expect(disk.committed).toBe(3)
       expect(textOf(Option.getOrThrow(yield* service.get("a")))).toBe("5")
@@ -458,7 +458,7 @@ describe("versions", () => {
       ) as [string, string]
       yield* service.submit({ id: "a", content: low, version: 10 })
       expect(yield* Effect.flip(service.submit({ id: "a", content: "x", version: 9 }))).toMatchObject({
-        _tag: "StaleVersion",
+        _tag: "VersionConflict",
         submitted: 9,
         current: 10
       })
@@ -466,7 +466,7 @@ describe("versions", () => {
       // Equal versions with other bytes: the higher hash wins, whoever comes first.
       yield* service.submit({ id: "a", content: high, version: 10 })
       expect((yield* Effect.flip(service.submit({ id: "a", content: low, version: 10 })))._tag).toBe(
-        "StaleVersion"
+        "VersionConflict"
       )
       expect(textOf(Option.getOrThrow(yield* service.get("a")))).toBe(high)
       yield* service.flush
@@ -479,10 +479,10 @@ describe("versions", () => {
       const archive = new PlayedArchive()
       const { service } = yield* start({ archive: archive.options })
       yield* service.submit({ id: "a", content: "x", version: 10 })
-      expect((yield* Effect.flip(service.delete("a", { version: 9 })))._tag).toBe("StaleVersion")
+      expect((yield* Effect.flip(service.delete("a", { version: 9 })))._tag).toBe("VersionConflict")
       yield* service.delete("a", { version: 20 })
       expect((yield* Effect.flip(service.submit({ id: "a", content: "x", version: 15 })))._tag).toBe(
-        "StaleVersion"
+        "VersionConflict"
       )
       yield* service.flush
       // Now only the archive knows of the tombstone.

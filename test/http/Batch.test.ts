@@ -37,7 +37,7 @@ describe("POST /items", () => {
       { line: 4, id: "b", status: "acknowledged" },
       { line: 5, id: "..", status: "rejected", error: "InvalidLine" },
       { line: 6, id: "a", status: "acknowledged", previous_version: 7 },
-      { line: 7, id: "a", status: "rejected", error: "StaleVersion", submitted: 3 },
+      { line: 7, id: "a", status: "rejected", error: "VersionConflict", submitted: 3 },
       { line: 8, id: "c", status: "acknowledged" },
       { summary: { lines: 7, acknowledged: 4, rejected: 3 } }
     ])

@@ -124,7 +124,7 @@ describe("the client", () => {
       new Errors.InvalidItem({ id: "a", field: "id", problem: "x" }),
       new Errors.InvalidRequest({ argument: "a", problem: "x" }),
       new Errors.PayloadTooLarge({ id: "a", bytes: 1, maxBytes: 2, limit: "x" }),
-      new Errors.StaleVersion({ id: "a", submitted: 1, current: 2 }),
+      new Errors.VersionConflict({ id: "a", submitted: 1, current: 2 }),
       new Errors.VersionMismatch({ id: "a", expected: 1, actual: 2 }),
       new Errors.GateClosed({ operation: "query", phase: "starting", reason: "wal_drain", retryAfterMs: 1 }),
       new Errors.ReadOnly({ retryAfterMs: 1 }),
@@ -145,7 +145,7 @@ describe("the client", () => {
       "[]",
       '{"error":1}',
       '{"error":"Teapot","message":"no"}',
-      '{"error":"StaleVersion","message":"half"}'
+      '{"error":"VersionConflict","message":"half"}'
     ]) {
       expect(errorOf(418, text)).toMatchObject({ _tag: "RequestFailed", status: 418 })
     }

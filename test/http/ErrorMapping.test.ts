@@ -9,7 +9,7 @@ const cases: ReadonlyArray<readonly [Errors.EngineError, number, string | undefi
   [new Errors.InvalidItem({ id: "a", field: "id", problem: "is empty" }), 400, undefined],
   [new Errors.InvalidRequest({ argument: "limit", problem: "is 0" }), 400, undefined],
   [new Errors.PayloadTooLarge({ id: "a", bytes: 2, maxBytes: 1, limit: "x" }), 413, undefined],
-  [new Errors.StaleVersion({ id: "a", submitted: 1, current: 2 }), 409, undefined],
+  [new Errors.VersionConflict({ id: "a", submitted: 1, current: 2 }), 409, undefined],
   [new Errors.VersionMismatch({ id: "a", expected: 1, actual: 2 }), 412, undefined],
   [new Errors.GateClosed({ operation: "write", phase: "draining", retryAfterMs }), 503, "2"],
   [new Errors.ReadOnly({ retryAfterMs: 1_000 }), 503, "1"],

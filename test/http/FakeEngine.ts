@@ -7,7 +7,7 @@ import {
   InvalidItem,
   PayloadTooLarge,
   type ReadError,
-  StaleVersion,
+  VersionConflict,
   VersionMismatch,
   type WriteError
 } from "../../src/EngineError.js"
@@ -138,7 +138,7 @@ export class Fake {
       return Effect.fail(new VersionMismatch({ id, expected: expectedVersion, actual: live?.version ?? 0 }))
     }
     if (record.version !== 0 && current !== undefined && record.version < current.version) {
-      return Effect.fail(new StaleVersion({ id, submitted: record.version, current: current.version }))
+      return Effect.fail(new VersionConflict({ id, submitted: record.version, current: current.version }))
     }
     this.clock = Math.max(this.clock + 1, record.version)
     const version = record.version === 0 ? this.clock : record.version

@@ -225,7 +225,7 @@ describe("compare-and-set", () => {
     await request("/items/a", put("1", { "x-sync-version": "9" }))
     const answer = await request("/items/a", put("1", { "x-sync-version": "8" }))
     expect(answer.status).toBe(409)
-    expect(answer.json).toMatchObject({ error: "StaleVersion", submitted: 8, current: 9 })
+    expect(answer.json).toMatchObject({ error: "VersionConflict", submitted: 8, current: 9 })
     for (const version of ["0", "-1", "1.5", "x", "", "9007199254740992", "1, 2"]) {
       expect((await request("/items/a", put("1", { "x-sync-version": version }))).status, version).toBe(400)
     }

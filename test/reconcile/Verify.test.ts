@@ -151,7 +151,7 @@ describe("verify", () => {
     Effect.gen(function* () {
       const { archive, cache, check, control } = yield* tiers()
       control.corrupt("r.2.9")
-      yield* cache.put([{ ...put("r.3.10", 11), state: "another" }])
+      yield* cache.repair([{ ...put("r.3.10", 11), state: "another" }])
       yield* cache.put([put("r.4.11", 99)])
       yield* cache.deleteMany([{ id: "r.5.12" }])
       yield* cache.put([put("stranger", 1)])

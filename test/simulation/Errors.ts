@@ -33,7 +33,7 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
     case "LogFull":
       if (!settings.smallLog) unfounded(`the log holds ${disk.entries.length}`)
       return
-    case "StaleVersion":
+    case "VersionConflict":
       if (call.intent?.own === undefined || error.current < error.submitted) unfounded("no newer version")
       return
     case "VersionMismatch":

@@ -1,0 +1,109 @@
+/**
+ * What a commit means for this node: its readers, its waiting writers and its books are told what the archive holds.
+ * Synchronous, so that nobody sees half of it.
+ *
+ * @since 0.1.0
+ */
+import type { StoredRecord, Superseded } from "../archive/Batch.js"
+import * as Metrics from "../Metrics.js"
+import type { ItemRecord } from "../SyncItem.js"
+import { compareVersions, sameVersion } from "../SyncItem.js"
+import type { LogEntry } from "../wal/WriteAheadLog.js"
+import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { EngineCore } from "./EngineCore.js"
+import type { Culprit, SplitResult } from "./PoisonSplit.js"
+
+/** A batch that the archive has committed. @since 0.1.0 @category models */
+export interface Committed {
+  /** What the batch was made from, in log order. */
+  readonly entries: ReadonlyArray<LogEntry>
+  /** The newest entry of each id. */
+  readonly batch: ReadonlyArray<LogEntry>
+  readonly result: SplitResult
+}
+
+/** Memory follows the archive, unless it knows of something newer. */
+const adopt = (core: EngineCore, stored: StoredRecord): void => {
+  const { id } = stored
+  core.clock.observe(stored.version)
+  core.touch(id)
+  const held = core.memory.peek(id)
+  if (held === undefined || core.pending.get(id) !== undefined || compareVersions(held, stored) > 0) return
+  core.memory.remove(id)
+  const { content, deleted } = stored
+  if (!deleted && content !== undefined) core.memory.put({ ...stored, content })
+}
+
+/** Tells the waiting writers of these entries what became of them. Returns the lost writes for which nobody waits. */
+const decide = (
+  waiters: ArchiveWaiters,
+  { batch, entries, result }: Committed
+): ReadonlyArray<Superseded> => {
+  const { culprits, superseded } = result
+  const merged = entries.length > batch.length
+  if (!merged && (waiters.size === 0 || culprits.length + superseded.length === 0)) return superseded
+  const refused = new Map<string, Array<Culprit>>()
+  for (const culprit of culprits) {
+    const { id } = culprit.entry.record
+    refused.set(id, [...(refused.get(id) ?? []), culprit])
+  }
+  const taken = new Map<string, StoredRecord>()
+  if (merged) for (const record of result.taken) taken.set(record.id, record)
+  const lost = new Map(superseded.map(({ stored }) => [stored.id, stored]))
+  const waitedFor = new Set<ItemRecord>()
+  const conflicts: Array<Superseded> = []
+  for (const { record, sequence } of entries) {
+    const { id } = record
+    // Also whoever wrote the refused version once more.
+    const culprit = refused.get(id)?.find(({ entry }) => compareVersions(entry.record, record) === 0)
+    if (culprit !== undefined) {
+      waiters.decide(sequence, { _tag: "Rejected", problem: culprit.problem })
+      continue
+    }
+    const stored = lost.get(id) ?? taken.get(id)
+    if (stored === undefined || sameVersion(record, stored)) continue
+    // Merged into a later write of this node: it has been, and was replaced.
+    if (!lost.has(id) && record.version !== stored.version) continue
+    if (waiters.decide(sequence, { _tag: "Superseded", stored })) waitedFor.add(record)
+    else if (!lost.has(id)) conflicts.push({ submitted: record, stored })
+  }
+  return [...superseded.filter(({ submitted }) => !waitedFor.has(submitted)), ...conflicts]
+}
+
+/**
+ * Settles a committed batch. Returns acknowledged writes that lost and whose writers were not told.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const settle = (
+  core: EngineCore,
+  waiters: ArchiveWaiters,
+  committed: Committed
+): ReadonlyArray<Superseded> => {
+  const { entries, result } = committed
+  const last = entries[entries.length - 1]!.sequence
+  for (const entry of entries) {
+    const settled = core.pending.settle(entry.record.id, last)
+    // A tombstone has done its duty in memory: from here on the archive says whether the id exists.
+    if (settled?.deleted && core.memory.peek(settled.id)?.version === settled.version) {
+      core.memory.remove(settled.id)
+    }
+  }
+  core.clock.observe(result.topVersion)
+  for (const { stored } of result.superseded) adopt(core, stored)
+  for (const record of result.repeated) adopt(core, record)
+  for (const { entry } of result.culprits) {
+    if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
+    core.touch(entry.record.id)
+  }
+  const lost = decide(waiters, committed)
+  const superseded = result.superseded.length + result.overruled
+  core.fresh.consume(last)
+  core.counters.archived += entries.length - result.culprits.length
+  core.counters.deadLettered += result.culprits.length
+  core.counters.superseded += superseded
+  if (superseded > 0) Metrics.superseded(superseded)
+  waiters.settle(last)
+  return lost
+}
