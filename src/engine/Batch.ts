@@ -8,7 +8,8 @@ import { compareVersions } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 
 /**
- * The newest record of each id, in the order in which the ids first appear.
+ * The newest record of each id, in the order in which the ids first appear. Of one version the first, as the archive
+ * decides between two batches.
  *
  * @since 0.1.0
  * @category functions
@@ -17,7 +18,7 @@ export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<Log
   const newest = new Map<string, LogEntry>()
   for (const entry of entries) {
     const known = newest.get(entry.record.id)
-    if (known === undefined || compareVersions(entry.record, known.record) >= 0) {
+    if (known === undefined || compareVersions(entry.record, known.record) > 0) {
       newest.set(entry.record.id, entry)
     }
   }

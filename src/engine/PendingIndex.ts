@@ -15,8 +15,7 @@ export interface PendingEntry extends ItemVersion {
   readonly sequence: number
   /** The record itself, only while the log cannot serve it yet. */
   readonly record: ItemRecord | undefined
-  /** So that ranges by state and pages by size need no content. */
-  readonly state: string | undefined
+  /** So that pages by size need no content. */
   readonly bytes: number
   /** The caller gave its own version and nobody has compared it with the archive's yet. */
   readonly unchecked: boolean
@@ -31,7 +30,6 @@ const entryOf = (record: ItemRecord, sequence: number, unchecked: boolean): Pend
   state: record.state,
   sequence,
   record: sequence === 0 ? record : undefined,
-  state: record.state,
   bytes: record.content.byteLength,
   unchecked
 })

@@ -196,6 +196,32 @@ export const cacheSuite = (name: string, open: OpenCache) => {
         expect(yield* cache.root).toBe(MerkleTree.from([record]).root)
       }))
 
+    test("of a version that is stored, only a repair brings in another record", (cache) =>
+      Effect.gen(function* () {
+        const stored = recordOf("a.b", 1)
+        const tree = MerkleTree.from([stored])
+        yield* cache.put([stored])
+        const others = [
+          { ...stored, state: "other" },
+          { ...stored, updatedAt: stored.updatedAt + 1 },
+          { ...stored, contentType: stored.contentType === "json" ? ("binary" as const) : ("json" as const) },
+          { ...stored, traceparent: `00-${"1".repeat(32)}-${"2".repeat(16)}-01` }
+        ]
+        for (const other of others) {
+          expect(yield* cache.put([other])).toEqual({ applied: 0, same: 1, newer: [] })
+          expect(yield* cache.fill([other])).toEqual({ applied: 0, same: 1, newer: [] })
+          expect(yield* cache.get("a.b")).toEqual(Option.some(stored))
+          expect(yield* cache.root).toBe(tree.root)
+        }
+        for (const other of others) {
+          expect(yield* cache.repair([other])).toEqual({ applied: 0, same: 1, newer: [] })
+          expect(yield* cache.get("a.b")).toEqual(Option.some(other))
+          expect(yield* cache.root).toBe(MerkleTree.from([other]).root)
+        }
+        yield* cache.put([recordOf("a.b", 3)])
+        expect((yield* cache.repair([recordOf("a.b", 2)])).newer).toHaveLength(1)
+      }))
+
     test("items with a time to live stay outside the tree, and change sides with a put", (cache) =>
       Effect.gen(function* () {
         const [one, two, three] = [recordOf("a.b", 1), recordOf("a.b", 2), recordOf("a.b", 3)] as const

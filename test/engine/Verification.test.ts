@@ -128,7 +128,7 @@ describe("verify and repair of an engine", () => {
       yield* service.flush
       const row = Option.getOrThrow(yield* cache.get("r.1.1"))
       control.corrupt("r.2.2")
-      yield* cache.put([
+      yield* cache.repair([
         { ...row, id: "stranger" },
         { ...row, state: "another" }
       ])

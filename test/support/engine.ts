@@ -66,6 +66,7 @@ export interface TestEngineOptions {
     | Layer.Layer<Archive, ArchiveStartError>
     | "none"
     | undefined
+  readonly cache?: EngineParts["cache"]
   readonly config?: Partial<EngineConfig>
   readonly limits?: Partial<Limits>
 }
@@ -91,7 +92,8 @@ export const makeEngine = (options: TestEngineOptions = {}): Effect.Effect<TestE
           ? undefined
           : Layer.isLayer(archive)
             ? (archive as Layer.Layer<Archive, ArchiveStartError>)
-            : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined)
+            : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined),
+      ...(options.cache === undefined ? {} : { cache: options.cache })
     }).pipe(
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, lifecycle),

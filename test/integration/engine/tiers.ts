@@ -79,6 +79,10 @@ export const countingCache = () => {
       counts.put += records.length
       return cache.put(records, options)
     },
+    repair: (records) => {
+      counts.put += records.length
+      return cache.repair(records)
+    },
     deleteMany: (targets) => {
       counts.removed += targets.length
       return cache.deleteMany(targets)
