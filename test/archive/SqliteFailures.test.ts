@@ -92,6 +92,32 @@ describe("SQLite archive, when things fail", () => {
     })
   )
 
+  it.scopedLive("decides by the rows as they are once it has the database to itself", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "archive.db")
+      const archive = yield* SqliteArchive.make({ path })
+      const other = yield* SqliteArchive.make({ path })
+      yield* archive.commit([put("a", 1), put("b", 1)])
+      const held = yield* Deferred.make<void>()
+      const end = yield* Deferred.make<void>()
+      const holding = yield* transaction(other.client, "BEGIN IMMEDIATE", (run) =>
+        run({ text: "UPDATE items SET version = 9 WHERE id = 'a'", params: [] }).pipe(
+          Effect.zipRight(Deferred.succeed(held, undefined)),
+          Effect.zipRight(Deferred.await(end))
+        )
+      ).pipe(Effect.fork)
+      yield* Deferred.await(held)
+      const committing = yield* Effect.fork(archive.commit([put("a", 5), put("b", 5)]))
+      // Long enough for it to read, if it did not wait.
+      yield* Effect.sleep("100 millis")
+      yield* Deferred.succeed(end, undefined)
+      yield* Fiber.join(holding)
+      expect((yield* Fiber.join(committing)).applied).toBe(1)
+      const versions = (yield* archive.heads(["a", "b"])).map(({ id, version }) => `${id} ${version}`)
+      expect(versions.sort()).toEqual(["a 9", "b 5"])
+    })
+  )
+
   it.scopedLive("closes its threads and leaves one file", () =>
     Effect.gen(function* () {
       const base = yield* directory
