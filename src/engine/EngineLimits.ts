@@ -32,8 +32,8 @@ export interface Limits {
 /** @since 0.1.0 @category constants */
 export const defaultLimits: Limits = {
   freshQueueBytes: 16 * 1024 * 1024,
-  itemsPerTurn: 1000,
-  bytesPerTurn: 1024 * 1024,
+  itemsPerTurn: 200,
+  bytesPerTurn: 256 * 1024,
   replayItems: 2000,
   replayBytes: 4 * 1024 * 1024,
   idsPerQuery: 500,

@@ -6,6 +6,7 @@
 import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { giveWay } from "../engine/GiveWay.js"
 import { LineSplitter, type SplitLine } from "../ndjson/LineSplitter.js"
 import { type BatchLine, isBlank, parseBatchLine } from "./BatchLine.js"
 import { askForBody, bodyProblem, isBroken } from "./BodySource.js"
@@ -25,6 +26,10 @@ export type NumberedLine =
 
 /** About what one read from a socket brings. */
 const chunkBytes = 64 * 1024
+
+/** Lines and bytes taken apart in one go before other work gets its turn: one or two milliseconds. */
+const linesPerTurn = 100
+const bytesPerTurn = 64 * 1024
 
 /** How long to wait for more lines before going on with those that are there: one commit serves them all. */
 const lingerMs = 2
@@ -84,10 +89,13 @@ export class LineReader {
       self.batchBytes = 0
       const lines: Array<NumberedLine> = []
       for (;;) {
-        const full = self.fill(lines, maxLines, maxBytes)
+        // Others come first: all connections that have something to read would otherwise be read in one turn.
+        yield* giveWay
+        const filled = self.fill(lines, maxLines, maxBytes)
         self.account(self.batchBytes + Math.min(self.openBytes, self.maxLineBytes + chunkBytes))
         if (self.budget.used > self.budget.max) return yield* Effect.fail(overBudget())
-        if (full || self.ended) return lines
+        if (filled === "part") continue
+        if (filled === "full" || self.ended) return lines
         if (lines.length === 0) yield* self.readable
         else if (!(yield* Effect.timeoutTo(self.readable, linger))) return lines
       }
@@ -102,11 +110,14 @@ export class LineReader {
     this.source.resume()
   }
 
-  /** Takes what is there; true when the batch is full. */
-  private fill(lines: Array<NumberedLine>, maxLines: number, maxBytes: number): boolean {
+  /** Takes what is there: until the batch is full, or a part of it that is enough for one turn of the event loop. */
+  private fill(lines: Array<NumberedLine>, maxLines: number, maxBytes: number): "full" | "part" | "all" {
+    const enough = this.batchBytes + bytesPerTurn
+    let left = linesPerTurn
     for (;;) {
       for (; this.taken < this.waiting.length; this.taken++) {
-        if (lines.length >= maxLines || this.batchBytes >= maxBytes) return true
+        if (lines.length >= maxLines || this.batchBytes >= maxBytes) return "full"
+        if (left-- === 0 || this.batchBytes >= enough) return "part"
         const split = this.waiting[this.taken]!
         const length = split._tag === "Line" ? split.bytes.length : split.length
         this.openBytes = Math.max(0, this.openBytes - length)
@@ -115,7 +126,7 @@ export class LineReader {
         lines.push(line)
         if (split._tag === "Line") this.batchBytes += length
       }
-      if (this.ended) return lines.length > 0
+      if (this.ended) return "all"
       const chunk = this.source.read() as Buffer | null
       this.taken = 0
       if (chunk !== null) {
@@ -126,7 +137,7 @@ export class LineReader {
         this.waiting = this.splitter.end()
       } else {
         this.waiting = []
-        return false
+        return "all"
       }
     }
   }
