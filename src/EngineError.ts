@@ -104,14 +104,20 @@ export class Backpressure extends Schema.TaggedError<Backpressure>()("Backpressu
 
 /** The write-ahead log is at its bound; nothing of this call was written. @since 0.1.0 @category errors */
 export class LogFull extends Schema.TaggedError<LogFull>()("LogFull", {
+  /** Dead letters included. */
   items: Schema.Number,
   bytes: Schema.Number,
   maxItems: Schema.Number,
   maxBytes: Schema.Number,
+  /** How many of the items are dead letters. */
+  letters: Schema.optional(Schema.Number),
   retryAfterMs
 }) {
   override get message() {
-    return `the log holds ${this.items} of ${this.maxItems} items and ${this.bytes} of ${this.maxBytes} bytes; retry once the archive has caught up`
+    const letters = this.letters
+      ? `; ${this.letters} are dead letters, which wait to be retried or dropped`
+      : ""
+    return `the log holds ${this.items} of ${this.maxItems} items and ${this.bytes} of ${this.maxBytes} bytes; retry once the archive has caught up${letters}`
   }
 }
 

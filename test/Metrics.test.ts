@@ -34,7 +34,16 @@ const health: EngineHealth = {
 const stats: EngineStats = {
   startedAtMs: 0,
   uptimeMs: 2_500,
-  log: { items: 1, bytes: 2, maxItems: 3, maxBytes: 4, committed: 5, released: 4 },
+  log: {
+    items: 1,
+    bytes: 2,
+    letters: 0,
+    letterBytes: 0,
+    maxItems: 3,
+    maxBytes: 4,
+    committed: 5,
+    released: 4
+  },
   memory: { items: 6, bytes: 7, maxBytes: 8, hits: 10, misses: 20, evictions: 30 },
   pending: 9,
   acknowledged: 0,

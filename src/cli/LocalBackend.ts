@@ -62,7 +62,7 @@ export const make = (engine: SyncEngineService, where: string): Backend => ({
         const last = letters[letters.length - 1]
         return [
           Chunk.unsafeFromArray(letters.map(deadLetterBody)),
-          last === undefined || letters.length < deadLetterPage ? Option.none() : Option.some(last.sequence)
+          last === undefined ? Option.none() : Option.some(last.sequence)
         ] as const
       })
     ),

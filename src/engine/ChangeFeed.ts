@@ -41,8 +41,8 @@ export const make = (core: EngineCore): ChangeFeed => {
     core.log.deadLetters.count() === 0 || sequences.length === 0
       ? Effect.succeed(new Set())
       : Effect.map(
-          core.log.deadLetters.list({ after: sequences[0]!.sequence - 1, limit: sequences.length }),
-          (letters) => new Set(letters.map(({ sequence }) => sequence))
+          core.log.deadLetters.within(sequences[0]!.sequence, sequences[sequences.length - 1]!.sequence),
+          (letters) => new Set(letters)
         )
 
   const page = Effect.gen(function* () {

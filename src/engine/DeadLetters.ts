@@ -1,30 +1,30 @@
 /**
- * Operating the dead letters: list, put back, drop.
+ * Operating the dead letters: list, put back, drop. Everything goes page by page, each bounded in letters and bytes.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { LogUnavailable, WriteError } from "../EngineError.js"
 import type { DeadLetter } from "../wal/WriteAheadLog.js"
-import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SyncEngineService } from "./EngineService.js"
-import { enqueue, writeGate } from "./Intake.js"
+import { closedToWrites } from "./Intake.js"
 
 const defaultLimit = 100
 const maxLimit = 10_000
 
 /** @since 0.1.0 @category constructors */
-export const make = (
-  core: EngineCore,
-  waiters: ArchiveWaiters,
-  onCommitted: () => void
-): SyncEngineService["deadLetters"] => {
+export const make = (core: EngineCore, onCommitted: () => void): SyncEngineService["deadLetters"] => {
   const list: SyncEngineService["deadLetters"]["list"] = (page) =>
     Effect.suspend(() =>
       core.tiers === undefined
         ? Effect.succeed([])
-        : core.log.deadLetters.list({ after: page?.after ?? 0, limit: bounded(page?.limit ?? defaultLimit) })
+        : core.log.deadLetters.list({
+            after: page?.after ?? 0,
+            limit: bounded(page?.limit ?? defaultLimit),
+            maxBytes: core.limits.pageBytes
+          })
     )
 
   /** Every letter with one of these sequence numbers (or all), page by page. */
@@ -34,7 +34,7 @@ export const make = (
   ): Effect.Effect<number, E | LogUnavailable> =>
     Effect.gen(function* () {
       const wanted = sequences === undefined ? undefined : new Set(sequences)
-      // What is refused again meanwhile becomes a letter anew, with a higher sequence number: it has had its turn.
+      // What is refused again meanwhile becomes a letter once more, with a higher sequence number: it has had its turn.
       const last = core.tiers === undefined ? 0 : core.log.usage().committed
       let after = 0
       let done = 0
@@ -49,39 +49,45 @@ export const make = (
       }
     })
 
+  /**
+   * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has
+   * taken it: the letter may be older than what was acknowledged since.
+   */
+  const append = (letters: ReadonlyArray<DeadLetter>): Effect.Effect<void, WriteError> =>
+    Effect.async((resume) => {
+      const refused = closedToWrites(core)
+      if (refused !== undefined) return resume(Effect.fail(refused))
+      const records = letters.map(({ record }) => record)
+      core.filter?.beforeWrite(records)
+      const append = core.beginAppend()
+      core.log.unsafeAppend(
+        records,
+        (result) => {
+          core.endAppend(append)
+          if (Either.isLeft(result)) {
+            if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+            return resume(Effect.fail(result.left))
+          }
+          core.fresh.push(result.right.first, records)
+          onCommitted()
+          resume(Effect.void)
+        },
+        // A log that is full of letters has room for them: they only move.
+        true
+      )
+    })
+
+  const remove = (letters: ReadonlyArray<DeadLetter>) =>
+    core.log.deadLetters.remove(letters.map(({ sequence }) => sequence))
+
   return {
     list,
+    // In the log first, then out of the letters: a crash in between repeats, and loses nothing.
     retry: (sequences) =>
       selected(sequences, (letters) =>
-        Effect.suspend(() => {
-          const refused = writeGate(core)
-          if (refused !== undefined) return Effect.fail(refused)
-          return Effect.async<void, WriteError>((resume) => {
-            enqueue(
-              core,
-              waiters,
-              letters.map(({ record }) => ({
-                _tag: "Prepared",
-                record,
-                previousVersion: undefined,
-                // The archive may have moved on since the letter was put aside.
-                unchecked: true
-              })),
-              "wal",
-              onCommitted,
-              (results) => {
-                const rejected = results.find((result) => result._tag === "Rejected")
-                resume(rejected === undefined ? Effect.void : Effect.fail(rejected.error))
-              }
-            )
-          }).pipe(
-            // In the log first, then out of the letters: a crash in between repeats, and loses nothing.
-            Effect.zipRight(core.log.deadLetters.remove(letters.map(({ sequence }) => sequence)))
-          )
-        })
+        Effect.uninterruptible(Effect.zipRight(append(letters), remove(letters)))
       ),
-    drop: (sequences) =>
-      selected(sequences, (letters) => core.log.deadLetters.remove(letters.map(({ sequence }) => sequence)))
+    drop: (sequences) => selected(sequences, remove)
   }
 }
 

@@ -174,7 +174,7 @@ export const make = (
       }),
       warmUp: Effect.void,
       setReadOnly: (readOnly) => SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly })),
-      deadLetters: DeadLetters.make(core, waiters, onCommitted),
+      deadLetters: DeadLetters.make(core, onCommitted),
       drain: Effect.tap(lifecycle.beginDrain, (made) =>
         made ? Effect.logInfo("draining: no more writes") : Effect.void
       ),

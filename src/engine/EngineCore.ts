@@ -218,8 +218,8 @@ export class EngineCore {
   /** 0 to 1: how near the log is to its bounds. */
   pressure(): number {
     if (this.tiers === undefined) return 0
-    const { items, bytes, maxItems, maxBytes } = this.tiers.log.usage()
-    return Math.max(items / maxItems, bytes / maxBytes)
+    const { bytes, items, letterBytes, letters, maxBytes, maxItems } = this.tiers.log.usage()
+    return Math.max((items + letters) / maxItems, (bytes + letterBytes) / maxBytes)
   }
 
   backpressure(): BackpressureLevel {
@@ -301,6 +301,13 @@ export class EngineCore {
       // Later readers start a watch of their own.
       this.watches.delete(id)
     }
+  }
+
+  /** The archive has taken this record, which readers were not shown before. */
+  forgetOlder(record: ItemRecord): void {
+    const held = this.memory.peek(record.id)
+    if (held !== undefined && compareVersions(held, record) < 0) this.memory.remove(record.id)
+    this.touch(record.id)
   }
 
   /** Makes a durable (or, for durability `memory`, an accepted) write visible to readers. */

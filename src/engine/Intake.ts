@@ -18,11 +18,17 @@ import type { EngineCore } from "./EngineCore.js"
 import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
 import type { Prepared } from "./Preparation.js"
 
-/** Why a write is refused before its item is looked at, if it is. @since 0.1.0 @category gate */
-export const writeGate = (core: EngineCore): WriteError | undefined => {
+/** Why nothing may be written at all now, whatever room there is. @since 0.1.0 @category gate */
+export const closedToWrites = (core: EngineCore): WriteError | undefined => {
   if (!core.lifecycle.acceptsWrites()) return core.closedGate("write")
   if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
-  if (core.logRefusal !== undefined) return core.logRefusal
+  return core.logRefusal
+}
+
+/** Why a write is refused before its item is looked at, if it is. @since 0.1.0 @category gate */
+export const writeGate = (core: EngineCore): WriteError | undefined => {
+  const closed = closedToWrites(core)
+  if (closed !== undefined) return closed
   const level = core.backpressure()
   const rule = policy(level)
   if (rule.admitsWrites) return undefined

@@ -7,7 +7,16 @@ import * as Effect from "effect/Effect"
 import type { EngineCore } from "./EngineCore.js"
 import type { EngineHealth, EngineStats } from "./EngineService.js"
 
-const emptyUsage = { items: 0, bytes: 0, maxItems: 0, maxBytes: 0, committed: 0, released: 0 }
+const emptyUsage = {
+  items: 0,
+  bytes: 0,
+  letters: 0,
+  letterBytes: 0,
+  maxItems: 0,
+  maxBytes: 0,
+  committed: 0,
+  released: 0
+}
 
 /** @since 0.1.0 @category functions */
 export const healthOf = (core: EngineCore): EngineHealth => {

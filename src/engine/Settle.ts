@@ -89,6 +89,8 @@ export const settle = (
     if (settled?.deleted && core.memory.peek(settled.id)?.version === settled.version) {
       core.memory.remove(settled.id)
     }
+    // A letter that was put back: nobody has seen it since, and memory may hold what it has replaced.
+    if (settled === undefined) core.forgetOlder(entry.record)
   }
   core.clock.observe(result.topVersion)
   for (const { stored } of result.superseded) adopt(core, stored)

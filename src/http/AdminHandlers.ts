@@ -71,7 +71,8 @@ export const AdminHandlers = HttpApiBuilder.group(Api, "admin", (handlers) =>
     const letters = ({ after, limit = defaultLetters }: typeof DeadLettersQuery.Type) =>
       Effect.map(engine.deadLetters.list({ after, limit }), (page) => ({
         dead_letters: page.map(deadLetterBody),
-        next_after: page.length < limit ? null : (page[page.length - 1]?.sequence ?? null)
+        // A page of large letters ends before its limit: only an empty one is the end.
+        next_after: page[page.length - 1]?.sequence ?? null
       }))
 
     const chosen = <E extends EngineError>(

@@ -12,7 +12,7 @@ import type { ItemRecord } from "../SyncItem.js"
 import { EntrySizes } from "./EntrySizes.js"
 import type { LogLink } from "./LogLink.js"
 import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
-import type { OpenedFile, SegmentMessage } from "./LogProtocol.js"
+import type { LettersMoved, OpenedFile, SegmentMessage } from "./LogProtocol.js"
 import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
 import type { Appended, LogUsage } from "./WriteAheadLog.js"
 
@@ -53,6 +53,7 @@ export class GroupCommit {
   private releasedUpTo: number
   private highestVersion: number
   private refusedBytes = 0
+  private letters: LettersMoved
   private closed: LogUnavailable | undefined
 
   constructor(
@@ -66,6 +67,7 @@ export class GroupCommit {
     this.releasedUpTo = file.released
     this.nextSequence = file.committed + 1
     this.highestVersion = file.maxVersion
+    this.letters = { items: file.letters, bytes: file.letterBytes }
     let at = 0
     for (let index = 0; index < file.firsts.length; index++) {
       const first = file.firsts[index]!
@@ -100,6 +102,8 @@ export class GroupCommit {
     return {
       items: this.sizes.items,
       bytes: this.sizes.bytes,
+      letters: this.letters.items,
+      letterBytes: this.letters.bytes,
       maxItems: this.maxItems,
       maxBytes: this.maxBytes,
       committed: this.committedUpTo,
@@ -108,7 +112,7 @@ export class GroupCommit {
   }
 
   /** See `WriteAheadLog.unsafeAppend`. */
-  append(records: ReadonlyArray<ItemRecord>, done: AppendDone): void {
+  append(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved = false): void {
     const closed = this.closed ?? this.connectionProblem()
     if (closed !== undefined) {
       done(Either.left(closed))
@@ -120,7 +124,7 @@ export class GroupCommit {
     }
     let refused: LogFull | LogUnavailable | undefined
     try {
-      refused = this.admit(records, done)
+      refused = this.admit(records, done, moved)
     } catch (error) {
       refused = this.unavailable("append", error instanceof Error ? error.message : String(error))
     }
@@ -140,7 +144,17 @@ export class GroupCommit {
     this.sizes.release(upTo)
   }
 
-  private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone): LogFull | undefined {
+  /** Notes letters that came (or, with negative numbers, went). */
+  noteLetters({ bytes, items }: LettersMoved): void {
+    this.letters = { items: this.letters.items + items, bytes: this.letters.bytes + bytes }
+  }
+
+  /** Takes over what a log that was opened again says of its letters. */
+  resumed({ letterBytes, letters }: OpenedFile): void {
+    this.letters = { items: letters, bytes: letterBytes }
+  }
+
+  private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved: boolean): LogFull | undefined {
     const sizes = new Array<number>(records.length)
     let bytes = 0
     for (let index = 0; index < records.length; index++) {
@@ -148,11 +162,7 @@ export class GroupCommit {
       sizes[index] = size
       bytes += size
     }
-    const refusal = refusalOf(
-      { items: this.sizes.items, bytes: this.sizes.bytes, maxItems: this.maxItems, maxBytes: this.maxBytes },
-      records.length,
-      bytes
-    )
+    const refusal = moved ? undefined : refusalOf(this.usage(), records.length, bytes)
     if (refusal !== undefined) return refusal
     const group = this.openGroup()
     const first = this.nextSequence

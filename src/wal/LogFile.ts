@@ -12,6 +12,7 @@ import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
 import type {
   DeadLetterMessage,
+  LettersMoved,
   LogCounters,
   LogOperations,
   LogResumption,
@@ -39,6 +40,10 @@ interface SegmentRow {
   readonly last: number
   readonly items: number
   readonly data: Buffer
+}
+
+interface LetterRow extends DeadLetterMessage {
+  readonly checksum: number
 }
 
 /**
@@ -175,34 +180,48 @@ export class LogFile implements LogOperations {
     return { more: this.unprunedSegments }
   }
 
-  addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): { readonly added: number } {
-    const added = this.transaction(() => {
-      let changes = 0
+  addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): LettersMoved {
+    return this.transaction(() => {
+      const added = { items: 0, bytes: 0 }
       for (const { at, data, reason, sequence } of letters) {
         const checksum = deadLetterChecksum(sequence, reason, at, data)
-        changes += this.statements.insertLetter.run(sequence, reason, at, checksum, data).changes
+        if (this.statements.insertLetter.run(sequence, reason, at, checksum, data).changes === 0) continue
+        added.items++
+        added.bytes += data.length
       }
-      return changes
+      return added
     })
-    return { added }
   }
 
-  listDeadLetters(after: number, limit: number): ReadonlyArray<DeadLetterMessage> {
-    const rows = this.statements.letters.all(after, limit) as Array<DeadLetterMessage>
-    for (const { data, sequence } of rows) {
-      if (firstDamaged(data, 1) !== undefined)
+  listDeadLetters(after: number, limit: number, maxBytes: number): ReadonlyArray<DeadLetterMessage> {
+    const page: Array<DeadLetterMessage> = []
+    let bytes = 0
+    for (const row of this.statements.letters.iterate(after, limit) as IterableIterator<LetterRow>) {
+      const { at, checksum, data, reason, sequence } = row
+      bytes += data.length
+      if (page.length > 0 && bytes > maxBytes) break
+      if (checksum !== deadLetterChecksum(sequence, reason, at, data))
         throw new Error(`the dead letter with sequence ${sequence} is damaged`)
+      page.push({ sequence, reason, at, data })
     }
-    return rows
+    return page
   }
 
-  removeDeadLetters(sequences: ReadonlyArray<number>): { readonly removed: number } {
-    const removed = this.transaction(() => {
-      let changes = 0
-      for (const sequence of sequences) changes += this.statements.deleteLetter.run(sequence).changes
-      return changes
+  deadLettersWithin(first: number, last: number): ReadonlyArray<number> {
+    return this.statements.lettersWithin.all(first, last) as ReadonlyArray<number>
+  }
+
+  removeDeadLetters(sequences: ReadonlyArray<number>): LettersMoved {
+    return this.transaction(() => {
+      const removed = { items: 0, bytes: 0 }
+      for (const sequence of sequences) {
+        for (const bytes of this.statements.deleteLetter.all(sequence) as ReadonlyArray<number>) {
+          removed.items++
+          removed.bytes += bytes
+        }
+      }
+      return removed
     })
-    return { removed }
   }
 
   bind(binding: ArchiveBinding): void {

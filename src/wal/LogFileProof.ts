@@ -50,7 +50,7 @@ const proveRows = (db: Database.Database): Proven => {
     committed: Math.max(state.released, segments.last),
     released: state.released,
     maxVersion: Math.max(state.maxVersion, segments.maxVersion),
-    deadLetters: proveDeadLetters(db),
+    ...proveDeadLetters(db),
     firsts: segments.firsts,
     counts: segments.counts,
     sizes: segments.sizes
@@ -114,7 +114,7 @@ const proveSegment = (row: SegmentRow): void => {
   )
 }
 
-const proveDeadLetters = (db: Database.Database): number => {
+const proveDeadLetters = (db: Database.Database) => {
   const rows = db
     .prepare("SELECT sequence, reason, at, checksum, data FROM dead_letter")
     .iterate() as IterableIterator<{
@@ -124,12 +124,14 @@ const proveDeadLetters = (db: Database.Database): number => {
     checksum: number
     data: Buffer
   }>
-  let count = 0
+  let letters = 0
+  let letterBytes = 0
   for (const row of rows) {
     if (row.checksum !== deadLetterChecksum(row.sequence, row.reason, row.at, row.data)) {
       throw damaged(`the dead letter with sequence ${row.sequence} is damaged`)
     }
-    count++
+    letters++
+    letterBytes += row.data.length
   }
-  return count
+  return { letters, letterBytes }
 }

@@ -24,18 +24,23 @@ export const defaultMaxBytes = 1024 * 1024 * 1024
 export const logRetryAfterMs = 1000
 
 /**
- * The refusal of an append of this many items and bytes, or `undefined` when the bounds admit it.
+ * The refusal of an append of this many items and bytes, or `undefined` when the bounds admit it. Dead letters take
+ * their part of the bounds.
  *
  * @since 0.1.0
  * @category functions
  */
-export const refusalOf = (usage: Omit<LogUsage, "committed" | "released">, items: number, bytes: number) =>
-  usage.items + items > usage.maxItems || usage.bytes + bytes > usage.maxBytes
+export const refusalOf = (usage: LogUsage, items: number, bytes: number) => {
+  const heldItems = usage.items + usage.letters
+  const heldBytes = usage.bytes + usage.letterBytes
+  return heldItems + items > usage.maxItems || heldBytes + bytes > usage.maxBytes
     ? new LogFull({
-        items: usage.items,
-        bytes: usage.bytes,
+        items: heldItems,
+        bytes: heldBytes,
+        letters: usage.letters,
         maxItems: usage.maxItems,
         maxBytes: usage.maxBytes,
         retryAfterMs: logRetryAfterMs
       })
     : undefined
+}

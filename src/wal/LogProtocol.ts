@@ -37,6 +37,12 @@ export interface DeadLetterMessage {
   readonly data: Uint8Array
 }
 
+/** Letters that came or went, and the bytes of their records. @since 0.1.0 @category models */
+export interface LettersMoved {
+  readonly items: number
+  readonly bytes: number
+}
+
 /** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. @since 0.1.0 @category models */
 export interface OpenedFile {
   /** See `WriteAheadLog.identity`. */
@@ -45,7 +51,8 @@ export interface OpenedFile {
   readonly committed: number
   readonly released: number
   readonly maxVersion: number
-  readonly deadLetters: number
+  readonly letters: number
+  readonly letterBytes: number
   readonly firsts: Float64Array
   readonly counts: Uint32Array
   /** Encoded bytes of all entries, segment after segment. */
@@ -67,9 +74,14 @@ export interface LogOperations {
   readonly release: (upTo: number) => { readonly more: boolean }
   /** Deletes a bounded number of released segments. */
   readonly prune: () => { readonly more: boolean }
-  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => { readonly added: number }
-  readonly listDeadLetters: (after: number, limit: number) => ReadonlyArray<DeadLetterMessage>
-  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => { readonly removed: number }
+  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => LettersMoved
+  readonly listDeadLetters: (
+    after: number,
+    limit: number,
+    maxBytes: number
+  ) => ReadonlyArray<DeadLetterMessage>
+  readonly deadLettersWithin: (first: number, last: number) => ReadonlyArray<number>
+  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => LettersMoved
   readonly bind: (binding: ArchiveBinding) => void
   readonly shrink: () => { readonly more: boolean }
   readonly checkpoint: () => void

@@ -21,6 +21,7 @@ export type LogStatements = Record<
   | "setState"
   | "insertLetter"
   | "letters"
+  | "lettersWithin"
   | "deleteLetter",
   Database.Statement
 >
@@ -53,7 +54,10 @@ export const prepareStatements = (db: Database.Database): LogStatements => ({
     "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"
   ),
   letters: db.prepare(
-    "SELECT sequence, reason, at, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
   ),
-  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ?")
+  lettersWithin: db
+    .prepare("SELECT sequence FROM dead_letter WHERE sequence BETWEEN ? AND ? ORDER BY sequence")
+    .pluck(),
+  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data)").pluck()
 })

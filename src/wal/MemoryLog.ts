@@ -22,7 +22,7 @@ import type { AppendDone } from "./GroupCommit.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import { encodedBytes } from "./SegmentWriter.js"
-import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
+import type { ArchiveBinding, DeadLetter, LogEntry, LogUsage } from "./WriteAheadLog.js"
 import { WriteAheadLog } from "./WriteAheadLog.js"
 
 interface HeldEntry extends LogEntry {
@@ -229,7 +229,25 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
       })
     )
 
-    const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done) => {
+    const usage = (): LogUsage => {
+      let letterBytes = 0
+      for (const { record } of disk.deadLetters.values()) letterBytes += encodedBytes(record)
+      return {
+        items,
+        bytes,
+        letters: disk.deadLetters.size,
+        letterBytes,
+        maxItems,
+        maxBytes,
+        committed: disk.committed,
+        released: disk.released
+      }
+    }
+    const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (
+      records,
+      done,
+      moved = false
+    ) => {
       const closed = isClosed("append")
       if (closed !== undefined) {
         done(Either.left(closed))
@@ -247,7 +265,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
         return
       }
       const size = sizes.reduce((sum, each) => sum + each, 0)
-      const refusal = refusalOf({ items, bytes, maxItems, maxBytes }, records.length, size)
+      const refusal = moved ? undefined : refusalOf(usage(), records.length, size)
       if (refusal !== undefined) {
         done(Either.left(refusal))
         return
@@ -286,7 +304,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
       get maxVersion() {
         return maxVersion
       },
-      usage: () => ({ items, bytes, maxItems, maxBytes, committed: disk.committed, released: disk.released }),
+      usage,
       unsafeAppend,
       append: (records) => Effect.async((resume) => unsafeAppend(records, resume)),
       read: ({ after, maxBytes: pageBytes, maxItems: pageItems }) =>
@@ -328,12 +346,21 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
               if (!disk.deadLetters.has(letter.sequence)) disk.deadLetters.set(letter.sequence, letter)
             }
           }),
-        list: ({ after, limit }) =>
-          reading("listing dead letters", () =>
-            [...disk.deadLetters.values()]
+        list: ({ after, limit, maxBytes: pageBytes }) =>
+          reading("listing dead letters", () => {
+            let size = 0
+            return [...disk.deadLetters.values()]
               .filter(({ sequence }) => sequence > after)
               .sort((a, b) => a.sequence - b.sequence)
               .slice(0, limit)
+              .filter(({ record }, index) => {
+                size += encodedBytes(record)
+                return index === 0 || size <= pageBytes
+              })
+          }),
+        within: (first, last) =>
+          reading("listing dead letters", () =>
+            [...disk.deadLetters.keys()].filter((sequence) => sequence >= first && sequence <= last)
           ),
         remove: (sequences) =>
           writing(

@@ -87,13 +87,13 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
           resume(outcome.ok ? Effect.succeed(outcome.value) : Effect.fail(unavailable(what, outcome.problem)))
         )
       })
-    const held = { deadLetters: opened.deadLetters, binding: opened.binding }
+    const held = { binding: opened.binding }
     yield* Effect.forkScoped(
       Effect.interruptible(
         link.keepOpen(
           () => ({ identity: opened.identity, committed: group.committed }),
           (again) => {
-            held.deadLetters = again.deadLetters
+            group.resumed(again)
             held.binding = again.binding
           }
         )
@@ -120,7 +120,6 @@ const linkTo = (file: string) =>
 
 /** What the file holds beside its entries. */
 interface Held {
-  deadLetters: number
   binding: ArchiveBinding | undefined
 }
 
@@ -131,8 +130,8 @@ const makeLog = (
   identity: string,
   held: Held
 ): Context.Tag.Service<WriteAheadLog> => {
-  const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done) =>
-    group.append(records, done)
+  const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done, moved) =>
+    group.append(records, done, moved)
   return {
     path: file,
     identity,
@@ -181,15 +180,9 @@ const makeLog = (
               data: encodeOne(record)
             }))
           )
-        ).pipe(
-          Effect.andThen(({ added }) =>
-            Effect.sync(() => {
-              held.deadLetters += added
-            })
-          )
-        ),
-      list: ({ after, limit }) =>
-        Effect.map(ask("listing dead letters", "listDeadLetters", after, limit), (letters) =>
+        ).pipe(Effect.map((added) => group.noteLetters(added))),
+      list: ({ after, limit, maxBytes }) =>
+        Effect.map(ask("listing dead letters", "listDeadLetters", after, limit, maxBytes), (letters) =>
           letters.map(
             ({ at, data, reason, sequence }): DeadLetter => ({
               sequence,
@@ -199,12 +192,13 @@ const makeLog = (
             })
           )
         ),
+      within: (first, last) => ask("listing dead letters", "deadLettersWithin", first, last),
       remove: (sequences) =>
-        Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ removed }) => {
-          held.deadLetters -= removed
-          return removed
+        Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ bytes, items }) => {
+          group.noteLetters({ items: -items, bytes: -bytes })
+          return items
         }),
-      count: () => held.deadLetters
+      count: () => group.usage().letters
     },
     binding: () => held.binding,
     bind: (next) =>

@@ -29,6 +29,9 @@ export interface LogUsage {
   readonly items: number
   /** Encoded bytes of those entries. */
   readonly bytes: number
+  /** Dead letters and their bytes. They take their part of the bounds too: nobody else bounds them. */
+  readonly letters: number
+  readonly letterBytes: number
   readonly maxItems: number
   readonly maxBytes: number
   /** Highest sequence number committed so far; 0 when none. */
@@ -75,11 +78,12 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
     /**
      * Enqueues records for the next group commit and calls `done` exactly once: after the fsync, after its
      * failure, or at once with `LogFull` when the bounds (checked here, before anything is acknowledged) do
-     * not admit all of them. Never throws; `done` must not throw. Calls are committed in call order.
+     * not admit all of them. What is `moved` (from the dead letters) has its room already. Never throws; `done` must not throw. Calls are committed in call order.
      */
     readonly unsafeAppend: (
       records: ReadonlyArray<ItemRecord>,
-      done: (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
+      done: (result: Either.Either<Appended, LogFull | LogUnavailable>) => void,
+      moved?: boolean
     ) => void
     /** `unsafeAppend` as an Effect. Interrupting the wait does not revoke the append. */
     readonly append: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<Appended, LogFull | LogUnavailable>
@@ -98,10 +102,14 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
     readonly deadLetters: {
       /** Stores letters durably; a letter with the same sequence number is stored once. */
       readonly add: (letters: ReadonlyArray<DeadLetter>) => Effect.Effect<void, LogUnavailable>
+      /** A page of letters above `after`, in order; empty at the end. At least one if any is left, whatever `maxBytes`. */
       readonly list: (options: {
         readonly after: number
         readonly limit: number
+        readonly maxBytes: number
       }) => Effect.Effect<ReadonlyArray<DeadLetter>, LogUnavailable>
+      /** The sequence numbers of the letters from `first` to `last`, both inclusive. */
+      readonly within: (first: number, last: number) => Effect.Effect<ReadonlyArray<number>, LogUnavailable>
       readonly remove: (sequences: ReadonlyArray<number>) => Effect.Effect<number, LogUnavailable>
       /** How many there are. Synchronous, no I/O. */
       readonly count: () => number

@@ -342,7 +342,16 @@ export class Fake {
     stats: Effect.sync(() => ({
       startedAtMs,
       uptimeMs: 10,
-      log: { items: 1, bytes: 2, maxItems: 3, maxBytes: 4, committed: 5, released: 6 },
+      log: {
+        items: 1,
+        bytes: 2,
+        letters: 0,
+        letterBytes: 0,
+        maxItems: 3,
+        maxBytes: 4,
+        committed: 5,
+        released: 6
+      },
       memory: { items: 1, bytes: 2, maxBytes: 3, hits: 4, misses: 5, evictions: 6 },
       pending: 1,
       acknowledged: 2,

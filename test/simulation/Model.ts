@@ -43,6 +43,8 @@ export class Model {
   readonly log = new Map<number, Version>()
   /** Entries in the log that are among the dead letters already. */
   private readonly dead = new Set<number>()
+  /** Letters that were put back: readers do not see them before the archive has taken them. */
+  private readonly quiet = new Set<number>()
   /** Told when what readers may see at least has fallen for an id. */
   onFall: (id: string, to: Floor) => void = () => {}
   releasedArchived = 0
@@ -86,7 +88,8 @@ export class Model {
   }
 
   private isLogged(version: Version): boolean {
-    for (const sequence of version.logged) if (!this.dead.has(sequence)) return true
+    for (const sequence of version.logged)
+      if (!this.dead.has(sequence) && !this.quiet.has(sequence)) return true
     return false
   }
 
@@ -100,7 +103,7 @@ export class Model {
     return version
   }
 
-  committed(first: number, records: ReadonlyArray<ItemRecord>): void {
+  committed(first: number, records: ReadonlyArray<ItemRecord>, moved = false): void {
     this.tick++
     for (let index = 0; index < records.length; index++) {
       const version = this.versionFor(records[index]!)
@@ -110,6 +113,7 @@ export class Model {
       version.goneAt = undefined
       version.putAside = false
       version.logged.add(first + index)
+      if (moved) this.quiet.add(first + index)
       this.log.set(first + index, version)
     }
   }
@@ -156,6 +160,7 @@ export class Model {
       else this.releasedArchived++
       this.log.delete(sequence)
       this.dead.delete(sequence)
+      this.quiet.delete(sequence)
       version.logged.delete(sequence)
       this.mayBeGone(version)
     }
@@ -165,6 +170,7 @@ export class Model {
   restarted(entries: ReadonlyArray<{ readonly sequence: number; readonly record: ItemRecord }>): void {
     this.tick++
     this.dead.clear()
+    this.quiet.clear()
     for (const versions of this.byId.values()) {
       for (const version of versions.values()) {
         if (version.inFlight === 0 && !version.early) continue

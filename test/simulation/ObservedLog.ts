@@ -35,7 +35,7 @@ const observed = (
     get maxVersion() {
       return log.maxVersion
     },
-    unsafeAppend: (records, done) => {
+    unsafeAppend: (records, done, moved) => {
       for (const record of records) {
         const writers = world.writersOf(record)
         checkIntent(world, record, writers)
@@ -48,11 +48,15 @@ const observed = (
           writer.indexes.add(indexOf(record.traceparent))
         }
       }
-      log.unsafeAppend(records, (result) => {
-        if (Either.isRight(result)) model.committed(result.right.first, records)
-        else model.refused(records)
-        done(result)
-      })
+      log.unsafeAppend(
+        records,
+        (result) => {
+          if (Either.isRight(result)) model.committed(result.right.first, records, moved)
+          else model.refused(records)
+          done(result)
+        },
+        moved
+      )
     },
     release: (upTo) => {
       const before = world.disk.released

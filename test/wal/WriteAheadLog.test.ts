@@ -325,12 +325,18 @@ for (const [name, storage] of Object.entries(storages)) {
         )
         const { log } = yield* open()
         expect(log.deadLetters.count()).toBe(4)
-        expect(yield* log.deadLetters.list({ after: 0, limit: 10 })).toStrictEqual([3, 5, 6, 9].map(letterOf))
-        expect(yield* log.deadLetters.list({ after: 3, limit: 2 })).toStrictEqual([5, 6].map(letterOf))
+        expect(yield* log.deadLetters.list({ after: 0, limit: 10, maxBytes: 1e9 })).toStrictEqual(
+          [3, 5, 6, 9].map(letterOf)
+        )
+        expect(yield* log.deadLetters.list({ after: 3, limit: 2, maxBytes: 1e9 })).toStrictEqual(
+          [5, 6].map(letterOf)
+        )
         expect(yield* log.deadLetters.remove([3, 4, 9])).toBe(2)
         expect(yield* log.deadLetters.remove([3])).toBe(0)
         expect(log.deadLetters.count()).toBe(2)
-        expect(yield* log.deadLetters.list({ after: 0, limit: 10 })).toStrictEqual([5, 6].map(letterOf))
+        expect(yield* log.deadLetters.list({ after: 0, limit: 10, maxBytes: 1e9 })).toStrictEqual(
+          [5, 6].map(letterOf)
+        )
       })
     )
 
@@ -389,7 +395,7 @@ for (const [name, storage] of Object.entries(storages)) {
           log.readAt([1]),
           log.release(2),
           log.deadLetters.add([letterOf(1)]),
-          log.deadLetters.list({ after: 0, limit: 1 }),
+          log.deadLetters.list({ after: 0, limit: 1, maxBytes: 1e9 }),
           log.deadLetters.remove([1]),
           log.shrink,
           log.checkpoint,
