@@ -1,6 +1,6 @@
-// Packs the package, installs it into a foreign project, type-checks that project and runs it.
+// Packs the package, installs it into a foreign project by README's own line, type-checks that project and runs it.
 import { execFileSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -19,22 +19,33 @@ try {
   )
   if (strays.length > 0) throw new Error(`the package holds what it should not: ${strays[0].path}`)
 
+  // As a reader of README would: its own line, in an empty folder, with the packed package in the name's place.
+  const line = /^npm install effect-sync-engine .*$/m.exec(readFileSync(join(root, "README.md"), "utf8"))?.[0]
+  if (line === undefined) throw new Error("README has no line that installs the package")
+  const [, install, name, ...peers] = line.split(" ")
   const application = join(work, "orders")
-  cpSync(join(root, "examples", "orders"), application, { recursive: true })
+  mkdirSync(application)
+  const npm = (...args) => run("npm", [...args, "--no-progress", "--no-audit", "--no-fund"], application)
+  npm(install, join(work, filename), ...peers)
+  const installed = (name) =>
+    JSON.parse(readFileSync(join(application, "node_modules", name, "package.json"), "utf8"))
+  const tree = JSON.parse(run("npm", ["ls", "effect", "--all", "--json"], application))
+  if (tree.problems?.length > 0) throw new Error(tree.problems.join("\n"))
+  for (const [peer, range] of Object.entries(installed(name).peerDependencies)) {
+    console.log(`${peer}: ${range} is asked for, ${installed(peer).version} was installed`)
+  }
+
   const own = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-  const manifest = JSON.parse(readFileSync(join(application, "package.json"), "utf8"))
-  manifest.dependencies = {
-    "effect-sync-engine": `file:${join(work, filename)}`,
-    ...Object.fromEntries(Object.keys(own.peerDependencies).map((name) => [name, own.devDependencies[name]]))
-  }
-  manifest.devDependencies = {
-    typescript: own.devDependencies.typescript,
-    "@types/node": own.devDependencies["@types/node"]
-  }
-  manifest.allowScripts = own.allowScripts
-  writeFileSync(join(application, "package.json"), JSON.stringify(manifest, null, 2))
-  run("npm", ["install", "--no-progress", "--no-audit", "--no-fund"], application)
-  process.stdout.write(run("npm", ["run", "--silent", "start"], application))
+  const development = ["typescript", "@types/node"].map((tool) => `${tool}@${own.devDependencies[tool]}`)
+  npm("install", "--save-dev", ...development)
+  npm("pkg", "set", "type=module")
+  cpSync(join(root, "examples", "orders"), application, { recursive: true })
+  run(
+    "npx",
+    ["--no-install", "tsc", "-p", "tsconfig.json", "--noEmit", "false", "--outDir", "build"],
+    application
+  )
+  process.stdout.write(run("node", ["build/main.js"], application))
   const version = run("npx", ["--no-install", "sync-engine", "--version"], application).trim()
   if (!version.includes(own.version)) throw new Error(`sync-engine --version says ${version}`)
   console.log(

@@ -1,6 +1,6 @@
 /**
  * An order service of its own, with the sync engine as one of its layers: orders are acknowledged durably, served
- * from memory, listed by state, and still there after a restart.
+ * from memory, listed by state, and still there after a restart. `npm run example` in the repository runs it.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
