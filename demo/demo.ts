@@ -141,7 +141,7 @@ const firstRun = Effect.gen(function* () {
 const describe = (report: ShutdownReport) =>
   Effect.gen(function* () {
     yield* line("flushed by the shutdown", count(report.itemsFlushed))
-    yield* line("left in the log", count(report.itemsLeftInLog))
+    yield* line("left in the log", count(report.itemsLeftInLog ?? 0))
     yield* line("took", `${report.durationMs} ms`)
   })
 

@@ -74,6 +74,11 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     readonly markReady: Effect.Effect<boolean>
     /** ready → draining; remembered while starting. True when this call made or requested it first. */
     readonly beginDrain: Effect.Effect<boolean>
+    /**
+     * A ready or draining engine says that it is not ready any more and goes on serving, until `beginShutdown`. True
+     * for exactly one caller.
+     */
+    readonly requestShutdown: Effect.Effect<boolean>
     /** Any earlier phase → shutting_down, and boot stage `ShuttingDown` with it. True for exactly one caller. */
     readonly beginShutdown: Effect.Effect<boolean>
     /** Any phase → stopped, with the report every waiter gets. True for the first call; later reports are dropped. */
@@ -108,6 +113,14 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
 /** The service inside the tag. @since 0.1.0 @category models */
 export type LifecycleService = Context.Tag.Service<Lifecycle>
 
+/** The wall clock, to show, and the clock that only goes on, to measure. */
+const now = Effect.clockWith((clock) =>
+  Effect.sync(() => ({
+    atMs: clock.unsafeCurrentTimeMillis(),
+    elapsedMs: Number(clock.unsafeCurrentTimeNanos()) / 1e6
+  }))
+)
+
 /** One reader of `changes` and what it has not read yet: bounded, since only reasons can repeat. */
 class Subscription {
   private pending: Array<LifecycleSnapshot>
@@ -123,7 +136,8 @@ class Subscription {
       last !== undefined &&
       last.phase === next.phase &&
       last.bootStage === next.bootStage &&
-      last.drainRequested === next.drainRequested
+      last.drainRequested === next.drainRequested &&
+      last.shutdownRequested === next.shutdownRequested
     ) {
       this.pending.pop()
     }
@@ -201,10 +215,11 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
         (subscription) => Stream.repeatEffectChunk(subscription.take)
       )
     ).pipe(Stream.takeUntil((snapshot) => snapshot.phase === "stopped")),
-    markReady: Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      transition((state) => State.markReady(state, now))
+    markReady: Effect.flatMap(now, ({ atMs, elapsedMs }) =>
+      transition((state) => State.markReady(state, atMs, elapsedMs))
     ),
     beginDrain: transition(State.beginDrain),
+    requestShutdown: transition(State.requestShutdown),
     beginShutdown: transition(State.beginShutdown),
     complete: (report) => transition((state) => State.complete(state, report)),
     awaitReport: Deferred.await(reported),
@@ -212,10 +227,13 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
     setBootStage: (stage) => transition((state) => State.setBootStage(state, stage)),
     setReason,
     mark: (mark) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        transition((state) => State.setMark(state, mark, now))
+      Effect.flatMap(now, ({ atMs, elapsedMs }) =>
+        transition((state) => State.setMark(state, mark, atMs, elapsedMs))
       ),
-    backfill: (mark, atMs) => transition((state) => State.setMark(state, mark, atMs)),
+    backfill: (mark, atMs) =>
+      Effect.flatMap(now, (at) =>
+        transition((state) => State.setMark(state, mark, atMs, at.elapsedMs - (at.atMs - atMs)))
+      ),
     marks: Effect.map(ref, (state) => state.marks),
     coldStartDurations: Effect.map(ref, State.coldStartDurations),
     timed,

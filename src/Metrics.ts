@@ -133,6 +133,7 @@ const flushFailures = counter("flush_failures_total", "Batches that failed and s
 const flushSeconds = histogram("flush_duration_seconds", "Time from a batch's start to its last commit")
 const archiveSeconds = histogram("archive_commit_duration_seconds", "Time of one transaction at the archive")
 const supersededItems = counter("superseded_items_total", "Log entries the archive had a newer version of")
+const lostItems = counter("lost_writes_total", 'Writes acknowledged at "memory" that the log did not take')
 const deadLetterItems = counter("dead_letters_total", "Writes the archive refused for good")
 const reads = counters("reads_total", "Items read, by the tier that answered", "tier", readTiers)
 const cacheErrors = counter("cache_errors_total", "Calls to the cache that failed")
@@ -169,6 +170,9 @@ export const archiveCommitted = (durationMs: number): void =>
 
 /** Entries the archive had a newer version of. @since 0.1.0 @category updates */
 export const superseded = (items: number): void => supersededItems.unsafeUpdate(items, noTags)
+
+/** Writes acknowledged at `memory` that the log did not take. @since 0.1.0 @category updates */
+export const lost = (items: number): void => lostItems.unsafeUpdate(items, noTags)
 
 /** Entries that went to the dead letters. @since 0.1.0 @category updates */
 export const deadLettered = (items: number): void => deadLetterItems.unsafeUpdate(items, noTags)

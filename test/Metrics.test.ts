@@ -97,6 +97,7 @@ describe("updates", () => {
       ["le=+Inf"],
       1
     ],
+    ["lost", () => Metrics.lost(3), "lost_writes_total", [], 3],
     ["superseded", () => Metrics.superseded(2), "superseded_items_total", [], 2],
     ["deadLettered", () => Metrics.deadLettered(2), "dead_letters_total", [], 2],
     ["read", () => Metrics.read("filter", 6), "reads_total", ["tier=filter"], 6],

@@ -18,7 +18,6 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import { normalise } from "./Argv.js"
 import { CliError, type ExitCode, failed, OutputClosed, renderError, usage } from "./CliError.js"
-import { bashCompletions } from "./Completions.js"
 import { doctor } from "./commands/Doctor.js"
 import { ingest } from "./commands/Ingest.js"
 import { get, put, remove, scan } from "./commands/Items.js"
@@ -164,13 +163,8 @@ export const run = (
     const settings = Logging.logSettings(stdio, globals, path[0] === "run")
     if (Either.isLeft(settings)) return yield* conclude(stdio, path, Exit.fail(settings.left))
     const definition = at(root, path)
-    const isBash = globals.completions === "bash" || globals.completions === "sh"
-    if (help || versionAsked || isBash) {
-      const text = help
-        ? helpText(definition, path, version)
-        : versionAsked
-          ? `${version}\n`
-          : bashCompletions(root.spec)
+    if (help || versionAsked) {
+      const text = help ? helpText(definition, path, version) : `${version}\n`
       return yield* conclude(stdio, path, yield* Effect.exit(stdio.write(text)))
     }
 

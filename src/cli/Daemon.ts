@@ -17,6 +17,7 @@ import { SyncEngine } from "../SyncEngine.js"
 import { type CliError, failed, toCliError } from "./CliError.js"
 import type { Settings } from "./ConfigFlags.js"
 import { type EngineHandle, Engines } from "./Engines.js"
+import { leftHint } from "./Render.js"
 import type { Stdio } from "./Stdio.js"
 
 /** @since 0.1.0 @category functions */
@@ -28,22 +29,9 @@ export const logReport = (report: ShutdownReport): Effect.Effect<void> => {
   )
 }
 
-/** What a report says was not done. */
-const undone = (report: ShutdownReport): ReadonlyArray<string> => [
-  ...report.problems,
-  ...(report.flushedWal ? [] : ["not everything was carried to the archive"]),
-  ...(report.finalCheckpoint ? [] : ["the log was not closed by a final checkpoint"]),
-  ...(report.filterSnapshot ? [] : ["no filter snapshot was saved"])
-]
-
 /** Says why a report is not clean. @since 0.1.0 @category functions */
 export const uncleanError = (report: ShutdownReport): CliError =>
-  failed(
-    `the shutdown was not clean: ${undone(report).join("; ")}`,
-    report.itemsLeftInLog > 0
-      ? `${report.itemsLeftInLog} acknowledged writes are safe in the log; the next start carries them to the archive`
-      : undefined
-  )
+  failed(`the shutdown was not clean: ${report.problems.join("; ")}`, leftHint(report.itemsLeftInLog))
 
 /** Every signal but SIGHUP asks for the one shutdown; a second one changes nothing. */
 const obeySignals = (
@@ -119,7 +107,7 @@ export const supervise = (
   }).pipe((body) =>
     Effect.acquireUseRelease(
       // Interruptible again: what acquires a resource is not.
-      Effect.fork(Effect.interruptible(obeySignals(stdio, handle.shutdown))),
+      Effect.fork(Effect.interruptible(obeySignals(stdio, handle.engine.shutdown))),
       () => body,
       Fiber.interrupt
     )

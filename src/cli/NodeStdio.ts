@@ -3,13 +3,12 @@
  *
  * @since 0.1.0
  */
-import { fstatSync, writeSync } from "node:fs"
 import cliProgress from "cli-progress"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { type CliError, failed, OutputClosed } from "./CliError.js"
+import { failed, OutputClosed } from "./CliError.js"
 import { forwardSignals, type Signal } from "./EarlySignals.js"
 import { type ProgressBar, Stdio } from "./Stdio.js"
 
@@ -41,30 +40,6 @@ const makeBar = (title: string, total: number | undefined): ProgressBar => {
   }
 }
 
-/** The reader that went away has got what it wanted; every other failure has to be told. */
-const outputProblem = (error: NodeJS.ErrnoException): OutputClosed | CliError =>
-  error.code === "EPIPE" ? new OutputClosed() : failed(`standard output: ${error.message}`)
-
-/** Whether standard output is a file or a device: no terminal, pipe or socket. */
-const outputIsFile = (): boolean => {
-  try {
-    const kind = fstatSync(1)
-    return kind.isFile() || (kind.isCharacterDevice() && process.stdout.isTTY !== true)
-  } catch {
-    return false
-  }
-}
-
-/** A file may take only a part, when the disk is full; node's stream takes that for all of it. */
-const writeToFile = (data: Uint8Array): Error | undefined => {
-  try {
-    for (let written = 0; written < data.length; ) written += writeSync(1, data, written)
-    return undefined
-  } catch (error) {
-    return error as Error
-  }
-}
-
 /**
  * Standard streams and signals of this process. Signals are only queued: the command decides what they mean.
  *
@@ -75,11 +50,10 @@ export const layer: Layer.Layer<Stdio> = Layer.effect(
   Stdio,
   Effect.gen(function* () {
     const signals = yield* Queue.unbounded<Signal>()
-    const isFile = outputIsFile()
-    let problem: OutputClosed | CliError | undefined
+    let closed = false
     // A stream without a listener throws its error; the callback of `write` is told as well.
-    const onOutputError = (error: Error) => {
-      problem ??= outputProblem(error)
+    const onOutputError = () => {
+      closed = true
     }
     const onErrorOutputError = () => {}
     forwardSignals((signal) => Queue.unsafeOffer(signals, signal))
@@ -94,14 +68,14 @@ export const layer: Layer.Layer<Stdio> = Layer.effect(
         failed(`standard input: ${error instanceof Error ? error.message : String(error)}`)
       ),
       write: (data) =>
-        Effect.async<void, OutputClosed | CliError>((resume) => {
-          const settle = (error?: Error | null) => {
-            if (error) onOutputError(error)
-            resume(problem === undefined ? Effect.void : Effect.fail(problem))
+        Effect.async<void, OutputClosed>((resume) => {
+          if (closed) {
+            resume(Effect.fail(new OutputClosed()))
+            return
           }
-          if (problem !== undefined) settle()
-          else if (isFile) settle(writeToFile(typeof data === "string" ? Buffer.from(data) : data))
-          else process.stdout.write(data, settle)
+          process.stdout.write(data, (error) => {
+            resume(error === undefined || error === null ? Effect.void : Effect.fail(new OutputClosed()))
+          })
         }),
       unsafeError: (text) => {
         process.stderr.write(text)

@@ -157,6 +157,14 @@ export const repairText = (document: RepairDocument): string =>
     ["problems", document.problems.join("; ") || "none"]
   ])
 
+/** What to know about the writes a shutdown has left. @since 0.1.0 @category rendering */
+export const leftHint = (itemsLeftInLog: number | null | undefined): string | undefined => {
+  if (itemsLeftInLog === 0) return undefined
+  return typeof itemsLeftInLog === "number"
+    ? `${itemsLeftInLog} acknowledged writes are safe in the log; the next start goes on with them`
+    : "what the log holds is not known; keep its file"
+}
+
 /** @since 0.1.0 @category rendering */
 export const reportText = (report: ReportDocument): string =>
   pairs([
@@ -166,7 +174,7 @@ export const reportText = (report: ReportDocument): string =>
     ["filter snapshot", report.filter_snapshot ? "yes" : "no"],
     ["backup uploaded", report.backup_uploaded ? "yes" : "no"],
     ["items flushed", report.items_flushed],
-    ["items left in the log", report.items_left_in_log],
+    ["items left in the log", report.items_left_in_log ?? "unknown"],
     ["problems", report.problems.join("; ") || "none"],
     ["duration", `${report.duration_ms} ms`]
   ])

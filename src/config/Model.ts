@@ -73,7 +73,7 @@ export interface EngineConfig {
   readonly cdcMaxLen: number
   /** Live. Refuses all writes. `READ_ONLY`, default false. */
   readonly readOnly: boolean
-  /** `SHUTDOWN_DELAY`: time between "not ready" and the end of service, default 0. */
+  /** `SHUTDOWN_DELAY`: time in which an engine that was asked to stop is not ready and still serves, default 0. */
   readonly shutdownDelay: number
   /** `SHUTDOWN_TIMEOUT`: bound on the whole shutdown after the delay, default 25 s. */
   readonly shutdownTimeout: number

@@ -292,7 +292,8 @@ export const engineTable: Table<EngineConfig> = {
     min: 0,
     max: hour,
     default: 0,
-    description: 'Time between "not ready" and the end of service, for load balancers to notice.'
+    description:
+      "Time in which an engine that was asked to stop is not ready and still serves, for load balancers to notice."
   },
   shutdownTimeout: {
     name: "SHUTDOWN_TIMEOUT",

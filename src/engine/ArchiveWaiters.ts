@@ -31,6 +31,7 @@ const inLog: ArchiveOutcome = { _tag: "InLog" }
 export class ArchiveWaiters {
   // In log order, because calls are committed in call order.
   private waiters: Array<Waiter> = []
+  private closed = false
 
   get size(): number {
     return this.waiters.length
@@ -38,6 +39,10 @@ export class ArchiveWaiters {
 
   /** Waits for the entries `first .. first + count - 1`. */
   add(first: number, count: number, done: Waiter["done"]): void {
+    if (this.closed) {
+      done(new Array<ArchiveOutcome>(count).fill(inLog))
+      return
+    }
     this.waiters.push({ first, outcomes: new Array<ArchiveOutcome>(count).fill(archived), done })
   }
 
@@ -68,6 +73,12 @@ export class ArchiveWaiters {
     const ready = this.waiters.slice(0, settled)
     this.waiters = this.waiters.slice(settled)
     for (const waiter of ready) waiter.done(waiter.outcomes)
+  }
+
+  /** As {@link release}; and whoever comes later learns it at once. */
+  close(upTo: number): void {
+    this.closed = true
+    this.release(upTo)
   }
 
   /** The archive cannot be reached now: everybody learns that the log is as far as the write got. */

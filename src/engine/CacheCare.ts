@@ -57,7 +57,10 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
                 : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
             )
           }),
-          Effect.tapError((error) => cacheFailed(core, cache, error.message))
+          // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
+          Effect.tapError((error) =>
+            error._tag === "CacheError" ? cacheFailed(core, cache, error.message) : Effect.void
+          )
         )
       })
     )

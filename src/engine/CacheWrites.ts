@@ -9,6 +9,7 @@ import type { Removal } from "../cache/Cache.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import type { CacheTier } from "./CacheTier.js"
+import * as Conditions from "./Conditions.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SplitResult } from "./PoisonSplit.js"
 
@@ -17,9 +18,7 @@ export const cacheFailed = (core: EngineCore, cache: CacheTier, problem: string)
   Effect.suspend(() => {
     cache.distrust(problem)
     Metrics.cacheFailed(1)
-    return core.degrade("cache", problem)
-      ? Effect.logWarning(`the cache is not used: ${problem}`)
-      : Effect.void
+    return Conditions.begins(core, "cache", problem, `the cache is not used: ${problem}`)
   })
 
 /**

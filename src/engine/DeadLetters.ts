@@ -5,8 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { LogUnavailable, WriteError } from "../EngineError.js"
-import type { DeadLetter } from "../wal/WriteAheadLog.js"
+import type { LogFull, LogUnavailable, WriteError } from "../EngineError.js"
+import type { Appended, DeadLetter } from "../wal/WriteAheadLog.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SyncEngineService } from "./EngineService.js"
 import { closedToWrites } from "./Intake.js"
@@ -59,22 +59,20 @@ export const make = (core: EngineCore, onCommitted: () => void): SyncEngineServi
       if (refused !== undefined) return resume(Effect.fail(refused))
       const records = letters.map(({ record }) => record)
       core.filter?.beforeWrite(records)
-      const append = core.beginAppend()
-      core.log.unsafeAppend(
-        records,
-        (result) => {
-          core.endAppend(append)
-          if (Either.isLeft(result)) {
-            if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
-            return resume(Effect.fail(result.left))
-          }
-          core.fresh.push(result.right.first, records)
-          onCommitted()
-          resume(Effect.void)
-        },
-        // A log that is full of letters has room for them: they only move.
-        true
-      )
+      const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+        if (!core.endAppend(started)) return
+        if (Either.isLeft(result)) {
+          if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+          resume(Effect.fail(result.left))
+          return
+        }
+        core.fresh.push(result.right.first, records)
+        onCommitted()
+        resume(Effect.void)
+      }
+      const started = core.beginAppend(records.length, (error) => committed(Either.left(error)))
+      // A log that is full of letters has room for them: they only move.
+      core.log.unsafeAppend(records, committed, true)
     })
 
   const remove = (letters: ReadonlyArray<DeadLetter>) =>

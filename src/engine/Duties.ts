@@ -3,10 +3,14 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Metrics from "../Metrics.js"
+import { cacheFailed } from "./CacheWrites.js"
+import * as Conditions from "./Conditions.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
 import type { Duty } from "./RunLoop.js"
 
@@ -29,7 +33,7 @@ const flushed = (
 export const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core, flush } = runtime
-    if (core.tiers?.archive === undefined || core.nowMs() < flush.notBefore()) return Effect.void
+    if (core.tiers?.archive === undefined || flush.backsOff()) return Effect.void
     return core.fresh.isEmpty && !flush.releaseDue() ? Effect.void : flushed(runtime, "age")
   })
 
@@ -38,7 +42,7 @@ export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
   Effect.flatMap(runtime.demand.next, (kind) => {
     const { core, flush } = runtime
     if (kind === "recovery") return flushed(runtime, "recovery")
-    if (core.tiers?.archive === undefined || core.nowMs() < flush.notBefore()) {
+    if (core.tiers?.archive === undefined || flush.backsOff()) {
       // The archive is away: who waits for it is told that the log has the write.
       return Effect.sync(() => runtime.waiters.release(core.fresh.consumed))
     }
@@ -63,9 +67,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
     if (archive === undefined) return Effect.void
     return Effect.matchEffect(archive.ping, {
       onFailure: (error) =>
-        core.degrade("archive", error.message)
-          ? Effect.logWarning(`the archive does not answer: ${error.message}`)
-          : Effect.void,
+        Conditions.begins(core, "archive", error.message, `the archive is unavailable: ${error.message}`),
       onSuccess: () =>
         Effect.suspend(() => {
           if (!core.degradations.has("archive")) return Effect.void
@@ -74,8 +76,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
             demand.ask("recovery")
             return Effect.void
           }
-          core.recover("archive")
-          return Effect.logInfo("the archive answers again")
+          return Conditions.ends(core, "archive", "the archive is available again")
         })
     })
   })
@@ -87,8 +88,8 @@ export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
     const { cache } = core
     if (cache === undefined) return Effect.void
     if (!cache.connected) {
-      core.degrade("cache", cache.reason ?? "not connected")
-      return Effect.void
+      const reason = cache.reason ?? "not connected"
+      return Conditions.begins(core, "cache", reason, `the cache is not used: ${reason}`)
     }
     return Effect.zipRight(
       care.check,
@@ -137,25 +138,79 @@ export const purgeTombstones = (runtime: Runtime): Effect.Effect<void, unknown> 
     return page
   })
 
-/** Something is pending and nothing moves: an alert. @since 0.1.0 @category duties */
-export const watchProgress = (runtime: Runtime): Effect.Effect<void> => {
-  let seen = -1
-  return Effect.suspend(() => {
-    const { core, flush } = runtime
-    const progress = flush.progress()
-    const stuck = !core.fresh.isEmpty && progress === seen
-    seen = core.fresh.isEmpty ? -1 : progress
-    if (!stuck) {
-      core.recover("flush")
-      return Effect.void
+/** Whether a duty's failure is a tier's, of which the engine has told or tells now. @since 0.1.0 @category duties */
+export const toldByTier = (runtime: Runtime, cause: Cause.Cause<unknown>): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const { core } = runtime
+    const error = Option.getOrUndefined(Cause.failureOption(cause))
+    const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
+    if (tag === "CacheError" && core.cache !== undefined) {
+      return Effect.as(cacheFailed(core, core.cache, (error as Error).message), true)
     }
-    Metrics.watchdogAlert()
-    const seconds = core.config().watchdogInterval / 1000
-    core.degrade("flush", `${core.pendingEntries()} writes are pending and none has moved for ${seconds} s`)
-    return Effect.logError(
-      `watchdog: ${core.pendingEntries()} writes are pending and none has moved for ${seconds} s`
-    )
+    if (tag === "LogUnavailable") return Effect.succeed(core.degradations.has("log"))
+    if (tag !== "ArchiveError") return Effect.succeed(false)
+    // One statement may fail while the archive is well: it is asked.
+    return Effect.map(archiveHealth(runtime), () => core.degradations.has("archive"))
   })
+
+/** Tells of writes that were acknowledged before their commit and then not committed. @since 0.1.0 @category duties */
+export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
+  Effect.zipRight(
+    core.losses.await,
+    Effect.suspend(() => {
+      core.losses.unsafeClose()
+      const lost = core.counters.lostUnsynced - core.lossesTold
+      core.lossesTold = core.counters.lostUnsynced
+      return Effect.logError(`the log did not take ${lost} writes acknowledged at "memory": they are lost`)
+    })
+  )
+
+/** Something is under way and nothing moves: an alert, told once. @since 0.1.0 @category duties */
+export const watchProgress = (runtime: Runtime): Effect.Effect<void> => {
+  const { core, flush } = runtime
+  const seconds = () => core.config().watchdogInterval / 1000
+  /** Alerts when in two looks something was under way and the same had moved. */
+  const watch = (options: {
+    readonly component: "flush" | "log"
+    readonly underWay: () => boolean
+    readonly moved: () => number
+    readonly alert: () => string
+    readonly over: string
+  }) => {
+    let seen: number | undefined
+    let alerted = false
+    return Effect.suspend(() => {
+      const moved = options.underWay() ? options.moved() : undefined
+      const stuck = moved !== undefined && moved === seen
+      seen = moved
+      if (stuck) {
+        alerted = true
+        Metrics.watchdogAlert()
+        const alert = options.alert()
+        return Conditions.begins(core, options.component, alert, `watchdog: ${alert}`)
+      }
+      if (!alerted) return Effect.void
+      alerted = false
+      return Conditions.ends(core, options.component, options.over)
+    })
+  }
+  return Effect.zipRight(
+    watch({
+      component: "flush",
+      // Without an archive nothing can move, and that is told elsewhere.
+      underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,
+      moved: flush.progress,
+      alert: () => `${core.pendingEntries()} writes are pending and none has moved for ${seconds()} s`,
+      over: "watchdog: pending writes move again"
+    }),
+    watch({
+      component: "log",
+      underWay: () => core.appendsInFlight > 0,
+      moved: () => core.appendsEnded,
+      alert: () => `${core.appendsInFlight} calls wait for the log and none has ended for ${seconds()} s`,
+      over: "watchdog: the log moves again"
+    })
+  )
 }
 
 /** Every duty with an interval. @since 0.1.0 @category duties */

@@ -5,6 +5,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -49,7 +50,7 @@ export interface Engine {
   readonly service: SyncEngineService
   /** Runs the start-up phases; every call waits for the same one start. A failed start has been shut down again. */
   readonly start: Effect.Effect<void, StartError | GateClosed>
-  /** Shuts down; every call gets the same report. */
+  /** Shuts down at once, without `SHUTDOWN_DELAY`; every call gets the same report. */
   readonly shutdown: Effect.Effect<ShutdownReport>
 }
 
@@ -67,12 +68,7 @@ export const make = (
     const live = yield* LiveConfig
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
-    const core = new EngineCore(
-      live.unsafeGet,
-      lifecycle,
-      () => clock.unsafeCurrentTimeMillis(),
-      yield* EngineLimits
-    )
+    const core = new EngineCore(live.unsafeGet, lifecycle, clock, yield* EngineLimits)
     core.expectsArchive = parts.archive !== undefined
     const waiters = new ArchiveWaiters()
     const feed = ChangeFeed.make(core)
@@ -92,7 +88,7 @@ export const make = (
       waiters
     }).pipe(Context.add(Lifecycle, lifecycle), Context.add(LiveConfig, live))
     const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
-    const startedAtMs = core.nowMs()
+    const started = { atMs: core.nowMs(), elapsedMs: core.elapsedMs() }
 
     // Start: once, in a fiber of its own, so that a shutdown can stop it whoever waits for it.
     const phases = Effect.gen(function* () {
@@ -103,10 +99,10 @@ export const make = (
       yield* Effect.logInfo("ready")
     }).pipe(Effect.provide(runtime), Effect.interruptible)
     const starting = yield* Effect.cached(Effect.forkDaemon(phases))
-    let started: Fiber.RuntimeFiber<void, StartError | GateClosed> | undefined
+    let starter: Fiber.RuntimeFiber<void, StartError | GateClosed> | undefined
 
     const stopStarting = Effect.suspend(() =>
-      started === undefined ? Effect.void : Fiber.interrupt(started)
+      starter === undefined ? Effect.void : Fiber.interrupt(starter)
     )
 
     // Shutdown: once, in a fiber of its own, so that no caller's interruption stops it half-way.
@@ -126,9 +122,25 @@ export const make = (
       )
     const shutdown = shutdownAfter([])
 
+    /** A request to stop: not ready at once, and still serving for `SHUTDOWN_DELAY`, so that whoever sends requests can go elsewhere. */
+    const requestShutdown = Effect.suspend(() => {
+      const { shutdownDelay } = core.config()
+      if (shutdownDelay === 0 || !lifecycle.acceptsQueries()) return shutdown
+      const delayed = Effect.sleep(Duration.millis(shutdownDelay)).pipe(Effect.zipRight(shutdown))
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          if (yield* lifecycle.requestShutdown) {
+            yield* Effect.logInfo(`not ready any more; shutting down in ${shutdownDelay} ms`)
+            yield* Effect.forkDaemon(Effect.interruptible(delayed))
+          }
+          return yield* restore(lifecycle.awaitReport)
+        })
+      )
+    })
+
     const start: Engine["start"] = Effect.gen(function* () {
-      started = yield* starting
-      const exit = yield* Fiber.await(started)
+      starter = yield* starting
+      const exit = yield* Fiber.await(starter)
       if (Exit.isSuccess(exit)) return
       if (Cause.isInterruptedOnly(exit.cause)) {
         return yield* new GateClosed({ operation: "write", phase: "shutting_down", retryAfterMs: 1000 })
@@ -178,9 +190,9 @@ export const make = (
       drain: Effect.tap(lifecycle.beginDrain, (made) =>
         made ? Effect.logInfo("draining: no more writes") : Effect.void
       ),
-      shutdown,
+      shutdown: requestShutdown,
       health: Effect.sync(() => healthOf(core)),
-      stats: Effect.suspend(() => statsOf(core, startedAtMs)),
+      stats: Effect.suspend(() => statsOf(core, started)),
       changes: feed.changes,
       phaseChanges: Stream.changes(Stream.map(lifecycle.changes, ({ phase }) => phase)),
       bootStageChanges: Stream.changes(Stream.map(lifecycle.changes, ({ bootStage }) => bootStage))

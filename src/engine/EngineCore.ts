@@ -4,12 +4,15 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import type { Archive } from "../archive/Archive.js"
 import type { EngineConfig } from "../EngineConfig.js"
-import { GateClosed, type LogUnavailable } from "../EngineError.js"
+import { GateClosed, LogUnavailable } from "../EngineError.js"
 import type { ExistenceFilter } from "../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../Lifecycle.js"
+import * as Metrics from "../Metrics.js"
 import type { BackpressureLevel } from "../memory/Backpressure.js"
 import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
@@ -50,6 +53,12 @@ interface Lease {
   settledAt: number | undefined
 }
 
+/** Writes that were handed to the log and have not been committed yet. */
+interface Append {
+  readonly records: number
+  readonly fail: (error: LogUnavailable) => void
+}
+
 /** Counters since the start. @since 0.1.0 @category models */
 export interface Counters {
   acknowledged: number
@@ -83,6 +92,10 @@ export class EngineCore {
     flushes: { count: 0, bytes: 0, age: 0, forced: 0, recovery: 0, shutdown: 0 }
   }
   fresh = new FreshQueue(0, 0, 0)
+  /** Open while there are losses of which nobody has been told. */
+  readonly losses = Effect.unsafeMakeLatch(false)
+  /** How many lost writes have been told. */
+  lossesTold = 0
   /** None before the log is open. */
   filter: ExistenceFilter["Type"] | undefined
   /** None when no cache is configured. */
@@ -93,7 +106,7 @@ export class EngineCore {
   /** Whether an archive is configured; others may reach it, also while it is not connected. */
   expectsArchive = false
   /** Appends that wait for their group commit, oldest first. */
-  private readonly appends = new Set<number>()
+  private readonly appends = new Map<number, Append>()
   private lastAppend = 0
   private lease: Lease | undefined
   /** Why the log takes no writes, since one failed and until a probe succeeds. */
@@ -107,12 +120,21 @@ export class EngineCore {
   constructor(
     readonly config: () => EngineConfig,
     readonly lifecycle: Context.Tag.Service<Lifecycle>,
-    /** Milliseconds since the epoch, from Effect's Clock. */
-    readonly nowMs: () => number,
+    private readonly time: Clock.Clock,
     readonly limits: Limits = defaultLimits
   ) {
     this.memory = new MemoryCache({ maxBytes: config().l1MaxBytes })
-    this.clock = new VersionClock(nowMs)
+    this.clock = new VersionClock(() => this.nowMs())
+  }
+
+  /** Milliseconds since the epoch: for what is shown and stored. The wall clock may step in both directions. */
+  nowMs(): number {
+    return this.time.unsafeCurrentTimeMillis()
+  }
+
+  /** Milliseconds that only go on: for waiting and measuring. */
+  elapsedMs(): number {
+    return Number(this.time.unsafeCurrentTimeNanos()) / 1e6
   }
 
   /** The log; a defect before start-up has opened it, which the gate prevents. */
@@ -135,9 +157,12 @@ export class EngineCore {
     this.tiers = { log: this.log, archive }
   }
 
-  /** Acknowledged entries that the log still holds. */
-  heldEntries(): number {
-    return this.tiers === undefined ? 0 : this.tiers.log.usage().items
+  /** Committed entries that the log still holds. */
+  committedEntries(): number {
+    if (this.tiers === undefined) return 0
+    let items = this.tiers.log.usage().items
+    for (const { records } of this.appends.values()) items -= records
+    return Math.max(0, items)
   }
 
   /** Acknowledged entries that are not archived yet: what the log holds, less what has yet to be published or released. */
@@ -160,18 +185,38 @@ export class EngineCore {
     return pending === known && pending.unchecked
   }
 
-  /** An append is handed to the log; to be ended with its group commit. */
-  beginAppend(): number {
-    this.appends.add(++this.lastAppend)
+  /** An append is handed to the log; to be ended with its group commit. `fail` answers it when nobody waits for that any more. */
+  beginAppend(records: number, fail: Append["fail"]): number {
+    this.appends.set(++this.lastAppend, { records, fail })
     return this.lastAppend
+  }
+
+  /** Every append that the log has not answered gets an answer; what became of it is not known. */
+  giveUpAppends(): void {
+    for (const { fail } of [...this.appends.values()]) {
+      fail(
+        new LogUnavailable({
+          path: this.log.path,
+          operation: "append",
+          problem: "the shutdown waits no longer; whether the log has the write is not known",
+          retryAfterMs: gateRetryAfterMs
+        })
+      )
+    }
   }
 
   get appendsInFlight(): number {
     return this.appends.size
   }
 
-  endAppend(append: number): void {
-    this.appends.delete(append)
+  /** How many have ended so far; for the watchdog. */
+  get appendsEnded(): number {
+    return this.lastAppend - this.appends.size
+  }
+
+  /** False when it has ended before. */
+  endAppend(append: number): boolean {
+    return this.appends.delete(append)
   }
 
   /**
@@ -185,7 +230,7 @@ export class EngineCore {
     if (token === undefined) return false
     const lease = this.lease?.token === token ? this.lease : this.beginLease(token)
     if (lease.settledAt === undefined) {
-      const [oldest] = this.appends
+      const [oldest] = this.appends.keys()
       if (oldest !== undefined && oldest <= lease.lastAppend) return false
       lease.settledAt = this.log.usage().committed
     }
@@ -230,6 +275,13 @@ export class EngineCore {
   /** A call has been acknowledged before its commit. */
   acknowledgedEarly(): void {
     this.earlyCalls++
+  }
+
+  /** Writes acknowledged before their commit were not committed: the one loss that level allows. */
+  lost(writes: number): void {
+    this.counters.lostUnsynced += writes
+    Metrics.lost(writes)
+    this.losses.unsafeOpen()
   }
 
   /** The commit of the oldest such call has ended. */

@@ -310,7 +310,10 @@ export interface SyncEngineService {
   }
   /** Stops writes, keeps reads; idempotent. True for the call that made it. */
   readonly drain: Effect.Effect<boolean>
-  /** Shuts down; idempotent; every caller gets the same report. */
+  /**
+   * Shuts down; idempotent; every caller gets the same report. With `SHUTDOWN_DELAY` the engine is not ready at once
+   * and goes on serving until the delay is over.
+   */
   readonly shutdown: Effect.Effect<ShutdownReport>
   readonly health: Effect.Effect<EngineHealth>
   readonly stats: Effect.Effect<EngineStats>

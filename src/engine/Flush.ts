@@ -18,6 +18,7 @@ import { newestPerId } from "./Batch.js"
 import { ensureBound, noteArchived } from "./Binding.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
+import * as Conditions from "./Conditions.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushReason } from "./EngineService.js"
 import { commitSplitting } from "./PoisonSplit.js"
@@ -42,8 +43,8 @@ export interface Flush {
   readonly batchIsFull: () => boolean
   /** Whether the log still holds what may leave it: a release has failed, and the next call makes up for it. Synchronous. */
   readonly releaseDue: () => boolean
-  /** When the archive failed last, the earliest time of the next regular attempt (milliseconds since the epoch). */
-  readonly notBefore: () => number
+  /** Whether the last attempt failed a moment ago, so that the next regular one waits. Synchronous. */
+  readonly backsOff: () => boolean
   /** Changes whenever something moved; for the watchdog. */
   readonly progress: () => number
 }
@@ -60,6 +61,8 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   let failures = 0
   let notBefore = 0
   let progress = 0
+  /** Whether it was a flush that found the log failing. */
+  let logFailed = false
 
   /** The next batch behind what has been taken already. */
   const nextEntries = (taken: number, upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
@@ -98,7 +101,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     entries: ReadonlyArray<LogEntry>
   ): Effect.Effect<Timed, ArchiveError> =>
     Effect.suspend(() => {
-      const startedMs = core.nowMs()
+      const startedMs = core.elapsedMs()
       const batch = newestPerId(entries)
       return Effect.map(
         commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),
@@ -141,7 +144,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           const lost = settle(core, waiters, committed)
           progress++
           core.counters.flushes[reason]++
-          Metrics.flushed(reason, entries.length, core.nowMs() - startedMs)
+          Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
           return Effect.zipRight(
             tellOfLosses(lost),
@@ -170,21 +173,30 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   const failed = (error: ArchiveError | LogUnavailable): Effect.Effect<void> =>
     Effect.suspend(() => {
       failures++
-      notBefore = core.nowMs() + retryDelayMs(failures, core.config().walDrainInterval)
+      notBefore = core.elapsedMs() + retryDelayMs(failures, core.config().walDrainInterval)
       core.counters.flushFailures++
       Metrics.flushFailed()
       waiters.release(core.fresh.consumed)
-      const first = core.degrade(error._tag === "ArchiveError" ? "archive" : "log", error.message)
-      return first
-        ? Effect.logWarning(`flush failed, writes stay in the log: ${error.message}`)
-        : Effect.logDebug(`flush failed again: ${error.message}`)
+      const component = error._tag === "ArchiveError" ? "archive" : "log"
+      if (component === "log") logFailed = true
+      return Conditions.begins(
+        core,
+        component,
+        error.message,
+        `flush failed, writes stay in the log: ${error.message}`
+      )
     })
+
+  const logWorks = Effect.suspend(() => {
+    if (!logFailed) return Effect.void
+    logFailed = false
+    return Conditions.ends(core, "log", "the log can be read and released again")
+  })
 
   const succeeded = Effect.suspend(() => {
     failures = 0
     notBefore = 0
-    core.recover("log")
-    return core.recover("archive") ? Effect.logInfo("the archive takes writes again") : Effect.void
+    return Effect.zipRight(logWorks, Conditions.ends(core, "archive", "the archive takes writes again"))
   })
 
   const run: Flush["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
@@ -247,7 +259,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     exclusively: (effect) => turns.hold(() => effect),
     batchIsFull: () => batchIsFull(),
     releaseDue,
-    notBefore: () => notBefore,
+    backsOff: () => failures > 0 && core.elapsedMs() < notBefore,
     progress: () => progress
   }
 }

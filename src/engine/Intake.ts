@@ -7,12 +7,13 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { WriteError } from "../EngineError.js"
+import type { LogFull, LogUnavailable, WriteError } from "../EngineError.js"
 import { Backpressure, ItemRejected, ReadOnly, VersionConflict } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
 import type { ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
+import type { Appended } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
@@ -71,9 +72,8 @@ export const enqueue = (
   // The filter knows an id before anybody can see it.
   core.filter?.beforeWrite(records)
   for (const write of writes) core.inFlight.add(write)
-  const append = core.beginAppend()
-  core.log.unsafeAppend(records, (result) => {
-    core.endAppend(append)
+  const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+    if (!core.endAppend(append)) return
     for (const write of writes) core.inFlight.remove(write)
     if (early && answered) core.settleEarly()
     if (Either.isLeft(result)) {
@@ -94,7 +94,9 @@ export const enqueue = (
     if (durability === "wal") done(acknowledged(writes, "wal"))
     else if (durability === "archive") awaitArchive(waiters, writes, first, done)
     onCommitted()
-  })
+  }
+  const append = core.beginAppend(records.length, (error) => committed(Either.left(error)))
+  core.log.unsafeAppend(records, committed)
   if (early && !refused) {
     for (const write of writes) core.show(write.record, 0, write.unchecked)
     answered = true
@@ -159,5 +161,5 @@ const takeBack = (core: EngineCore, records: ReadonlyArray<ItemRecord>): void =>
     if (held !== undefined && compareVersions(held, record) === 0) core.memory.remove(record.id)
     core.touch(record.id)
   }
-  core.counters.lostUnsynced += records.length
+  core.lost(records.length)
 }

@@ -44,12 +44,15 @@ export const healthOf = (core: EngineCore): EngineHealth => {
 }
 
 /** @since 0.1.0 @category functions */
-export const statsOf = (core: EngineCore, startedAtMs: number): Effect.Effect<EngineStats> =>
+export const statsOf = (
+  core: EngineCore,
+  started: { readonly atMs: number; readonly elapsedMs: number }
+): Effect.Effect<EngineStats> =>
   Effect.map(core.lifecycle.timings, (startupTimings) => {
     const memory = core.memory.stats()
     return {
-      startedAtMs,
-      uptimeMs: core.nowMs() - startedAtMs,
+      startedAtMs: started.atMs,
+      uptimeMs: Math.floor(core.elapsedMs() - started.elapsedMs),
       log: core.tiers?.log.usage() ?? emptyUsage,
       memory: {
         items: memory.items,

@@ -1,10 +1,10 @@
 /**
  * The run loop: one supervised fiber per duty, each on its own schedule. A slow or failing duty delays no other;
- * a failure is logged, counted and followed by a backoff.
+ * failures are counted and followed by a backoff, and logged once when they begin and once when they end.
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import type { EngineConfig } from "../EngineConfig.js"
 import { LiveConfig } from "../EngineConfig.js"
 import * as Metrics from "../Metrics.js"
+import * as Conditions from "./Conditions.js"
 import * as Duties from "./Duties.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 
@@ -34,28 +35,49 @@ export const pauseMs = (intervalMs: number, failures: number): number =>
     ? intervalMs
     : Math.max(intervalMs, Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.min(failures - 1, 20)))
 
-/** Repeats a round for ever, whatever happens in it. @since 0.1.0 @category functions */
-export const supervise = (name: string, intervalMs: () => number, round: Effect.Effect<void, unknown>) =>
+/**
+ * Repeats a round for ever, whatever happens in it, interruption from within included.
+ *
+ * @param told whether a failure is one of a tier, of which has been told already
+ * @since 0.1.0
+ * @category functions
+ */
+export const supervise = (
+  name: string,
+  intervalMs: () => number,
+  round: Effect.Effect<void, unknown>,
+  told: (cause: Cause.Cause<unknown>) => Effect.Effect<boolean> = () => Effect.succeed(false)
+) =>
   Effect.suspend(() => {
     let failures = 0
+    /** What has been logged of the failures that go on: nothing, a warning, or an error with its stack. */
+    let logged: "nothing" | "warning" | "error" = "nothing"
     const schedule = Schedule.forever.pipe(
       Schedule.addDelay(() => Duration.millis(pauseMs(intervalMs(), failures)))
     )
+    const succeeded = Effect.suspend(() => {
+      const wasLogged = logged !== "nothing"
+      const line = `${name}: works again after ${failures} failures`
+      failures = 0
+      logged = "nothing"
+      return wasLogged ? Effect.logInfo(line) : Effect.void
+    })
+    const failed = (cause: Cause.Cause<unknown>) =>
+      Effect.flatMap(told(cause), (isTold) => {
+        failures++
+        Metrics.dutyFailed(name)
+        const problem = Conditions.expectedProblem(cause)
+        if (isTold || logged === "error" || (problem !== undefined && logged === "warning")) {
+          return Effect.logDebug(`${name} failed again`, cause)
+        }
+        logged = problem === undefined ? "error" : "warning"
+        return problem === undefined
+          ? Effect.logError(`${name} failed; it goes on after a pause`, cause)
+          : Effect.logWarning(`${name}: ${problem}; it goes on after a pause`)
+      })
     return round.pipe(
-      Effect.matchCauseEffect({
-        onSuccess: () =>
-          Effect.sync(() => {
-            failures = 0
-          }),
-        onFailure: (cause) =>
-          Cause.isInterruptedOnly(cause)
-            ? Effect.interrupt
-            : Effect.suspend(() => {
-                failures++
-                Metrics.dutyFailed(name)
-                return Effect.logError(`${name} failed; it goes on after a pause`, cause)
-              })
-      }),
+      // If it is this fiber that is interrupted, no handler runs.
+      Effect.matchCauseEffect({ onSuccess: () => succeeded, onFailure: failed }),
       Effect.schedule(schedule),
       Effect.annotateLogs({ fiber: name })
     )
@@ -72,6 +94,17 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
     const runtime = yield* EngineRuntime
     const live = yield* LiveConfig
     const fibers = yield* FiberMap.make<string>()
+    const supervised = (name: string, intervalMs: number, round: Effect.Effect<void, unknown>) =>
+      FiberMap.run(
+        fibers,
+        name,
+        supervise(
+          name,
+          () => intervalMs,
+          round,
+          (cause) => Duties.toldByTier(runtime, cause)
+        )
+      )
     const duties = Duties.all(runtime)
     const intervals = new Map<string, number>()
 
@@ -83,29 +116,16 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
           if (intervals.get(duty.name) === interval) return Effect.void
           intervals.set(duty.name, interval)
           return interval > 0
-            ? Effect.asVoid(
-                FiberMap.run(
-                  fibers,
-                  duty.name,
-                  supervise(duty.name, () => interval, duty.round)
-                )
-              )
+            ? Effect.asVoid(supervised(duty.name, interval, duty.round))
             : FiberMap.remove(fibers, duty.name)
         },
         { discard: true }
       )
 
     yield* arrange(live.unsafeGet())
-    yield* FiberMap.run(
-      fibers,
-      "flush on demand",
-      supervise("flush on demand", () => 0, Duties.flushOnDemand(runtime))
-    )
-    yield* FiberMap.run(
-      fibers,
-      "cache follow",
-      supervise("cache follow", () => 1000, Duties.followCache(runtime))
-    )
+    yield* supervised("flush on demand", 0, Duties.flushOnDemand(runtime))
+    yield* supervised("cache follow", 1000, Duties.followCache(runtime))
+    yield* supervised("lost writes", 0, Duties.tellLosses(runtime))
     yield* live.ref.changes.pipe(
       Stream.runForEach((config) =>
         Effect.suspend(() => {

@@ -3,14 +3,15 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { ShutdownReport } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
+import type { EngineCore } from "./EngineCore.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 
 /** The scopes a shutdown closes, in its order. @since 0.1.0 @category models */
@@ -25,6 +26,50 @@ export interface ShutdownScopes {
 /** How much of the time is kept for the checkpoint and for closing, when the flush takes all it can get. */
 const closingShare = 0.2
 const settlePollMs = 5
+
+/** Between two attempts at what fails for a time: doubling from 50 ms to at most a second. */
+const pauses = Schedule.union(Schedule.exponential("50 millis"), Schedule.spaced("1 second"))
+
+/** Runs steps until the deadline, and remembers what they could not do. */
+const makeSteps = (core: EngineCore, problems: Array<string>) => {
+  const failedStart = problems.length > 0
+  const { shutdownTimeout } = core.config()
+  const deadlineMs = core.elapsedMs() + shutdownTimeout
+  const keptMs = shutdownTimeout * closingShare
+
+  /** Whether the step succeeded before the deadline, or before the share that is kept for closing begins. */
+  const run = (name: string, body: Effect.Effect<unknown, Failure>, until: "closing" | "deadline") =>
+    Effect.gen(function* () {
+      let last: string | undefined
+      const leftMs = Math.max(0, deadlineMs - core.elapsedMs() - (until === "closing" ? keptMs : 0))
+      // Disconnected: a driver that does not let itself be interrupted must not hold up the deadline.
+      const exit = yield* body.pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            last = error.message
+          })
+        ),
+        // What fails for a time may succeed while there is any left; nobody waits for a start that has failed.
+        Effect.retry({ schedule: pauses, while: () => until === "closing" && !failedStart }),
+        Effect.disconnect,
+        Effect.timeoutOption(Duration.millis(leftMs)),
+        Effect.exit
+      )
+      if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return true
+      const late = `not done within the shutdown timeout of ${shutdownTimeout} ms`
+      problems.push(`${name}: ${last ?? (Exit.isSuccess(exit) ? late : "failed unexpectedly")}`)
+      return false
+    })
+
+  return {
+    step: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "closing"),
+    closing: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "deadline")
+  }
+}
+
+interface Failure {
+  readonly message: string
+}
 
 /**
  * Runs the shutdown to its end. Only the caller for whom `beginShutdown` was true may run it.
@@ -41,80 +86,74 @@ export const perform = (
     const { core, feed, filterCare, flush, waiters } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
     const archivedBefore = core.counters.archived
-    const startedAtMs = yield* Clock.currentTimeMillis
+    // Losses of which the log of messages has told are no news.
+    const lostBefore = core.lossesTold
+    const startedAtMs = core.nowMs()
+    const startedMs = core.elapsedMs()
     const problems: Array<string> = [...earlier]
+    const { closing, step } = makeSteps(core, problems)
     yield* lifecycle.setBootStage("ShuttingDown")
-    const { shutdownDelay, shutdownTimeout } = core.config()
-    if (shutdownDelay > 0) yield* Effect.sleep(Duration.millis(shutdownDelay))
-    const deadlineMs = (yield* Clock.currentTimeMillis) + shutdownTimeout
 
-    /** Runs a step until the deadline (minus what is kept for later steps); says whether it succeeded. */
-    const step = (name: string, body: Effect.Effect<unknown, unknown>, keepMs = 0) =>
-      Effect.gen(function* () {
-        const leftMs = Math.max(0, deadlineMs - keepMs - (yield* Clock.currentTimeMillis))
-        // Disconnected: a driver that does not let itself be interrupted must not hold up the deadline.
-        const exit = yield* body.pipe(
-          Effect.disconnect,
-          Effect.timeoutOption(Duration.millis(leftMs)),
-          Effect.exit
-        )
-        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) return true
-        problems.push(
-          Exit.isSuccess(exit)
-            ? `${name}: not done within the shutdown timeout of ${shutdownTimeout} ms`
-            : `${name}: ${messageOf(exit)}`
-        )
-        return false
-      })
-
-    const keepMs = shutdownTimeout * closingShare
-    yield* step("start-up", scopes.stopStarting, keepMs)
-    yield* step("writes under way", appendsSettled(core), keepMs)
-    yield* step("run loop", Scope.close(scopes.runLoop, Exit.void), keepMs)
-    const due = core.pendingEntries() > 0 || flush.releaseDue()
-    if (core.tiers !== undefined && core.tiers.archive !== undefined && due) {
-      yield* step("flush", flush.run({ reason: "shutdown" }), keepMs)
+    yield* step("start-up", scopes.stopStarting)
+    yield* step("writes under way", appendsSettled(core))
+    yield* step("run loop", Scope.close(scopes.runLoop, Exit.void))
+    if (core.tiers?.archive !== undefined && (core.pendingEntries() > 0 || flush.releaseDue())) {
+      const released = Effect.suspend(() =>
+        flush.releaseDue() && core.logRefusal !== undefined ? Effect.fail(core.logRefusal) : Effect.void
+      )
+      yield* step("flush", Effect.zipRight(flush.run({ reason: "shutdown" }), released))
     }
     // Nobody waits for an archive that has not answered: the log has their writes.
-    waiters.release(core.fresh.consumed)
-    if (core.config().cdc && core.cache?.connected === true)
-      yield* step("change stream", feed.publish, keepMs)
-    const filterSaved: { value: boolean } = { value: false }
-    const saved = yield* step(
-      "filter snapshot",
-      Effect.map(filterCare.save, (value) => {
-        filterSaved.value = value
-      }),
-      keepMs
-    )
-    yield* step("writers' register", filterCare.leave, keepMs)
+    waiters.close(core.fresh.consumed)
+    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", feed.publish)
+    const filterSnapshot = yield* step("filter snapshot", filterCare.save)
+    yield* step("writers' register", filterCare.leave)
     const opened = core.tiers !== undefined
     const checkpointed =
-      opened && (yield* step("log checkpoint", Effect.zipRight(core.log.shrink, core.log.checkpoint)))
-    const closed = yield* step("closing log and archive", Scope.close(scopes.tiers, Exit.void))
+      opened && (yield* closing("log checkpoint", Effect.zipRight(core.log.shrink, core.log.checkpoint)))
+    const closed = yield* closing("closing log and archive", Scope.close(scopes.tiers, Exit.void))
+    core.giveUpAppends()
     // Counted at the very end: a batch that was under way when its time was over may have been archived since.
-    const itemsLeftInLog = core.heldEntries()
-    const completedAtMs = yield* Clock.currentTimeMillis
+    const itemsLeftInLog = opened || earlier.length === 0 ? core.committedEntries() : undefined
+    const flushedWal = itemsLeftInLog !== undefined && core.fresh.isEmpty
+    problems.push(...leftOver(core, lostBefore, feed.published()))
     const report: ShutdownReport = {
-      flushedWal: core.fresh.isEmpty,
+      flushedWal,
       // A log that was never opened has nothing to checkpoint.
       finalCheckpoint: (checkpointed || !opened) && closed,
-      filterSnapshot: saved && filterSaved.value,
+      filterSnapshot,
       backupUploaded: false,
       itemsFlushed: core.counters.archived - archivedBefore,
       itemsLeftInLog,
       problems,
       startedAtMs,
-      completedAtMs,
-      durationMs: completedAtMs - startedAtMs
+      completedAtMs: core.nowMs(),
+      durationMs: Math.round(core.elapsedMs() - startedMs)
     }
     yield* lifecycle.complete(report)
     return report
   })
 
-const messageOf = (exit: Exit.Failure<unknown, unknown>): string => {
-  const failure = exit.cause._tag === "Fail" ? exit.cause.error : undefined
-  return failure instanceof Error ? failure.message : "failed unexpectedly"
+/** What every entry that is left waits for, and what was lost, in words. */
+const leftOver = (core: EngineCore, lostBefore: number, published: number): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const lost = core.counters.lostUnsynced - lostBefore
+  if (lost > 0) problems.push(`${lost} writes acknowledged at "memory" were lost before the log had them`)
+  const left = core.committedEntries()
+  if (left === 0) return problems
+  if (!core.fresh.isEmpty) {
+    const pending = Math.min(left, core.pendingEntries())
+    const why =
+      core.tiers?.archive !== undefined
+        ? "are not archived"
+        : core.expectsArchive
+          ? "are not archived: the archive was not connected"
+          : "are not archived: no archive is configured"
+    problems.push(`${pending} writes stay in the log and ${why}`)
+  } else if (published < core.fresh.consumed) {
+    problems.push(`${left} archived writes stay in the log: the change stream does not have them yet`)
+  } else problems.push(`${left} archived writes stay in the log: it could not release them`)
+  return problems
 }
 
 /** Waits until no append is under way: from then on no caller is left without an answer. */

@@ -121,7 +121,8 @@ const openLog = (
       core.filter = yield* ExistenceFilter.make({ node: log.identity })
       yield* filterCare.load(Context.get(opened, FilterSnapshots))
       return opened
-    }).pipe(phase("Connecting", "wal_init"))
+      // A shutdown that comes meanwhile waits for it: its report says what the log holds.
+    }).pipe(Effect.uninterruptible, phase("Connecting", "wal_init"))
   )
 
 const connectArchive = (
@@ -137,9 +138,10 @@ const connectArchive = (
         yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
         return Option.none<ArchiveService>()
       }
+      const giveUpAtMs = core.elapsedMs() + core.config().sqlStartTimeout
       const archive = yield* connectOnce(parts.archive, tiers).pipe(
         Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
-        Effect.retry(startRetries(core.config().sqlStartTimeout))
+        Effect.retry({ schedule: startPauses, while: () => core.elapsedMs() < giveUpAtMs })
       )
       // What could not be asked is asked before the first flush.
       yield* Effect.catchTag(bind(core, archive), "ArchiveError", () => Effect.void)
@@ -170,15 +172,13 @@ const connectOnce = (
 /** How long a start waits for the cache to be mended; after that it serves without believing it. */
 const startSyncBudget = "10 seconds"
 
-/** From 200 ms doubling to at most 5 s, jittered, as long as the bound says. */
-const startRetries = (boundMs: number) =>
-  Schedule.exponential(Duration.millis(200)).pipe(
-    Schedule.union(Schedule.spaced(Duration.seconds(5))),
-    Schedule.jittered,
-    // Whole milliseconds: TestClock cannot tell a fraction of one in nanoseconds.
-    Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay)))),
-    Schedule.upTo(Duration.millis(boundMs))
-  )
+/** From 200 ms doubling to at most 5 s, jittered. */
+const startPauses = Schedule.exponential(Duration.millis(200)).pipe(
+  Schedule.union(Schedule.spaced(Duration.seconds(5))),
+  Schedule.jittered,
+  // Whole milliseconds: TestClock cannot tell a fraction of one in nanoseconds.
+  Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
+)
 
 const drainLog: Layer.Layer<
   LogDrained,

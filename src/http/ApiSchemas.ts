@@ -167,7 +167,8 @@ export const LifecycleBody = Schema.Struct({
   phase: Schema.Literal("starting", "ready", "draining", "shutting_down", "stopped"),
   boot_stage: Schema.String,
   reason: optional(Schema.String),
-  drain_requested: Schema.Boolean
+  drain_requested: Schema.Boolean,
+  shutdown_requested: optional(Schema.Boolean)
 }).annotations({ identifier: "Lifecycle" })
 
 /** @since 0.1.0 @category schemas */
@@ -192,7 +193,7 @@ export const ShutdownBody = Schema.Struct({
   filter_snapshot: Schema.Boolean,
   backup_uploaded: Schema.Boolean,
   items_flushed: Schema.Number,
-  items_left_in_log: Schema.Number,
+  items_left_in_log: Schema.NullOr(Schema.Number),
   problems: Schema.Array(Schema.String),
   started_at_ms: Schema.Number,
   completed_at_ms: Schema.Number,

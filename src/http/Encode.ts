@@ -24,7 +24,8 @@ export const lifecycleBody = (snapshot: LifecycleSnapshot): typeof LifecycleBody
   phase: snapshot.phase,
   boot_stage: snapshot.bootStage,
   ...(snapshot.reason === undefined ? {} : { reason: snapshot.reason }),
-  drain_requested: snapshot.drainRequested
+  drain_requested: snapshot.drainRequested,
+  ...(snapshot.shutdownRequested === true ? { shutdown_requested: true } : {})
 })
 
 /** @since 0.1.0 @category functions */
@@ -44,7 +45,7 @@ export const shutdownBody = (report: ShutdownReport): typeof ShutdownBody.Type =
   filter_snapshot: report.filterSnapshot,
   backup_uploaded: report.backupUploaded,
   items_flushed: report.itemsFlushed,
-  items_left_in_log: report.itemsLeftInLog,
+  items_left_in_log: report.itemsLeftInLog ?? null,
   problems: report.problems,
   started_at_ms: report.startedAtMs,
   completed_at_ms: report.completedAtMs,

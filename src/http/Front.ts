@@ -15,7 +15,6 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as AST from "effect/SchemaAST"
-import type { Phase } from "../Lifecycle.js"
 import { Api } from "./Api.js"
 import type { Gatekeeper } from "./Authorization.js"
 import { isBodyUncertain } from "./BodySource.js"
@@ -28,9 +27,8 @@ import { parseTarget, type RequestTarget, type RoutePattern, routeProblem } from
 /** What the front needs to know. @since 0.1.0 @category models */
 export interface FrontOptions {
   readonly gatekeeper: Gatekeeper
-  readonly phase: () => Phase
-  /** Whether the server itself is being closed. */
-  readonly closing: () => boolean
+  /** Whether clients had better go elsewhere: the engine ends, or the server does. */
+  readonly leaving: () => boolean
   readonly requestStarted: () => void
   readonly requestEnded: () => void
 }
@@ -80,8 +78,6 @@ const failure = (
   )
 }
 
-const leaving = new Set<Phase>(["draining", "shutting_down", "stopped"])
-
 const finish = (
   response: HttpServerResponse.HttpServerResponse,
   request: HttpServerRequest.HttpServerRequest,
@@ -89,7 +85,7 @@ const finish = (
 ): HttpServerResponse.HttpServerResponse => {
   const headers: Record<string, string> = { "x-content-type-options": "nosniff" }
   if (response.headers["cache-control"] === undefined) headers["cache-control"] = "no-store"
-  if (options.closing() || leaving.has(options.phase()) || isBodyUncertain(nodeRequest(request))) {
+  if (options.leaving() || isBodyUncertain(nodeRequest(request))) {
     headers.connection = "close"
   }
   return HttpServerResponse.setHeaders(response, headers)
@@ -131,7 +127,7 @@ const serve = (
     if (Either.isLeft(target)) return errorResponse(mapError(target.left))
     const misrouted = routeProblem(routes, method, target.right)
     if (misrouted !== undefined) return errorResponse(mapError(misrouted))
-    const startedAt = yield* Clock.currentTimeMillis
+    const startedAt = yield* Clock.currentTimeNanos
     const response = yield* router.pipe(
       Effect.provideService(
         HttpServerRequest.HttpServerRequest,
@@ -139,7 +135,7 @@ const serve = (
       ),
       Effect.catchAllCause((cause) => failure(cause, method, target.right))
     )
-    const milliseconds = (yield* Clock.currentTimeMillis) - startedAt
+    const milliseconds = Number((yield* Clock.currentTimeNanos) - startedAt) / 1e6
     // Neither ids nor queries: they can be personal.
     yield* Effect.annotateLogs(Effect.logDebug("HTTP request"), {
       method,

@@ -21,8 +21,10 @@ const answer = (
     { status: holds ? 200 : 503 }
   )
 
-const inPhase = ({ phase, reason }: LifecycleSnapshot): string =>
-  reason === undefined ? `the engine is ${phase}` : `the engine is ${phase} (${reason})`
+const inPhase = ({ phase, reason, shutdownRequested }: LifecycleSnapshot): string => {
+  if (shutdownRequested === true && phase === "ready") return "the engine is about to shut down"
+  return reason === undefined ? `the engine is ${phase}` : `the engine is ${phase} (${reason})`
+}
 
 /** @since 0.1.0 @category layers */
 export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
@@ -37,12 +39,15 @@ export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
 
     const forQueries = Effect.sync(() => {
       const snapshot = lifecycle.unsafeSnapshot()
-      return answer(snapshot, lifecycle.acceptsQueries(), { error: "NotReady", message: inPhase(snapshot) })
+      return answer(snapshot, snapshot.shutdownRequested !== true && lifecycle.acceptsQueries(), {
+        error: "NotReady",
+        message: inPhase(snapshot)
+      })
     })
 
     const forWrites = Effect.suspend(() => {
       const snapshot = lifecycle.unsafeSnapshot()
-      if (!lifecycle.acceptsWrites()) {
+      if (snapshot.shutdownRequested === true || !lifecycle.acceptsWrites()) {
         return Effect.succeed(answer(snapshot, false, { error: "NotReady", message: inPhase(snapshot) }))
       }
       return Effect.map(engine.health, ({ acceptsWrites, degraded, readOnly }) => {

@@ -16,7 +16,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { LiveConfig } from "../EngineConfig.js"
 import { InvalidConfig } from "../EngineError.js"
-import { Lifecycle } from "../Lifecycle.js"
+import { Lifecycle, type Phase } from "../Lifecycle.js"
 import type { SyncEngine } from "../SyncEngine.js"
 import { AdminHandlers } from "./AdminHandlers.js"
 import { Api } from "./Api.js"
@@ -139,6 +139,8 @@ const handlers = Layer.mergeAll(
   DocumentHandlers
 )
 
+const leavingPhases: ReadonlySet<Phase> = new Set(["draining", "shutting_down", "stopped"])
+
 /** Paths are compared exactly, and every slash counts; whether an id is too long is not for the router to say. */
 const routerConfig = {
   caseSensitive: true,
@@ -180,8 +182,10 @@ export const make = (
     const middleware = HttpApiBuilder.middleware(
       front({
         gatekeeper: gatekeeper(token),
-        phase: () => lifecycle.unsafeSnapshot().phase,
-        closing: () => closing,
+        leaving: () => {
+          const { phase, shutdownRequested } = lifecycle.unsafeSnapshot()
+          return closing || shutdownRequested === true || leavingPhases.has(phase)
+        },
         requestStarted: () => {
           open += 1
         },

@@ -53,6 +53,8 @@ export interface LifecycleSnapshot {
   readonly reason: NotReadyReason | undefined
   /** A drain was asked for (it takes effect on ready when asked for during `starting`). */
   readonly drainRequested: boolean
+  /** A shutdown was asked for and waits for `SHUTDOWN_DELAY`: not ready any more, and still serving. */
+  readonly shutdownRequested?: true
 }
 
 /** What a shutdown did with every write. @since 0.1.0 @category models */
@@ -67,8 +69,8 @@ export interface ShutdownReport {
   readonly backupUploaded: boolean
   /** Entries archived by this shutdown. */
   readonly itemsFlushed: number
-  /** Acknowledged entries that stay in the log for the next start. */
-  readonly itemsLeftInLog: number
+  /** Acknowledged entries that stay in the log for the next start; undefined when it could not be opened, so that nobody knows. */
+  readonly itemsLeftInLog: number | undefined
   /** What could not be done, in plain words; empty after a clean shutdown. */
   readonly problems: ReadonlyArray<string>
   readonly startedAtMs: number
@@ -95,6 +97,8 @@ export const bootStages: ReadonlyArray<BootStage> = [
 export interface LifecycleState {
   readonly snapshot: LifecycleSnapshot
   readonly marks: ReadonlyMap<Mark, number>
+  /** When each mark was made on a clock that only goes on, in milliseconds: the wall clock may step in between. */
+  readonly moments: ReadonlyMap<Mark, number>
   /** Milliseconds by label, in the order in which the phases ended. */
   readonly timings: ReadonlyMap<StartupLabel, number>
   readonly report: ShutdownReport | undefined
@@ -107,6 +111,7 @@ export type Transition<A> = readonly [result: A, next: LifecycleState]
 export const initial: LifecycleState = {
   snapshot: { phase: "starting", bootStage: "Created", reason: undefined, drainRequested: false },
   marks: new Map(),
+  moments: new Map(),
   timings: new Map(),
   report: undefined
 }
@@ -123,10 +128,10 @@ const withSnapshot = (state: LifecycleState, change: Partial<LifecycleSnapshot>)
  * @since 0.1.0
  * @category transitions
  */
-export const markReady = (state: LifecycleState, nowMs: number): Transition<boolean> => {
+export const markReady = (state: LifecycleState, nowMs: number, elapsedMs = nowMs): Transition<boolean> => {
   if (state.snapshot.phase !== "starting") return [false, state]
   const phase = state.snapshot.drainRequested ? "draining" : "ready"
-  return [true, withSnapshot(setMark(state, "ready", nowMs)[1], { phase, reason: undefined })]
+  return [true, withSnapshot(setMark(state, "ready", nowMs, elapsedMs)[1], { phase, reason: undefined })]
 }
 
 /** ready → draining; remembered while starting. @since 0.1.0 @category transitions */
@@ -140,6 +145,14 @@ export const beginDrain = (state: LifecycleState): Transition<boolean> => {
     default:
       return [false, state]
   }
+}
+
+/** Not ready any more, and the phase stays; for a ready or draining engine. @since 0.1.0 @category transitions */
+export const requestShutdown = (state: LifecycleState): Transition<boolean> => {
+  const { phase, shutdownRequested } = state.snapshot
+  return shutdownRequested === true || (phase !== "ready" && phase !== "draining")
+    ? [false, state]
+    : [true, withSnapshot(state, { shutdownRequested: true })]
 }
 
 /** Any earlier phase → shutting_down, with the boot stage `ShuttingDown`. @since 0.1.0 @category transitions */
@@ -183,8 +196,22 @@ export const setReason = (state: LifecycleState, reason: NotReadyReason): Transi
     : [undefined, withSnapshot(state, { reason })]
 
 /** Once. @since 0.1.0 @category transitions */
-export const setMark = (state: LifecycleState, mark: Mark, atMs: number): Transition<boolean> =>
-  state.marks.has(mark) ? [false, state] : [true, { ...state, marks: new Map(state.marks).set(mark, atMs) }]
+export const setMark = (
+  state: LifecycleState,
+  mark: Mark,
+  atMs: number,
+  elapsedMs = atMs
+): Transition<boolean> =>
+  state.marks.has(mark)
+    ? [false, state]
+    : [
+        true,
+        {
+          ...state,
+          marks: new Map(state.marks).set(mark, atMs),
+          moments: new Map(state.moments).set(mark, elapsedMs)
+        }
+      ]
 
 /** Once a label: a phase that runs again later leaves the start's figure alone. @since 0.1.0 @category transitions */
 export const recordTiming = (state: LifecycleState, label: StartupLabel, ms: number): Transition<void> =>
@@ -199,10 +226,10 @@ const pairs: ReadonlyArray<readonly [name: string, from: Mark, to: Mark]> = [
   ["total", "started", "ready"]
 ]
 
-/** Completed pairs only; never below 0, whatever the wall clock did meanwhile. @since 0.1.0 @category getters */
+/** Completed pairs only; never below 0, also when a moment was marked that is said to have come before. @since 0.1.0 @category getters */
 export const coldStartDurations = (state: LifecycleState): ReadonlyArray<readonly [string, number]> =>
   pairs.flatMap(([name, from, to]) => {
-    const start = state.marks.get(from)
-    const end = state.marks.get(to)
+    const start = state.moments.get(from)
+    const end = state.moments.get(to)
     return start === undefined || end === undefined ? [] : [[name, Math.max(0, end - start)] as const]
   })

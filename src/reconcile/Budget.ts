@@ -15,6 +15,9 @@ export interface BudgetOptions {
   readonly milliseconds?: number | undefined
 }
 
+/** Only goes on, whatever happens to the wall clock. */
+const elapsedMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
 /**
  * What is left of a budget. Mutable; one a call.
  *
@@ -36,7 +39,7 @@ export class Budget {
   /** Begins to count. */
   static begin(options: BudgetOptions = {}): Effect.Effect<Budget> {
     return Effect.map(
-      Clock.currentTimeMillis,
+      elapsedMs,
       (now) => new Budget(options, now + (options.milliseconds ?? Number.POSITIVE_INFINITY))
     )
   }
@@ -45,7 +48,7 @@ export class Budget {
   readonly nextPage = (most: number): Effect.Effect<number> =>
     Effect.zipRight(
       giveWay,
-      Effect.map(Clock.currentTimeMillis, (now) => {
+      Effect.map(elapsedMs, (now) => {
         const page = now >= this.deadline ? 0 : Math.min(most, this.rows)
         if (page === 0) this.exhausted = true
         return page

@@ -501,20 +501,59 @@ describe("shutdown", () => {
     })
   )
 
-  it.scoped("waits SHUTDOWN_DELAY first, with the gate closed", () =>
+  it.scoped("serves on for SHUTDOWN_DELAY, not ready any more; later requests join", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
-      const { service } = yield* start({
+      const { lifecycle, service } = yield* start({
         archive: archive.options,
         config: { shutdownDelay: 5000, batchFlushInterval: 3_600_000 }
       })
+      const first = yield* beside(service.shutdown)
+      expect(lifecycle.unsafeSnapshot()).toMatchObject({ phase: "ready", shutdownRequested: true })
+      yield* TestClock.adjust(3000)
+      const second = yield* beside(service.shutdown)
       yield* service.submit({ id: "a", content: "x" })
-      const shutdown = yield* beside(service.shutdown)
-      yield* expectClosed(writes(service), "shutting_down")
-      yield* TestClock.adjust(4999)
+      expect(Option.isSome(yield* service.get("a"))).toBe(true)
+      yield* TestClock.adjust(1999)
+      expect(lifecycle.unsafeSnapshot().phase).toBe("ready")
+      yield* service.submit({ id: "b", content: "x" })
       expect(archive.commits).toEqual([])
       yield* TestClock.adjust(1)
-      expect(yield* Fiber.join(shutdown)).toMatchObject({ durationMs: 5000, itemsFlushed: 1, problems: [] })
+      const report = yield* Fiber.join(first)
+      expect(report).toMatchObject({ durationMs: 0, itemsFlushed: 2, problems: [] })
+      expect(yield* Fiber.join(second)).toBe(report)
+    })
+  )
+
+  it.scoped(
+    "SHUTDOWN_DELAY: a drained engine serves reads meanwhile; the caller's interruption changes nothing",
+    () =>
+      Effect.gen(function* () {
+        const { lifecycle, service } = yield* start({ config: { shutdownDelay: 5000 } })
+        yield* service.submit({ id: "a", content: "x" })
+        yield* service.drain
+        yield* Fiber.interrupt(yield* beside(service.shutdown))
+        yield* TestClock.adjust(4999)
+        expect(Option.isSome(yield* service.get("a"))).toBe(true)
+        yield* TestClock.adjust(1)
+        expect(lifecycle.unsafeSnapshot().phase).toBe("stopped")
+      })
+  )
+
+  it.scoped("SHUTDOWN_DELAY: closing the scope, and a start that is not through, wait for nothing", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const config = { shutdownDelay: 3_600_000 }
+      const engine = yield* Scope.extend(makeEngine({ config }), scope)
+      yield* engine.start
+      const asked = yield* beside(engine.service.shutdown)
+      yield* Scope.close(scope, Exit.void)
+      expect(isClean(yield* Fiber.join(asked))).toBe(true)
+
+      const starting = yield* made({ archive: connecting(Effect.never), config })
+      yield* beside(starting.start)
+      yield* starting.service.shutdown
+      expect(starting.lifecycle.unsafeSnapshot().phase).toBe("stopped")
     })
   )
 
@@ -558,7 +597,9 @@ describe("shutdown", () => {
       const { service } = yield* start({ archive: archive.options, disk })
       archive.down = true
       yield* service.submitMany(items(7))
-      const report = yield* service.shutdown
+      const shutdown = yield* beside(service.shutdown)
+      yield* TestClock.adjust(20_000)
+      const report = yield* Fiber.join(shutdown)
       expect(report).toMatchObject({
         flushedWal: false,
         itemsLeftInLog: 7,

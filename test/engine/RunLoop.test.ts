@@ -7,6 +7,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/TestClock"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LogUnavailable } from "../../src/EngineError.js"
+import { RebuildLater } from "../../src/engine/FilterCare.js"
 import { pauseMs, supervise } from "../../src/engine/RunLoop.js"
 import { tombstone } from "../../src/SyncItem.js"
 import type { MemoryLogDisk } from "../../src/wal/MemoryLog.js"
@@ -14,6 +15,7 @@ import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
 import type { TestEngineOptions } from "../support/engine.js"
 import { startEngine } from "../support/engine.js"
+import { logged } from "../support/Logged.js"
 import { JumpingClock } from "./JumpingClock.js"
 import { beside, items, PlayedArchive, settle, start } from "./support.js"
 
@@ -136,7 +138,9 @@ describe("flush", () => {
       expect(archive.seen("ping")).toHaveLength(1)
       archive.down = true
       yield* service.submit({ id: "b", content: "x" })
-      expect((yield* service.shutdown).itemsLeftInLog).toBe(1)
+      const shutdown = yield* beside(service.shutdown)
+      yield* TestClock.adjust(25 * second)
+      expect((yield* Fiber.join(shutdown)).itemsLeftInLog).toBe(1)
       archive.down = false
       archive.calls.length = 0
       yield* service.tick
@@ -233,7 +237,95 @@ describe("an archive that is away", () => {
   )
 })
 
+describe("an outage is told once when it begins and once when it ends", () => {
+  it.scoped("of the archive, whatever meets it", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      const archive = new PlayedArchive()
+      const { service } = yield* provide(
+        start({
+          archive: archive.options,
+          config: {
+            healthInterval: 2 * second,
+            watchdogInterval: 10 * second,
+            filterSnapshotInterval: second
+          }
+        })
+      )
+      yield* service.submitMany(items(3))
+      yield* TestClock.adjust(second)
+      lines.length = 0
+      archive.down = true
+      yield* service.submitMany(items(3, "more."))
+      yield* TestClock.adjust(9 * second)
+      yield* service.submitMany(items(3, "late."))
+      yield* TestClock.adjust(30 * second)
+      expect(lines.map(({ cause, level }) => level + cause)).toEqual(["WARN", "WARN"])
+      expect(lines[0]!.message).toContain("writes stay in the log: archive commit: the server is away")
+      expect(lines[1]!.message).toContain("watchdog: ")
+      archive.down = false
+      yield* TestClock.adjust(20 * second)
+      expect(lines.slice(2).map(({ level, message }) => `${level} ${message}`)).toEqual([
+        "INFO the archive takes writes again",
+        "INFO watchdog: pending writes move again"
+      ])
+    })
+  )
+
+  it.scoped("of the archive, found out by a duty of an idle engine", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      const { archive, clock } = yield* provide(jumping({ healthInterval: 10 * hour }))
+      lines.length = 0
+      archive.down = true
+      // The purge of tombstones meets it, every hour.
+      for (let passed = 0; passed < 8; passed++) yield* clock.jump(hour)
+      archive.down = false
+      for (let passed = 0; passed < 4; passed++) yield* clock.jump(hour)
+      const told = lines.filter(({ message }) => !message.startsWith("the filter was built"))
+      expect(told.map(({ cause, level, message }) => `${level} ${message}${cause}`)).toEqual([
+        "WARN the archive is unavailable: archive ping: the server is away (transient)",
+        "INFO the archive is available again"
+      ])
+    })
+  )
+})
+
 describe("watchdog", () => {
+  it.scoped("alerts when a group commit hangs, and clears when it ends", () =>
+    Effect.gen(function* () {
+      const commits = Effect.unsafeMakeLatch(true)
+      const { service } = yield* running({
+        commitDelay: commits.await,
+        config: { watchdogInterval: 6 * second }
+      })
+      commits.unsafeClose()
+      const write = yield* beside(service.submit({ id: "a", content: "x" }))
+      yield* TestClock.adjust(6 * second)
+      expect((yield* service.health).degraded).toEqual([])
+      yield* TestClock.adjust(6 * second)
+      expect((yield* service.health).degraded).toEqual([
+        { component: "log", reason: "1 calls wait for the log and none has ended for 6 s", since: 12_000 }
+      ])
+      commits.unsafeOpen()
+      yield* Fiber.join(write)
+      yield* TestClock.adjust(6 * second)
+      expect((yield* service.health).degraded).toEqual([])
+    })
+  )
+
+  it.scoped("does not alert without an archive: nothing is meant to move", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      const { service } = yield* provide(start({ archive: "none", config: { watchdogInterval: second } }))
+      yield* service.submit({ id: "a", content: "x" })
+      lines.length = 0
+      yield* TestClock.adjust(20 * second)
+      expect((yield* service.health).degraded.map(({ component }) => component)).toEqual(["archive"])
+      expect(lines).toEqual([])
+    })
+  )
+
   it.scoped("alerts when something is pending and nothing moves, and clears when it moves", () =>
     Effect.gen(function* () {
       const { archive, service } = yield* running({ config: { watchdogInterval: 6 * second } })
@@ -509,6 +601,55 @@ describe("duties do not depend on each other", () => {
       yield* TestClock.adjust(1200)
       expect(at.slice(5, 9)).toEqual([3110, 3120, 3130, 3140])
       yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  it.effect("an interruption from within is one failure more, and the next round comes", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      let rounds = 0
+      const round = Effect.suspend(() => (++rounds === 1 ? Effect.interrupt : Effect.void))
+      const fiber = yield* Effect.fork(provide(supervise("tested", () => 10, round)))
+      yield* TestClock.adjust(200)
+      expect(rounds).toBeGreaterThan(3)
+      expect(lines.map(({ level, message }) => `${level} ${message}`)).toEqual([
+        "WARN tested: it was interrupted; it goes on after a pause",
+        "INFO tested: works again after 1 failures"
+      ])
+      yield* Fiber.interrupt(fiber)
+      const before = rounds
+      yield* TestClock.adjust(1000)
+      expect(rounds).toBe(before)
+    })
+  )
+
+  it.effect("failures are told once when they begin and once when they end; only a defect has a stack", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      const play: { round: Effect.Effect<void, unknown> } = { round: Effect.void }
+      const fiber = yield* Effect.fork(
+        provide(
+          supervise(
+            "tested",
+            () => 10,
+            Effect.suspend(() => play.round)
+          )
+        )
+      )
+      const later = Effect.fail(new RebuildLater("the lease is not held"))
+      for (const round of [Effect.void, later, Effect.die(new Error("a fault")), later, Effect.void, later]) {
+        play.round = round
+        yield* TestClock.adjust(2000)
+      }
+      yield* Fiber.interrupt(fiber)
+      expect(
+        lines.map(({ cause, level, message }) => `${level} ${message}${cause === "" ? "" : " +"}`)
+      ).toEqual([
+        "WARN tested: the lease is not held; it goes on after a pause",
+        "ERROR tested failed; it goes on after a pause +",
+        expect.stringMatching(/^INFO tested: works again after \d+ failures$/),
+        "WARN tested: the lease is not held; it goes on after a pause"
+      ])
     })
   )
 

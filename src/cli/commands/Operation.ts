@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import { failed, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
 import { define, group } from "../Definition.js"
-import { deadLetterText, documentText, pairs, reportText } from "../Render.js"
+import { deadLetterText, documentText, leftHint, pairs, reportText } from "../Render.js"
 import * as Common from "./Common.js"
 
 /** @since 0.1.0 @category commands */
@@ -85,12 +85,7 @@ export const shutdown = define({
         const report = yield* backend.shutdown
         yield* input.json ? Common.printJson(report) : Common.print(reportText(report))
         if (!report.clean) {
-          yield* failed(
-            "the shutdown was not clean",
-            report.items_left_in_log > 0
-              ? "what is left in the log is safe and is carried to the archive on the next start"
-              : undefined
-          )
+          yield* failed("the shutdown was not clean", leftHint(report.items_left_in_log))
         }
       })
     )

@@ -202,7 +202,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
       write({
         kind: "stopped",
         clean: report.problems.length === 0,
-        itemsLeftInLog: report.itemsLeftInLog
+        itemsLeftInLog: report.itemsLeftInLog ?? Number.NaN
       })
     })
   )
