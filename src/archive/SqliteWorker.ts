@@ -6,6 +6,7 @@
 
 import { parentPort, workerData } from "node:worker_threads"
 import Database from "better-sqlite3"
+import { privateDatabase } from "../internal/PrivateFiles.js"
 import {
   type PlainError,
   pack,
@@ -50,6 +51,7 @@ const patiently = <A>(attempt: () => A): A => {
 }
 
 const open = (): Database.Database => {
+  if (role === "writer") privateDatabase(path)
   const database = new Database(path, { timeout: 0 })
   try {
     if (role === "writer") {

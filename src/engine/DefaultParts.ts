@@ -15,6 +15,7 @@ import { sqlTarget, walFile } from "../config/Check.js"
 import type { EngineConfig } from "../EngineConfig.js"
 import { ArchiveStartError, type InvalidConfig } from "../EngineError.js"
 import { makeDirectory } from "../internal/Directory.js"
+import { keepPrivate } from "../internal/PrivateFiles.js"
 import * as SqliteLog from "../wal/SqliteLog.js"
 import type { EngineParts } from "./EngineParts.js"
 
@@ -54,10 +55,14 @@ const archiveOf = (config: EngineConfig): Effect.Effect<EngineParts["archive"], 
 /** @since 0.1.0 @category constructors */
 export const fromConfig = (config: EngineConfig): Effect.Effect<EngineParts, InvalidConfig> =>
   Effect.map(archiveOf(config), (archive) => ({
-    log: SqliteLog.layer({
-      path: walFile(config),
-      maxItems: config.walMaxItems,
-      maxBytes: config.walMaxBytes
+    log: Layer.suspend(() => {
+      // What an earlier start, or somebody else, has made with more rights.
+      keepPrivate(config.dataDir)
+      return SqliteLog.layer({
+        path: walFile(config),
+        maxItems: config.walMaxItems,
+        maxBytes: config.walMaxBytes
+      })
     }),
     archive,
     cache:

@@ -101,6 +101,10 @@ export class EngineCore {
   /** None when no cache is configured. */
   cache: CacheTier | undefined
   tiers: Tiers | undefined
+  /** What the log takes at most. */
+  logMaxBytes = Number.MAX_SAFE_INTEGER
+  /** Items of a batch that go to the log at once: never more than it takes. */
+  turnItems = 0
   /** The lineage of the connected archive; see `Binding`. */
   lineage: string | undefined
   /** Whether an archive is configured; others may reach it, also while it is not connected. */
@@ -147,6 +151,8 @@ export class EngineCore {
   openLog(log: Context.Tag.Service<WriteAheadLog>): void {
     const usage = log.usage()
     this.tiers = { log, archive: undefined }
+    this.logMaxBytes = usage.maxBytes
+    this.turnItems = Math.min(this.limits.itemsPerTurn, usage.maxItems)
     this.clock.observe(log.maxVersion)
     // Eight full batches, so that a burst is flushed without reading the log again.
     const freshMaxBytes = Math.max(this.limits.freshQueueBytes, 8 * this.config().batchFlushBytes)

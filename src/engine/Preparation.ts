@@ -18,6 +18,7 @@ import {
   traceparentProblem,
   versionProblem
 } from "../SyncItem.js"
+import { encodedBytes } from "../wal/SegmentWriter.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type { SubmitItem } from "./EngineService.js"
@@ -80,6 +81,24 @@ const sizeProblem = (core: EngineCore, id: string, bytes: number): PayloadTooLar
     })
   }
   return undefined
+}
+
+/** An entry's bytes beside its content are fewer. */
+const mostOverhead = 512
+
+/** What would not fit even an empty log: no waiting helps. */
+const logProblem = (core: EngineCore, record: ItemRecord): PayloadTooLarge | undefined => {
+  const bytes = record.content.byteLength
+  if (bytes + mostOverhead <= core.logMaxBytes) return undefined
+  const overhead = encodedBytes(record) - bytes
+  return bytes + overhead <= core.logMaxBytes
+    ? undefined
+    : new PayloadTooLarge({
+        id: record.id,
+        bytes,
+        maxBytes: core.logMaxBytes - overhead,
+        limit: "WAL_MAX_BYTES"
+      })
 }
 
 /** Assigns the version, or checks the caller's own one against what is known. */
@@ -166,22 +185,25 @@ const versioned = (
     stored
   )
   if ("_tag" in version) return version
-  return {
-    _tag: "Prepared",
-    record: {
-      id,
-      version: version.version,
-      updatedAt: core.nowMs(),
-      contentType,
-      contentHash,
-      state,
-      content,
-      traceparent: item.traceparent,
-      deleted: false
-    },
-    previousVersion: version.previousVersion,
-    unchecked: version.unchecked
+  const record: ItemRecord = {
+    id,
+    version: version.version,
+    updatedAt: core.nowMs(),
+    contentType,
+    contentHash,
+    state,
+    content,
+    traceparent: item.traceparent,
+    deleted: false
   }
+  return (
+    logProblem(core, record) ?? {
+      _tag: "Prepared",
+      record,
+      previousVersion: version.previousVersion,
+      unchecked: version.unchecked
+    }
+  )
 }
 
 /** Validates a deletion and gives its tombstone a version. @since 0.1.0 @category functions */

@@ -210,10 +210,10 @@ export const make = (
       return { end: batch.count, settled: Effect.void }
     }
     const places: Array<number> = []
-    const { bytesPerTurn, itemsPerTurn } = core.limits
+    const { bytesPerTurn } = core.limits
     let bytes = 0
     let index = start
-    for (; index < batch.count && index - start < itemsPerTurn && bytes < bytesPerTurn; index++) {
+    for (; index < batch.count && index - start < core.turnItems && bytes < bytesPerTurn; index++) {
       const prepared = batch.prepare(index)
       if (prepared._tag === "Prepared") {
         // Known from here on, also to the later items of this batch.

@@ -16,8 +16,9 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
-import { makeDirectory } from "../internal/Directory.js"
+import { makeDirectory, syncDirectory } from "../internal/Directory.js"
 import { OpenedFiles } from "../internal/OpenedFiles.js"
+import { privateDatabase } from "../internal/PrivateFiles.js"
 import { bindingOf } from "./LogBinding.js"
 import { prove } from "./LogFileProof.js"
 import { identityOf } from "./LogIdentity.js"
@@ -38,32 +39,13 @@ export interface OpenLogFile {
   readonly close: () => void
 }
 
-/** Makes a directory's entries durable, where the platform can. */
-const syncDirectory = (path: string): void => {
-  if (process.platform === "win32") return
-  const directory = openSync(path, "r")
-  try {
-    fsyncSync(directory)
-  } finally {
-    closeSync(directory)
-  }
-}
-
-const createDirectory = (path: string): void => {
-  const firstCreated = makeDirectory(path)
-  if (firstCreated === undefined) return
-  for (let directory = path; ; directory = dirname(directory)) {
-    syncDirectory(dirname(directory))
-    if (directory === firstCreated || directory === dirname(directory)) return
-  }
-}
-
 /**
  * Takes the lock that keeps a second engine out: an exclusive transaction on an empty database beside the log,
  * which ends with the process whatever happens. The log itself is locked too, but only once SQLite has read it,
  * which is too late for the look at its -wal file.
  */
 const lock = (path: string): Database.Database => {
+  privateDatabase(`${path}-lock`)
   const db = new Database(`${path}-lock`, { timeout: 0 })
   try {
     db.pragma("journal_mode = MEMORY")
@@ -82,6 +64,7 @@ const lock = (path: string): Database.Database => {
 const create = (path: string): void => {
   const building = `${path}-new`
   for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(building + suffix, { force: true })
+  privateDatabase(building)
   const db = new Database(building)
   try {
     db.pragma("page_size = 8192")
@@ -116,7 +99,7 @@ const create = (path: string): void => {
  * @category constructors
  */
 export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile => {
-  if (resume === undefined) createDirectory(dirname(given))
+  if (resume === undefined) makeDirectory(dirname(given))
   const exists = existsSync(given)
   if (!exists && resume !== undefined) throw cannotOpen("it was removed while it was in use")
   if (exists && statSync(given).isDirectory()) throw cannotOpen("it is a directory")
@@ -133,6 +116,7 @@ export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile 
   }
   try {
     prepareFile(path)
+    privateDatabase(path)
     db = new Database(path, { fileMustExist: true, timeout: 0 })
     configure(db)
     const { content, unfolded } = prove(db)

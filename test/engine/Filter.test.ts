@@ -3,12 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { textOf } from "../../src/SyncItem.js"
+import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { PlayedArchive, start } from "./support.js"
 
 /** A started engine whose filter proves absence, over a memory that keeps nothing. */
-const trusting = (archive: PlayedArchive) =>
+const trusting = (archive: PlayedArchive, disk = MemoryLog.makeDisk()) =>
   Effect.gen(function* () {
-    const engine = yield* start({ archive: archive.options, config: { l1MaxBytes: 0 } })
+    const engine = yield* start({ disk, archive: archive.options, config: { l1MaxBytes: 0 } })
     while (!(yield* engine.service.definitelyMissing("nobody.wrote.this"))) yield* TestClock.adjust(1000)
     return engine.service
   })
@@ -28,6 +29,23 @@ describe("a trusted filter in an engine", () => {
       expect(yield* service.definitelyMissing("nobody.wrote.this")).toBe(true)
       expect(yield* Effect.forEach(["one", "two"], service.definitelyMissing)).toEqual([false, false])
       expect(yield* texts).toEqual([Option.some("1"), Option.some("2")])
+    })
+  )
+
+  it.scoped("never denies what the log still holds from before", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const disk = MemoryLog.makeDisk()
+      archive.stumbles = ({ operation }) => operation === "commit"
+      yield* Effect.scoped(
+        Effect.flatMap(start({ disk, archive: archive.options }), ({ service }) =>
+          service.submit({ id: "left", content: "1" })
+        )
+      )
+      expect(disk.entries).toHaveLength(1)
+      const service = yield* trusting(archive, disk)
+      expect(yield* service.definitelyMissing("left")).toBe(false)
+      expect(Option.map(yield* service.get("left"), textOf)).toEqual(Option.some("1"))
     })
   )
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
+import type { PayloadTooLarge } from "../../src/EngineError.js"
 import type { BackpressureLevel } from "../../src/memory/Backpressure.js"
 import { makeDisk } from "../../src/wal/MemoryLog.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "./support.js"
@@ -179,8 +180,8 @@ describe("a full log", () => {
       const item = { id: "a", content: "x".repeat(11_000) }
       for (const durability of ["memory", "wal", "archive"] as const) {
         expect(yield* Effect.flip(service.submit(item, { durability }))).toMatchObject({
-          _tag: "LogFull",
-          maxBytes: 10_000
+          _tag: "PayloadTooLarge",
+          limit: "WAL_MAX_BYTES"
         })
       }
       expect((yield* service.status("a").pipe(Effect.flip))._tag).toBe("TierUnavailable")
@@ -202,6 +203,28 @@ describe("a full log", () => {
       expect(tags.slice(0, 90)).toEqual(new Array(90).fill("Acknowledged"))
       expect(new Set(tags.slice(90))).toEqual(new Set(["LogFull"]))
       expect((yield* service.stats).pending).toBe(90)
+    })
+  )
+})
+
+describe("an item that could never fit the log", () => {
+  it.scoped("is refused for good, alone, and without a hint to try again", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start({ config: { walMaxBytes: 10_000, maxPayloadBytes: 10_000 } })
+      const refused = yield* Effect.flip(service.submit({ id: "large", content: "x".repeat(9_990) }))
+      expect(refused).toMatchObject({ _tag: "PayloadTooLarge", bytes: 9_990, limit: "WAL_MAX_BYTES" })
+      expect("retryAfterMs" in refused).toBe(false)
+      const { maxBytes } = refused as PayloadTooLarge
+      const results = yield* service.submitMany([
+        { id: "large", content: "x".repeat(9_990) },
+        { id: "small", content: "x" }
+      ])
+      expect(results.map((result) => (result._tag === "Rejected" ? result.error._tag : "fits"))).toEqual([
+        "PayloadTooLarge",
+        "fits"
+      ])
+      yield* service.flush
+      yield* service.submit({ id: "large", content: "x".repeat(maxBytes) })
     })
   )
 })

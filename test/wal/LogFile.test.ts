@@ -1,0 +1,77 @@
+import { chmodSync, existsSync, statSync } from "node:fs"
+import { describe, expect, it } from "@effect/vitest"
+import type Database from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import { LogFile } from "../../src/wal/LogFile.js"
+import { encodeOne } from "../../src/wal/SegmentWriter.js"
+import { contentOf, recordOf, recordsOf, segmentsOf, temporaryLog } from "./support.js"
+
+/** What a broken disk does behind the log's back. */
+const damage = (file: LogFile, sql: string): void => {
+  ;(file as unknown as { readonly db: Database.Database }).db.exec(sql)
+}
+
+const opened = Effect.acquireRelease(
+  Effect.map(temporaryLog, (path) => ({ path, file: LogFile.open(path) })),
+  ({ file }) => Effect.sync(() => file.close())
+)
+
+const letterOf = (sequence: number) => ({
+  sequence,
+  reason: "no",
+  at: 7,
+  data: encodeOne(recordOf(sequence, 1000))
+})
+
+describe("reads of the log", () => {
+  it.scoped("check every entry they return", () =>
+    Effect.gen(function* () {
+      const { file } = yield* opened
+      file.commit(segmentsOf(1, recordsOf(1, 3, 100)))
+      expect(contentOf(file)).toHaveLength(3)
+      damage(
+        file,
+        "UPDATE segment SET data = CAST(substr(data, 1, 120) || x'ff' || substr(data, 122) AS BLOB)"
+      )
+      expect(() => contentOf(file)).toThrow("the entry with sequence 1 is damaged")
+      expect(() => file.readAt([1])).toThrow("the entry with sequence 1 is damaged")
+      expect(file.readAt([2, 3]).sequences).toEqual([2, 3])
+    })
+  )
+
+  it.scoped("check dead letters, their reason too, and bound a listing by bytes", () =>
+    Effect.gen(function* () {
+      const { file } = yield* opened
+      const added = file.addDeadLetters([letterOf(1), letterOf(2), letterOf(3)])
+      expect(added.items).toBe(3)
+      const sequences = (maxBytes: number) =>
+        file.listDeadLetters(0, 10, maxBytes).map(({ sequence }) => sequence)
+      expect(sequences(1)).toEqual([1])
+      expect(sequences(2500)).toEqual([1, 2])
+      expect(file.deadLettersWithin(2, 9)).toEqual([2, 3])
+      expect(file.removeDeadLetters([2, 5])).toEqual({ items: 1, bytes: letterOf(2).data.length })
+      damage(file, "UPDATE dead_letter SET reason = 'yes' WHERE sequence = 3")
+      expect(() => sequences(1e9)).toThrow("the dead letter with sequence 3 is damaged")
+    })
+  )
+})
+
+describe("the log's files", () => {
+  it.scoped("are for their owner alone, those that were there before too", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryLog
+      const rights = () =>
+        ["", "-wal", "-lock"]
+          .filter((suffix) => existsSync(path + suffix))
+          .map((suffix) => `${suffix} ${(statSync(path + suffix).mode & 0o777).toString(8)}`)
+      const first = LogFile.open(path)
+      first.commit(segmentsOf(1, recordsOf(1, 1)))
+      expect(rights()).toEqual([" 600", "-wal 600", "-lock 600"])
+      first.close()
+      for (const suffix of ["", "-lock"]) chmodSync(path + suffix, 0o644)
+      const again = LogFile.open(path)
+      expect(rights()).toEqual([" 600", "-wal 600", "-lock 600"])
+      again.close()
+    })
+  )
+})
