@@ -6,11 +6,16 @@
 
 import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs"
 import { createRequire } from "node:module"
-import { connect } from "node:net"
 import { dirname, resolve } from "node:path"
+import type { SqlError } from "@effect/sql/SqlError"
 import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { classify } from "../archive/ArchiveErrors.js"
+import { MysqlConnection } from "../archive/MysqlConnection.js"
+import { prepareSession } from "../archive/MysqlSession.js"
+import * as MysqlUrl from "../archive/MysqlUrl.js"
 import { type EngineConfig, sqlTarget } from "../EngineConfig.js"
 
 /** One thing that was looked at. @since 0.1.0 @category models */
@@ -132,18 +137,54 @@ export const checkLog = <R>(
     })
   })
 
-const connectTo = (host: string, port: number, timeoutMs: number): Effect.Effect<void, Error> =>
-  Effect.async((resume) => {
-    const socket = connect({ host, port, timeout: timeoutMs })
-    const end = (result: Effect.Effect<void, Error>) => {
-      socket.destroy()
-      resume(result)
-    }
-    socket.once("connect", () => end(Effect.void))
-    socket.once("timeout", () => end(Effect.fail(new Error(`no answer within ${timeoutMs} ms`))))
-    socket.once("error", (error) => end(Effect.fail(error)))
-    return Effect.sync(() => socket.destroy())
-  })
+/** What the numbers of MySQL and MariaDB mean for whoever wrote the URL. */
+const refusals: Readonly<Record<string, readonly [found: string, advice: string]>> = {
+  ER_ACCESS_DENIED_ERROR: [
+    "the server knows no such user with this password",
+    "check user and password in SQL_URL (percent-encode what is special in a URL), and from where the user may connect"
+  ],
+  ER_DBACCESS_DENIED_ERROR: [
+    "the user may not use this database",
+    "grant the user all rights on it, or check the name in SQL_URL"
+  ],
+  ER_BAD_DB_ERROR: ["there is no such database", "create it, or check the name in SQL_URL"]
+}
+
+const codeOf = ({ cause }: SqlError): string =>
+  typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
+
+/** Goes in as an engine would: user, password, database, and what the session has to be. */
+const checkMysql = (url: string, display: string, config: EngineConfig): Effect.Effect<Check> =>
+  Effect.gen(function* () {
+    const target = Either.getOrThrow(MysqlUrl.parse(url))
+    const answerTimeoutMs = config.sqlQueryTimeout
+    const connection = yield* Effect.acquireRelease(
+      Effect.sync(
+        () =>
+          new MysqlConnection(
+            { target, connectTimeoutMs: config.sqlConnectTimeout, answerTimeoutMs },
+            () => {}
+          )
+      ),
+      (open) => Effect.sync(() => open.quit())
+    )
+    return yield* connection.ready.pipe(
+      Effect.zipRight(prepareSession(connection, { answerTimeoutMs })),
+      Effect.match({
+        onSuccess: () => good("SQL", `${display} lets the user in, and the database is there`),
+        onFailure: (error) => {
+          const { problem, unreachable } = classify(error, [target.password])
+          const [found, advice] = refusals[codeOf(error)] ?? [
+            undefined,
+            unreachable
+              ? "check that the server is up and reachable from here"
+              : "see the message; `docs/operations.md` has more"
+          ]
+          return bad("SQL", `${display}: ${found === undefined ? problem : `${found} (${problem})`}`, advice)
+        }
+      })
+    )
+  }).pipe(Effect.scoped)
 
 const checkSqlite = (path: string): Check => {
   const name = "SQL"
@@ -184,10 +225,6 @@ export const checkSql = (config: EngineConfig): Effect.Effect<Check> => {
     case "Sqlite":
       return Effect.sync(() => checkSqlite(sql.path))
     case "MySql":
-      return Effect.match(connectTo(sql.host, sql.port, config.sqlConnectTimeout), {
-        onSuccess: () => good(name, `${sql.display} accepts connections`),
-        onFailure: (error) =>
-          bad(name, `${sql.display}: ${error.message}`, "check that the server is up and reachable from here")
-      })
+      return checkMysql(Redacted.value(sql.url), sql.display, config)
   }
 }
