@@ -155,7 +155,8 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
         return Either.right({
           ...answer,
           root: state.tree.root,
-          entries: state.tree.node("")?.count ?? 0
+          entries: state.tree.node("")?.count ?? 0,
+          topVersion: state.topVersion
         })
       }),
     giveUp: (own) => call("giveUp", () => state.writers.giveUp(own)),

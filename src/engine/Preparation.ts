@@ -22,6 +22,7 @@ import { encodedBytes } from "../wal/SegmentWriter.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type { SubmitItem } from "./EngineService.js"
+import { maxOwnVersion } from "./VersionClock.js"
 
 /** A write ready for the log. @since 0.1.0 @category models */
 export interface Prepared {
@@ -101,6 +102,8 @@ const logProblem = (core: EngineCore, record: ItemRecord): PayloadTooLarge | und
       })
 }
 
+const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
+
 /** Assigns the version, or checks the caller's own one against what is known. */
 const versionFor = (
   core: EngineCore,
@@ -119,7 +122,7 @@ const versionFor = (
       ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
       : { version, previousVersion, unchecked: false }
   }
-  const problem = versionProblem(own)
+  const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
   if (problem !== undefined) return invalid(id, "version", problem)
   if (known !== undefined && own <= known.version && !sameVersion({ ...write, version: own }, known)) {
     return new VersionConflict({ id, submitted: own, current: known.version })
