@@ -181,6 +181,8 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       }),
     getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
     heads: (ids) => call("heads", () => found(ids, headOf)),
+    sizes: (ids) =>
+      call("sizes", () => new Map(found(ids, ({ content, id }) => [id, content.length] as const))),
     scan: (range, page) =>
       call("scan", () => {
         const items: Array<SyncItem> = []

@@ -7,7 +7,8 @@
 import * as Effect from "effect/Effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
-import { mend, type ResyncResult, resync } from "../reconcile/Resync.js"
+import { mend, type ResyncOptions, type ResyncResult, resync } from "../reconcile/Resync.js"
+import { settledRoots } from "../reconcile/Roots.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
@@ -17,9 +18,9 @@ import * as Volatile from "./Volatile.js"
 export interface CacheCare {
   /** Compares, mends what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
   readonly prove: Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** As `prove`; tells the ids of mended items. */
-  readonly proveTelling: (
-    mended: (ids: ReadonlyArray<string>) => void
+  /** As `prove`, within a budget; tells the ids of mended items. */
+  readonly proveWithin: (
+    options: ResyncOptions
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
   /** Compares the roots of a trusted cache; a difference takes its trust away. */
   readonly check: Effect.Effect<void, ArchiveError | CacheError>
@@ -30,7 +31,7 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
   const prove = (
-    mended?: (ids: ReadonlyArray<string>) => void
+    options: ResyncOptions = {}
   ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> =>
     turn.withPermits(1)(
       Effect.suspend(() => {
@@ -43,8 +44,9 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
         return Volatile.lookForMark(cache).pipe(
           Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
-          Effect.zipRight(resync(archive, cache.service, flush.exclusively, mended)),
+          Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
           Effect.tap((result) => {
+            if (!result.equal && options.budget?.exhausted === true) return Effect.void
             if (!result.equal)
               return cacheFailed(core, cache, "its root still differs after mending; trying again")
             if (!cache.trust(generation, doubts)) return Effect.void
@@ -69,19 +71,11 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const { cache } = core
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
-    const roots = flush.exclusively(Effect.zip(archive.root, cache.service.root))
-    // Another node may be between its two writes: only a difference that stays counts.
-    const differs = Effect.map(roots, ([mine, theirs]) => mine !== theirs)
-    return Effect.flatMap(differs, (first) =>
-      first
-        ? Effect.flatMap(Effect.delay(differs, settleTime), (second) =>
-            second ? cacheFailed(core, cache, "its root differs from the archive's") : Effect.void
-          )
-        : Effect.void
+    const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
+    return Effect.flatMap(settledRoots(tiers), ({ equal }) =>
+      equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
     )
   })
 
-  return { prove: prove(), proveTelling: prove, check }
+  return { prove: prove(), proveWithin: prove, check }
 }
-
-const settleTime = "500 millis"
