@@ -188,7 +188,7 @@ describe("bounds", () => {
         yield* cache.reset
         const slow = {
           ...cache,
-          put: (some: ReadonlyArray<ItemRecord>) => Effect.delay(cache.put(some), "100 millis")
+          repair: (some: ReadonlyArray<ItemRecord>) => Effect.delay(cache.repair(some), "100 millis")
         }
         const time = yield* Budget.begin({ milliseconds: 250 })
         const started = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
