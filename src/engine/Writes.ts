@@ -37,6 +37,11 @@ export interface Writes extends Pick<SyncEngineService, "submitMany" | "delete" 
     item: SubmitItem,
     options?: SubmitOptions & { readonly expectedHash?: string }
   ) => Effect.Effect<Receipt, WriteError>
+  /** As `deleteMany`; `left` is asked as each deletion is decided, and refuses it as a mismatch. Synchronous. */
+  readonly deleteUnless: (
+    ids: ReadonlyArray<string>,
+    left: (id: string) => boolean
+  ) => Effect.Effect<ReadonlyArray<SubmitResult>, WriteError>
 }
 
 /** What a compare-and-set compares with. */
@@ -102,10 +107,12 @@ export const make = (
     Effect.async((resume) => {
       const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected.version)
       if (refused !== undefined) return resume(refuse(refused))
-      let current: ItemVersion | undefined = core.known(id)
+      // While others may write, memory may be old: what counts is not archived yet, or the archive says it.
+      const sole = core.soleWriter()
+      let current: ItemVersion | undefined = sole ? core.known(id) : core.pendingHead(id)
       let stored: ItemVersion | undefined
-      // A version that nobody has compared with the archive's may not be the newest.
-      if (current === undefined || core.unchecked(current)) {
+      // Nor may a version be the newest that nobody has compared with the archive's.
+      if (!sole || current === undefined || core.unchecked(current)) {
         if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))
         stored = asked.head
         current = newestOf(current, stored)
@@ -333,7 +340,24 @@ export const make = (
       )
     )
 
-  return { submit, submitMany, delete: remove, deleteMany }
+  const deleteUnless: Writes["deleteUnless"] = (ids, left) =>
+    appendBatch(
+      "ids",
+      {
+        count: ids.length,
+        durability: "wal",
+        id: (index) => ids[index]!,
+        prepare: (index) => {
+          const id = ids[index]!
+          return left(id)
+            ? new VersionMismatch({ id, expected: core.known(id)?.version ?? 0, actual: 0 })
+            : prepareDelete(core, id, undefined, undefined)
+        }
+      },
+      undefined
+    )
+
+  return { submit, submitMany, delete: remove, deleteMany, deleteUnless }
 }
 
 const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
