@@ -9,6 +9,7 @@ import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
 import { mend, type ResyncOptions, type ResyncResult, resync } from "../reconcile/Resync.js"
 import { settledRoots } from "../reconcile/Roots.js"
+import type { CacheTier } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
@@ -26,9 +27,30 @@ export interface CacheCare {
   readonly check: Effect.Effect<void, ArchiveError | CacheError>
 }
 
+/** How long a cache stays an archive's at least when nobody renews that. */
+const leastClaimMs = 60_000
+
+class OtherArchive {
+  readonly _tag = "OtherArchive"
+  readonly problem =
+    "it belongs to another archive, whose nodes use the same Redis and prefix; give each archive a REDIS_PREFIX of its own"
+}
+
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, flush: Flush): CacheCare => {
   const turn = Effect.unsafeMakeSemaphore(1)
+
+  /** Makes sure that the cache is this archive's: two archives behind one prefix would take each other's items out. */
+  const claim = (cache: CacheTier): Effect.Effect<void, CacheError | OtherArchive> =>
+    Effect.suspend(() => {
+      const { lineage } = core
+      if (lineage === undefined) return Effect.void
+      const milliseconds = Math.max(leastClaimMs, 3 * core.config().healthInterval)
+      return Effect.flatMap(cache.service.claim(lineage, milliseconds), (owner) => {
+        cache.isOurs = owner === lineage
+        return cache.isOurs ? Effect.void : Effect.fail(new OtherArchive())
+      })
+    })
 
   const prove = (
     options: ResyncOptions = {}
@@ -43,6 +65,7 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         // Values that were found damaged count as absent there; writing them again mends them.
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
         return Volatile.lookForMark(cache).pipe(
+          Effect.zipRight(claim(cache)),
           Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
           Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
           Effect.tap((result) => {
@@ -59,6 +82,9 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
                 : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
             )
           }),
+          Effect.catchTag("OtherArchive", ({ problem }) =>
+            Effect.as(cacheFailed(core, cache, problem), undefined)
+          ),
           // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
           Effect.tapError((error) =>
             error._tag === "CacheError" ? cacheFailed(core, cache, error.message) : Effect.void
@@ -72,8 +98,11 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
     const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
-    return Effect.flatMap(settledRoots(tiers), ({ equal }) =>
-      equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
+    return Effect.zipRight(claim(cache), settledRoots(tiers)).pipe(
+      Effect.flatMap(({ equal }) =>
+        equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
+      ),
+      Effect.catchTag("OtherArchive", ({ problem }) => cacheFailed(core, cache, problem))
     )
   })
 

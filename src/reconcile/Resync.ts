@@ -106,6 +106,8 @@ export const resync = (
     let written = 0
     let removed = 0
     let rebuilt = false
+    // What is in no tree would be missed by the comparison of the trees.
+    yield* cache.tidy
     const spent = () => budget?.exhausted === true
     const result = (equal: boolean, rounds: number) => ({ equal, written, removed, rounds, rebuilt, cost })
     for (let rounds = 0; ; rounds++) {
