@@ -376,11 +376,33 @@ describe("the file", () => {
         '{"DATA_DIR": 5}',
         '{"ADMIN_TOKEN": 12345}',
         '{"ADMIN_TOKEN_FILE": 12345}',
-        '{"LOG_LEVEL": {}}'
+        '{"LOG_LEVEL": {}}',
+        `{"WAL_MAX_ITEMS": ${"[".repeat(50_000)}${"]".repeat(50_000)}}`,
+        `{"DATA_DIR": ${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}}`
       ]) {
         const error = yield* refused({ flags: { config: "f" }, files: { f: text } })
         expect(error.name).toContain("(in the configuration file)")
+        expect(error.message.length).toBeLessThan(300)
       }
+    })
+  )
+
+  it.effect("the file has every name once, however it is written", () =>
+    Effect.gen(function* () {
+      for (const text of [
+        '{"WAL_MAX_ITEMS": 500, "WAL_MAX_ITEMS": 500}',
+        '{"WAL_MAX_ITEMS": 500, "DATA_DIR": "d", "WAL_MAX_ITEMS": 600}',
+        '\ufeff {"WAL_MAX_ITEMS": 500, "WAL_MAX_\\u0049TEMS": 600}'
+      ]) {
+        const error = yield* refused({ flags: { config: "f" }, files: { f: text } })
+        expect(error.name).toBe("WAL_MAX_ITEMS (in the configuration file)")
+        expect(error.problem).toBe("stands there twice")
+      }
+      const secret = yield* refused({
+        flags: { config: "f" },
+        files: { f: '{"ADMIN_TOKEN": "hunter2-a", "ADMIN_TOKEN": "hunter2-b"}' }
+      })
+      expect(secret.message).not.toContain("hunter2")
     })
   )
 })

@@ -155,8 +155,7 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
         return Either.right({
           ...answer,
           root: state.tree.root,
-          entries: state.tree.node("")?.count ?? 0,
-          topVersion: state.topVersion
+          entries: state.tree.node("")?.count ?? 0
         })
       }),
     giveUp: (own) => call("giveUp", () => state.writers.giveUp(own)),
@@ -181,8 +180,6 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       }),
     getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
     heads: (ids) => call("heads", () => found(ids, headOf)),
-    sizes: (ids) =>
-      call("sizes", () => new Map(found(ids, ({ content, id }) => [id, content.length] as const))),
     scan: (range, page) =>
       call("scan", () => {
         const items: Array<SyncItem> = []

@@ -199,7 +199,8 @@ export const make = (
 
     const open = Effect.suspend(() => {
       const connection = connections.open()
-      return connection.open(prepareSession(connection, options)).pipe(
+      return connection.ready.pipe(
+        Effect.zipRight(prepareSession(connection, options)),
         Effect.flatMap((session) => {
           maxPacket ??= session.maxPacket
           if (session.maxPacket >= maxPacket) return Effect.succeed(connection)

@@ -41,7 +41,8 @@ export interface CommandLine {
   readonly globals: Readonly<Record<string, string>>
 }
 
-const globalOptions: ReadonlyArray<OptionSpec> = [
+/** Options that every command has. @since 0.1.0 @category constants */
+export const globalOptions: ReadonlyArray<OptionSpec> = [
   { name: "--help", isSwitch: true },
   { name: "--version", isSwitch: true },
   { name: "--wizard", isSwitch: true },

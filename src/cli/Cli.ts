@@ -18,6 +18,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import { normalise } from "./Argv.js"
 import { CliError, type ExitCode, failed, OutputClosed, renderError, usage } from "./CliError.js"
+import { bashCompletions } from "./Completions.js"
 import { doctor } from "./commands/Doctor.js"
 import { ingest } from "./commands/Ingest.js"
 import { get, put, remove, scan } from "./commands/Items.js"
@@ -163,8 +164,13 @@ export const run = (
     const settings = Logging.logSettings(stdio, globals, path[0] === "run")
     if (Either.isLeft(settings)) return yield* conclude(stdio, path, Exit.fail(settings.left))
     const definition = at(root, path)
-    if (help || versionAsked) {
-      const text = help ? helpText(definition, path, version) : `${version}\n`
+    const isBash = globals.completions === "bash" || globals.completions === "sh"
+    if (help || versionAsked || isBash) {
+      const text = help
+        ? helpText(definition, path, version)
+        : versionAsked
+          ? `${version}\n`
+          : bashCompletions(root.spec)
       return yield* conclude(stdio, path, yield* Effect.exit(stdio.write(text)))
     }
 
@@ -179,6 +185,9 @@ export const run = (
     )
     const command = parse(["node", "sync-engine", ...argv])
     const wizard = globals.wizard === "true"
+    if (wizard && !stdio.stdinIsTerminal) {
+      return yield* conclude(stdio, path, Exit.fail(usage("--wizard asks questions: it needs a terminal")))
+    }
     const print = (text: string) => {
       // The wizard talks while it runs; completions are written as a whole.
       if (wizard) stdio.unsafeError(text)

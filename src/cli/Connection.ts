@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { readFile } from "../config/ReadFile.js"
+import { isToken } from "../http/Authorization.js"
 import { isClean } from "../Lifecycle.js"
 import type { Backend } from "./Backend.js"
 import { type CliError, failed, toCliError, usage } from "./CliError.js"
@@ -70,9 +72,7 @@ export interface Input {
 const present = (text: string | undefined): text is string => text !== undefined && text !== ""
 
 /** The token that the options or variables name, if any. @since 0.1.0 @category functions */
-export const readToken = (
-  input: Input
-): Effect.Effect<Redacted.Redacted | undefined, CliError, Stdio | FileSystem.FileSystem> =>
+export const readToken = (input: Input): Effect.Effect<Redacted.Redacted | undefined, CliError, Stdio> =>
   Effect.gen(function* () {
     const { env } = yield* Stdio
     if (Option.isSome(input.token) && Option.isSome(input.tokenFile)) {
@@ -81,15 +81,20 @@ export const readToken = (
     const file = Option.getOrUndefined(input.tokenFile)
     const direct =
       Option.getOrUndefined(input.token) ?? (file === undefined ? env.SYNC_ENGINE_ADMIN_TOKEN : undefined)
-    if (present(direct)) return Redacted.make(direct)
+    if (present(direct)) return yield* usable(direct, "the token")
     const path = file ?? env.SYNC_ENGINE_ADMIN_TOKEN_FILE
     if (!present(path)) return undefined
-    const files = yield* FileSystem.FileSystem
-    const text = yield* Effect.mapError(files.readFileString(path), (error) =>
-      usage(`the token file ${path} cannot be read: ${error.message}`)
+    const text = yield* Effect.mapError(readFile(path), ({ code }) =>
+      usage(`the token file ${path} cannot be read (${code})`)
     )
-    return Redacted.make(text.trim())
+    return yield* usable(text.trim(), `what the token file ${path} holds`)
   })
+
+/** A token that a header can carry; the message does not repeat it. */
+const usable = (token: string, what: string): Effect.Effect<Redacted.Redacted, CliError> =>
+  isToken(token)
+    ? Effect.succeed(Redacted.make(token))
+    : Effect.fail(usage(`${what} is no token: it takes 1 or more visible ASCII characters`))
 
 /** The daemon's address, checked. @since 0.1.0 @category functions */
 export const readUrl = (input: Input): Effect.Effect<string, CliError, Stdio> =>

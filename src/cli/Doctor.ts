@@ -168,7 +168,8 @@ const checkMysql = (url: string, display: string, config: EngineConfig): Effect.
       ),
       (open) => Effect.sync(() => open.quit())
     )
-    return yield* connection.open(prepareSession(connection, { answerTimeoutMs })).pipe(
+    return yield* connection.ready.pipe(
+      Effect.zipRight(prepareSession(connection, { answerTimeoutMs })),
       Effect.match({
         onSuccess: () => good("SQL", `${display} lets the user in, and the database is there`),
         onFailure: (error) => {

@@ -3,12 +3,13 @@
  *
  * @since 0.1.0
  */
+import { fstatSync, writeSync } from "node:fs"
 import cliProgress from "cli-progress"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { failed, OutputClosed } from "./CliError.js"
+import { type CliError, failed, OutputClosed } from "./CliError.js"
 import { forwardSignals, type Signal } from "./EarlySignals.js"
 import { type ProgressBar, Stdio } from "./Stdio.js"
 
@@ -40,6 +41,39 @@ const makeBar = (title: string, total: number | undefined): ProgressBar => {
   }
 }
 
+/** The reader that went away has got what it wanted; every other failure has to be told. */
+const outputProblem = (error: NodeJS.ErrnoException): OutputClosed | CliError =>
+  error.code === "EPIPE" ? new OutputClosed() : failed(`standard output: ${error.message}`)
+
+/** Whether standard output is a file or a device: no terminal, pipe or socket. */
+const outputIsFile = (): boolean => {
+  try {
+    const kind = fstatSync(1)
+    return kind.isFile() || (kind.isCharacterDevice() && process.stdout.isTTY !== true)
+  } catch {
+    return false
+  }
+}
+
+/** Node takes a directory for an empty stream. */
+const inputIsDirectory = (): boolean => {
+  try {
+    return fstatSync(0).isDirectory()
+  } catch {
+    return false
+  }
+}
+
+/** A file may take only a part, when the disk is full; node's stream takes that for all of it. */
+const writeToFile = (data: Uint8Array): Error | undefined => {
+  try {
+    for (let written = 0; written < data.length; ) written += writeSync(1, data, written)
+    return undefined
+  } catch (error) {
+    return error as Error
+  }
+}
+
 /**
  * Standard streams and signals of this process. Signals are only queued: the command decides what they mean.
  *
@@ -50,10 +84,11 @@ export const layer: Layer.Layer<Stdio> = Layer.effect(
   Stdio,
   Effect.gen(function* () {
     const signals = yield* Queue.unbounded<Signal>()
-    let closed = false
+    const isFile = outputIsFile()
+    let problem: OutputClosed | CliError | undefined
     // A stream without a listener throws its error; the callback of `write` is told as well.
-    const onOutputError = () => {
-      closed = true
+    const onOutputError = (error: Error) => {
+      problem ??= outputProblem(error)
     }
     const onErrorOutputError = () => {}
     forwardSignals((signal) => Queue.unsafeOffer(signals, signal))
@@ -64,18 +99,22 @@ export const layer: Layer.Layer<Stdio> = Layer.effect(
       stdinIsTerminal: process.stdin.isTTY === true,
       stdoutIsTerminal: process.stdout.isTTY === true,
       stderrIsTerminal: process.stderr.isTTY === true,
-      stdin: Stream.fromAsyncIterable(process.stdin as AsyncIterable<Uint8Array>, (error) =>
-        failed(`standard input: ${error instanceof Error ? error.message : String(error)}`)
+      stdin: Stream.suspend(() =>
+        inputIsDirectory()
+          ? Stream.fail(failed("standard input is a directory"))
+          : Stream.fromAsyncIterable(process.stdin as AsyncIterable<Uint8Array>, (error) =>
+              failed(`standard input: ${error instanceof Error ? error.message : String(error)}`)
+            )
       ),
       write: (data) =>
-        Effect.async<void, OutputClosed>((resume) => {
-          if (closed) {
-            resume(Effect.fail(new OutputClosed()))
-            return
+        Effect.async<void, OutputClosed | CliError>((resume) => {
+          const settle = (error?: Error | null) => {
+            if (error) onOutputError(error)
+            resume(problem === undefined ? Effect.void : Effect.fail(problem))
           }
-          process.stdout.write(data, (error) => {
-            resume(error === undefined || error === null ? Effect.void : Effect.fail(new OutputClosed()))
-          })
+          if (problem !== undefined) settle()
+          else if (isFile) settle(writeToFile(typeof data === "string" ? Buffer.from(data) : data))
+          else process.stdout.write(data, settle)
         }),
       unsafeError: (text) => {
         process.stderr.write(text)

@@ -36,7 +36,7 @@ export class Stdio extends Context.Tag("effect-sync-engine/cli/Stdio")<
     readonly stderrIsTerminal: boolean
     readonly stdin: Stream.Stream<Uint8Array, CliError>
     /** Writes to standard output; completes when the reader has taken enough to go on. */
-    readonly write: (data: string | Uint8Array) => Effect.Effect<void, OutputClosed>
+    readonly write: (data: string | Uint8Array) => Effect.Effect<void, OutputClosed | CliError>
     /** Writes to standard error at once; never fails. */
     readonly unsafeError: (text: string) => void
     /** The next signal that nobody has taken yet. None of them kills the process by itself. */

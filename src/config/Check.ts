@@ -21,6 +21,8 @@ import {
 import { parseSqlUrl, type SqlTarget } from "./SqlUrl.js"
 
 const shown = (value: unknown): string => {
+  // Not its text: a deep one overflows the stack.
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object"
   const text = typeof value === "string" ? JSON.stringify(value) : String(value)
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { InvalidConfig } from "../EngineError.js"
+import { membersOf } from "../ndjson/JsonMembers.js"
 import { allowedValues, checkText, checkTogether, checkValue } from "./Check.js"
 import type { EngineConfig, ServerConfig } from "./Model.js"
 import { type ConfigOption, defaultOf, flagOf, options } from "./Options.js"
@@ -140,9 +141,10 @@ const parseFile = (text: string, label: string): Either.Either<Source, InvalidCo
         allowed: "a JSON object with the names in docs/configuration.md"
       })
     )
+  const json = text.replace(/^\ufeff/, "")
   let parsed: unknown
   try {
-    parsed = JSON.parse(text.replace(/^\ufeff/, ""))
+    parsed = JSON.parse(json)
   } catch {
     // The parser's own message quotes the text, in which there may be secrets.
     return refuse("the file is not valid JSON")
@@ -152,6 +154,14 @@ const parseFile = (text: string, label: string): Either.Either<Source, InvalidCo
   }
   const labelOf = (name: string) => `${name} (in the configuration file)`
   const values = new Map<string, unknown>()
+  // The parser lets the last of several win, where the reader of the file may have seen the first.
+  const written = membersOf(Buffer.from(json)).map(({ name }) => name)
+  const twice = written.find((name, index) => optionNames.has(name) && written.indexOf(name) < index)
+  if (twice !== undefined) {
+    return Either.left(
+      new InvalidConfig({ name: labelOf(twice), problem: "stands there twice", allowed: "every name once" })
+    )
+  }
   for (const [name, value] of Object.entries(parsed)) {
     if (!optionNames.has(name)) {
       return Either.left(unknownName(labelOf(name.slice(0, 80)), name, optionNames, (meant) => meant))

@@ -169,10 +169,7 @@ export const make = (
     const rounds = { care, core, demand, feed, filterCare, flush, logCare, waiters }
 
     const service: SyncEngineService = {
-      submit: writes.submit,
-      submitMany: writes.submitMany,
-      delete: writes.delete,
-      deleteMany: writes.deleteMany,
+      ...writes,
       ...sets,
       ...items,
       ...verification,

@@ -156,7 +156,7 @@ export const make = (
     repair: (options = {}) =>
       withTiers("repair", optionsProblem(options), (tiers) =>
         repair<ReadError>(
-          { ...tiers, restore, forget, carry: carry.all("repair"), resync: care.proveWithin },
+          { ...tiers, restore, forget, carry: carry.all("repair"), resync: care.proveTelling },
           options
         )
       ).pipe(
@@ -174,7 +174,7 @@ export const make = (
       ),
     isSynced: withTiers("isSynced", undefined, (tiers) =>
       rootsOf(tiers).pipe(
-        Effect.map(({ equal }) => equal),
+        Effect.map(({ archiveRoot, cacheRoot }) => cacheRoot === undefined || cacheRoot === archiveRoot),
         Effect.catchTag("CacheError", () => Effect.succeed(false))
       )
     ),

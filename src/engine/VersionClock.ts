@@ -12,26 +12,13 @@
 export const versionsPerMillisecond = 1024
 
 /**
- * Callers' own versions end here, so that whatever is stored leaves the clock room for 2^50 newer ones. The wall clock
- * reaches it in the year 2213.
+ * Callers' own versions above this bound do not advance the clock: otherwise one absurd version would leave no
+ * room for all others. They still count for their own item. The wall clock reaches it in the year 2213.
  *
  * @since 0.1.0
  * @category constants
  */
-export const maxOwnVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
-
-/**
- * What others have stored above this (past the engine, or before own versions were bounded) does not advance the
- * clock: 2^40 versions are left for everybody else. Such an item gets the next number above its own, while there is
- * one.
- *
- * @since 0.1.0
- * @category constants
- */
-export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 40
-
-/** The last millisecond whose versions the clock can assign. @since 0.1.0 @category constants */
-export const maxWallMs = Math.floor(maxObservedVersion / versionsPerMillisecond)
+export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
 
 /**
  * @example
@@ -56,22 +43,21 @@ export class VersionClock {
 
   /** Takes notice of a version seen elsewhere. */
   observe(version: number): void {
-    const upTo = Math.min(version, maxObservedVersion)
-    if (upTo > this.last) this.last = upTo
+    if (version > this.last && version <= maxObservedVersion) this.last = version
   }
 
   /**
    * A version above all assigned and observed ones and above `floor` (the item's own newest version);
-   * `undefined` when they leave no safe integer.
+   * `undefined` when `floor` leaves no safe integer above it.
    */
   next(floor = 0): number | undefined {
-    const physical = Math.min(maxObservedVersion, Math.floor(this.nowMs()) * versionsPerMillisecond)
-    const version = Math.max(1, this.last + 1, physical)
-    if (version > floor && version <= Number.MAX_SAFE_INTEGER) {
+    const physical = Math.max(1, Math.floor(this.nowMs()) * versionsPerMillisecond)
+    const version = Math.max(this.last + 1, physical)
+    if (version > floor) {
       this.last = version
       return version
     }
-    if (floor >= Number.MAX_SAFE_INTEGER || version > Number.MAX_SAFE_INTEGER) return undefined
+    if (floor >= Number.MAX_SAFE_INTEGER) return undefined
     this.observe(floor + 1)
     return floor + 1
   }

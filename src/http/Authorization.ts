@@ -31,7 +31,9 @@ export const isLoopback = (host: string): boolean => {
 
 const digest = (text: string): Buffer => createHash("sha256").update(text, "utf8").digest()
 
-const visibleAscii = /^[\u0021-\u007e]+$/
+/** Whether a text can be a bearer token: visible ASCII, at least one character. @since 0.1.0 @category validation */
+export const isToken = (text: string): boolean => /^[\u0021-\u007e]+$/.test(text)
+
 const bearer = /^bearer +([\u0021-\u007e]+)$/i
 
 const unauthorized = (message: string, challenge: string): HttpProblem =>
@@ -105,7 +107,7 @@ export const checkExposure = (options: {
   readonly host: string
   readonly token: Redacted.Redacted | undefined
 }): Either.Either<void, InvalidConfig> => {
-  if (options.token !== undefined && !visibleAscii.test(Redacted.value(options.token))) {
+  if (options.token !== undefined && !isToken(Redacted.value(options.token))) {
     return Either.left(
       new InvalidConfig({
         name: "ADMIN_TOKEN",

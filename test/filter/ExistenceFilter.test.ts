@@ -67,8 +67,7 @@ class Shared {
         Effect.sync(() => ({
           ...this.writers.attend(request),
           root: this.state.tree.root,
-          entries: this.state.live().length,
-          topVersion: this.state.topVersion
+          entries: this.state.live().length
         }))
       ),
     giveUp: (own) =>

@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
-const main = `${root}dist/cli/main.js`
+export const root: string = fileURLToPath(new URL("../..", import.meta.url))
+export const command: string = `${root}dist/cli/main.js`
 
 export interface Result {
   readonly code: number | null
@@ -36,7 +36,7 @@ export interface StartOptions {
 
 /** Starts `sync-engine` with these arguments. */
 export const start = (args: ReadonlyArray<string>, options: StartOptions = {}): Running => {
-  const child = spawn(process.execPath, [main, ...args], {
+  const child = spawn(process.execPath, [command, ...args], {
     cwd: options.cwd ?? root,
     env: environment(options.env ?? {}),
     stdio: ["pipe", "pipe", "pipe"]
