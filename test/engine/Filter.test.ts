@@ -9,7 +9,11 @@ import { PlayedArchive, start } from "./support.js"
 /** A started engine whose filter proves absence, over a memory that keeps nothing. */
 const trusting = (archive: PlayedArchive, disk = MemoryLog.makeDisk()) =>
   Effect.gen(function* () {
-    const engine = yield* start({ disk, archive: archive.options, config: { l1MaxBytes: 0 } })
+    const engine = yield* start({
+      disk,
+      archive: archive.options,
+      config: { l1MaxBytes: 0, batchFlushCount: 1 }
+    })
     while (!(yield* engine.service.definitelyMissing("nobody.wrote.this"))) yield* TestClock.adjust(1000)
     return engine.service
   })
@@ -39,10 +43,14 @@ describe("a trusted filter in an engine", () => {
       archive.stumbles = ({ operation }) => operation === "commit"
       yield* Effect.scoped(
         Effect.flatMap(start({ disk, archive: archive.options }), ({ service }) =>
-          service.submit({ id: "left", content: "1" })
+          service.submitMany([
+            { id: "tried", content: "0" },
+            { id: "left", content: "1" }
+          ])
         )
       )
-      expect(disk.entries).toHaveLength(1)
+      expect(disk.entries).toHaveLength(2)
+      // Batches of one: the archive has not been asked about the second yet.
       const service = yield* trusting(archive, disk)
       expect(yield* service.definitelyMissing("left")).toBe(false)
       expect(Option.map(yield* service.get("left"), textOf)).toEqual(Option.some("1"))
