@@ -40,6 +40,11 @@ describe("a trusted filter in an engine", () => {
     Effect.gen(function* () {
       const archive = new PlayedArchive()
       const disk = MemoryLog.makeDisk()
+      yield* Effect.scoped(
+        Effect.flatMap(trusting(archive, disk), (service) => service.submit({ id: "old", content: "0" }))
+      )
+      const { snapshot } = disk
+      expect(snapshot).toBeDefined()
       archive.stumbles = ({ operation }) => operation === "commit"
       yield* Effect.scoped(
         Effect.flatMap(start({ disk, archive: archive.options }), ({ service }) =>
@@ -49,6 +54,8 @@ describe("a trusted filter in an engine", () => {
           ])
         )
       )
+      // As after a crash: the snapshot is older than what the log holds.
+      disk.snapshot = snapshot
       expect(disk.entries).toHaveLength(2)
       // Batches of one: the archive has not been asked about the second yet.
       const service = yield* trusting(archive, disk)
