@@ -166,6 +166,8 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
      * to one lineage, so that it is not carried to another archive unnoticed.
      */
     readonly lineage: Effect.Effect<string, ArchiveError>
+    /** Folds what stands beside the archive's file into it; nothing to do where there is no such file. */
+    readonly checkpoint: Effect.Effect<void, ArchiveError>
     /** A cheap round trip. */
     readonly ping: Effect.Effect<void, ArchiveError>
   }

@@ -153,7 +153,8 @@ export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []):
       problem
     }
   }
-  if (code === undefined)
+  // The language's own errors have codes too (ERR_OUT_OF_RANGE); a network's are no RangeErrors.
+  if (code === undefined || (invalidValue && code.startsWith("ERR_")))
     return { ...unknownFailure, kind: invalidValue ? "permanent" : "transient", problem }
   return {
     ...unknownFailure,

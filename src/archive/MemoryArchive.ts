@@ -13,6 +13,7 @@ import { compareBytes } from "../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
 import { Archive, type ArchiveError, type CommitResult, type ScanRange } from "./Archive.js"
+import { refail } from "./ArchiveErrors.js"
 import { inLockOrder, judge, notTaken } from "./Batch.js"
 import { inPrefix } from "./Ranges.js"
 import { Committer, heldByAnother, refusedRequest } from "./Writers.js"
@@ -97,10 +98,12 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     records?: ReadonlyArray<ItemRecord>
   ) => {
     const details = records === undefined ? { operation } : { operation, records }
-    return Effect.suspend(() => {
-      const first = before === undefined ? Effect.suspend(body) : Effect.flatMap(before(details), body)
-      return after === undefined ? first : Effect.tap(first, () => after(details))
-    })
+    return refail(operation)(
+      Effect.suspend(() => {
+        const first = before === undefined ? Effect.suspend(body) : Effect.flatMap(before(details), body)
+        return after === undefined ? first : Effect.tap(first, () => after(details))
+      })
+    )
   }
 
   const call = <A>(operation: string, body: () => A) => attempt(operation, () => Either.right(body()))
@@ -270,6 +273,7 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     maxVersion: call("maxVersion", () => state.topVersion),
     writers,
     lineage: call("lineage", () => state.lineage),
+    checkpoint: call("checkpoint", () => undefined),
     ping: call("ping", () => undefined)
   }
 }

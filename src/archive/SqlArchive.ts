@@ -42,6 +42,8 @@ export interface SqlArchiveOptions {
   readonly maxContentBytes: number
   /** Texts that must not show in any error. */
   readonly secrets: ReadonlyArray<string>
+  /** See `Archive.checkpoint`. */
+  readonly checkpoint?: Effect.Effect<void, SqlError | string>
   /** Wraps every call of the service, for time limits. */
   readonly bounded?: <A>(
     operation: string,
@@ -433,6 +435,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
           row === undefined ? Effect.fail("the archive has no lineage") : Effect.succeed(row.name as string)
       )
     ),
+    checkpoint: call("checkpoint", options.checkpoint ?? Effect.void),
     ping: call("ping", Effect.asVoid(anywhere({ text: "SELECT 1", params: [] })))
   }
 }

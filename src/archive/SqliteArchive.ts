@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { ArchiveStartError } from "../EngineError.js"
 import { Archive } from "./Archive.js"
@@ -26,6 +27,23 @@ export interface SqliteArchiveOptions {
 
 /** Far below SQLite's own limit of 1 GB, so that a content is never what a thread runs out of memory for. */
 const maxContentBytes = 256 * 1024 * 1024
+
+/** A reader in the middle of a statement is in the way for a moment. */
+const checkpointRetries = Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(50))
+
+const checkpoint = (client: SqliteWorkerClient.SqliteWorkerClient) =>
+  Effect.scoped(
+    Effect.flatMap(client.reserve, (writer) =>
+      writer.executeUnprepared("PRAGMA wal_checkpoint(TRUNCATE)", [], undefined)
+    )
+  ).pipe(
+    Effect.filterOrFail(
+      ([row]) => Number(row?.busy) === 0,
+      () => "somebody is reading or writing it"
+    ),
+    Effect.asVoid,
+    Effect.retry({ schedule: checkpointRetries, while: (error) => typeof error === "string" })
+  )
 
 /**
  * Opens the database in two worker threads and brings its tables up to date. A failed start leaves nothing
@@ -60,6 +78,7 @@ export const make = (
         tables,
         target: `sqlite:${options.path}`,
         maxContentBytes,
+        checkpoint: checkpoint(client),
         secrets: []
       })
       return { ...archive, client }

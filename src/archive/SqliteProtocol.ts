@@ -35,6 +35,8 @@ export type SqliteRequest =
 export interface PlainError {
   readonly message: string
   readonly code: string | undefined
+  /** The driver refused a value before it reached the database. */
+  readonly invalidValue?: boolean
 }
 
 /** Answers; the one with id 0 tells how opening the database went. @since 0.1.0 @category models */

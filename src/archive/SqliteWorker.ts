@@ -6,6 +6,7 @@
 
 import { parentPort, workerData } from "node:worker_threads"
 import Database from "better-sqlite3"
+import { OpenedFiles } from "../internal/OpenedFiles.js"
 import { privateDatabase } from "../internal/PrivateFiles.js"
 import {
   type PlainError,
@@ -22,7 +23,8 @@ const port = parentPort!
 
 const plain = (error: unknown): PlainError => ({
   message: error instanceof Error ? error.message : String(error),
-  code: error instanceof Database.SqliteError ? error.code : undefined
+  code: error instanceof Database.SqliteError ? error.code : undefined,
+  invalidValue: error instanceof RangeError || error instanceof TypeError
 })
 
 const reply = (message: SqliteReply): void => {
@@ -78,6 +80,7 @@ interface Prepared {
 }
 
 const serve = (database: Database.Database): void => {
+  const files = new OpenedFiles([path, `${path}-wal`])
   // A Map iterates in insertion order: re-inserting on use makes the first key the least recently used.
   const cache = new Map<string, Prepared>()
 
@@ -105,6 +108,9 @@ const serve = (database: Database.Database): void => {
   }
 
   const run = (id: number, sql: string, params: ReadonlyArray<unknown>): SqliteReply => {
+    // A database that has lost its file takes and gives everything, and nobody ever finds it.
+    const lost = database.inTransaction && sql !== "COMMIT" ? undefined : files.problem()
+    if (lost !== undefined) throw new Error(lost)
     const { columns, statement } = patiently(() => prepare(sql))
     if (!statement.reader) {
       const { changes } = patiently(() => statement.run(params))

@@ -32,8 +32,10 @@ export interface SqliteWorkerClientOptions {
   readonly busyTimeoutMs?: number | undefined
 }
 
-const failure = (message: string, error: PlainError): SqlError =>
-  new SqlError({ message, cause: Object.assign(new Error(error.message), { code: error.code }) })
+const failure = (message: string, { code, invalidValue, message: text }: PlainError): SqlError => {
+  const cause = invalidValue === true ? new RangeError(text) : new Error(text)
+  return new SqlError({ message, cause: code === undefined ? cause : Object.assign(cause, { code }) })
+}
 
 interface Waiting {
   readonly done: (reply: Extract<SqliteReply, { columns: unknown }>) => void

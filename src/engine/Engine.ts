@@ -188,7 +188,13 @@ export const make = (
       setReadOnly: (readOnly) => SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly })),
       deadLetters: DeadLetters.make(core, onCommitted),
       drain: Effect.tap(lifecycle.beginDrain, (made) =>
-        made ? Effect.logInfo("draining: no more writes") : Effect.void
+        made
+          ? Effect.zipRight(
+              Effect.logInfo("draining: no more writes"),
+              // Nobody waits for it: what is left goes to the archive, and the files are complete without what is beside.
+              Effect.forkIn(Effect.ignore(sets.flush), readers)
+            )
+          : Effect.void
       ),
       shutdown: requestShutdown,
       health: Effect.sync(() => healthOf(core)),

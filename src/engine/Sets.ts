@@ -13,6 +13,7 @@ import type { ReadError } from "../EngineError.js"
 import { InvalidRequest } from "../EngineError.js"
 import { idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
 import type { Carry } from "./Carry.js"
+import { checkpoint } from "./Checkpoint.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Page, SyncEngineService } from "./EngineService.js"
 import type { Pages, Part } from "./Pages.js"
@@ -111,7 +112,10 @@ export const make = (core: EngineCore, carry: Carry, pages: Pages): Sets => {
       ),
     listStateIds: (state, options) =>
       page(pages.ids, { prefix: "", state }, options, stateRequest(state), "listStateIds"),
-    flush: gated(undefined, carry.all("flush")),
+    flush: gated(
+      undefined,
+      Effect.tap(carry.all("flush"), () => checkpoint(core))
+    ),
     merkleRoot: carry.thenAsk("merkleRoot", (service) => service.root),
     merkleNode: (path) =>
       orFail(

@@ -58,6 +58,11 @@ describe("classification", () => {
       "permanent"
     )
     expect(classify(new RangeError("not a safe integer")).kind).toBe("permanent")
+    const outOfRange = Object.assign(new RangeError("out of range"), { code: "ERR_OUT_OF_RANGE" })
+    expect(classify(new SqlError({ cause: outOfRange })).kind).toBe("permanent")
+    expect(classify(Object.assign(new Error("reset"), { code: "ERR_STREAM_DESTROYED" })).kind).toBe(
+      "transient"
+    )
   })
 
   it("tells a server that is not there from one that says no", () => {

@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Reactivity from "@effect/experimental/Reactivity"
@@ -12,7 +21,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { describe, expect } from "vitest"
-import { Archive } from "../../src/archive/Archive.js"
+import { Archive, type ArchiveError } from "../../src/archive/Archive.js"
+import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
 import * as SqliteArchive from "../../src/archive/SqliteArchive.js"
 import * as SqliteWorkerClient from "../../src/archive/SqliteWorkerClient.js"
 import { transaction } from "../../src/archive/SqlTransaction.js"
@@ -385,5 +395,55 @@ describe("SQLite archive, when things fail", () => {
       expect(exit).toEqual(Exit.fail("no"))
       expect(yield* sql`SELECT COUNT(*) AS n FROM t`).toEqual([{ n: 2 }])
     }).pipe(Effect.provide(Reactivity.layer))
+  )
+})
+
+describe("SQLite archive, its file", () => {
+  it.scopedLive("removed or replaced while it is open: nothing is read or committed, until it is back", () =>
+    Effect.gen(function* () {
+      const { archive, path } = yield* opened
+      yield* archive.commit([put("kept", 1, "a")])
+      const { lineage } = archive
+      const name = yield* lineage
+      renameSync(path, `${path}.moved`)
+      for (const call of [archive.ping, archive.commit([put("lost", 2, "b")]), archive.heads(["kept"])]) {
+        const error = yield* Effect.flip(call as Effect.Effect<unknown, ArchiveError>)
+        expect(error.message).toContain("was removed while it is in use")
+        expect(error.kind).toBe("transient")
+      }
+      writeFileSync(path, "")
+      expect((yield* Effect.flip(archive.ping)).message).toContain("was replaced")
+      rmSync(path)
+      renameSync(`${path}.moved`, path)
+      yield* archive.ping
+      yield* archive.commit([put("next", 3, "c")])
+      expect((yield* archive.heads(["kept", "lost", "next"])).map(({ id }) => id)).toEqual(["kept", "next"])
+      expect(yield* lineage).toBe(name)
+    })
+  )
+
+  it.scopedLive("is complete without its -wal file after a checkpoint, and private", () =>
+    Effect.gen(function* () {
+      const { archive, path } = yield* opened
+      yield* archive.commit([put("a", 1, "x".repeat(100_000))])
+      for (const suffix of ["", "-wal", "-shm"]) expect(statSync(path + suffix).mode & 0o777).toBe(0o600)
+      yield* archive.checkpoint
+      const copy = `${path}-copy`
+      copyFileSync(path, copy)
+      const again = yield* SqliteArchive.make({ path: copy })
+      expect((yield* again.heads(["a"])).map(({ id }) => id)).toEqual(["a"])
+      expect(yield* again.root).toBe(yield* archive.root)
+      expect(yield* again.lineage).toBe(yield* archive.lineage)
+    })
+  )
+
+  it.scopedLive("a record that no tree can take is refused for good", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const early = { ...put("early", 1, "a"), updatedAt: -5 }
+      expect((yield* Effect.flip(archive.commit([early]))).kind).toBe("permanent")
+      const memory = yield* Effect.flip(MemoryArchive.make().commit([early]))
+      expect(memory.kind).toBe("permanent")
+    })
   )
 })

@@ -83,3 +83,24 @@ describe("a log that takes no writes", () => {
     })
   )
 })
+
+describe("an explicit flush and a drain", () => {
+  it.scoped("end with a checkpoint of archive and log, so that a copy of their files is complete", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { batchFlushInterval: 3_600_000 }
+      })
+      yield* service.submit({ id: "a", content: "1" })
+      yield* service.flush
+      expect(archive.seen("checkpoint")).toHaveLength(1)
+      yield* service.submit({ id: "b", content: "2" })
+      yield* service.drain
+      yield* settle
+      expect(archive.live()).toEqual(["a", "b"])
+      expect(archive.seen("checkpoint")).toHaveLength(2)
+      expect(archive.calls.at(-1)!.operation).toBe("checkpoint")
+    })
+  )
+})

@@ -48,6 +48,8 @@ export class Fake {
   problems: ReadonlyArray<string> = []
   differences: ReadonlyArray<VerifyDifference> = []
   readOnly = false
+  /** Why the log takes no writes. */
+  logProblem: string | undefined
   defect: unknown
   /** The durability that receipts say was reached, whatever was asked for. */
   reached: Receipt["durability"] | undefined
@@ -329,10 +331,15 @@ export class Fake {
       this.note("health")
       return {
         lifecycle: this.lifecycle.unsafeSnapshot(),
-        acceptsWrites: this.lifecycle.acceptsWrites() && !this.readOnly,
+        acceptsWrites: this.lifecycle.acceptsWrites() && !this.readOnly && this.logProblem === undefined,
         acceptsQueries: this.lifecycle.acceptsQueries(),
         readOnly: this.readOnly,
-        degraded: [{ component: "cache" as const, reason: "refused", since: startedAtMs }],
+        degraded: [
+          { component: "cache" as const, reason: "refused", since: startedAtMs },
+          ...(this.logProblem === undefined
+            ? []
+            : [{ component: "log" as const, reason: this.logProblem, since: startedAtMs }])
+        ],
         archive: { dialect: "memory", target: "memory", available: true },
         cache: { configured: true, available: false, trusted: false },
         filter: { trusted: false, entries: 0, reason: undefined },

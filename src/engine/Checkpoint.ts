@@ -1,0 +1,26 @@
+/**
+ * Folding what stands beside the files of log and archive into them: a copy of the files themselves is complete then.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { EngineCore } from "./EngineCore.js"
+
+/**
+ * Done after an explicit flush and after a drain. A failure costs nobody a write: what is beside the files is read
+ * at the next start.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const checkpoint = (core: EngineCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { tiers } = core
+    if (tiers === undefined) return Effect.void
+    const told = (error: { readonly message: string }) =>
+      Effect.logWarning(`no checkpoint after the flush: ${error.message}`)
+    return Effect.zipRight(
+      Effect.catchAll(tiers.archive?.checkpoint ?? Effect.void, told),
+      Effect.catchAll(tiers.log.checkpoint, told)
+    )
+  })
