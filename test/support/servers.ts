@@ -144,11 +144,13 @@ export const mysqlPassword = "s3cr/t@p%ss:word"
 
 /** Starts a MariaDB or MySQL server of one's own. */
 export const startMysql = async (extra: ReadonlyArray<string> = []): Promise<RunningServer> => {
-  const command = find("mariadbd", "mysqld")!
+  // Another server than this machine's, named by its program.
+  const named = process.env.SYNC_ENGINE_TEST_MYSQLD
+  const command = named ?? find("mariadbd", "mysqld")!
   const directory = mkdtempSync(join(tmpdir(), "sync-engine-mysql-"))
   const data = join(directory, "data")
   const user = isRoot ? ["--user=root"] : []
-  const installer = find("mariadb-install-db", "mysql_install_db")
+  const installer = named === undefined ? find("mariadb-install-db", "mysql_install_db") : undefined
   if (installer === undefined) {
     execFileSync(command, ["--no-defaults", "--initialize-insecure", `--datadir=${data}`, ...user], {
       stdio: "ignore"
