@@ -1,0 +1,120 @@
+import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type { EngineConfig } from "../../src/EngineConfig.js"
+import { LiveConfig } from "../../src/EngineConfig.js"
+import * as DefaultParts from "../../src/engine/DefaultParts.js"
+import * as EngineModule from "../../src/engine/Engine.js"
+import * as Lifecycle from "../../src/Lifecycle.js"
+import { testConfig } from "../support/engine.js"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "sync-engine-files-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+/** A started engine over its default files. */
+const engineOver = (dataDir: string, changed: Partial<EngineConfig> = {}) =>
+  Effect.gen(function* () {
+    const config = {
+      ...testConfig,
+      dataDir,
+      sqlUrl: Redacted.make("sqlite:"),
+      sqlStartTimeout: 0,
+      healthInterval: 200,
+      ...changed
+    }
+    const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
+    const engine = yield* EngineModule.make(yield* DefaultParts.fromConfig(config)).pipe(
+      Effect.provideService(LiveConfig, live),
+      Effect.provideService(Lifecycle.Lifecycle, yield* Lifecycle.make)
+    )
+    yield* engine.start
+    return engine.service
+  })
+
+const soon = Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 500 })
+
+describe("an engine over its own files", () => {
+  it.scopedLive(
+    "refuses an archive that is missing beside an intact log, says what to do, and goes on when told",
+    () =>
+      Effect.gen(function* () {
+        const dataDir = yield* folder
+        const archive = join(dataDir, "archive.db")
+        yield* Effect.scoped(
+          Effect.flatMap(engineOver(dataDir), (service) =>
+            Effect.zipRight(service.submit({ id: "a", content: "1" }), service.flush)
+          )
+        )
+        const aside = join(dataDir, "aside")
+        renameSync(archive, aside)
+        for (let attempt = 0; attempt < 2; attempt++) {
+          const refused = yield* Effect.either(Effect.scoped(engineOver(dataDir)))
+          expect(Either.isLeft(refused) && refused.left.message).toContain("a new and empty archive")
+          expect(Either.isLeft(refused) && refused.left.message).toContain("SQL_ACCEPT_OTHER=true")
+        }
+        for (const suffix of ["", "-wal", "-shm"]) rmSync(archive + suffix, { force: true })
+        renameSync(aside, archive)
+        const read = (changed: Partial<EngineConfig>) =>
+          Effect.scoped(Effect.flatMap(engineOver(dataDir, changed), (service) => service.get("a")))
+        expect((yield* read({}))._tag).toBe("Some")
+        rmSync(archive)
+        expect((yield* read({ sqlAcceptOther: true }))._tag).toBe("None")
+        expect((yield* read({}))._tag).toBe("None")
+      })
+  )
+
+  it.scopedLive(
+    "notices within a health interval that its folder is gone, refuses writes, and goes on when it is back",
+    () =>
+      Effect.gen(function* () {
+        const base = yield* folder
+        const dataDir = join(base, "data")
+        const service = yield* engineOver(dataDir)
+        yield* service.submit({ id: "a", content: "1" })
+        yield* service.flush
+        renameSync(dataDir, join(base, "moved"))
+        const degraded = Effect.map(service.health, (health) =>
+          health.degraded.map(({ component }) => component).sort()
+        )
+        const seen = (components: ReadonlyArray<string>) =>
+          soon(Effect.filterOrFail(degraded, (found) => found.join() === components.join()))
+        yield* seen(["archive", "log"])
+        expect((yield* service.health).acceptsWrites).toBe(false)
+        const error = yield* Effect.flip(service.submit({ id: "b", content: "1" }))
+        expect(error.message).toContain("was removed")
+        renameSync(join(base, "moved"), dataDir)
+        yield* seen([])
+        yield* service.submit({ id: "b", content: "1" })
+        yield* service.flush
+      })
+  )
+
+  it.scopedLive("keeps its folder and files to itself, those that were there before too", () =>
+    Effect.gen(function* () {
+      const dataDir = join(yield* folder, "data")
+      const rights = () =>
+        [dataDir, ...readdirSync(dataDir).map((name) => join(dataDir, name))].map(
+          (path) => statSync(path).mode & 0o077
+        )
+      yield* Effect.scoped(
+        Effect.map(engineOver(dataDir), () => {
+          expect(rights().length).toBeGreaterThan(4)
+          expect(new Set(rights())).toEqual(new Set([0]))
+        })
+      )
+      chmodSync(dataDir, 0o755)
+      for (const name of readdirSync(dataDir)) chmodSync(join(dataDir, name), 0o644)
+      expect(existsSync(join(dataDir, "wal.db"))).toBe(true)
+      yield* Effect.scoped(
+        Effect.map(engineOver(dataDir), () => expect(new Set(rights())).toEqual(new Set([0])))
+      )
+    })
+  )
+})
