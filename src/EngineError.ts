@@ -84,6 +84,17 @@ export class GateClosed extends Schema.TaggedError<GateClosed>()("GateClosed", {
   }
 }
 
+/** The machine's clock stands before 1970 or beyond the year 2200; what it would stamp could not be kept. @since 0.1.0 @category errors */
+export class ClockOutOfRange extends Schema.TaggedError<ClockOutOfRange>()("ClockOutOfRange", {
+  /** Milliseconds since the epoch, as the clock says. */
+  nowMs: Schema.Number,
+  retryAfterMs
+}) {
+  override get message() {
+    return `the clock of this machine says ${this.nowMs} ms since 1970; writes are refused until it is set right`
+  }
+}
+
 /** An operator has set the engine read-only. @since 0.1.0 @category errors */
 export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", { retryAfterMs }) {
   override get message() {
@@ -238,6 +249,7 @@ export type WriteError =
   | VersionConflict
   | VersionMismatch
   | GateClosed
+  | ClockOutOfRange
   | ReadOnly
   | Backpressure
   | LogFull

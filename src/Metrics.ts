@@ -77,6 +77,7 @@ const rejections = wordsOf<WriteError["_tag"]>({
   VersionConflict: true,
   VersionMismatch: true,
   GateClosed: true,
+  ClockOutOfRange: true,
   ReadOnly: true,
   Backpressure: true,
   LogFull: true,

@@ -115,6 +115,8 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, ArchiveError>
     /** As `getMany`, without contents. */
     readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemVersion>, ArchiveError>
+    /** How many bytes of content the rows of these ids have; absent ids are left out. */
+    readonly sizes: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, number>, ArchiveError>
     /** A page of live items by ascending id; contents read. At least one item if any is left, whatever `maxBytes`. */
     readonly scan: (
       range: ScanRange,

@@ -158,7 +158,8 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
         return Either.right({
           ...answer,
           root: state.tree.root,
-          entries: state.tree.node("")?.count ?? 0
+          entries: state.tree.node("")?.count ?? 0,
+          topVersion: state.topVersion
         })
       }),
     giveUp: (own) => call("giveUp", () => state.writers.giveUp(own)),
@@ -183,6 +184,8 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
       }),
     getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
     heads: (ids) => call("heads", () => found(ids, headOf)),
+    sizes: (ids) =>
+      call("sizes", () => new Map(found(ids, ({ content, id }) => [id, content.length] as const))),
     scan: (range, page) =>
       call("scan", () => {
         const items: Array<SyncItem> = []

@@ -81,11 +81,17 @@ export class MysqlConnection {
     this.socket.on("timeout", () => this.quit())
   }
 
-  /** Waits until the server has let this connection in. */
-  get ready(): Effect.Effect<void, SqlError> {
+  /** Waits until the server has let this connection in and `prepare` is done, both within one limit. */
+  open<A>(prepare: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
     const { connectTimeoutMs } = this.options
-    const late = () => failure("ETIMEDOUT", `connect ETIMEDOUT: no handshake within ${connectTimeoutMs} ms`)
-    return Effect.asVoid(this.ask(connectTimeoutMs, late, (done) => this.driver.connect(done)))
+    const late = () => failure("ETIMEDOUT", `connect ETIMEDOUT: not ready within ${connectTimeoutMs} ms`)
+    return Effect.suspend(() => {
+      const timer = setTimeout(() => this.lose(late()), connectTimeoutMs)
+      return this.ask(connectTimeoutMs, late, (done) => this.driver.connect(done)).pipe(
+        Effect.zipRight(prepare),
+        Effect.ensuring(Effect.sync(() => clearTimeout(timer)))
+      )
+    })
   }
 
   /** Runs statements as text; the result of one is its rows or what it changed, of several a list of these. */

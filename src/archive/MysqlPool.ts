@@ -199,8 +199,7 @@ export const make = (
 
     const open = Effect.suspend(() => {
       const connection = connections.open()
-      return connection.ready.pipe(
-        Effect.zipRight(prepareSession(connection, options)),
+      return connection.open(prepareSession(connection, options)).pipe(
         Effect.flatMap((session) => {
           maxPacket ??= session.maxPacket
           if (session.maxPacket >= maxPacket) return Effect.succeed(connection)

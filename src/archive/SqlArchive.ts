@@ -377,6 +377,14 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
         "heads",
         Effect.map(rowsOfIds(anywhere, columns.version, ids), (rows) => rows.map(Rows.versionOf))
       ),
+    sizes: (ids) =>
+      call(
+        "sizes",
+        Effect.map(
+          rowsOfIds(anywhere, `${dialect.asText("id")} AS id, LENGTH(content) AS bytes`, ids),
+          (rows) => new Map(rows.map((row) => [row.id as string, Number(row.bytes)]))
+        )
+      ),
     scan: (range, page) => call("scan", scan(range, page)),
     scanIds: (range, limit) =>
       call(

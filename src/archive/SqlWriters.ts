@@ -78,7 +78,8 @@ export const make = ({ call, committer, shape, transact }: SqlWritersOptions): W
                   `(${bind(node)},${bind(token ?? null)},${bind(fresh)},${bind(leaseMs)})`
               )(run)
               const top = yield* Tree.readTotal(run, shape, "")
-              return { token, others, root: nodeDigest("", top.count, top.sum), entries: top.count }
+              const { count: entries, sum, topVersion } = top
+              return { token, others, root: nodeDigest("", entries, sum), entries, topVersion }
             })
           )
         })

@@ -206,6 +206,16 @@ export interface CacheService {
    * differs after every differing item was mended: the tree itself was damaged from outside. Writes may go on.
    */
   readonly rebuildTree: Effect.Effect<Digest, CacheError>
+  /**
+   * Ends a rebuild or reset that was broken off, whoever began it; says whether there was one. Until then its items
+   * are partly in no tree, so equal roots prove nothing.
+   */
+  readonly tidy: Effect.Effect<boolean, CacheError>
+  /**
+   * Names the archive that this cache belongs to, for some time; answers the one it belongs to. It stays with the
+   * first until that one has not renewed its claim for so long.
+   */
+  readonly claim: (lineage: string, milliseconds: number) => Effect.Effect<string, CacheError>
   /** Empties the cache (only what it wrote itself); answers how many items were removed. Puts during a reset are kept, unless they are tombstones or have a time to live. */
   readonly reset: Effect.Effect<number, CacheError>
   /** Appends to the change stream, in order, and trims it to about `maxLength` entries. */

@@ -73,6 +73,7 @@ class Model {
   commands = 0
   failures = 0
   corrupted = 0
+  owner: { readonly lineage: string; readonly until: number } | undefined
   readonly remembered = new Set<string>()
 
   constructor(private readonly tombstoneTtlMs: number) {}
@@ -282,6 +283,14 @@ export const makeMemory = Effect.fnUntraced(function* (
       model.tree = MerkleTree.from(durable.map(({ record }) => record))
       return model.tree.root
     }),
+    tidy: attempt("tidy", () => false),
+    claim: (lineage, milliseconds) =>
+      attempt("claim", (now) => {
+        const { owner } = model
+        if (owner !== undefined && owner.lineage !== lineage && owner.until > now) return owner.lineage
+        model.owner = { lineage, until: now + milliseconds }
+        return lineage
+      }),
     reset: attempt("reset", () => {
       const removed = model.items.size
       model.items = new Map()

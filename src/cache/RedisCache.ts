@@ -24,8 +24,12 @@ import { GetCoalescer } from "./GetCoalescer.js"
 import { appendChanges, readChanges } from "./RedisChanges.js"
 import { RedisConnection } from "./RedisConnection.js"
 import { RedisItems, readBatch } from "./RedisItems.js"
+import { script } from "./RedisScript.js"
 import { RedisTree } from "./RedisTree.js"
 import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "./RedisUrl.js"
+import { claimScript } from "./scripts.js"
+
+const claimLua = script(claimScript)
 
 /** @since 0.1.0 @category options */
 export interface RedisCacheOptions {
@@ -203,6 +207,12 @@ export const make = Effect.fnUntraced(function* (
       attempt("rebuildTree", () => tree.rebuild(nextEpoch())),
       root
     ),
+    tidy: attempt("tidy", () => tree.tidy()),
+    claim: (lineage, durationMs) =>
+      Effect.map(
+        attempt("claim", () => connection.run("claim", claimLua, [lineage, Math.ceil(durationMs)])),
+        String
+      ),
     reset: attempt("reset", () => tree.reset(nextEpoch())),
     appendChanges: (entries, maxLength) =>
       attempt("appendChanges", () => appendChanges(connection, entries, maxLength)),

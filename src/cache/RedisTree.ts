@@ -19,7 +19,7 @@ import { digestIn, type Field, headIn, textIn, totalIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import { script } from "./RedisScript.js"
 import { escapePattern } from "./RedisUrl.js"
-import { adoptScript, dropScript, sweepScript } from "./scripts.js"
+import { adoptScript, beginScript, dropScript, endScript, sweepScript, unfinishedScript } from "./scripts.js"
 import { childrenScript, leafRangeScript, leavesScript, nodeScript } from "./scriptsRead.js"
 
 const nodeLua = script(nodeScript)
@@ -29,6 +29,9 @@ const leafRangeLua = script(leafRangeScript)
 const adoptLua = script(adoptScript)
 const dropLua = script(dropScript)
 const sweepLua = script(sweepScript)
+const beginLua = script(beginScript)
+const endLua = script(endScript)
+const unfinishedLua = script(unfinishedScript)
 
 const rangeStep = 1_000
 const pageStep = 1_000
@@ -166,26 +169,39 @@ export class RedisTree {
 
   /** Begins an epoch and lets every item enter it that was in a tree before. */
   async rebuild(epoch: string): Promise<void> {
-    await this.begin("rebuildTree", epoch)
-    await this.eachItem("rebuildTree", epoch, adoptLua)
-    await this.sweep("rebuildTree", epoch)
+    await this.begin("rebuild", epoch)
+    await this.finish("rebuild", epoch)
   }
 
   /** Begins an epoch and removes every item that has not entered it; answers how many were removed. */
   async reset(epoch: string): Promise<number> {
     await this.begin("reset", epoch)
-    const removed = await this.eachItem("reset", epoch, dropLua)
-    await this.sweep("reset", epoch)
-    return removed
+    return this.finish("reset", epoch)
+  }
+
+  /** Ends what was begun and broken off; says whether there was anything. */
+  async tidy(): Promise<boolean> {
+    const [epoch, what] = (await this.connection.run("tidy", unfinishedLua, [])) as ReadonlyArray<Field>
+    if (epoch === undefined) return false
+    await this.finish(textIn(what) === "reset" ? "reset" : "rebuild", textIn(epoch))
+    return true
   }
 
   private get prefix(): string {
     return this.connection.options.keyPrefix
   }
 
-  private async begin(operation: string, epoch: string): Promise<void> {
-    await this.connection.command(operation, "SET", [`${this.prefix}epoch`, epoch])
+  private async begin(what: "rebuild" | "reset", epoch: string): Promise<void> {
+    await this.connection.run(what, beginLua, [epoch, what])
     this.connection.expectEpoch(epoch)
+  }
+
+  /** Every step may be done twice, also by two nodes at once: an item knows the epoch of the tree that counts it. */
+  private async finish(what: "rebuild" | "reset", epoch: string): Promise<number> {
+    const items = await this.eachItem(what, epoch, what === "rebuild" ? adoptLua : dropLua)
+    await this.sweep(what, epoch)
+    await this.connection.run(what, endLua, [epoch])
+    return items
   }
 
   private async eachItem(operation: string, epoch: string, lua: typeof adoptLua): Promise<number> {

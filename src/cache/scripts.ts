@@ -11,6 +11,8 @@
  * | `P tree:<epoch>:<path>` | string | a node: count (double) and sum (32 bytes), big-endian |
  * | `P branches:<epoch>:<path>` | zset | names of the nodes one level below, all scores 0 |
  * | `P leaves:<epoch>:<path>` | zset | last segments of the items one level below, all scores 0 |
+ * | `P unfinished` | string | `rebuild` or `reset`, while the one that began the epoch is under way or was broken off |
+ * | `P owner` | string | the archive this cache belongs to; expires unless it is renewed |
  * | `P changes` | stream | the change stream |
  *
  * Lua counts in doubles. Sums are therefore added as eight 32-bit words with carries, which stays exact for any
@@ -276,6 +278,34 @@ while pos <= size do
 end
 settle(E)
 return gone
+`
+
+/** Begins a new tree. Arguments: its epoch, what for (`rebuild` or `reset`). @since 0.1.0 @category scripts */
+export const beginScript = `${prelude}
+redis.call('MSET', P .. 'epoch', ARGV[1], P .. 'unfinished', ARGV[2])
+return 1
+`
+
+/** Ends what began an epoch. Argument: the epoch. Answers -1 when another one took over. @since 0.1.0 @category scripts */
+export const endScript = `${prelude}
+if epoch() ~= ARGV[1] then return -1 end
+return redis.call('DEL', P .. 'unfinished')
+`
+
+/** What is unfinished: answers its epoch and what it is for, or nothing. @since 0.1.0 @category scripts */
+export const unfinishedScript = `${prelude}
+local what = attempt('GET', P .. 'unfinished')
+local E = epoch()
+if not E or (what ~= 'rebuild' and what ~= 'reset') then return {} end
+return {E, what}
+`
+
+/** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Answers whose it is. @since 0.1.0 @category scripts */
+export const claimScript = `${prelude}
+local owner = attempt('GET', P .. 'owner')
+if type(owner) == 'string' and owner ~= ARGV[1] then return owner end
+redis.call('SET', P .. 'owner', ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
 `
 
 /**

@@ -168,8 +168,7 @@ const checkMysql = (url: string, display: string, config: EngineConfig): Effect.
       ),
       (open) => Effect.sync(() => open.quit())
     )
-    return yield* connection.ready.pipe(
-      Effect.zipRight(prepareSession(connection, { answerTimeoutMs })),
+    return yield* connection.open(prepareSession(connection, { answerTimeoutMs })).pipe(
       Effect.match({
         onSuccess: () => good("SQL", `${display} lets the user in, and the database is there`),
         onFailure: (error) => {

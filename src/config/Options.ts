@@ -69,7 +69,7 @@ export const engineTable: Table<EngineConfig> = {
     min: 100 * ms,
     max: 10 * minute,
     default: 5 * second,
-    description: "Bound on one attempt to connect to a SQL server."
+    description: "Bound on one attempt to connect to a SQL server and to set its session."
   },
   sqlQueryTimeout: {
     name: "SQL_QUERY_TIMEOUT",
@@ -77,7 +77,8 @@ export const engineTable: Table<EngineConfig> = {
     min: 100 * ms,
     max: hour,
     default: 30 * second,
-    description: "Bound on one statement at a SQL server."
+    description:
+      "Bound on one statement at a SQL server; a call may take twice that. A batch that takes longer is halved."
   },
   sqlStartTimeout: {
     name: "SQL_START_TIMEOUT",

@@ -7,7 +7,9 @@
 import * as Effect from "effect/Effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
-import { mend, type ResyncResult, resync } from "../reconcile/Resync.js"
+import { mend, type ResyncOptions, type ResyncResult, resync } from "../reconcile/Resync.js"
+import { settledRoots } from "../reconcile/Roots.js"
+import type { CacheTier } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
@@ -17,20 +19,41 @@ import * as Volatile from "./Volatile.js"
 export interface CacheCare {
   /** Compares, mends what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
   readonly prove: Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** As `prove`; tells the ids of mended items. */
-  readonly proveTelling: (
-    mended: (ids: ReadonlyArray<string>) => void
+  /** As `prove`, within a budget; tells the ids of mended items. */
+  readonly proveWithin: (
+    options: ResyncOptions
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
   /** Compares the roots of a trusted cache; a difference takes its trust away. */
   readonly check: Effect.Effect<void, ArchiveError | CacheError>
+}
+
+/** How long a cache stays an archive's at least when nobody renews that. */
+const leastClaimMs = 60_000
+
+class OtherArchive {
+  readonly _tag = "OtherArchive"
+  readonly problem =
+    "it belongs to another archive, whose nodes use the same Redis and prefix; give each archive a REDIS_PREFIX of its own"
 }
 
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, flush: Flush): CacheCare => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
+  /** Makes sure that the cache is this archive's: two archives behind one prefix would take each other's items out. */
+  const claim = (cache: CacheTier): Effect.Effect<void, CacheError | OtherArchive> =>
+    Effect.suspend(() => {
+      const { lineage } = core
+      if (lineage === undefined) return Effect.void
+      const milliseconds = Math.max(leastClaimMs, 3 * core.config().healthInterval)
+      return Effect.flatMap(cache.service.claim(lineage, milliseconds), (owner) => {
+        cache.isOurs = owner === lineage
+        return cache.isOurs ? Effect.void : Effect.fail(new OtherArchive())
+      })
+    })
+
   const prove = (
-    mended?: (ids: ReadonlyArray<string>) => void
+    options: ResyncOptions = {}
   ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> =>
     turn.withPermits(1)(
       Effect.suspend(() => {
@@ -42,9 +65,11 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         // Values that were found damaged count as absent there; writing them again mends them.
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
         return Volatile.lookForMark(cache).pipe(
+          Effect.zipRight(claim(cache)),
           Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
-          Effect.zipRight(resync(archive, cache.service, flush.exclusively, mended)),
+          Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
           Effect.tap((result) => {
+            if (!result.equal && options.budget?.exhausted === true) return Effect.void
             if (!result.equal)
               return cacheFailed(core, cache, "its root still differs after mending; trying again")
             if (!cache.trust(generation, doubts)) return Effect.void
@@ -57,6 +82,9 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
                 : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
             )
           }),
+          Effect.catchTag("OtherArchive", ({ problem }) =>
+            Effect.as(cacheFailed(core, cache, problem), undefined)
+          ),
           // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
           Effect.tapError((error) =>
             error._tag === "CacheError" ? cacheFailed(core, cache, error.message) : Effect.void
@@ -69,19 +97,14 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const { cache } = core
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
-    const roots = flush.exclusively(Effect.zip(archive.root, cache.service.root))
-    // Another node may be between its two writes: only a difference that stays counts.
-    const differs = Effect.map(roots, ([mine, theirs]) => mine !== theirs)
-    return Effect.flatMap(differs, (first) =>
-      first
-        ? Effect.flatMap(Effect.delay(differs, settleTime), (second) =>
-            second ? cacheFailed(core, cache, "its root differs from the archive's") : Effect.void
-          )
-        : Effect.void
+    const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
+    return Effect.zipRight(claim(cache), settledRoots(tiers)).pipe(
+      Effect.flatMap(({ equal }) =>
+        equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
+      ),
+      Effect.catchTag("OtherArchive", ({ problem }) => cacheFailed(core, cache, problem))
     )
   })
 
-  return { prove: prove(), proveTelling: prove, check }
+  return { prove: prove(), proveWithin: prove, check }
 }
-
-const settleTime = "500 millis"

@@ -27,6 +27,14 @@ export class CacheTier {
     return this.service.status().connection === "connected"
   }
 
+  /** Whether it is this archive's, as far as is known; what is another one's is not touched. */
+  isOurs = true
+
+  /** Whether it may be written to. */
+  get usable(): boolean {
+    return this.connected && this.isOurs
+  }
+
   /** Whether reads may believe it. */
   get trusted(): boolean {
     const { connection, generation } = this.service.status()

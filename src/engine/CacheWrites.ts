@@ -34,7 +34,7 @@ export const carryToCache = (
   Effect.suspend(() => {
     const { cache } = core
     if (cache === undefined) return Effect.void
-    if (!cache.connected) {
+    if (!cache.usable) {
       // What it misses now is found by comparing roots when it is back.
       return cacheFailed(core, cache, `${cache.reason ?? "away"}; it misses writes until it is back`)
     }
@@ -65,7 +65,7 @@ export const carryToCache = (
 export const fillCache = (core: EngineCore, records: ReadonlyArray<ItemRecord>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core
-    if (cache === undefined || !cache.connected) return Effect.void
+    if (cache === undefined || !cache.usable) return Effect.void
     const live = records.filter((record) => !record.deleted)
     if (live.length === 0) return Effect.void
     return cache.service.fill(live).pipe(

@@ -169,7 +169,10 @@ export const make = (
     const rounds = { care, core, demand, feed, filterCare, flush, logCare, waiters }
 
     const service: SyncEngineService = {
-      ...writes,
+      submit: writes.submit,
+      submitMany: writes.submitMany,
+      delete: writes.delete,
+      deleteMany: writes.deleteMany,
       ...sets,
       ...items,
       ...verification,

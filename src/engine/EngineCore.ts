@@ -180,7 +180,12 @@ export class EngineCore {
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
   known(id: string): ItemVersion | undefined {
-    return newestOf(this.inFlight.newest(id)?.record, newestOf(this.pending.get(id), this.memory.peek(id)))
+    return newestOf(this.pendingHead(id), this.memory.peek(id))
+  }
+
+  /** The newest version of an id that is not archived yet, its commit under way or done. */
+  pendingHead(id: string): ItemVersion | undefined {
+    return newestOf(this.inFlight.newest(id)?.record, this.pending.get(id))
   }
 
   /** Whether nobody has compared this {@link known} version with the archive's yet. */
@@ -250,6 +255,11 @@ export class EngineCore {
     this.watches.clear()
     this.lease = { token, lastAppend: this.lastAppend, settledAt: undefined }
     return this.lease
+  }
+
+  /** A trusted filter knows of every put, also of those on their way; it does not know what lives in the cache alone. */
+  provenAbsent(id: string): boolean {
+    return this.filter?.definitelyMissing(id) === true && this.cache?.mayHoldVolatile !== true
   }
 
   queryGate(): GateClosed | undefined {

@@ -48,7 +48,10 @@ export interface SubmitItem {
 export interface SubmitOptions {
   /** Default `wal`. */
   readonly durability?: Durability | undefined
-  /** Compare-and-set: the version that must be the current one; 0 for "absent". Only for single items. */
+  /**
+   * Compare-and-set: the version that must be the current one; 0 for "absent". Only for single items. Compared with the
+   * archive while other nodes are registered; two nodes may still pass between two flushes.
+   */
   readonly expectedVersion?: number | undefined
   /**
    * Route to log and archive, default true. With `false` the item is volatile: it lives in the cache alone, for its
@@ -228,7 +231,10 @@ export interface SyncEngineService {
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
   /** Reads, compares with the newest version the archive (or the log) knows, re-hashes the bytes, mends memory on a mismatch. */
   readonly getVerified: (id: string) => Effect.Effect<Option.Option<SyncItem>, ReadError>
-  /** Reads, or on proven absence makes and submits the item; concurrent callers of one id share one `make`. */
+  /**
+   * Reads, or on proven absence makes and submits the item; concurrent callers of one id share one `make`. A `make`
+   * that asks for an item whose own `make` waits for it fails with `InvalidRequest`.
+   */
   readonly getOrInsertWith: <E, R>(
     id: string,
     make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,

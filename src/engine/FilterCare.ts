@@ -63,12 +63,14 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
     if (core.filter === undefined || archive === undefined) return Effect.void
     return Effect.matchEffect(core.filter.join(archive.writers), {
       onFailure: (error) => Effect.logWarning(`the writers' register cannot be entered: ${error.message}`),
-      onSuccess: (standing) =>
-        standing.held
+      onSuccess: (standing) => {
+        core.clock.observe(standing.topVersion)
+        return standing.held
           ? Effect.logWarning(
               "another node holds the archive for itself; writes wait in the log until it gives way"
             )
           : Effect.void
+      }
     })
   })
 
@@ -89,7 +91,9 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
     const archive = core.tiers?.archive
     if (core.filter === undefined || archive === undefined) return Effect.void
     const { filter } = core
-    return Effect.flatMap(filter.attend(archive.writers), () => {
+    return Effect.flatMap(filter.attend(archive.writers), ({ topVersion }) => {
+      // A clock that is behind catches up with the other writers'.
+      core.clock.observe(topVersion)
       // A lease that has just begun takes effect here, if no write came first.
       core.soleWriter()
       const { filterSnapshotInserts } = core.config()

@@ -15,6 +15,7 @@ import * as Metrics from "../Metrics.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
+import { BatchShare } from "./BatchShare.js"
 import { ensureBound, noteArchived } from "./Binding.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
@@ -63,13 +64,14 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   let progress = 0
   /** Whether it was a flush that found the log failing. */
   let logFailed = false
+  const share = new BatchShare()
 
   /** The next batch behind what has been taken already. */
   const nextEntries = (taken: number, upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
     Effect.suspend(() => {
       const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
-      const maxItems = batchFlushCount * sqlWriteConcurrency
-      const maxBytes = batchFlushBytes * sqlWriteConcurrency
+      const maxItems = share.of(batchFlushCount * sqlWriteConcurrency)
+      const maxBytes = share.of(batchFlushBytes * sqlWriteConcurrency)
       const { fresh } = core
       if (!fresh.mustReadLogAfter(taken)) {
         const entries = fresh.peek(maxItems, maxBytes, taken)
@@ -177,6 +179,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
       core.counters.flushFailures++
       Metrics.flushFailed()
       waiters.release(core.fresh.consumed)
+      if (error._tag === "ArchiveError" && error.overdue === true) share.overdue()
       const component = error._tag === "ArchiveError" ? "archive" : "log"
       if (component === "log") logFailed = true
       return Conditions.begins(
@@ -194,6 +197,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   })
 
   const succeeded = Effect.suspend(() => {
+    share.committed()
     failures = 0
     notBefore = 0
     return Effect.zipRight(logWorks, Conditions.ends(core, "archive", "the archive takes writes again"))

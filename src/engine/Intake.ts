@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { LogFull, LogUnavailable, WriteError } from "../EngineError.js"
-import { Backpressure, ItemRejected, ReadOnly, VersionConflict } from "../EngineError.js"
+import { Backpressure, ClockOutOfRange, ItemRejected, ReadOnly, VersionConflict } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
 import type { ItemRecord, ItemVersion } from "../SyncItem.js"
@@ -18,12 +18,15 @@ import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
 import type { Prepared } from "./Preparation.js"
+import { maxWallMs } from "./VersionClock.js"
 
 /** Why nothing may be written at all now, whatever room there is. @since 0.1.0 @category gate */
 export const closedToWrites = (core: EngineCore): WriteError | undefined => {
   if (!core.lifecycle.acceptsWrites()) return core.closedGate("write")
   if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
-  return core.logRefusal
+  if (core.logRefusal !== undefined) return core.logRefusal
+  const nowMs = core.nowMs()
+  return nowMs >= 0 && nowMs <= maxWallMs ? undefined : new ClockOutOfRange({ nowMs, retryAfterMs: 5000 })
 }
 
 /** Why a write is refused before its item is looked at, if it is. @since 0.1.0 @category gate */

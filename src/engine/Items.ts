@@ -1,9 +1,8 @@
 /**
- * What follows from reads and writes of single items: verified reads, insert if absent, states, bulk deletes.
+ * What follows from reads and writes of single items: verified reads, states, bulk deletes.
  *
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -13,7 +12,9 @@ import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../En
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, contentHashOf, idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
 import type { EngineCore } from "./EngineCore.js"
-import type { Receipt, SubmitItem, SyncEngineService } from "./EngineService.js"
+import { newestOf } from "./EngineCore.js"
+import type { Receipt, SyncEngineService } from "./EngineService.js"
+import * as GetOrInsert from "./GetOrInsert.js"
 import type { Pages } from "./Pages.js"
 import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
@@ -47,29 +48,31 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
         : Effect.fail(new InvalidItem({ id: nameOf(id), field: "id", problem }))
     })
 
-  /** The newest version that log or archive know, asking the archive unless the write is pending. */
-  const newestHead = (id: string, operation: string): Effect.Effect<Option.Option<ItemHead>, ReadError> =>
-    Effect.suspend((): Effect.Effect<Option.Option<ItemHead>, ReadError> => {
+  /** The newest version that log or archive know, asking the archive unless the pending write is known to be that. */
+  const newestHead = (id: string, operation: string): Effect.Effect<ItemHead | undefined, ReadError> =>
+    Effect.suspend((): Effect.Effect<ItemHead | undefined, ReadError> => {
+      const sole = core.soleWriter()
       const pending = core.pending.get(id)
-      if (pending !== undefined && !pending.unchecked) return Effect.succeed(Option.some(pending))
+      if (sole && pending?.unchecked === false) return Effect.succeed(pending)
       const archive = core.tiers?.archive
-      if (archive === undefined)
-        return Effect.map(reads.fetch([id]), (records) => Option.fromNullable(records.get(id)))
-      return Effect.flatMap(
-        Effect.mapError(archive.heads([id]), archiveUnavailable(operation)),
-        ([stored]) => {
+      if (archive === undefined) return Effect.map(reads.fetch([id]), (records) => records.get(id))
+      const watch = core.watch(id)
+      return Effect.mapError(archive.heads([id]), archiveUnavailable(operation)).pipe(
+        Effect.flatMap(([stored]) => {
           const now = core.pending.get(id)
-          if (now !== undefined) {
-            return Effect.succeedSome(
-              stored === undefined || compareVersions(now, stored) >= 0 ? now : stored
-            )
-          }
           // Archived while the archive was asked: its answer may be from before.
-          return pending === undefined
-            ? Effect.succeed(Option.fromNullable(stored))
-            : newestHead(id, operation)
-        }
+          const missed = now === undefined && (pending !== undefined || watch.dirty)
+          return missed ? newestHead(id, operation) : Effect.succeed(newestOf(now, stored))
+        }),
+        Effect.ensuring(Effect.sync(() => core.unwatch(id, watch)))
       )
+    })
+
+  /** As `newestHead`; a pending write is known also while the archive cannot be asked. */
+  const knownHead = (id: string): Effect.Effect<ItemHead | undefined, ReadError> =>
+    Effect.catchTag(newestHead(id, "status"), "TierUnavailable", (error) => {
+      const pending = core.pending.get(id)
+      return pending === undefined ? Effect.fail(error) : Effect.succeed(pending)
     })
 
   const corrupt = (record: ItemRecord): CorruptItem | undefined => {
@@ -89,71 +92,62 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
       id,
       Effect.gen(function* () {
         const head = yield* newestHead(id, "getVerified")
-        if (Option.isNone(head) || head.value.deleted) {
+        if (head === undefined || head.deleted) {
           if (core.pending.get(id) === undefined) core.memory.remove(id)
           return Option.none<SyncItem>()
         }
-        const held = (yield* reads.fetch([id])).get(id)
-        if (held !== undefined && compareVersions(held, head.value) >= 0 && corrupt(held) === undefined) {
+        const held = core.memory.peek(id)
+        if (held !== undefined && compareVersions(held, head) >= 0 && corrupt(held) === undefined) {
           return held.deleted ? Option.none<SyncItem>() : Option.some<SyncItem>(held)
         }
-        // Memory is behind, or holds damaged bytes: ask the tiers below once more.
+        // Memory is behind, or holds damaged bytes. The cache, though trusted, may be behind as well.
         core.memory.remove(id)
-        const again = (yield* reads.fetch([id])).get(id)
-        if (again === undefined || again.deleted) return Option.none<SyncItem>()
-        const damage = corrupt(again)
-        if (damage === undefined) return Option.some<SyncItem>(again)
+        const stored = (yield* reads.fetchStored([id])).get(id)
+        if (stored === undefined || stored.deleted) return Option.none<SyncItem>()
+        const damage = corrupt(stored)
+        if (damage === undefined) return Option.some<SyncItem>(stored)
         core.memory.remove(id)
         return yield* damage
       })
     )
 
   const headOf = (id: string) =>
-    Effect.map(reads.fetch([id]), (records): ItemRecord | undefined => records.get(id))
+    Effect.map(reads.fetchProven([id]), (records): ItemRecord | undefined => records.get(id))
 
   const landed = (id: string) =>
     Effect.async<void>((resume) => core.inFlight.whenLanded(id, () => resume(Effect.void)))
 
-  // Ids whose `make` is under way: later callers wait for its end and then look again.
-  const inserting = new Map<string, Deferred.Deferred<void>>()
-
-  const insert = <E, R>(
-    id: string,
-    make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
-    options: Parameters<Items["getOrInsertWith"]>[2]
-  ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
+  /** Deletes one page of a range. An item may leave the range until its own deletion is decided, and is left then. */
+  const deletePage = (range: ScanRange, operation: string) =>
     Effect.gen(function* () {
-      const made = yield* make
-      const receipt = yield* Effect.exit(writes.submit({ ...made, id }, { ...options, expectedVersion: 0 }))
-      if (Exit.isFailure(receipt)) {
-        const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
-        // Somebody else inserted it meanwhile: theirs is the item, once it can be read.
-        if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
-        yield* landed(id)
-      }
-      const record = (yield* reads.fetch([id])).get(id)
-      if (record !== undefined && !record.deleted) return record
-      return yield* new VersionMismatch({ id, expected: 0, actual: 0 })
-    })
-
-  const getOrInsertWith: Items["getOrInsertWith"] = (id, make, options) =>
-    Effect.flatMap(reads.get(id), (found) => {
-      if (Option.isSome(found)) return Effect.succeed(found.value)
-      const underWay = inserting.get(id)
-      if (underWay !== undefined) {
-        return Effect.zipRight(Deferred.await(underWay), getOrInsertWith(id, make, options))
-      }
-      return Effect.flatMap(Deferred.make<void>(), (ended) => {
-        if (inserting.has(id)) return getOrInsertWith(id, make, options)
-        inserting.set(id, ended)
-        return Effect.ensuring(
-          insert(id, make, options),
-          Effect.suspend(() => {
-            inserting.delete(id)
-            return Deferred.succeed(ended, undefined)
-          })
+      const limit = Math.min(core.limits.idsPerDelete, core.config().maxBatchItems)
+      const settled = core.pending.watch()
+      const left = (id: string): boolean => {
+        const entry = core.pending.get(id) ?? settled.get(id)
+        const newest = newestOf(
+          core.inFlight.newest(id)?.record,
+          entry?.unchecked === true ? undefined : entry
         )
-      })
+        return newest !== undefined && (newest.deleted || !isIn(range, newest.state))
+      }
+      return yield* Effect.gen(function* () {
+        const { next, rows } = yield* pages.ids(range, limit, operation)
+        let deleted = 0
+        let open = rows
+        while (open.length > 0) {
+          const results = yield* writes.deleteUnless(open, left)
+          const undecided: Array<string> = []
+          for (const result of results) {
+            if (result._tag === "Acknowledged") deleted++
+            else if (!(result.error instanceof VersionMismatch)) return yield* result.error
+            // What takes it out of the range may still fail.
+            else if (core.inFlight.newest(result.id) !== undefined) undecided.push(result.id)
+          }
+          for (const id of undecided) yield* landed(id)
+          open = undecided
+        }
+        return { deleted, next }
+      }).pipe(Effect.ensuring(Effect.sync(() => core.pending.unwatch(settled))))
     })
 
   const bulkDelete = (range: ScanRange, operation: string): Effect.Effect<number, WriteError | ReadError> =>
@@ -163,46 +157,41 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
       for (;;) {
         const gate = core.queryGate()
         if (gate !== undefined) return yield* gate
-        const limit = Math.min(core.limits.idsPerDelete, core.config().maxBatchItems)
-        const { next, rows } = yield* pages.ids({ ...range, after }, limit, operation)
-        const results = rows.length === 0 ? [] : yield* writes.deleteMany(rows)
-        for (const result of results) {
-          if (result._tag === "Rejected") return yield* result.error
-          deleted++
-        }
-        if (next === undefined) return deleted
-        after = next
+        const page = yield* deletePage({ ...range, after }, operation)
+        deleted += page.deleted
+        if (page.next === undefined) return deleted
+        after = page.next
       }
     })
 
   return {
     getVerified,
-    getOrInsertWith,
+    getOrInsertWith: GetOrInsert.make(core, reads, writes),
     contains: (id) => Effect.map(reads.get(id), Option.isSome),
     definitelyMissing: (id) =>
       gated(
         id,
-        Effect.sync(() => core.filter?.definitelyMissing(id) === true)
+        Effect.sync(() => core.provenAbsent(id))
       ),
     mightExist: (id) =>
       gated(
         id,
-        Effect.sync(() => core.filter?.definitelyMissing(id) !== true)
+        Effect.sync(() => !core.provenAbsent(id))
       ),
     isCurrent: (id, version) =>
       gated(
         id,
         Effect.map(
           newestHead(id, "isCurrent"),
-          (head) => Option.isSome(head) && !head.value.deleted && head.value.version === version
+          (head) => head !== undefined && !head.deleted && head.version === version
         )
       ),
     status: (id) =>
       gated(
         id,
-        Effect.map(newestHead(id, "status"), (head) => {
-          const pending = core.pending.get(id) !== undefined
-          const found = Option.getOrUndefined(head)
+        Effect.map(knownHead(id), (found) => {
+          const entry = core.pending.get(id)
+          const pending = entry !== undefined && found !== undefined && compareVersions(entry, found) === 0
           return {
             id,
             state:
@@ -265,3 +254,6 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
     }
   }
 }
+
+const isIn = (range: ScanRange, state: string | undefined): boolean =>
+  range.state === undefined || range.state === state

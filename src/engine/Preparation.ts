@@ -19,9 +19,11 @@ import {
   versionProblem
 } from "../SyncItem.js"
 import { encodedBytes } from "../wal/SegmentWriter.js"
+import type { Examined } from "./Content.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type { SubmitItem } from "./EngineService.js"
+import { maxOwnVersion } from "./VersionClock.js"
 
 /** A write ready for the log. @since 0.1.0 @category models */
 export interface Prepared {
@@ -101,6 +103,8 @@ const logProblem = (core: EngineCore, record: ItemRecord): PayloadTooLarge | und
       })
 }
 
+const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
+
 /** Assigns the version, or checks the caller's own one against what is known. */
 const versionFor = (
   core: EngineCore,
@@ -119,7 +123,7 @@ const versionFor = (
       ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
       : { version, previousVersion, unchecked: false }
   }
-  const problem = versionProblem(own)
+  const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
   if (problem !== undefined) return invalid(id, "version", problem)
   if (known !== undefined && own <= known.version && !sameVersion({ ...write, version: own }, known)) {
     return new VersionConflict({ id, submitted: own, current: known.version })
@@ -135,6 +139,7 @@ const versionFor = (
 /**
  * Validates an item (as {@link readOnce} has read it) and gives it a version.
  *
+ * @param examined what was found out about its content before, in pieces, because it is large
  * @param stored what the archive has just said about the id, if it was asked
  * @since 0.1.0
  * @category functions
@@ -142,7 +147,8 @@ const versionFor = (
 export const prepare = (
   core: EngineCore,
   item: SubmitItem | InvalidItem,
-  stored?: ItemVersion
+  stored?: ItemVersion,
+  examined?: Examined
 ): Prepared | WriteError => {
   if ("_tag" in item) return item
   const { id } = item
@@ -160,24 +166,26 @@ export const prepare = (
     const problem = traceparentProblem(item.traceparent)
     if (problem !== undefined) return invalid(id, "traceparent", problem)
   }
+  const known = examined?.content === content ? examined : undefined
   let contentType: ContentType
-  if (item.contentType === undefined) contentType = detectContentType(content)
-  else if (item.contentType === "binary") contentType = "binary"
+  if (item.contentType === undefined) {
+    contentType = known === undefined ? detectContentType(content) : known.json ? "json" : "binary"
+  } else if (item.contentType === "binary") contentType = "binary"
   else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
-  else if (isJson(content)) contentType = "json"
+  else if (known?.json ?? isJson(content)) contentType = "json"
   else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
-  return versioned(core, item, content, contentType, stored)
+  return versioned(core, item, content, known?.contentHash ?? contentHashOf(content), contentType, stored)
 }
 
 const versioned = (
   core: EngineCore,
   item: SubmitItem,
   content: Uint8Array,
+  contentHash: string,
   contentType: ContentType,
   stored: ItemVersion | undefined
 ): Prepared | WriteError => {
   const { id, state } = item
-  const contentHash = contentHashOf(content)
   const version = versionFor(
     core,
     { id, contentHash, deleted: false, contentType, state },

@@ -30,9 +30,26 @@ export interface Reads {
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
   /** The newest records of valid ids, tombstones included, without looking at the gate; fills memory. */
   readonly fetch: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError>
-  /** As `fetch`, for decisions: fails where the archive would have to be compared with and cannot be. */
+  /**
+   * As `fetch`, for decisions: while others may write the archive, from log and archive alone. Fails where the archive
+   * would have to be asked and cannot be.
+   */
   readonly fetchProven: Reads["fetch"]
+  /** As `fetchProven`, past memory and cache in any case. */
+  readonly fetchStored: Reads["fetch"]
 }
+
+/** How a read looks for items. */
+interface Depth {
+  /** The archive's failure is the answer, also where the log holds something. */
+  readonly proven: boolean
+  /** Neither memory nor the cache is believed. */
+  readonly past: (core: EngineCore) => boolean
+}
+
+const readers: Depth = { proven: false, past: () => false }
+const decisions: Depth = { proven: true, past: (core) => !core.soleWriter() }
+const stored: Depth = { proven: true, past: () => true }
 
 /** How long to wait before asking an unavailable archive again. @since 0.1.0 @category constants */
 export const archiveRetryAfterMs = 1000
@@ -138,7 +155,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   const attempt = (
     ids: ReadonlyArray<string>,
     found: Found,
-    proven: boolean
+    proven: boolean,
+    past: boolean
   ): Effect.Effect<{
     readonly again: ReadonlyArray<string>
     readonly failed: ReadonlyMap<string, TierError>
@@ -150,16 +168,17 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         const failed = new Map<string, TierError>()
         const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
         // Asked now: when the log has answered, such an entry may have been superseded and be no longer pending.
-        const unchecked = new Set(inLog.filter((id) => core.pending.get(id)?.unchecked === true))
+        const others = past && !core.soleWriter()
+        const unchecked = new Set(inLog.filter((id) => others || core.pending.get(id)?.unchecked === true))
         const answered = yield* Effect.either(fromLog(inLog))
         if (Either.isLeft(answered)) for (const id of inLog) failed.set(id, answered.left)
         const logged = Either.isRight(answered) ? answered.right : nothing
         // Released between index and read: the archive has them. Unchecked: the archive may have something newer.
         const ask = ids.filter(
-          (id) => !failed.has(id) && ((!logged.has(id) && !provenAbsent(id)) || unchecked.has(id))
+          (id) => !failed.has(id) && ((!logged.has(id) && !core.provenAbsent(id)) || unchecked.has(id))
         )
         const archived = new Map<string, ItemRecord>()
-        const cached = yield* fromCache(ask)
+        const cached = past ? [] : yield* fromCache(ask)
         for (const record of cached) archived.set(record.id, record)
         // A volatile item expires in the cache, and would not do so in memory.
         const mayExpire = new Set(core.cache?.mayHoldVolatile === true ? cached.map(({ id }) => id) : [])
@@ -187,7 +206,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           }
           if (failed.has(id)) continue
           const record = newestOf(logged.get(id), archived.get(id))
-          if (record !== undefined) remember(record, mayExpire.has(id))
+          remember(id, record, mayExpire.has(id))
           found(id, record)
         }
         return { again, failed }
@@ -200,13 +219,16 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       )
     })
 
-  const remember = (record: ItemRecord, mayExpire: boolean): void => {
-    core.clock.observe(record.version)
+  const remember = (id: string, record: ItemRecord | undefined, mayExpire: boolean): void => {
+    if (record !== undefined) core.clock.observe(record.version)
+    const pending = core.pending.get(id)
+    // Tombstones stay in memory only while they are pending: another node may bring the id back, or have deleted it.
+    if (record === undefined || record.deleted) {
+      if (pending === undefined) core.memory.remove(id)
+      return
+    }
     if (mayExpire) return
-    // Tombstones stay in memory only while they are pending: another node may bring the id back.
-    if (record.deleted) return
     // Nor what could not be compared with the archive's now: memory would be believed.
-    const pending = core.pending.get(record.id)
     if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.memory.put(record)
   }
 
@@ -214,27 +236,28 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   const fetchEach = (
     ids: ReadonlyArray<string>,
     found: Found,
-    proven = false
+    { past, proven }: Depth = readers
   ): Effect.Effect<ReadonlyMap<string, TierError>> =>
     Effect.gen(function* () {
       const failed = new Map<string, TierError>()
       let open: ReadonlyArray<string> = ids
       while (open.length > 0) {
         const missing: Array<string> = []
+        const below = past(core)
         for (const id of open) {
-          const held = core.memory.peek(id)
+          const held = below ? undefined : core.memory.peek(id)
           if (held === undefined) missing.push(id)
           else found(id, held)
         }
         if (missing.length === 0) break
-        const result = yield* attempt(missing, found, proven)
+        const result = yield* attempt(missing, found, proven, below)
         for (const [id, error] of result.failed) failed.set(id, error)
         open = result.again
       }
       return failed
     })
 
-  const collect = (ids: ReadonlyArray<string>, proven: boolean): ReturnType<Reads["fetch"]> =>
+  const collect = (ids: ReadonlyArray<string>, depth: Depth): ReturnType<Reads["fetch"]> =>
     Effect.suspend(() => {
       const records = new Map<string, ItemRecord>()
       const collected = fetchEach(
@@ -242,7 +265,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         (id, record) => {
           if (record !== undefined) records.set(id, record)
         },
-        proven
+        depth
       )
       return Effect.flatMap(
         collected,
@@ -253,8 +276,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       )
     })
 
-  const fetch: Reads["fetch"] = (ids) => collect(ids, false)
-  const fetchProven: Reads["fetch"] = (ids) => collect(ids, true)
+  const fetch: Reads["fetch"] = (ids) => collect(ids, readers)
 
   // Reads that missed memory wait here, by id: those of one turn share one fetch, and later ones of the same id join
   // it while it is under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
@@ -292,14 +314,10 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     Effect.forkIn(scope)
   )
 
-  /** A trusted filter knows of every put, also of those on their way; it does not know what lives in the cache alone. */
-  const provenAbsent = (id: string): boolean =>
-    core.filter?.definitelyMissing(id) === true && core.cache?.mayHoldVolatile !== true
-
   const miss = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> => {
     const problem = idProblem(id)
     if (problem !== undefined) return Effect.fail(new InvalidItem({ id: nameOf(id), field: "id", problem }))
-    if (provenAbsent(id)) {
+    if (core.provenAbsent(id)) {
       Metrics.read("filter", 1)
       return Effect.succeed(Option.none())
     }
@@ -370,7 +388,13 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       })
     })
 
-  return { get, getMany, fetch, fetchProven }
+  return {
+    get,
+    getMany,
+    fetch,
+    fetchProven: (ids) => collect(ids, decisions),
+    fetchStored: (ids) => collect(ids, stored)
+  }
 }
 
 const visible = (record: ItemRecord | undefined): Option.Option<SyncItem> =>

@@ -156,7 +156,7 @@ export const make = (
     repair: (options = {}) =>
       withTiers("repair", optionsProblem(options), (tiers) =>
         repair<ReadError>(
-          { ...tiers, restore, forget, carry: carry.all("repair"), resync: care.proveTelling },
+          { ...tiers, restore, forget, carry: carry.all("repair"), resync: care.proveWithin },
           options
         )
       ).pipe(
@@ -174,7 +174,7 @@ export const make = (
       ),
     isSynced: withTiers("isSynced", undefined, (tiers) =>
       rootsOf(tiers).pipe(
-        Effect.map(({ archiveRoot, cacheRoot }) => cacheRoot === undefined || cacheRoot === archiveRoot),
+        Effect.map(({ equal }) => equal),
         Effect.catchTag("CacheError", () => Effect.succeed(false))
       )
     ),

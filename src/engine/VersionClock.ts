@@ -12,13 +12,26 @@
 export const versionsPerMillisecond = 1024
 
 /**
- * Callers' own versions above this bound do not advance the clock: otherwise one absurd version would leave no
- * room for all others. They still count for their own item. The wall clock reaches it in the year 2213.
+ * Callers' own versions end here, so that whatever is stored leaves the clock room for 2^50 newer ones. The wall clock
+ * reaches it in the year 2213.
  *
  * @since 0.1.0
  * @category constants
  */
-export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
+export const maxOwnVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
+
+/**
+ * What others have stored above this (past the engine, or before own versions were bounded) does not advance the
+ * clock: 2^40 versions are left for everybody else. Such an item gets the next number above its own, while there is
+ * one.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 40
+
+/** The last millisecond whose versions the clock can assign. @since 0.1.0 @category constants */
+export const maxWallMs = Math.floor(maxObservedVersion / versionsPerMillisecond)
 
 /**
  * @example
@@ -43,21 +56,22 @@ export class VersionClock {
 
   /** Takes notice of a version seen elsewhere. */
   observe(version: number): void {
-    if (version > this.last && version <= maxObservedVersion) this.last = version
+    const upTo = Math.min(version, maxObservedVersion)
+    if (upTo > this.last) this.last = upTo
   }
 
   /**
    * A version above all assigned and observed ones and above `floor` (the item's own newest version);
-   * `undefined` when `floor` leaves no safe integer above it.
+   * `undefined` when they leave no safe integer.
    */
   next(floor = 0): number | undefined {
-    const physical = Math.max(1, Math.floor(this.nowMs()) * versionsPerMillisecond)
-    const version = Math.max(this.last + 1, physical)
-    if (version > floor) {
+    const physical = Math.min(maxObservedVersion, Math.floor(this.nowMs()) * versionsPerMillisecond)
+    const version = Math.max(1, this.last + 1, physical)
+    if (version > floor && version <= Number.MAX_SAFE_INTEGER) {
       this.last = version
       return version
     }
-    if (floor >= Number.MAX_SAFE_INTEGER) return undefined
+    if (floor >= Number.MAX_SAFE_INTEGER || version > Number.MAX_SAFE_INTEGER) return undefined
     this.observe(floor + 1)
     return floor + 1
   }

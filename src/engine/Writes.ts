@@ -11,6 +11,7 @@ import * as Metrics from "../Metrics.js"
 import type { ItemVersion } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import { type Examined, examine } from "./Content.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type {
@@ -37,6 +38,11 @@ export interface Writes extends Pick<SyncEngineService, "submitMany" | "delete" 
     item: SubmitItem,
     options?: SubmitOptions & { readonly expectedHash?: string }
   ) => Effect.Effect<Receipt, WriteError>
+  /** As `deleteMany`; `left` is asked as each deletion is decided, and refuses it as a mismatch. Synchronous. */
+  readonly deleteUnless: (
+    ids: ReadonlyArray<string>,
+    left: (id: string) => boolean
+  ) => Effect.Effect<ReadonlyArray<SubmitResult>, WriteError>
 }
 
 /** What a compare-and-set compares with. */
@@ -102,10 +108,12 @@ export const make = (
     Effect.async((resume) => {
       const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected.version)
       if (refused !== undefined) return resume(refuse(refused))
-      let current: ItemVersion | undefined = core.known(id)
+      // While others may write, memory may be old: what counts is not archived yet, or the archive says it.
+      const sole = core.soleWriter()
+      let current: ItemVersion | undefined = sole ? core.known(id) : core.pendingHead(id)
       let stored: ItemVersion | undefined
-      // A version that nobody has compared with the archive's may not be the newest.
-      if (current === undefined || core.unchecked(current)) {
+      // Nor may a version be the newest that nobody has compared with the archive's.
+      if (!sole || current === undefined || core.unchecked(current)) {
         if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))
         stored = asked.head
         current = newestOf(current, stored)
@@ -137,6 +145,15 @@ export const make = (
       )
     })
 
+  /** What there is to find out about a large content before its write; none where it is refused anyway. */
+  const examinedFirst = (item: SubmitItem | InvalidItem): Effect.Effect<Examined> | undefined => {
+    if ("_tag" in item || !(item.content instanceof Uint8Array)) return undefined
+    const { content, contentType } = item
+    const { bytesPerTurn } = core.limits
+    const isLarge = content.length > bytesPerTurn && content.length <= core.config().maxPayloadBytes
+    return isLarge && writeGate(core) === undefined ? examine(content, contentType, bytesPerTurn) : undefined
+  }
+
   const submit: Writes["submit"] = (given, asked) =>
     withOptions(asked, (options) => {
       if (options.sql === false) {
@@ -147,10 +164,9 @@ export const make = (
       const durability = durabilityOf(options)
       const refusal = durabilityProblem(options) ?? routingProblem(core, options)
       const item = readOnce(() => given)
-      const prepared: Preparation = (stored) => prepare(core, item, stored)
-      return throttled(
-        core,
-        options.expectedVersion === undefined || "_tag" in item
+      const submitted = (examined?: Examined) => {
+        const prepared: Preparation = (stored) => prepare(core, item, stored, examined)
+        return options.expectedVersion === undefined || "_tag" in item
           ? write(prepared, durability, refusal)
           : compareAndSet(
               item.id,
@@ -159,6 +175,13 @@ export const make = (
               durability,
               refusal
             )
+      }
+      return throttled(
+        core,
+        Effect.suspend(() => {
+          const examined = refusal === undefined ? examinedFirst(item) : undefined
+          return examined === undefined ? submitted() : Effect.flatMap(examined, submitted)
+        })
       )
     })
 
@@ -183,10 +206,15 @@ export const make = (
     })
 
   /** One turn's worth of a batch, prepared and appended synchronously; results are put at their places. */
-  const appendTurn = (batch: Batch, start: number, results: Array<SubmitResult>) => {
+  const appendTurn = (
+    batch: Batch,
+    start: number,
+    results: Array<SubmitResult>,
+    examined: Examined | undefined
+  ) => {
     const writes: Array<Prepared> = []
     try {
-      return appendWrites(batch, start, results, writes)
+      return appendWrites(batch, start, results, writes, examined)
     } catch (cause) {
       // Those known already will not reach the log, and others would wait for them for ever.
       for (const write of writes) core.inFlight.remove(write)
@@ -198,7 +226,8 @@ export const make = (
     batch: Batch,
     start: number,
     results: Array<SubmitResult>,
-    writes: Array<Prepared>
+    writes: Array<Prepared>,
+    examined: Examined | undefined
   ) => {
     const closed = core.lifecycle.acceptsWrites() ? undefined : core.closedGate("write")
     if (closed !== undefined) {
@@ -214,7 +243,8 @@ export const make = (
     let bytes = 0
     let index = start
     for (; index < batch.count && index - start < core.turnItems && bytes < bytesPerTurn; index++) {
-      const prepared = batch.prepare(index)
+      if (index > start && batch.examined?.(index) !== undefined) break
+      const prepared = batch.prepare(index, index === start ? examined : undefined)
       if (prepared._tag === "Prepared") {
         // Known from here on, also to the later items of this batch.
         core.inFlight.add(prepared)
@@ -254,9 +284,13 @@ export const make = (
       const settled: Array<Effect.Effect<void>> = []
       const turns = (start: number): Effect.Effect<void> =>
         Effect.suspend(() => {
-          const turn = appendTurn(batch, start, results)
-          settled.push(turn.settled)
-          return turn.end < batch.count ? Effect.zipRight(giveWay, turns(turn.end)) : Effect.void
+          const append = (examined?: Examined) => {
+            const turn = appendTurn(batch, start, results, examined)
+            settled.push(turn.settled)
+            return turn.end < batch.count ? Effect.zipRight(giveWay, turns(turn.end)) : Effect.void
+          }
+          const examined = start < batch.count ? batch.examined?.(start) : undefined
+          return examined === undefined ? append() : Effect.flatMap(examined, append)
         })
       // Uninterruptible: otherwise a caller could be left without an answer for what is in the log already.
       return Effect.uninterruptible(
@@ -297,6 +331,21 @@ export const make = (
     return throttled(core, written)
   }
 
+  /** Each item is read once. */
+  const largeFirst = (items: ReadonlyArray<SubmitItem>): Pick<Batch, "examined" | "prepare"> => {
+    let at = -1
+    let item: SubmitItem | InvalidItem | undefined
+    const read = (index: number): SubmitItem | InvalidItem => {
+      if (index !== at || item === undefined) item = itemAt(items, index)
+      at = index
+      return item
+    }
+    return {
+      examined: (index) => examinedFirst(read(index)),
+      prepare: (index, examined) => prepare(core, read(index), undefined, examined)
+    }
+  }
+
   const submitMany: Writes["submitMany"] = (items, asked) =>
     withOptions(asked, (options) =>
       options.sql === false
@@ -307,7 +356,7 @@ export const make = (
               count: countOf(items),
               durability: durabilityOf(options),
               id: (index) => nameOf(idAt(() => items[index]?.id)),
-              prepare: (index) => prepare(core, itemAt(items, index))
+              ...largeFirst(items)
             },
             durabilityProblem(options) ?? routingProblem(core, options)
           )
@@ -333,7 +382,24 @@ export const make = (
       )
     )
 
-  return { submit, submitMany, delete: remove, deleteMany }
+  const deleteUnless: Writes["deleteUnless"] = (ids, left) =>
+    appendBatch(
+      "ids",
+      {
+        count: ids.length,
+        durability: "wal",
+        id: (index) => ids[index]!,
+        prepare: (index) => {
+          const id = ids[index]!
+          return left(id)
+            ? new VersionMismatch({ id, expected: core.known(id)?.version ?? 0, actual: 0 })
+            : prepareDelete(core, id, undefined, undefined)
+        }
+      },
+      undefined
+    )
+
+  return { submit, submitMany, delete: remove, deleteMany, deleteUnless }
 }
 
 const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
@@ -345,7 +411,9 @@ interface Batch {
   readonly count: number
   readonly durability: Durability
   readonly id: (index: number) => string
-  readonly prepare: (index: number) => Prepared | WriteError
+  readonly prepare: (index: number, examined: Examined | undefined) => Prepared | WriteError
+  /** What is to be done before that, where the content is large. */
+  readonly examined?: (index: number) => Effect.Effect<Examined> | undefined
 }
 
 /** Reads a caller's options once, before anything is done: their getters may throw. */

@@ -19,6 +19,8 @@ export interface Standing {
   /** The archive's root and live items at the attendance. */
   readonly root: Digest
   readonly entries: number
+  /** Highest version that the archive has ever stored, from whatever clock. */
+  readonly topVersion: number
 }
 
 /** An attendance that is about to be sent. @since 0.1.0 @category models */
@@ -70,7 +72,7 @@ export class Attendant {
    * register now: somebody else is there.
    */
   answered(asked: Asked, answer: Attendance): { readonly standing: Standing; readonly giveUp?: string } {
-    const { entries, others, root, token } = answer
+    const { entries, others, root, token, topVersion } = answer
     this.lastToken = token
     this.watch.observe(others, this.filter.now())
     const alone = others.length === 0 && !this.closed
@@ -80,7 +82,8 @@ export class Attendant {
       others: others.length,
       held: others.some((row) => row.token !== undefined),
       root,
-      entries
+      entries,
+      topVersion
     }
     return token === undefined || alone ? { standing } : { standing, giveUp: token }
   }

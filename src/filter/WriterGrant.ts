@@ -80,6 +80,8 @@ export interface Attendance {
   readonly root: Digest
   /** Live items. */
   readonly entries: number
+  /** Highest version that was ever stored. */
+  readonly topVersion: number
 }
 
 /** What an archive offers. @since 0.1.0 @category models */

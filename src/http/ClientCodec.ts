@@ -43,6 +43,7 @@ const EngineError = Schema.Union(
   EngineErrors.InvalidRequest,
   EngineErrors.PayloadTooLarge,
   EngineErrors.VersionConflict,
+  EngineErrors.ClockOutOfRange,
   EngineErrors.VersionMismatch,
   EngineErrors.GateClosed,
   EngineErrors.ReadOnly,

@@ -32,6 +32,7 @@ const statuses: { readonly [Tag in Exclude<EngineError["_tag"], "Backpressure">]
   VersionMismatch: 412,
   GateClosed: 503,
   ReadOnly: 503,
+  ClockOutOfRange: 503,
   LogFull: 503,
   LogUnavailable: 503,
   TierUnavailable: 503,

@@ -9,7 +9,7 @@ import { giveWay } from "../engine/GiveWay.js"
 
 /** Both bounds count from the call; without them there is none. @since 0.1.0 @category models */
 export interface BudgetOptions {
-  /** Rows read, at least 1. A row that is read for two checks counts twice. */
+  /** Rows, leaves and nodes read, at least 1. What is read for two checks counts twice. */
   readonly rows?: number | undefined
   /** At least 1. Looked at between pages. */
   readonly milliseconds?: number | undefined
@@ -49,11 +49,25 @@ export class Budget {
     Effect.zipRight(
       giveWay,
       Effect.map(elapsedMs, (now) => {
-        const page = now >= this.deadline ? 0 : Math.min(most, this.rows)
+        const page = now >= this.deadline ? 0 : Math.min(most, Math.max(0, this.rows))
         if (page === 0) this.exhausted = true
         return page
       })
     )
+
+  /** Whether the time is up; what was read may be made use of when the rows are. */
+  readonly isOver: Effect.Effect<boolean> = Effect.map(elapsedMs, (now) => {
+    if (now >= this.deadline) this.exhausted = true
+    return now >= this.deadline
+  })
+
+  /** Waits; false, at once, when the budget ends before. */
+  readonly pause = (milliseconds: number): Effect.Effect<boolean> =>
+    Effect.flatMap(elapsedMs, (now) => {
+      if (now + milliseconds < this.deadline) return Effect.as(Effect.sleep(milliseconds), true)
+      this.exhausted = true
+      return Effect.succeed(false)
+    })
 
   /** So many rows were read. */
   spend(rows: number): void {

@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Branch, LeafHead, MerkleSource, NameRange } from "../merkle/Source.js"
 import { joinPath } from "../merkle/TreeDelta.js"
+import type { Budget } from "./Budget.js"
 import { joinNames, pages } from "./Pages.js"
 
 /** One item that the two sides do not hold alike. @since 0.1.0 @category models */
@@ -47,15 +48,20 @@ const modulus = 1n << 256n
  * is under way shows as a difference.
  *
  * @param under only below this path (`""` for everything)
+ * @param budget ends the walk; each digest taken from the right side counts as a row
  * @since 0.1.0
  * @category functions
  */
 export const divergence = <E1, E2>(
   left: MerkleSource<E1>,
   right: MerkleSource<E2>,
-  options: { readonly under?: string | undefined; readonly cost?: DivergenceCost | undefined } = {}
+  options: {
+    readonly under?: string | undefined
+    readonly cost?: DivergenceCost | undefined
+    readonly budget?: Budget | undefined
+  } = {}
 ): Stream.Stream<Difference, E1 | E2> => {
-  const cost = options.cost ?? { digests: 0, requests: 0 }
+  const { budget, cost = { digests: 0, requests: 0 } } = options
   type E = E1 | E2
 
   const asked = <A>(digests: (answer: A) => number, question: Effect.Effect<A, E2>) =>
@@ -63,45 +69,49 @@ export const divergence = <E1, E2>(
       Effect.sync(() => {
         cost.requests++
         cost.digests += digests(answer)
+        budget?.spend(digests(answer))
       })
     )
   const lengthOf = (answer: ReadonlyArray<unknown>) => answer.length
 
-  const walk = (path: string): Stream.Stream<Difference, E> =>
-    Stream.unwrap(
-      Effect.gen(function* () {
-        const mine = Option.getOrUndefined(yield* left.node(path))
-        const theirs = Option.getOrUndefined(yield* asked(() => 1, right.node(path)))
-        if (mine?.digest === theirs?.digest) return Stream.empty
-        let leftLeaves = mine?.count ?? 0
-        let rightLeaves = theirs?.count ?? 0
-        const unlike: Array<string> = []
-        yield* Stream.runForEach(
-          joinNames<Branch, E>(
-            mine === undefined
-              ? Stream.empty
-              : pages(undefined, namesPerPage, (after) =>
-                  left.branches(path, { after, limit: namesPerPage })
-                ),
-            theirs === undefined
-              ? Stream.empty
-              : pages(undefined, namesPerPage, (after) =>
-                  asked(lengthOf, right.branches(path, { after, limit: namesPerPage }))
-                )
-          ),
-          ({ name, left, right }) =>
-            Effect.sync(() => {
-              leftLeaves -= left?.count ?? 0
-              rightLeaves -= right?.count ?? 0
-              if (left?.digest !== right?.digest) unlike.push(name)
-            })
-        )
-        return Stream.concat(
-          leftLeaves === 0 && rightLeaves === 0 ? Stream.empty : differing(path, {}, leftLeaves, rightLeaves),
-          Stream.flatMap(Stream.fromIterable(unlike), (name) => walk(joinPath(path, name)))
-        )
-      })
-    )
+  const unlessSpent = <A>(stream: Stream.Stream<A, E>): Stream.Stream<A, E> =>
+    budget === undefined
+      ? stream
+      : Stream.unwrap(Effect.map(budget.nextPage(1), (page) => (page === 0 ? Stream.empty : stream)))
+
+  const walk = (path: string): Stream.Stream<Difference, E> => unlessSpent(Stream.unwrap(below(path)))
+
+  const below = (path: string): Effect.Effect<Stream.Stream<Difference, E>, E> =>
+    Effect.gen(function* () {
+      const mine = Option.getOrUndefined(yield* left.node(path))
+      const theirs = Option.getOrUndefined(yield* asked(() => 1, right.node(path)))
+      if (mine?.digest === theirs?.digest) return Stream.empty
+      let leftLeaves = mine?.count ?? 0
+      let rightLeaves = theirs?.count ?? 0
+      const unlike: Array<string> = []
+      yield* Stream.runForEach(
+        joinNames<Branch, E>(
+          mine === undefined
+            ? Stream.empty
+            : pages(undefined, namesPerPage, (after) => left.branches(path, { after, limit: namesPerPage })),
+          theirs === undefined
+            ? Stream.empty
+            : pages(undefined, namesPerPage, (after) =>
+                asked(lengthOf, right.branches(path, { after, limit: namesPerPage }))
+              )
+        ),
+        ({ name, left, right }) =>
+          Effect.sync(() => {
+            leftLeaves -= left?.count ?? 0
+            rightLeaves -= right?.count ?? 0
+            if (left?.digest !== right?.digest) unlike.push(name)
+          })
+      )
+      return Stream.concat(
+        leftLeaves === 0 && rightLeaves === 0 ? Stream.empty : differing(path, {}, leftLeaves, rightLeaves),
+        Stream.flatMap(Stream.fromIterable(unlike), (name) => walk(joinPath(path, name)))
+      )
+    })
 
   /** Compares the items directly below a path whose names lie in a range; the counts say how to go about it. */
   const differing = (
@@ -149,7 +159,7 @@ export const divergence = <E1, E2>(
           ]
         })
         return Stream.flatMap(Stream.fromIterable(open), (part) =>
-          differing(path, part.range, part.left, part.right)
+          unlessSpent(differing(path, part.range, part.left, part.right))
         )
       })
     )

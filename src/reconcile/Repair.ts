@@ -5,7 +5,6 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
@@ -13,8 +12,7 @@ import type { SyncItem } from "../SyncItem.js"
 import { Budget, type BudgetOptions } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { Findings } from "./Findings.js"
-import { mend, type ResyncResult } from "./Resync.js"
-import { ofArchive, ofCache } from "./Sources.js"
+import { mend, type ResyncOptions, type ResyncResult } from "./Resync.js"
 import { treeDifferences } from "./TreeCheck.js"
 import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
 import { defaultSample, rootsOf, settledRows, type VerifyTiers } from "./Verify.js"
@@ -75,13 +73,11 @@ export interface RepairTools<E> extends VerifyTiers {
   readonly carry: Effect.Effect<unknown, E>
   /** Makes the cache equal to the archive; nothing without one. */
   readonly resync: (
-    mended: (ids: ReadonlyArray<string>) => void
+    options: ResyncOptions
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
   /** Drops the memory entries of these ids unless they hold what is not archived; answers how many. */
   readonly forget: (ids: ReadonlyArray<string>) => number
 }
-
-const treeDifferencesAtOnce = 500
 
 /** @since 0.1.0 @category functions */
 export const repair = <E>(
@@ -130,7 +126,8 @@ export const repair = <E>(
       const findings = new Findings(0)
       const check = yield* settledRows(tools, budget, findings)
       checked.rows = check.rows
-      if (findings.total > 0) {
+      // Building a tree anew cannot be cut short; it is not begun when the time is up.
+      if (findings.total > 0 && !budget.exhausted) {
         yield* archive.rebuildTree
         treeRebuilt = true
       } else if (!check.settled && !budget.exhausted) {
@@ -139,8 +136,11 @@ export const repair = <E>(
     }
 
     const resync = Effect.map(
-      tools.resync((ids) => {
-        memoryDropped += tools.forget(ids)
+      tools.resync({
+        budget,
+        mended: (ids) => {
+          memoryDropped += tools.forget(ids)
+        }
       }),
       (result) => {
         cacheWritten += result?.written ?? 0
@@ -150,46 +150,54 @@ export const repair = <E>(
     )
     if (cache !== undefined && roots) yield* unlessAway(resync)
     if (cache !== undefined && values !== false) {
-      const compare = makeComparison({ ...tools, cache })
-      const rewrite = (items: ReadonlyArray<SyncItem>): Effect.Effect<void, ArchiveError | CacheError> =>
+      const comparison = makeComparison({ archive, cache }, budget)
+      const rewrite = (found: ReadonlyArray<Difference>) =>
         Effect.gen(function* () {
-          const found = yield* compare(items)
-          checked.values += items.length
           if (found.length === 0) return
-          const mended = yield* mend(archive, cache, found)
+          const mended = yield* mend(archive, cache, found, budget)
           valuesRewritten += mended.written
           cacheRemoved += mended.removed
           memoryDropped += tools.forget(found.map(({ id }) => id))
         })
+      const compared = (items: ReadonlyArray<SyncItem>) =>
+        Effect.flatMap(comparison.compare(items), (found) => {
+          checked.values += items.length
+          return rewrite(found)
+        })
+      const rest = Effect.flatMap(comparison.rest, rewrite)
       yield* unlessAway(
         values === "sample"
-          ? eachSampled(archive, budget, options.sample ?? defaultSample, rewrite)
-          : Effect.zipRight(
-              eachRow(archive, budget, { damaged: undefined, items: rewrite }),
-              Effect.map(mendTree(tools, cache, budget), (mended) => {
+          ? Effect.zipRight(eachSampled(archive, budget, options.sample ?? defaultSample, compared), rest)
+          : Effect.map(
+              eachRow(archive, budget, { damaged: undefined, items: compared }).pipe(
+                Effect.zipRight(rest),
+                Effect.zipRight(mendTree(tools, cache, budget))
+              ),
+              (mended) => {
                 cacheWritten += mended.written
                 cacheRemoved += mended.removed
                 if (mended.rebuilt) cacheRebuilt = true
                 treeMended = mended.rebuilt || mended.ids.length > 0
                 memoryDropped += tools.forget(mended.ids)
-              })
+              }
             )
       )
       if (valuesRewritten > 0 || treeMended) yield* unlessAway(resync)
     }
 
-    const after = yield* Effect.catchTag(rootsOf(tools), "CacheError", (error) =>
+    const after = yield* Effect.catchTag(rootsOf(tools, budget), "CacheError", (error) =>
       Effect.map(archive.root, (archiveRoot) => {
         problems.push(error.message)
-        return { archiveRoot, cacheRoot: undefined }
+        return { archiveRoot, cacheRoot: undefined, equal: true }
       })
     )
-    const rootsEqual = after.cacheRoot === undefined || after.cacheRoot === after.archiveRoot
-    if (roots && !rootsEqual) problems.push("the cache's root still differs from the archive's")
+    if (roots && !after.equal && !budget.exhausted)
+      problems.push("the cache's root still differs from the archive's")
     return {
-      inSync: rootsEqual && contentsLost === 0 && problems.length === 0,
+      inSync: after.equal && contentsLost === 0 && problems.length === 0,
       complete: !budget.exhausted && problems.length === 0,
-      ...after,
+      archiveRoot: after.archiveRoot,
+      cacheRoot: after.cacheRoot,
       treeRebuilt,
       contentsRestored,
       contentsLost,
@@ -215,30 +223,26 @@ const mendTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, bu
     let nodes = 0
     const ids: Array<string> = []
     const look = (mendItems: boolean) =>
-      treeDifferences(ofArchive(archive), ofCache(cache), budget).pipe(
-        Stream.mapConcat(({ id, problem, what }): ReadonlyArray<Difference> => {
-          if (what === "leaf") return [{ id, kind: problem }]
-          nodes++
-          return []
-        }),
-        Stream.grouped(treeDifferencesAtOnce),
-        Stream.runForEach((chunk) =>
-          mendItems
-            ? Effect.map(mend(archive, cache, [...chunk]), (mended) => {
-                written += mended.written
-                removed += mended.removed
-                for (const { id } of chunk) ids.push(id)
-              })
-            : Effect.void
+      treeDifferences(archive, cache, budget, (differences) => {
+        const listed = differences.flatMap(
+          ({ id, problem, what }): ReadonlyArray<Difference> =>
+            what === "leaf" ? [{ id, kind: problem }] : []
         )
-      )
+        nodes += differences.length - listed.length
+        if (!mendItems || listed.length === 0) return Effect.void
+        return Effect.map(mend(archive, cache, listed, budget), (mended) => {
+          written += mended.written
+          removed += mended.removed
+          for (const { id } of listed) ids.push(id)
+        })
+      })
     yield* look(true)
     let rebuilt = false
     if (nodes > 0 || ids.length > 0) {
       // Mending items changes nodes too, for better or, where a wrong digest was counted out, for worse.
       nodes = 0
       yield* exclusively(look(false))
-      if (nodes > 0) {
+      if (nodes > 0 && !budget.exhausted) {
         yield* cache.rebuildTree
         rebuilt = true
       }

@@ -4,19 +4,21 @@
  * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareVersions } from "../SyncItem.js"
+import type { Budget } from "./Budget.js"
 import type { Difference, DivergenceCost } from "./Divergence.js"
 import { divergence } from "./Divergence.js"
+import { type ArchiveService, groupsByBytes } from "./Groups.js"
+import { bothRoots, nothingLasts, type RootTiers } from "./Roots.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
 /** @since 0.1.0 @category models */
 export interface ResyncResult {
-  /** The roots were equal at the end. */
+  /** The roots were equal at the end; while others write, nothing differed for longer than a write takes. */
   readonly equal: boolean
   /** Items put into the cache because it had none or another version. */
   readonly written: number
@@ -35,18 +37,36 @@ const itemsPerRepair = 500
 const maxRounds = 5
 
 /**
- * Mends a batch of differences from the archive's rows. Answers how many items were written and removed.
+ * Mends a batch of differences from the archive's rows, a few megabytes at a time. Answers how many items were written
+ * and removed.
  *
  * @since 0.1.0
  * @category functions
  */
 export const mend = (
-  archive: Context.Tag.Service<Archive>,
+  archive: ArchiveService,
   cache: CacheService,
-  differences: ReadonlyArray<Difference>
+  differences: ReadonlyArray<Difference>,
+  budget?: Budget
 ): Effect.Effect<{ readonly written: number; readonly removed: number }, ArchiveError | CacheError> =>
   Effect.gen(function* () {
-    const ids = differences.map(({ id }) => id)
+    let written = 0
+    let removed = 0
+    const groups = yield* groupsByBytes(
+      archive,
+      differences.map(({ id }) => id)
+    )
+    for (const ids of groups) {
+      if (budget !== undefined && (yield* budget.nextPage(1)) === 0) break
+      const result = yield* mendGroup(archive, cache, ids)
+      written += result.written
+      removed += result.removed
+    }
+    return { written, removed }
+  })
+
+const mendGroup = (archive: ArchiveService, cache: CacheService, ids: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
     // In this order: whoever writes goes to the archive first, so what the cache had before the archive was asked is
     // not newer than the archive's answer, unless the archive never had it.
     const held = new Map((yield* cache.heads(ids)).map((head) => [head.id, head]))
@@ -65,33 +85,41 @@ export const mend = (
     return { written: known.filter((row) => !row.deleted).length, removed }
   })
 
+/** @since 0.1.0 @category models */
+export interface ResyncOptions {
+  /** Told the ids of each batch of mended items. Synchronous. */
+  readonly mended?: ((ids: ReadonlyArray<string>) => void) | undefined
+  readonly budget?: Budget | undefined
+}
+
 /**
- * @param quiet runs an effect while this engine archives nothing, so that two roots can be compared
- * @param mended told the ids of each batch of mended items. Synchronous
  * @since 0.1.0
  * @category functions
  */
 export const resync = (
-  archive: Context.Tag.Service<Archive>,
-  cache: CacheService,
-  quiet: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
-  mended?: (ids: ReadonlyArray<string>) => void
+  tiers: RootTiers,
+  { budget, mended }: ResyncOptions = {}
 ): Effect.Effect<ResyncResult, ArchiveError | CacheError> =>
   Effect.gen(function* () {
+    const { archive, cache } = tiers
     const cost: DivergenceCost = { digests: 0, requests: 0 }
-    const equal = quiet(Effect.zipWith(archive.root, cache.root, (mine, theirs) => mine === theirs))
     let written = 0
     let removed = 0
     let rebuilt = false
+    // What is in no tree would be missed by the comparison of the trees.
+    yield* cache.tidy
+    const spent = () => budget?.exhausted === true
+    const result = (equal: boolean, rounds: number) => ({ equal, written, removed, rounds, rebuilt, cost })
     for (let rounds = 0; ; rounds++) {
-      if (yield* equal) return { equal: true, written, removed, rounds, rebuilt, cost }
-      if (rounds === maxRounds) return { equal: false, written, removed, rounds, rebuilt, cost }
+      const before = yield* bothRoots(tiers)
+      if (before.equal) return result(true, rounds)
+      if (rounds === maxRounds || spent()) return result(false, rounds)
       let found = 0
-      yield* divergence(ofArchive(archive), ofCache(cache), { cost }).pipe(
+      yield* divergence(ofArchive(archive), ofCache(cache), { cost, budget }).pipe(
         Stream.rechunk(itemsPerRepair),
         Stream.chunks,
         Stream.runForEach((chunk) =>
-          Effect.map(mend(archive, cache, Chunk.toReadonlyArray(chunk)), (result) => {
+          Effect.map(mend(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
             found += chunk.length
             written += result.written
             removed += result.removed
@@ -99,8 +127,14 @@ export const resync = (
           })
         )
       )
-      // No item differs, or mending them changed nothing: the cache's own tree does not describe its items.
-      if ((found === 0 || rounds === maxRounds - 2) && !(yield* equal) && !rebuilt) {
+      if (spent()) continue
+      const after = yield* bothRoots(tiers)
+      if (after.equal) return result(true, rounds + 1)
+      if (after.archiveRoot !== before.archiveRoot) {
+        // Others write, and the roots may never be equal at the moment one looks. All that differed has been mended.
+        if (yield* nothingLasts(tiers, budget)) return result(true, rounds + 1)
+      } else if ((found === 0 || rounds === maxRounds - 2) && !rebuilt) {
+        // No item differs, or mending them changed nothing: the cache's own tree does not describe its items.
         rebuilt = true
         yield* cache.rebuildTree
       }

@@ -5,28 +5,24 @@
  */
 
 import { createHash } from "node:crypto"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { giveWay } from "../engine/GiveWay.js"
-import { contentHashOf, type ItemRecord, type SyncItem } from "../SyncItem.js"
+import { compareVersions, contentHashOf, type ItemHead, type ItemRecord, type SyncItem } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
-
-type ArchiveService = Context.Tag.Service<Archive>
+import { type ArchiveService, bytesAtOnce, groupsByBytes } from "./Groups.js"
+import { lasting } from "./Roots.js"
 
 /** @since 0.1.0 @category models */
 export interface ValueTiers {
   readonly archive: ArchiveService
   readonly cache: CacheService
-  /** Runs an effect while this engine archives nothing. */
-  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 const rowsPerPage = 250
-const bytesPerPage = 4 * 1024 * 1024
 const idsPerPage = 5000
 /** Contents of both tiers that are held at once to be compared. */
 const valuesAtOnce = 50
@@ -76,62 +72,90 @@ const judge = (
   rows: ReadonlyMap<string, SyncItem>,
   held: ReadonlyArray<ItemRecord>
 ): Array<Difference> => {
-  const byId = new Map(held.map((record) => [record.id, record]))
+  const records = byId(held)
   return ids.flatMap((id): Array<Difference> => {
     const row = rows.get(id)
     if (row === undefined) return []
-    const record = byId.get(id)
+    const record = records.get(id)
     if (record === undefined) return [{ id, kind: "missing" }]
     return same(row, record) ? [] : [{ id, kind: "changed" }]
   })
 }
 
-/** How long writes that are under way are given to reach both tiers, and how many times in one check. */
-const settleTime = "200 millis"
-const mostSettles = 10
+/** Suspects that are looked at again together, so that there is one wait for many. */
+const suspectsAtOnce = 2000
+
+/** @since 0.1.0 @category models */
+export interface Comparison {
+  /** Compares the cache's values with these rows; answers what differs for sure, which may have been seen earlier. */
+  readonly compare: (
+    items: ReadonlyArray<SyncItem>
+  ) => Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError>
+  /** What is left to be looked at again. To be called at the end. */
+  readonly rest: Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError>
+  /** Items that differed when the budget ended, and may have been on their way. Synchronous. */
+  readonly undecided: () => number
+}
 
 /**
- * Compares both tiers' values of some items. A difference counts when it is still there at a second look.
+ * Compares both tiers' values of some items. What is on its way from the archive to the cache is no difference: it
+ * has to last, and to be there when both are read once more.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const makeComparison = ({ archive, cache, exclusively }: ValueTiers) => {
-  let settles = 0
+export const makeComparison = ({ archive, cache }: ValueTiers, budget: Budget): Comparison => {
+  let suspects: Array<string> = []
+  let undecided = 0
+
+  const rest: Comparison["rest"] = Effect.suspend(() => {
+    const ids = suspects
+    suspects = []
+    return ids.length === 0 ? Effect.succeed([]) : lookAgain(ids)
+  })
+
   const lookAgain = (ids: ReadonlyArray<string>) =>
     Effect.gen(function* () {
-      if (settles++ < mostSettles) yield* Effect.sleep(settleTime)
-      return yield* exclusively(both(ids))
-    })
-
-  const both = (
-    ids: ReadonlyArray<string>
-  ): Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError> =>
-    Effect.gen(function* () {
-      const found: Array<Difference> = []
-      for (let at = 0; at < ids.length; at += valuesAtOnce) {
-        const some = ids.slice(at, at + valuesAtOnce)
+      const last = yield* lasting(archive, cache, ids, budget)
+      if (last === undefined) {
+        undecided += ids.length
+        return []
+      }
+      const found = new Map(byId(last))
+      // Of the version that the archive has all the while, and yet not the same: for whole records to say.
+      for (const some of yield* groupsByBytes(archive, ids)) {
         const rows = yield* archive.getMany(some)
-        const live = new Map(rows.flatMap((row) => (row.deleted ? [] : [[row.id, row] as const])))
-        for (const difference of judge(some, live, yield* cache.getMany(some))) found.push(difference)
+        const heads = byId(yield* cache.heads(some))
+        const held = yield* cache.getMany(some)
+        const after = byId(yield* archive.heads(some))
+        const stable = rows.filter(
+          (row) => !row.deleted && sameVersion(row, heads.get(row.id)) && sameVersion(row, after.get(row.id))
+        )
+        for (const one of judge(some, byId(stable), held)) found.set(one.id, one)
       }
-      return found
+      return ids.flatMap((id) => found.get(id) ?? [])
     })
 
-  return (
-    items: ReadonlyArray<SyncItem>
-  ): Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError> =>
-    Effect.gen(function* () {
-      const suspects: Array<string> = []
-      for (let at = 0; at < items.length; at += valuesAtOnce) {
-        const some = items.slice(at, at + valuesAtOnce)
-        const ids = some.map(({ id }) => id)
-        const rows = new Map(some.map((item) => [item.id, item]))
-        for (const { id } of judge(ids, rows, yield* cache.getMany(ids))) suspects.push(id)
-      }
-      return suspects.length === 0 ? [] : yield* lookAgain(suspects)
-    })
+  return {
+    rest,
+    undecided: () => undecided,
+    compare: (items) =>
+      Effect.gen(function* () {
+        for (let at = 0; at < items.length; at += valuesAtOnce) {
+          const some = items.slice(at, at + valuesAtOnce)
+          const ids = some.map(({ id }) => id)
+          for (const { id } of judge(ids, byId(some), yield* cache.getMany(ids))) suspects.push(id)
+        }
+        return suspects.length >= suspectsAtOnce ? yield* rest : []
+      })
+  }
 }
+
+const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>): ReadonlyMap<string, A> =>
+  new Map(some.map((one) => [one.id, one]))
+
+const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
+  head !== undefined && compareVersions(row, head) === 0
 
 /** What is done with the pages of a check. @since 0.1.0 @category models */
 export interface PageChecks<E> {
@@ -158,7 +182,7 @@ export const eachRow = <E>(
     for (;;) {
       const limit = yield* budget.nextPage(rowsPerPage)
       if (limit === 0) return rows
-      const page = yield* archive.scan({ prefix: "", after }, { limit, maxBytes: bytesPerPage })
+      const page = yield* archive.scan({ prefix: "", after }, { limit, maxBytes: bytesAtOnce })
       if (page.length === 0) return rows
       if (checks.damaged !== undefined) {
         const damaged = yield* damagedOf(page)
@@ -229,12 +253,15 @@ export const eachSampled = <E>(
   Effect.gen(function* () {
     const ids = yield* sampleIds(archive, budget, size)
     let checked = 0
-    for (let at = 0; at < ids.length; at += valuesAtOnce) {
-      yield* giveWay
-      const rows = yield* archive.getMany(ids.slice(at, at + valuesAtOnce))
-      const live = rows.filter((row) => !row.deleted)
-      yield* items(live)
-      checked += live.length
+    for (let at = 0; at < ids.length; at += idsPerPage) {
+      for (const some of yield* groupsByBytes(archive, ids.slice(at, at + idsPerPage))) {
+        yield* giveWay
+        if (yield* budget.isOver) return checked
+        const rows = yield* archive.getMany(some)
+        const live = rows.filter((row) => !row.deleted)
+        yield* items(live)
+        checked += live.length
+      }
     }
     return checked
   })

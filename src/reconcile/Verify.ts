@@ -3,16 +3,16 @@
  *
  * @since 0.1.0
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
-import type { Archive, ArchiveError, RecomputedRoot } from "../archive/Archive.js"
+import type { ArchiveError, RecomputedRoot } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
 import { Budget, type BudgetOptions } from "./Budget.js"
+import type { Difference } from "./Divergence.js"
 import { Findings, type VerifyDifference } from "./Findings.js"
+import type { ArchiveService } from "./Groups.js"
+import { lasting, type RootTiers, settle, settledRoots } from "./Roots.js"
 import { checkRows, type RowCheck } from "./RowCheck.js"
-import { ofArchive, ofCache } from "./Sources.js"
 import { treeDifferences } from "./TreeCheck.js"
 import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
 
@@ -54,7 +54,7 @@ export interface VerifyResult {
   /** Everything that was asked for has been looked at: neither the budget nor a tier ended it. */
   readonly complete: boolean
   readonly archiveRoot: Digest
-  /** None without a cache, when it is away, or when roots were not asked for. */
+  /** None without a cache, when it is away, or when roots were not asked for. While others write, of another moment. */
   readonly cacheRoot: Digest | undefined
   /** What the rows hash to; none when rows were not asked for, or the budget ended it. */
   readonly recomputed: RecomputedRoot | undefined
@@ -77,7 +77,7 @@ export interface VerifyResult {
 
 /** What a verification works on. @since 0.1.0 @category models */
 export interface VerifyTiers {
-  readonly archive: Context.Tag.Service<Archive>
+  readonly archive: ArchiveService
   /** None without a cache. */
   readonly cache: CacheService | undefined
   /** Runs an effect while this engine archives nothing. */
@@ -90,35 +90,26 @@ export const defaultSample = 1000
 /** @since 0.1.0 @category constants */
 export const defaultDifferences = 100
 
-/** Other nodes may be between their two writes: only a difference that stays counts. */
-const settleTime = "500 millis"
-
 /**
- * Both roots at one moment, a second time if they differ; none for a cache that is not there.
+ * Both roots, and whether the cache agrees with the archive; none for a cache that is not there.
  *
  * @since 0.1.0
  * @category functions
  */
-export const rootsOf = ({
-  archive,
-  cache,
-  exclusively
-}: VerifyTiers): Effect.Effect<
-  { readonly archiveRoot: Digest; readonly cacheRoot: Digest | undefined },
+export const rootsOf = (
+  { archive, cache, exclusively }: VerifyTiers,
+  budget?: Budget
+): Effect.Effect<
+  { readonly archiveRoot: Digest; readonly cacheRoot: Digest | undefined; readonly equal: boolean },
   ArchiveError | CacheError
-> => {
-  if (cache === undefined) {
-    return Effect.map(archive.root, (archiveRoot) => ({ archiveRoot, cacheRoot: undefined }))
-  }
-  const both = exclusively(
-    Effect.zipWith(archive.root, cache.root, (archiveRoot, cacheRoot) => ({ archiveRoot, cacheRoot }))
-  )
-  return Effect.flatMap(both, (first) =>
-    first.archiveRoot === first.cacheRoot ? Effect.succeed(first) : Effect.delay(both, settleTime)
-  )
-}
+> =>
+  cache === undefined
+    ? Effect.map(archive.root, (archiveRoot) => ({ archiveRoot, cacheRoot: undefined, equal: true }))
+    : settledRoots({ archive, cache, exclusively }, budget)
 
 const mostAttempts = 3
+/** Items that are looked at once more when others never stopped writing. */
+const leavesLookedAt = 2000
 
 /**
  * Checks rows against the tree until no write comes between, the last time while this engine writes nothing.
@@ -141,29 +132,138 @@ export const settledRows = (
     }
   })
 
-/** Compares the trees node by node until no write comes between. False when one always did. */
+/**
+ * Compares the trees node by node. What differs counts when the archive has had the same root for long enough that
+ * nothing is on its way; items also when they last. Answers why it is not known, if it is not.
+ */
 const settledTrees = (
-  tiers: VerifyTiers,
-  cache: CacheService,
+  tiers: RootTiers,
   budget: Budget,
   findings: Findings
-): Effect.Effect<boolean, ArchiveError | CacheError> =>
+): Effect.Effect<string | undefined, ArchiveError | CacheError> =>
   Effect.gen(function* () {
-    const { archive, exclusively } = tiers
-    for (let attempt = 1; ; attempt++) {
-      const found = findings.fresh()
-      const pass = Effect.gen(function* () {
-        const before = yield* Effect.zip(archive.root, cache.root)
-        yield* Stream.runForEach(treeDifferences(ofArchive(archive), ofCache(cache), budget), (difference) =>
-          Effect.sync(() => found.add({ tier: "cache", ...difference }))
-        )
-        const after = yield* Effect.zip(archive.root, cache.root)
-        return found.total === 0 || (before[0] === after[0] && before[1] === after[1])
-      })
-      const settled = yield* attempt < mostAttempts ? pass : exclusively(pass)
-      if (settled) findings.addAll(found)
-      if (settled || attempt === mostAttempts || budget.exhausted) return settled
+    const { archive, cache, exclusively } = tiers
+    let found = findings.fresh()
+    let leaves: Array<string> = []
+    const pass = Effect.suspend(() => {
+      found = findings.fresh()
+      leaves = []
+      return treeDifferences(archive, cache, budget, (differences) =>
+        Effect.sync(() => {
+          for (const difference of differences) {
+            found.add({ tier: "cache", ...difference })
+            if (difference.what === "leaf" && leaves.length < leavesLookedAt) leaves.push(difference.id)
+          }
+        })
+      )
+    })
+    const quietPass = Effect.gen(function* () {
+      const archived = yield* archive.root
+      if (!(yield* settle(budget))) return false
+      const cached = yield* cache.root
+      yield* pass
+      return archived === (yield* archive.root) && cached === (yield* cache.root)
+    })
+    yield* pass
+    for (let attempt = 1; attempt < mostAttempts && found.total > 0; attempt++) {
+      if (yield* attempt < mostAttempts - 1 ? quietPass : exclusively(quietPass)) {
+        findings.addAll(found)
+        return undefined
+      }
+      if (budget.exhausted) return tooShort
     }
+    if (found.total === 0) return undefined
+    for (const { id, kind } of (yield* lasting(archive, cache, leaves, budget)) ?? []) {
+      findings.add({ tier: "cache", what: "leaf", id, problem: kind })
+    }
+    return "others kept writing meanwhile"
+  })
+
+const tooShort = "something differs, and the budget ended before it was known for how long"
+
+/** What one verification has found so far. */
+interface Run {
+  readonly budget: Budget
+  readonly findings: Findings
+  readonly unchecked: Array<Unchecked>
+  readonly checked: { rows: number; contents: number; values: number }
+}
+
+const unlessAway = <A>(
+  { unchecked }: Run,
+  what: Unchecked["what"],
+  effect: Effect.Effect<A, ArchiveError | CacheError>
+) =>
+  Effect.catchTag(effect, "CacheError", (error) =>
+    Effect.sync(() => {
+      unchecked.push({ what, problem: error.message })
+    })
+  )
+
+/** Contents of the archive's rows alone. */
+const checkContents = (archive: ArchiveService, { budget, checked, findings }: Run) =>
+  Effect.map(eachRow(archive, budget, { damaged: noteDamaged(findings), items: undefined }), (read) => {
+    checked.contents = read
+  })
+
+const noteDamaged = (findings: Findings) => (items: ReadonlyArray<{ readonly id: string }>) =>
+  Effect.sync(() => {
+    for (const { id } of items) findings.add({ tier: "archive", what: "content", id, problem: "changed" })
+  })
+
+/** The cache's values, and with `full` its tree; in the same pass the contents of the rows, when asked for. */
+const checkValues = (
+  tiers: RootTiers,
+  run: Run,
+  options: { readonly contents: boolean; readonly values: "sample" | "full"; readonly sample: number }
+) =>
+  Effect.gen(function* () {
+    const { archive, cache } = tiers
+    const { budget, checked, findings, unchecked } = run
+    const comparison = makeComparison({ archive, cache }, budget)
+    const note = (found: ReadonlyArray<Difference>) => {
+      for (const { id, kind } of found) findings.add({ tier: "cache", what: "value", id, problem: kind })
+    }
+    const compared = (items: Parameters<typeof comparison.compare>[0]) =>
+      Effect.map(comparison.compare(items), (found) => {
+        checked.values += items.length
+        note(found)
+      })
+    const rest = Effect.map(comparison.rest, (found) => {
+      note(found)
+      if (comparison.undecided() > 0) unchecked.push({ what: "values", problem: tooShort })
+    })
+    if (options.values === "sample") {
+      if (options.contents) yield* checkContents(archive, run)
+      yield* unlessAway(
+        run,
+        "values",
+        Effect.zipRight(eachSampled(archive, budget, options.sample, compared), rest)
+      )
+      return
+    }
+    let away = false
+    const read = yield* eachRow(archive, budget, {
+      damaged: options.contents ? noteDamaged(findings) : undefined,
+      items: (items) =>
+        away
+          ? Effect.void
+          : Effect.catchTag(compared(items), "CacheError", (error) =>
+              Effect.sync(() => {
+                away = true
+                unchecked.push({ what: "values", problem: error.message })
+              })
+            )
+    })
+    if (options.contents) checked.contents = read
+    if (away) return
+    yield* unlessAway(
+      run,
+      "values",
+      Effect.map(Effect.zipRight(rest, settledTrees(tiers, budget, findings)), (problem) => {
+        if (problem !== undefined) unchecked.push({ what: "values", problem })
+      })
+    )
   })
 
 /**
@@ -181,91 +281,41 @@ export const verify = (
     const unset = [options.roots, options.rows, options.contents, options.values].every(
       (asked) => asked === undefined
     )
-    const { contents = false, values = false } = options
-    const roots = options.roots ?? unset
-    const rows = options.rows ?? unset
-    const budget = yield* Budget.begin(options.budget)
-    const findings = new Findings(options.differences ?? defaultDifferences)
-    const unchecked: Array<Unchecked> = []
-    const checked = { rows: 0, contents: 0, values: 0 }
+    const { contents = false, sample = defaultSample, values = false } = options
+    const run: Run = {
+      budget: yield* Budget.begin(options.budget),
+      findings: new Findings(options.differences ?? defaultDifferences),
+      unchecked: [],
+      checked: { rows: 0, contents: 0, values: 0 }
+    }
+    const { budget, checked, findings, unchecked } = run
     let archiveRoot: Digest | undefined
     let cacheRoot: Digest | undefined
     let recomputed: RecomputedRoot | undefined
 
-    const unlessAway = <A>(what: Unchecked["what"], effect: Effect.Effect<A, ArchiveError | CacheError>) =>
-      Effect.catchTag(effect, "CacheError", (error) =>
-        Effect.sync(() => {
-          unchecked.push({ what, problem: error.message })
-        })
-      )
-
-    if (roots) {
+    if (options.roots ?? unset) {
       yield* unlessAway(
+        run,
         "roots",
-        Effect.map(rootsOf(tiers), (found) => {
+        Effect.map(rootsOf(tiers, budget), (found) => {
           archiveRoot = found.archiveRoot
           cacheRoot = found.cacheRoot
-          if (cacheRoot !== undefined && cacheRoot !== archiveRoot) {
-            findings.add({ tier: "cache", what: "root", id: "", problem: "changed" })
-          }
+          if (found.equal) return
+          if (budget.exhausted) unchecked.push({ what: "roots", problem: tooShort })
+          else findings.add({ tier: "cache", what: "root", id: "", problem: "changed" })
         })
       )
     }
-    if (rows) {
+    if (options.rows ?? unset) {
       const check = yield* settledRows(tiers, budget, findings)
       archiveRoot = check.root
       checked.rows = check.rows
       if (check.settled) recomputed = check.recomputed
       else if (!budget.exhausted) unchecked.push({ what: "rows", problem: "others kept writing meanwhile" })
     }
-
-    const addContents = (items: ReadonlyArray<{ readonly id: string }>) =>
-      Effect.sync(() => {
-        for (const { id } of items) findings.add({ tier: "archive", what: "content", id, problem: "changed" })
-      })
-    const withoutValues = Effect.suspend(() =>
-      Effect.map(eachRow(archive, budget, { damaged: addContents, items: undefined }), (read) => {
-        checked.contents = read
-      })
-    )
-    if (values === false || cache === undefined) {
-      if (contents) yield* withoutValues
-    } else {
-      const compare = makeComparison({ ...tiers, cache })
-      const compared = (items: Parameters<typeof compare>[0]) =>
-        Effect.map(compare(items), (found) => {
-          checked.values += items.length
-          for (const { id, kind } of found) findings.add({ tier: "cache", what: "value", id, problem: kind })
-        })
-      if (values === "sample") {
-        if (contents) yield* withoutValues
-        yield* unlessAway("values", eachSampled(archive, budget, options.sample ?? defaultSample, compared))
-      } else {
-        let away = false
-        const read = yield* eachRow(archive, budget, {
-          damaged: contents ? addContents : undefined,
-          items: (items) =>
-            away
-              ? Effect.void
-              : Effect.catchTag(compared(items), "CacheError", (error) =>
-                  Effect.sync(() => {
-                    away = true
-                    unchecked.push({ what: "values", problem: error.message })
-                  })
-                )
-        })
-        if (contents) checked.contents = read
-        if (!away) {
-          yield* unlessAway(
-            "values",
-            Effect.map(settledTrees(tiers, cache, budget, findings), (settled) => {
-              if (!settled && !budget.exhausted)
-                unchecked.push({ what: "values", problem: "others kept writing meanwhile" })
-            })
-          )
-        }
-      }
-    }
+    if (values !== false && cache !== undefined) {
+      yield* checkValues({ ...tiers, cache }, run, { contents, values, sample })
+    } else if (contents) yield* checkContents(archive, run)
     return {
       inSync: findings.total === 0 && unchecked.length === 0,
       complete: !budget.exhausted && unchecked.length === 0,

@@ -71,7 +71,8 @@ export const describeWriters = (
           token: "1",
           others: [],
           root: emptyRoot,
-          entries: 0
+          entries: 0,
+          topVersion: 0
         })
         expect(yield* passes(a, [put("x.1", 1)])).toBe(true)
         const seen = yield* a.writers.attend(ask("a", "2", { known: "1" }))
@@ -79,7 +80,8 @@ export const describeWriters = (
           token: "1",
           others: [],
           root: MerkleTree.from([put("x.1", 1)]).root,
-          entries: 1
+          entries: 1,
+          topVersion: 1
         })
         // Before its first attendance a node has no name: refused too, and without any effect.
         expect(yield* passes(b, [put("x.2", 1)])).toBe(false)

@@ -394,5 +394,27 @@ export const cacheSuite = (name: string, open: OpenCache) => {
         expect(rest.length).toBeLessThan(800)
         expect(rest.at(-1)?.sequence).toBe(1_209)
       }))
+
+    test("stays with the archive that claimed it first, until that one does not renew it", (cache) =>
+      Effect.gen(function* () {
+        expect(yield* cache.claim("one", 60_000)).toBe("one")
+        expect(yield* cache.claim("two", 60_000)).toBe("one")
+        expect(yield* cache.claim("one", 50)).toBe("one")
+        const renewed = yield* cache.claim("two", 50)
+        yield* Effect.sleep("200 millis")
+        expect(["one", "two"]).toContain(renewed)
+        expect(yield* cache.claim("two", 60_000)).toBe("two")
+        expect(yield* cache.claim("one", 60_000)).toBe("two")
+      }))
+
+    test("has nothing to tidy after a rebuild or reset that was finished", (cache) =>
+      Effect.gen(function* () {
+        yield* cache.put([recordOf("a.b", 1)])
+        yield* cache.rebuildTree
+        expect(yield* cache.tidy).toBe(false)
+        yield* cache.reset
+        expect(yield* cache.tidy).toBe(false)
+        expect(yield* cache.root).toBe(emptyRoot)
+      }))
   })
 }

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { ArchiveError } from "../../src/archive/Archive.js"
 import type { SyncEngineService } from "../../src/engine/EngineService.js"
 import { textOf } from "../../src/SyncItem.js"
 import { makeDisk } from "../../src/wal/MemoryLog.js"
@@ -47,6 +48,35 @@ describe("batches", () => {
       yield* service.flush
       expect(archive.commits.map((ids) => ids.length)).toEqual([10, 10, 5, 1, 1, 1])
       expect(archive.commits[3]).toEqual(["big.1"])
+    })
+  )
+
+  it.scoped("are halved while the archive's time is over for them, and grow again", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { before } = archive.options.hooks!
+      const problem = "no answer within 60000 ms"
+      let most = 30
+      const slow: typeof before = (call) =>
+        (call.records?.length ?? 0) > most
+          ? new ArchiveError({ operation: "commit", kind: "transient", overdue: true, problem })
+          : before!(call)
+      const { service } = yield* start({
+        archive: { ...archive.options, hooks: { ...archive.options.hooks, before: slow } },
+        config: { batchFlushCount: 100, batchFlushInterval: 3_600_000 }
+      })
+      const sizes = () => archive.commits.map((ids) => ids.length)
+      yield* service.submitMany(items(90, "a."))
+      for (let attempt = 1; attempt <= 2; attempt++)
+        expect((yield* Effect.exit(service.flush))._tag).toBe("Failure")
+      expect((yield* service.flush).pending).toBe(0)
+      expect(sizes()).toEqual([25, 25, 25, 15])
+      most = 1_000
+      archive.calls.length = 0
+      yield* service.submitMany(items(900, "b."))
+      yield* service.flush
+      expect(Math.max(...sizes())).toBe(100)
+      expect(sizes().slice(0, 4)).toEqual([25, 25, 25, 25])
     })
   )
 

@@ -1,6 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FC from "effect/FastCheck"
-import { maxObservedVersion, VersionClock, versionsPerMillisecond } from "../../src/engine/VersionClock.js"
+import {
+  maxObservedVersion,
+  maxOwnVersion,
+  maxWallMs,
+  VersionClock,
+  versionsPerMillisecond
+} from "../../src/engine/VersionClock.js"
 
 const clockAt = (ms: number) => {
   const wall = { now: ms }
@@ -33,12 +39,11 @@ describe("VersionClock", () => {
             }
             expect(Number.isSafeInteger(version)).toBe(true)
             expect(version).toBeGreaterThan(floor)
-            // One huge floor is answered above it without pulling the others up.
+            // One floor near the end is answered above it without pulling the others up.
             if (version! <= maxObservedVersion) expect(version).toBeGreaterThan(highest)
             highest = Math.max(highest, clock.latest)
             expect(clock.latest).toBeLessThanOrEqual(maxObservedVersion + script.length + 1)
-            if ("observe" in step && step.observe <= maxObservedVersion)
-              expect(version).toBeGreaterThan(step.observe)
+            if ("observe" in step) expect(version).toBeGreaterThan(Math.min(step.observe, maxObservedVersion))
           }
         }
       ),
@@ -66,13 +71,25 @@ describe("VersionClock", () => {
     expect(clock.next()).toBe(2)
   })
 
-  it("leaves room above the highest version it takes notice of", () => {
+  it("is above every own version, and keeps room above what others have stored", () => {
     const { clock } = clockAt(0)
-    clock.observe(maxObservedVersion + 1)
-    expect(clock.next()).toBe(1)
-    clock.observe(maxObservedVersion)
+    clock.observe(maxOwnVersion)
+    expect(clock.next()).toBe(maxOwnVersion + 1)
+    clock.observe(Number.MAX_SAFE_INTEGER)
     expect(clock.next()).toBe(maxObservedVersion + 1)
+    expect(clock.next(Number.MAX_SAFE_INTEGER - 1)).toBe(Number.MAX_SAFE_INTEGER)
+    expect(clock.next(Number.MAX_SAFE_INTEGER)).toBeUndefined()
     expect(clock.next()).toBe(maxObservedVersion + 2)
-    expect(Number.MAX_SAFE_INTEGER - clock.latest).toBeGreaterThan(2 ** 49)
+    expect(Number.MAX_SAFE_INTEGER - clock.latest).toBeGreaterThan(2 ** 39)
+  })
+
+  it("assigns safe integers whatever the wall clock says", () => {
+    for (const now of [-1e15, -1, 0, maxWallMs, maxWallMs + 1, 1e15]) {
+      const { clock } = clockAt(now)
+      for (let n = 0; n < 3; n++) {
+        const version = clock.next()!
+        expect(Number.isSafeInteger(version) && version > 0).toBe(true)
+      }
+    }
   })
 })

@@ -4,8 +4,9 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import type { WriteError } from "../../src/EngineError.js"
 import type { SubmitItem } from "../../src/engine/EngineService.js"
-import { maxObservedVersion, versionsPerMillisecond } from "../../src/engine/VersionClock.js"
+import { maxOwnVersion, versionsPerMillisecond } from "../../src/engine/VersionClock.js"
 import { contentHashOf, emptyContentHash, textOf } from "../../src/SyncItem.js"
 import { makeDisk } from "../../src/wal/MemoryLog.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "./support.js"
@@ -497,22 +498,108 @@ describe("versions", () => {
     })
   )
 
-  it.scoped("one huge version leaves the clock as it was", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(1_700_000_000_000)
-      const { service } = yield* start()
-      yield* service.submit({ id: "huge", content: "x", version: Number.MAX_SAFE_INTEGER })
-      const other = yield* service.submit({ id: "a", content: "x" })
-      expect(other.version).toBeLessThan(maxObservedVersion)
-      expect(other.version).toBe(1_700_000_000_000 * versionsPerMillisecond)
-      expect(yield* Effect.flip(service.submit({ id: "huge", content: "y" }))).toMatchObject({
-        _tag: "InvalidItem",
-        field: "version"
+  it.scoped(
+    "own versions end where the clock still has room; whatever is stored, the engine's are newer",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(1_700_000_000_000)
+        const archive = new PlayedArchive()
+        const disk = makeDisk()
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { service } = yield* start({ archive: archive.options, disk })
+            for (const version of [maxOwnVersion + 1, Number.MAX_SAFE_INTEGER]) {
+              const refused = { _tag: "InvalidItem", field: "version" }
+              expect(yield* Effect.flip(service.submit({ id: "a", content: "x", version }))).toMatchObject(
+                refused
+              )
+              expect(yield* Effect.flip(service.delete("a", { version }))).toMatchObject(refused)
+            }
+            yield* service.submit({ id: "a", content: "x", version: maxOwnVersion })
+            yield* service.shutdown
+          })
+        )
+        // A restart knows of it from the archive; a plain write and a deletion of anything are above it.
+        const { service } = yield* start({ archive: archive.options, disk, config: { l1MaxBytes: 0 } })
+        const receipt = yield* service.submit({ id: "a", content: "y" }, { durability: "archive" })
+        expect(receipt.version).toBeGreaterThan(maxOwnVersion)
+        expect(textOf(archive.state.records.get("a")!)).toBe("y")
+        yield* service.delete("a", { durability: "archive" })
+        expect(archive.live()).toEqual([])
+        yield* service.submit({ id: "b", content: "x", version: 7 })
+        expect((yield* service.submit({ id: "c", content: "x" })).version).toBeGreaterThan(maxOwnVersion)
       })
-      expect(yield* Effect.flip(service.delete("huge"))).toMatchObject({ field: "version" })
-      yield* service.submit({ id: "big", content: "x", version: Number.MAX_SAFE_INTEGER - 5 })
-      expect((yield* service.submit({ id: "big", content: "y" })).version).toBe(Number.MAX_SAFE_INTEGER - 4)
-      expect((yield* service.submit({ id: "b", content: "x" })).version).toBeLessThan(maxObservedVersion)
+  )
+
+  it.scoped(
+    "a row beyond that, of older data: its own writes are above it, and there is room for all others",
+    () =>
+      Effect.gen(function* () {
+        const archive = new PlayedArchive()
+        archive.put("old", 9_000_000_000_000_000)
+        archive.put("last", Number.MAX_SAFE_INTEGER)
+        const { service } = yield* start({ archive: archive.options })
+        for (const id of ["old", "new"]) {
+          yield* service.submit({ id, content: "y" }, { durability: "archive" })
+          expect(textOf(archive.state.records.get(id)!)).toBe("y")
+        }
+        yield* service.get("last")
+        expect(yield* Effect.flip(service.submit({ id: "last", content: "y" }))).toMatchObject({
+          _tag: "InvalidItem",
+          field: "version"
+        })
+      })
+  )
+
+  it.scoped("a clock that is behind other writers' catches up when the register is attended", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      yield* TestClock.setTime(1_000_000)
+      const { service } = yield* start({ archive: archive.options })
+      const theirs = archive.put("a", 1_030_000 * versionsPerMillisecond, "theirs")
+      yield* TestClock.adjust(4_000)
+      const receipt = yield* service.submit({ id: "a", content: "ours" })
+      expect(receipt.version).toBeGreaterThan(theirs.version)
+      yield* service.flush
+      expect(textOf(archive.state.records.get("a")!)).toBe("ours")
+    })
+  )
+
+  it.scoped("a commit tells of what others have stored", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options })
+      archive.put("theirs", 5_000_000_000_000)
+      yield* service.submit({ id: "a", content: "x" }, { durability: "archive" })
+      expect((yield* service.submit({ id: "theirs", content: "x" })).version).toBeGreaterThan(
+        5_000_000_000_000
+      )
+    })
+  )
+
+  it.scoped("a clock before 1970 refuses every write, and reads go on", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options })
+      yield* service.submit({ id: "a", content: "x" })
+      for (const nowMs of [-1, -86_400_000]) {
+        yield* TestClock.setTime(nowMs)
+        const writes: ReadonlyArray<Effect.Effect<unknown, WriteError>> = [
+          service.submit({ id: "a", content: "y" }),
+          service.submit({ id: "a", content: "y" }, { durability: "archive" }),
+          service.submitMany([{ id: "a", content: "y" }]),
+          service.delete("a"),
+          service.deleteMany(["a"])
+        ]
+        for (const write of writes) {
+          expect(yield* Effect.flip(write)).toMatchObject({ _tag: "ClockOutOfRange", nowMs })
+        }
+        expect(Option.isSome(yield* service.get("a"))).toBe(true)
+      }
+      yield* TestClock.setTime(5)
+      yield* service.submit({ id: "a", content: "z" })
+      yield* service.flush
+      expect(textOf(archive.state.records.get("a")!)).toBe("z")
     })
   )
 

@@ -17,7 +17,6 @@ export interface SeenCall extends MemoryArchiveCall {
 
 /** An archive whose failures the test decides, and which remembers every call. */
 export class PlayedArchive {
-  readonly state = new MemoryArchiveState()
   readonly calls: Array<SeenCall> = []
   /** Every call fails, as when the server is away. */
   down = false
@@ -29,24 +28,29 @@ export class PlayedArchive {
   lostAnswers = 0
   private readonly holds = new Map<string, Effect.Latch>()
 
-  readonly options: MemoryArchiveOptions = {
-    state: this.state,
-    hooks: {
-      before: (call) =>
-        Effect.flatMap(Clock.currentTimeMillis, (at) => {
-          const seen = { ...call, at }
-          this.calls.push(seen)
-          return Effect.zipRight(
-            Effect.suspend(() => this.holds.get(call.operation)?.await ?? Effect.void),
-            this.verdict(seen)
-          )
-        }),
-      after: (call) =>
-        Effect.suspend(() => {
-          if (call.operation !== "commit" || this.lostAnswers === 0) return Effect.void
-          this.lostAnswers--
-          return Effect.fail(failure(call.operation, "transient", "the connection was lost"))
-        })
+  /** @param state that of another one: another node's way to the same archive */
+  constructor(readonly state = new MemoryArchiveState()) {}
+
+  get options(): MemoryArchiveOptions {
+    return {
+      state: this.state,
+      hooks: {
+        before: (call) =>
+          Effect.flatMap(Clock.currentTimeMillis, (at) => {
+            const seen = { ...call, at }
+            this.calls.push(seen)
+            return Effect.zipRight(
+              Effect.suspend(() => this.holds.get(call.operation)?.await ?? Effect.void),
+              this.verdict(seen)
+            )
+          }),
+        after: (call) =>
+          Effect.suspend(() => {
+            if (call.operation !== "commit" || this.lostAnswers === 0) return Effect.void
+            this.lostAnswers--
+            return Effect.fail(failure(call.operation, "transient", "the connection was lost"))
+          })
+      }
     }
   }
 

@@ -67,7 +67,8 @@ class Shared {
         Effect.sync(() => ({
           ...this.writers.attend(request),
           root: this.state.tree.root,
-          entries: this.state.live().length
+          entries: this.state.live().length,
+          topVersion: this.state.topVersion
         }))
       ),
     giveUp: (own) =>

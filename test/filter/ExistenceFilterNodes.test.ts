@@ -156,7 +156,13 @@ class World {
         const { others, token } = this.archive.writers.attend(asked.request)
         const rows = [...this.archive.writers.rows.values()]
         if (rows.filter((row) => row.token !== undefined).length > 1) throw new Error("two sole writers")
-        sent.answer = { token, others, root: this.archive.root(), entries: this.archive.items.size }
+        sent.answer = {
+          token,
+          others,
+          root: this.archive.root(),
+          entries: this.archive.items.size,
+          topVersion: 0
+        }
       }
     })
   }

@@ -239,6 +239,32 @@ describe("verify", () => {
     })
   )
 
+  it.scopedLive("a value that differs in one field alone is a difference, whatever the field", () =>
+    Effect.gen(function* () {
+      const row = { ...put("r.2.9", 1), contentType: "json" as const, state: "new", traceparent: "00-1-2-01" }
+      for (const change of [
+        { traceparent: "00-1-3-01" },
+        { traceparent: undefined },
+        { state: "old" },
+        { state: undefined },
+        { contentType: "binary" as const },
+        { updatedAt: row.updatedAt + 1 }
+      ]) {
+        const archive = makeArchive({ state: new MemoryArchiveState() })
+        const { cache } = yield* makeMemory()
+        yield* archive.commit([row, put("r.1.1", 1)])
+        yield* cache.put([{ ...row, ...change }, put("r.1.1", 1)])
+        for (const values of ["full", "sample"] as const) {
+          const result = yield* verify({ archive, cache, exclusively: quiet }, { values }, () => 0)
+          expect([change, result.differences.filter(({ what }) => what === "value")]).toEqual([
+            change,
+            [{ tier: "cache", what: "value", id: "r.2.9", problem: "changed" }]
+          ])
+        }
+      }
+    })
+  )
+
   it.scopedLive("a budget of rows ends it, and says so", () =>
     Effect.gen(function* () {
       const { check, damage } = yield* tiers(3000)

@@ -3,6 +3,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SubmitItem } from "../../src/engine/EngineService.js"
+import { maxOwnVersion } from "../../src/engine/VersionClock.js"
 import { compareVersions } from "../../src/SyncItem.js"
 import { traceparentOf } from "./Call.js"
 import * as Checks from "./Checks.js"
@@ -27,7 +28,7 @@ const ownVersion = (world: World, id: string): number | undefined => {
   if (!settings.ownVersions || chance.bool(0.6)) return undefined
   const current = model.currentWithInFlight(id)?.version ?? 0
   return Math.min(
-    Number.MAX_SAFE_INTEGER,
+    maxOwnVersion,
     Math.max(
       1,
       chance.pick([

@@ -83,7 +83,8 @@ const agree = (engine: RealEngine, redisUrl: string) =>
         Effect.map(
           Effect.either(Effect.all([isWell(engine), cache.root, engine.service.merkleRoot])),
           (answer) => Either.isRight(answer) && answer.right[0] && answer.right[1] === answer.right[2]
-        )
+        ),
+        60_000
       )
     )
   )

@@ -17,7 +17,7 @@ import type { VerifyDifference } from "../../../src/SyncEngine.js"
 import { SyncEngine } from "../../../src/SyncEngine.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { freshDatabase } from "../archive/mysql.js"
-import { type RealEngine, startEngine, temporaryDirectory } from "./support.js"
+import { eventually, type RealEngine, startEngine, temporaryDirectory } from "./support.js"
 import { items, privateRedis, rawRedis, rawSql } from "./tiers.js"
 
 const database = Effect.map(
@@ -181,9 +181,16 @@ describe("verify and repair over MariaDB and Redis", () => {
       ])
       expect(yield* found(engine, { values: "sample", sample: 302 })).toHaveLength(7)
       yield* mended(engine)
+      // A flushed Redis is noticed without a comparison, and filled again.
       yield* Effect.promise(() => raw.flushall())
-      expect(yield* found(engine, { roots: true })).toEqual(["cache root changed"])
-      expect((yield* mended(engine)).cacheWritten).toBe(302)
+      yield* eventually(
+        "all items are back",
+        Effect.map(
+          Effect.promise(() => raw.keys("sync-engine:item:geo.*")),
+          (keys) => keys.length === 300
+        )
+      )
+      expect(yield* found(engine, { roots: true })).toEqual([])
     })
   )
 

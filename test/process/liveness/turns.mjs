@@ -18,7 +18,10 @@ if (isMainThread && path !== undefined && process.platform === "linux") {
     setImmediate(turn).unref()
   }
   // What is compiled and opened at the start is no turn under load.
-  setTimeout(turn, 3000).unref()
+  setTimeout(() => {
+    last = processorMs()
+    turn()
+  }, 3000).unref()
   setInterval(() => {
     const sorted = turns.toSorted((a, b) => a - b)
     const busy = sorted.reduce((sum, ms) => sum + ms, 0)

@@ -1,0 +1,149 @@
+/**
+ * Insert if absent: concurrent callers of one id share one `make`.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import type { ReadError, WriteError } from "../EngineError.js"
+import { InvalidRequest, VersionMismatch } from "../EngineError.js"
+import type { ItemRecord, SyncItem } from "../SyncItem.js"
+import { idProblem } from "../SyncItem.js"
+import type { EngineCore } from "./EngineCore.js"
+import type { SubmitItem, SyncEngineService } from "./EngineService.js"
+import type { Reads } from "./Reads.js"
+import type { Writes } from "./Writes.js"
+
+/** An insertion under way. */
+interface Insertion {
+  readonly id: string
+  readonly ended: Deferred.Deferred<void>
+  /** The insertions that its `make` waits for. */
+  readonly waits: Set<{ readonly on: Insertion }>
+}
+
+/** The insertions whose `make` a fiber, or one that it was forked from, is part of; the innermost last. */
+const within = FiberRef.unsafeMake<ReadonlyArray<Insertion>>([])
+
+/** Whether an insertion waits, itself or through others, for one of these. */
+const waitsFor = (
+  insertion: Insertion,
+  these: ReadonlyArray<Insertion>,
+  seen = new Set<Insertion>()
+): boolean => {
+  if (these.includes(insertion)) return true
+  if (seen.has(insertion)) return false
+  seen.add(insertion)
+  for (const { on } of insertion.waits) if (waitsFor(on, these, seen)) return true
+  return false
+}
+
+/** Runs `body` while the innermost of these waits for an insertion. */
+const waiting = <A, E, R>(
+  outer: ReadonlyArray<Insertion>,
+  on: Insertion,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const innermost = outer[outer.length - 1]
+    if (innermost === undefined) return body
+    const wait = { on }
+    innermost.waits.add(wait)
+    return Effect.ensuring(
+      body,
+      Effect.sync(() => innermost.waits.delete(wait))
+    )
+  })
+
+const circle = (id: string): InvalidRequest =>
+  new InvalidRequest({
+    argument: "make",
+    problem: `asks for ${JSON.stringify(id)}, whose own make waits for this one: neither would ever end`
+  })
+
+/** @since 0.1.0 @category constructors */
+export const make = (
+  core: EngineCore,
+  reads: Reads,
+  writes: Writes
+): SyncEngineService["getOrInsertWith"] => {
+  type Options = Parameters<SyncEngineService["getOrInsertWith"]>[2]
+  const underWay = new Map<string, Insertion>()
+
+  /** Memory says whether it is there only while nobody else writes. */
+  const find = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> =>
+    Effect.suspend(() => {
+      const gate = core.queryGate()
+      if (core.soleWriter() || gate !== undefined || idProblem(id) !== undefined) return reads.get(id)
+      return Effect.map(reads.fetchProven([id]), (records) => liveIn(records, id))
+    })
+
+  const landed = (id: string) =>
+    Effect.async<void>((resume) => core.inFlight.whenLanded(id, () => resume(Effect.void)))
+
+  const insert = <E, R>(
+    id: string,
+    make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
+    options: Options
+  ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
+    Effect.gen(function* () {
+      const made = yield* make
+      for (;;) {
+        const receipt = yield* Effect.exit(writes.submit({ ...made, id }, { ...options, expectedVersion: 0 }))
+        if (Exit.isSuccess(receipt)) {
+          const own = liveIn(yield* reads.fetch([id]), id)
+          return yield* Option.isSome(own)
+            ? Effect.succeed(own.value)
+            : new VersionMismatch({ id, expected: receipt.value.version, actual: 0 })
+        }
+        const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
+        if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
+        // Somebody else inserted it meanwhile: theirs is the item, once it can be read, unless it is gone again.
+        yield* landed(id)
+        const theirs = liveIn(yield* reads.fetchProven([id]), id)
+        if (Option.isSome(theirs)) return theirs.value
+      }
+    })
+
+  const getOrInsertWith: SyncEngineService["getOrInsertWith"] = (id, make, options) =>
+    Effect.flatMap(FiberRef.get(within), (outer) => {
+      type Answer = Effect.Effect<
+        SyncItem,
+        Effect.Effect.Error<typeof make> | ReadError | WriteError,
+        Effect.Effect.Context<typeof make>
+      >
+      // Whether one is under way and that this one is are one step, and from there on its end is told, come what may.
+      const join = Effect.uninterruptibleMask((restore) =>
+        Effect.suspend((): Answer => {
+          const other = underWay.get(id)
+          if (other !== undefined) {
+            if (waitsFor(other, outer)) return Effect.fail(circle(id))
+            return restore(Effect.zipRight(waiting(outer, other, Deferred.await(other.ended)), again))
+          }
+          const own: Insertion = { id, ended: Deferred.unsafeMake(FiberId.none), waits: new Set() }
+          underWay.set(id, own)
+          const inserting = insert(id, Effect.locally(make, within, [...outer, own]), options)
+          return Effect.ensuring(
+            restore(waiting(outer, own, inserting)),
+            Effect.suspend(() => {
+              underWay.delete(id)
+              return Deferred.succeed(own.ended, undefined)
+            })
+          )
+        })
+      )
+      const again: Answer = Effect.flatMap(find(id), (found) =>
+        Option.isSome(found) ? Effect.succeed(found.value) : join
+      )
+      return again
+    })
+
+  return getOrInsertWith
+}
+
+const liveIn = (records: ReadonlyMap<string, ItemRecord>, id: string): Option.Option<SyncItem> =>
+  Option.filter(Option.fromNullable(records.get(id)), ({ deleted }) => !deleted)

@@ -1,0 +1,163 @@
+/**
+ * Whether the cache is what the archive is, also while other nodes write.
+ *
+ * A node writes to the archive first and to the cache right after, so between the two the roots differ, and with
+ * several nodes at work they may never be equal at the moment one looks. Then only what *lasts* is a difference: an
+ * item that the cache still does not hold as the archive had it a while ago. Whatever differs for good is found by a
+ * walk of both trees, because two sums that differ by it are not made equal by the writes under way.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { ArchiveError } from "../archive/Archive.js"
+import type { CacheError, CacheService } from "../cache/Cache.js"
+import type { Digest } from "../merkle/Tree.js"
+import { compareVersions, type ItemHead } from "../SyncItem.js"
+import type { Budget } from "./Budget.js"
+import { type Difference, divergence } from "./Divergence.js"
+import type { ArchiveService } from "./Groups.js"
+import { ofArchive, ofCache } from "./Sources.js"
+
+/** @since 0.1.0 @category models */
+export interface RootTiers {
+  readonly archive: ArchiveService
+  readonly cache: CacheService
+  /** Runs an effect while this engine archives nothing. */
+  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** Both digests, and whether the cache agrees with the archive. @since 0.1.0 @category models */
+export interface Roots {
+  readonly archiveRoot: Digest
+  readonly cacheRoot: Digest
+  readonly equal: boolean
+}
+
+/** How long a write of another node may be on its way from the archive to the cache; looked at so many times. */
+const settleMs = 500
+const looks = 4
+/** More than this is no work under way. */
+const mostUnderWay = 20_000
+const idsPerLook = 2000
+
+/** Both roots at one moment. @since 0.1.0 @category functions */
+export const bothRoots = ({
+  archive,
+  cache,
+  exclusively
+}: RootTiers): Effect.Effect<Roots, ArchiveError | CacheError> =>
+  exclusively(
+    Effect.zipWith(archive.root, cache.root, (archiveRoot, cacheRoot) => ({
+      archiveRoot,
+      cacheRoot,
+      equal: archiveRoot === cacheRoot
+    }))
+  )
+
+/**
+ * As `bothRoots`; where they differ they are looked at again, and while others write they are equal when nothing
+ * differs for longer than a write takes.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const settledRoots = (
+  tiers: RootTiers,
+  budget?: Budget
+): Effect.Effect<Roots, ArchiveError | CacheError> =>
+  Effect.gen(function* () {
+    const first = yield* bothRoots(tiers)
+    if (first.equal || !(yield* settle(budget))) return first
+    const second = yield* bothRoots(tiers)
+    if (second.equal || second.archiveRoot === first.archiveRoot) return second
+    return { ...second, equal: yield* nothingLasts(tiers, budget) }
+  })
+
+/** Whether all that differs now is on its way. @since 0.1.0 @category functions */
+export const nothingLasts = (
+  { archive, cache }: RootTiers,
+  budget?: Budget
+): Effect.Effect<boolean, ArchiveError | CacheError> =>
+  Effect.gen(function* () {
+    const found = yield* divergence(ofArchive(archive), ofCache(cache), { budget }).pipe(
+      Stream.take(mostUnderWay + 1),
+      Stream.runFold([] as Array<string>, (ids, { id }) => {
+        ids.push(id)
+        return ids
+      })
+    )
+    if (found.length > mostUnderWay || budget?.exhausted === true) return false
+    for (let at = 0; at < found.length; at += idsPerLook) {
+      const last = yield* lasting(archive, cache, found.slice(at, at + idsPerLook), budget)
+      if (last === undefined || last.length > 0) return false
+    }
+    return true
+  })
+
+/**
+ * Which of these items the cache does not come to hold as the archive has them now; `undefined` when the budget ended
+ * before that was known.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const lasting = (
+  archive: ArchiveService,
+  cache: CacheService,
+  ids: ReadonlyArray<string>,
+  budget?: Budget
+): Effect.Effect<ReadonlyArray<Difference> | undefined, ArchiveError | CacheError> =>
+  Effect.gen(function* () {
+    const before = byId(yield* archive.heads(ids))
+    let open: ReadonlyArray<Difference> = ids.map((id) => ({ id, kind: "changed" }))
+    for (let look = 0; look < looks && open.length > 0; look++) {
+      if (!(yield* settle(budget))) return undefined
+      const some = open.map(({ id }) => id)
+      // In this order: what the cache holds was in the archive before.
+      const held = byId(yield* cache.heads(some))
+      const after = byId(yield* archive.heads(some))
+      open = some.flatMap((id) => {
+        const kind = stillDiffers(before.get(id), held.get(id), after.get(id))
+        return kind === undefined ? [] : [{ id, kind }]
+      })
+    }
+    return open
+  })
+
+/**
+ * What is wrong with what the cache holds of an item, if it must be at least what the archive had a while ago, and at
+ * most what the archive has now.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const stillDiffers = (
+  before: ItemHead | undefined,
+  held: ItemHead | undefined,
+  after: ItemHead | undefined
+): Difference["kind"] | undefined => {
+  if (after === undefined || after.deleted) {
+    // Gone, at the latest now. Whether it may still be there depends on when it went.
+    if (held === undefined || held.deleted) return undefined
+    return before === undefined || before.deleted || after === undefined || isOlder(held, before)
+      ? "extra"
+      : undefined
+  }
+  if (held !== undefined && isOlder(after, held)) return "changed"
+  if (before === undefined || before.deleted) {
+    return before !== undefined && held !== undefined && !held.deleted && isOlder(held, before)
+      ? "extra"
+      : undefined
+  }
+  if (held === undefined) return "missing"
+  return isOlder(held, before) ? (held.deleted ? "missing" : "changed") : undefined
+}
+
+const isOlder = (a: ItemHead, b: ItemHead): boolean => compareVersions(a, b) < 0
+
+const byId = (heads: ReadonlyArray<ItemHead>) => new Map(heads.map((head) => [head.id, head]))
+
+/** Gives what is on its way the time to arrive; false when the budget has none left. @since 0.1.0 @category functions */
+export const settle = (budget: Budget | undefined): Effect.Effect<boolean> =>
+  budget === undefined ? Effect.as(Effect.sleep(settleMs), true) : budget.pause(settleMs)

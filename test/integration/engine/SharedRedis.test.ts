@@ -1,0 +1,101 @@
+/** Several engines on one Redis: of other archives, and of the same one while all write. */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { inject } from "vitest"
+import { textOf } from "../../../src/SyncItem.js"
+import { freshDatabase } from "../archive/mysql.js"
+import { eventually, startEngine, temporaryDirectory } from "./support.js"
+import { cacheOf, degraded, isWell, items, privateRedis } from "./tiers.js"
+
+describe("two archives behind one prefix", () => {
+  it.scopedLive("the second one leaves the first one's cache alone, and says so", () =>
+    Effect.gen(function* () {
+      const redis = yield* privateRedis()
+      const start = (dataDir: string, more = {}) =>
+        startEngine({ dataDir, redis: redis.url, healthInterval: 300, l1MaxBytes: 0, ...more })
+      const first = yield* start(yield* temporaryDirectory)
+      yield* first.service.submitMany(items(200, "first "))
+      yield* first.service.flush
+      yield* eventually("the first is well", isWell(first))
+      const second = yield* start(yield* temporaryDirectory)
+      yield* second.service.submitMany(items(50, "second "))
+      yield* second.service.flush
+      yield* eventually(
+        "the second goes without",
+        Effect.map(degraded(second), (components) => components.includes("cache"))
+      )
+      for (let round = 0; round < 10; round++) {
+        const [mine, theirs] = yield* Effect.all([
+          first.service.getMany(["geo.1.1", "geo.4.199"]),
+          second.service.getMany(["geo.1.1", "geo.4.199"])
+        ])
+        expect([...mine.values()].map(textOf)).toEqual(["first 1", "first 199"])
+        expect([...theirs.values()].map(textOf)).toEqual(["second 1"])
+        yield* Effect.sleep("100 millis")
+      }
+      const { degraded: why, cache } = yield* second.service.health
+      expect(cache.trusted).toBe(false)
+      expect(why.find(({ component }) => component === "cache")?.reason).toContain("another archive")
+      expect(yield* isWell(first)).toBe(true)
+      expect(yield* (yield* cacheOf(redis.url)).root).toBe(yield* first.service.merkleRoot)
+      const other = yield* start(yield* temporaryDirectory, { redisPrefix: "other:" })
+      yield* eventually("with a prefix of its own it is well", isWell(other))
+    })
+  )
+})
+
+describe("three other nodes that write without a pause", () => {
+  it.scopedLive(
+    "the cache stays trusted, verification reports no difference that is none, and a real one is found",
+    () =>
+      Effect.gen(function* () {
+        const sql = Redacted.value(yield* freshDatabase(inject("mysqlUrl")))
+        const redis = yield* privateRedis()
+        const start = Effect.flatMap(temporaryDirectory, (dataDir) =>
+          startEngine({ dataDir, sql, redis: redis.url, healthInterval: 500 })
+        )
+        const watcher = yield* start
+        yield* watcher.service.submitMany(items(500))
+        yield* watcher.service.flush
+        const writers = yield* Effect.all([start, start, start])
+        const writing = yield* Effect.forEach(writers, ({ service }, index) =>
+          Effect.fork(Effect.forever(service.submitMany(items(100, `writer ${index} `, 1000 + index * 50))))
+        )
+        yield* eventually(
+          "trusted",
+          Effect.map(watcher.service.health, ({ cache }) => cache.trusted),
+          60_000
+        )
+        let trusted = 0
+        const looks = 100
+        const watch = Effect.gen(function* () {
+          for (let look = 0; look < looks; look++) {
+            if ((yield* watcher.service.health).cache.trusted) trusted++
+            yield* Effect.sleep("80 millis")
+          }
+        })
+        const verified = Effect.forEach([1, 2, 3], () =>
+          watcher.service.verify({ roots: true, values: "sample" })
+        )
+        const [, results] = yield* Effect.all([watch, verified], { concurrency: 2 })
+        expect(results.map(({ differences }) => differences)).toEqual([[], [], []])
+        expect(results.map(({ unchecked }) => unchecked)).toEqual([[], [], []])
+        expect(trusted / looks).toBeGreaterThan(0.9)
+        // Behind everybody's back, and nobody writes it again.
+        const cache = yield* cacheOf(redis.url)
+        yield* cache.deleteMany([{ id: "geo.1.1" }])
+        const found = yield* watcher.service.verify({ values: "full" })
+        expect(found.differences).toContainEqual({
+          tier: "cache",
+          what: "value",
+          id: "geo.1.1",
+          problem: "missing"
+        })
+        yield* Effect.forEach(writing, Fiber.interrupt)
+        expect(Option.isSome(yield* watcher.service.get("geo.1.1"))).toBe(true)
+      })
+  )
+})
