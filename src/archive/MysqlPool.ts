@@ -3,13 +3,16 @@
  * first use; the first statement after each taking asks the server, in the same packet, whether it has become
  * read-only: an old primary after a failover would serve its past, and a privileged user could even write to it.
  *
+ * Statements are compiled by `@effect/sql-mysql2`; its pool is not used, because a connection that is stalled in the
+ * middle of an answer counts as idle there and cannot be taken out.
+ *
  * @since 0.1.0
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
-import * as Statement from "@effect/sql/Statement"
+import { makeCompiler } from "@effect/sql-mysql2/MysqlClient"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -224,13 +227,7 @@ export const make = (
     yield* Effect.scoped(reserve)
     const client = yield* SqlClient.make({
       acquirer: reserve,
-      compiler: Statement.makeCompiler({
-        dialect: "mysql",
-        placeholder: () => "?",
-        onIdentifier: Statement.defaultEscape("`"),
-        onCustom: () => ["", []],
-        onRecordUpdate: () => ["", []]
-      }),
+      compiler: makeCompiler(),
       spanAttributes: [["db.system.name", "mysql"]]
     })
     return { client, maxPacket: maxPacket ?? leastPacket }
