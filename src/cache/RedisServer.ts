@@ -71,8 +71,11 @@ export const evaluate = async (
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** `INFO`, or why it was refused. Anything but a refusal fails. */
-const infoOf = async (client: Redis): Promise<{ readonly text: string } | { readonly refused: string }> => {
+/** What `INFO` says, or why it was refused. @since 0.1.0 @category models */
+export type Info = { readonly text: string } | { readonly refused: string }
+
+/** `INFO`, or why it was refused. Anything but a refusal fails. @since 0.1.0 @category functions */
+export const infoOf = async (client: Redis): Promise<Info> => {
   try {
     return { text: String(await client.callBuffer("INFO", ["server", "replication", "memory"])) }
   } catch (error) {
@@ -98,20 +101,21 @@ export const greet = async (client: Redis, keyPrefix: string, token: string): Pr
     }),
     infoOf(client)
   ])
-  if ("refused" in info) {
-    return {
-      seen: { epoch, server: "" },
-      warnings: [
-        `this Redis user may not run INFO (${info.refused}): neither the eviction policy nor a change of the server behind an open connection can be seen`
-      ]
-    }
-  }
-  const field = (name: string) => new RegExp(`^${name}:(\\S+)`, "m").exec(info.text)?.[1] ?? ""
+  const field = (name: string) =>
+    "refused" in info ? "" : (new RegExp(`^${name}:(\\S+)`, "m").exec(info.text)?.[1] ?? "")
   return {
     seen: { epoch, server: `${field("run_id")} ${field("master_replid")}` },
-    warnings: evictionWarnings(info.text)
+    warnings: warningsIn(info)
   }
 }
+
+/** What an operator should know. @since 0.1.0 @category functions */
+export const warningsIn = (info: Info): ReadonlyArray<string> =>
+  "refused" in info
+    ? [
+        `this Redis user may not run INFO (${info.refused}): neither the eviction policy nor a change of the server behind an open connection can be seen`
+      ]
+    : evictionWarnings(info.text)
 
 /**
  * Says who we are and which database is meant. The driver would do both by itself, but go on in database 0 when the

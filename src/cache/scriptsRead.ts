@@ -144,3 +144,25 @@ for k = 9, 2, -1 do
 end
 return {#names, names[#names] or '', struct.pack(NODE, w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9])}
 `
+
+/**
+ * Proves that this server takes writes (by a deletion of what is not there), and answers which of the commands that
+ * an engine needs this user may not run.
+ *
+ * @since 0.1.0
+ * @category scripts
+ */
+export const examineScript = `
+local K = KEYS[1] .. 'item:'
+redis.call('DEL', KEYS[1] .. 'examined')
+local lacking = {}
+for _, command in ipairs({
+  {'GET', K}, {'SET', K, ''}, {'UNLINK', K}, {'TYPE', K}, {'HGET', K, 'm'}, {'HMGET', K, 'm'}, {'HSET', K, 'm', ''},
+  {'PEXPIRE', K, '1'}, {'PTTL', K}, {'MGET', K}, {'MSET', K, ''}, {'ZADD', K, '0', ''}, {'ZREM', K, ''},
+  {'ZRANGEBYLEX', K, '-', '+'}, {'XADD', K, '*', 'a', 'b'}, {'XRANGE', K, '-', '+'}, {'SCAN', '0'},
+  {'EVALSHA', '', '1', K}
+}) do
+  if not redis.acl_check_cmd(unpack(command)) then lacking[#lacking + 1] = command[1] end
+end
+return lacking
+`

@@ -16,6 +16,8 @@ import { classify } from "../archive/ArchiveErrors.js"
 import { MysqlConnection } from "../archive/MysqlConnection.js"
 import { prepareSession } from "../archive/MysqlSession.js"
 import * as MysqlUrl from "../archive/MysqlUrl.js"
+import { examine } from "../cache/RedisExamine.js"
+import { parseRedisUrl } from "../cache/RedisUrl.js"
 import { type EngineConfig, sqlTarget } from "../EngineConfig.js"
 
 /** One thing that was looked at. @since 0.1.0 @category models */
@@ -226,4 +228,26 @@ export const checkSql = (config: EngineConfig): Effect.Effect<Check> => {
     case "MySql":
       return checkMysql(Redacted.value(sql.url), sql.display, config)
   }
+}
+
+/** Looks at Redis as an engine would. @since 0.1.0 @category checks */
+export const checkRedis = (config: EngineConfig): Effect.Effect<Check> => {
+  const name = "Redis"
+  const { redisPrefix, redisUrl } = config
+  if (redisUrl === undefined)
+    return Effect.succeed(good(name, "none configured: the engine runs without a cache"))
+  return Either.match(parseRedisUrl(Redacted.value(redisUrl)), {
+    onLeft: (error) => Effect.succeed(bad(name, error.message, `allowed: ${error.allowed}`)),
+    onRight: (target) =>
+      Effect.map(
+        Effect.promise(() =>
+          examine(target, redisPrefix, { connectTimeoutMs: 5_000, commandTimeoutMs: 2_000 })
+        ),
+        ({ advice = "see `docs/operations.md`", problem, warnings }) => {
+          if (problem !== undefined) return bad(name, `${target.display}: ${problem}`, advice)
+          const found = [`${target.display} lets the user in and takes writes`, ...warnings]
+          return good(name, found.join("; "))
+        }
+      )
+  })
 }

@@ -14,7 +14,15 @@ import { failed } from "../CliError.js"
 import * as ConfigFlags from "../ConfigFlags.js"
 import * as Connection from "../Connection.js"
 import { define } from "../Definition.js"
-import { type Check, checkDirectory, checkLog, checkNode, checkSpace, checkSql } from "../Doctor.js"
+import {
+  type Check,
+  checkDirectory,
+  checkLog,
+  checkNode,
+  checkRedis,
+  checkSpace,
+  checkSql
+} from "../Doctor.js"
 import * as Common from "./Common.js"
 
 const answerTimeout = Duration.seconds(2)
@@ -38,7 +46,7 @@ const text = ({ advice, found, name, ok }: Check): string =>
 export const doctor = define({
   name: "doctor",
   description:
-    "Check Node.js, the data directory, the log, SQL and the disk, without changing anything. Exit code 1 when there is a problem.",
+    "Check Node.js, the data directory, the log, SQL, Redis and the disk, without changing anything. Exit code 1 when there is a problem.",
   examples: [
     ["sync-engine doctor --data-dir /var/lib/sync-engine", "Before the first start, or when a start fails."],
     ["sync-engine doctor --json", "For a script."]
@@ -63,6 +71,7 @@ export const doctor = define({
         checkDirectory(engine.dataDir),
         yield* checkLog(walFile(engine), tryOpen, daemonAt(url)),
         yield* checkSql(engine),
+        yield* checkRedis(engine),
         checkSpace(engine.dataDir, engine.walMaxBytes)
       ]
       const problems = checks.filter(({ ok }) => !ok).length

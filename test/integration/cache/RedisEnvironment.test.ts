@@ -8,6 +8,8 @@ import type * as Scope from "effect/Scope"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { make, type RedisCacheOptions } from "../../../src/cache/RedisCache.js"
+import { checkRedis } from "../../../src/cli/Doctor.js"
+import { fromPartial } from "../../../src/EngineConfig.js"
 import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
 import { recordOf } from "../../cache/records.js"
 import { cacheSuite } from "../../cache/suite.js"
@@ -267,6 +269,58 @@ describe("the surroundings", () => {
         yield* Effect.sleep(500)
         expect(reached).toEqual([true, true, false, false, false, false, false])
         expect(printed).toEqual([])
+      })
+    ))
+})
+
+describe("doctor", () => {
+  const config = (redisUrl: string) =>
+    Effect.map(fromPartial({ redisUrl: Redacted.make(redisUrl) }), checkRedis).pipe(Effect.flatten)
+
+  it("tells a wrong password, database, role, right and address apart, and changes nothing", () =>
+    run(
+      Effect.gen(function* () {
+        const redis = yield* server({ args: ["--databases", "4"] })
+        const raw = yield* rawOf(redis)
+        const at = (credentials: string, suffix = "") =>
+          `redis://${credentials}127.0.0.1:${redis.port}${suffix}`
+        const [, , , keys = "", commands = ""] = documented
+        yield* call(
+          raw,
+          "ACL",
+          "SETUSER",
+          "few",
+          "on",
+          ">few-rights",
+          keys,
+          ...commands.split(" "),
+          "-hget",
+          "-zadd"
+        )
+        yield* call(raw, "ACL", "SETUSER", "enough", "on", ">enough", keys, ...commands.split(" "))
+        expect(yield* config(at(""))).toMatchObject({ ok: true, advice: undefined })
+        expect((yield* config(at("enough:enough@"))).found).toContain("may not run INFO")
+        for (const [url, found, advice] of [
+          [at("few:wrong-secret@"), "WRONGPASS", "user and password"],
+          [at("few:few-rights@"), "HGET, ZADD", "commands"],
+          [at("", "/9"), "database 9 cannot be selected", "database number"],
+          ["redis://127.0.0.1:1", "ECONNREFUSED", "up and reachable"],
+          ["redis://nowhere.invalid", "nowhere.invalid", "up and reachable"],
+          [`redis-cluster://127.0.0.1:1,127.0.0.1:${redis.port}`, undefined, undefined]
+        ] as const) {
+          const check = yield* config(url)
+          expect([url, check.ok]).toEqual([url, found === undefined])
+          if (found !== undefined) {
+            expect(check.found).toContain(found)
+            expect(check.advice).toContain(advice)
+          }
+          expect(JSON.stringify(check)).not.toContain("wrong-secret")
+        }
+        expect(Number(yield* call(raw, "DBSIZE"))).toBe(0)
+        const clustered = yield* server({ args: ["--cluster-enabled", "yes"] })
+        expect((yield* config(clustered.url)).found).toContain("CLUSTERDOWN")
+        yield* call(raw, "REPLICAOF", "127.0.0.1", 1)
+        expect((yield* config(at(""))).advice).toMatch(/primary|reachable/)
       })
     ))
 })
