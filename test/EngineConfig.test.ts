@@ -70,6 +70,7 @@ describe("defaults", () => {
         walMaxBytes: 1_073_741_824,
         walDrainInterval: 5_000,
         flushTimeout: 15_000,
+        pendingMaxBytes: 268_435_456,
         l1MaxBytes: 268_435_456,
         maxPayloadBytes: 16_777_216,
         maxBatchItems: 10_000,

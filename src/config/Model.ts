@@ -43,6 +43,8 @@ export interface EngineConfig {
   readonly walDrainInterval: number
   /** Live. `FLUSH_TIMEOUT`: how long a question waits for what was acknowledged before it, default 15 s. */
   readonly flushTimeout: number
+  /** Live. `PENDING_MAX_BYTES`: memory for what is not archived yet, default 256 MiB. */
+  readonly pendingMaxBytes: number
   /** Live. `L1_MAX_BYTES`, default 256 MiB. */
   readonly l1MaxBytes: number
   /** Live. `MAX_PAYLOAD_BYTES`, default 16 MiB. */

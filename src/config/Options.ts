@@ -157,6 +157,16 @@ export const engineTable: Table<EngineConfig> = {
     description:
       "How long counts, the tree, verification and an explicit flush wait until what was acknowledged before them is archived; then they fail with a retry hint."
   },
+  pendingMaxBytes: {
+    name: "PENDING_MAX_BYTES",
+    kind: "bytes",
+    min: MiB,
+    max: 1024 * GiB,
+    default: 256 * MiB,
+    live: true,
+    description:
+      "Memory for writes that are not archived yet, beside the log's own bounds: about 450 bytes each, and the contents on their way. Near it writers meet backpressure."
+  },
   l1MaxBytes: {
     name: "L1_MAX_BYTES",
     kind: "bytes",

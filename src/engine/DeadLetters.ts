@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { LogFull, LogUnavailable, WriteError } from "../EngineError.js"
 import type { Appended, DeadLetter } from "../wal/WriteAheadLog.js"
+import { contentBytes } from "./Batch.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SyncEngineService } from "./EngineService.js"
 import { closedToWrites } from "./Intake.js"
@@ -70,7 +71,9 @@ export const make = (core: EngineCore, onCommitted: () => void): SyncEngineServi
         onCommitted()
         resume(Effect.void)
       }
-      const started = core.beginAppend(records.length, (error) => committed(Either.left(error)))
+      const started = core.beginAppend(records.length, contentBytes(records), (error) =>
+        committed(Either.left(error))
+      )
       // A log that is full of letters has room for them: they only move.
       core.log.unsafeAppend(records, committed, true)
     })

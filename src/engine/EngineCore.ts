@@ -53,9 +53,13 @@ interface Lease {
   settledAt: number | undefined
 }
 
+/** What a record takes beside its content. */
+const recordMemory = 512
+
 /** Writes that were handed to the log and have not been committed yet. */
 interface Append {
   readonly records: number
+  readonly memory: number
   readonly fail: (error: LogUnavailable) => void
 }
 
@@ -112,6 +116,7 @@ export class EngineCore {
   /** Appends that wait for their group commit, oldest first. */
   private readonly appends = new Map<number, Append>()
   private lastAppend = 0
+  private appendedMemory = 0
   private lease: Lease | undefined
   /** Why the log takes no writes, since one failed and until a probe succeeds. */
   logRefusal: LogUnavailable | undefined
@@ -197,8 +202,11 @@ export class EngineCore {
   }
 
   /** An append is handed to the log; to be ended with its group commit. `fail` answers it when nobody waits for that any more. */
-  beginAppend(records: number, fail: Append["fail"]): number {
-    this.appends.set(++this.lastAppend, { records, fail })
+  beginAppend(records: number, bytes: number, fail: Append["fail"]): number {
+    // The record itself, and its copy in the log's segment.
+    const memory = 2 * bytes + records * recordMemory
+    this.appendedMemory += memory
+    this.appends.set(++this.lastAppend, { records, memory, fail })
     return this.lastAppend
   }
 
@@ -227,6 +235,7 @@ export class EngineCore {
 
   /** False when it has ended before. */
   endAppend(append: number): boolean {
+    this.appendedMemory -= this.appends.get(append)?.memory ?? 0
     return this.appends.delete(append)
   }
 
@@ -276,11 +285,20 @@ export class EngineCore {
     })
   }
 
-  /** 0 to 1: how near the log is to its bounds. */
+  /** 0 to 1: how near the log, or the memory for what is pending, is to its bounds. */
   pressure(): number {
     if (this.tiers === undefined) return 0
     const { bytes, items, letterBytes, letters, maxBytes, maxItems } = this.tiers.log.usage()
-    return Math.max((items + letters) / maxItems, (bytes + letterBytes) / maxBytes)
+    return Math.max(
+      (items + letters) / maxItems,
+      (bytes + letterBytes) / maxBytes,
+      this.pendingMemory() / this.config().pendingMaxBytes
+    )
+  }
+
+  /** What pending writes take of the process's memory, about: the index, the records on their way, appends under way. */
+  pendingMemory(): number {
+    return this.pending.memory + this.fresh.bytes + this.fresh.size * recordMemory + this.appendedMemory
   }
 
   backpressure(): BackpressureLevel {

@@ -15,6 +15,7 @@ import type { ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
 import type { Appended } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import { contentBytes } from "./Batch.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
 import type { Prepared } from "./Preparation.js"
@@ -98,7 +99,9 @@ export const enqueue = (
     else if (durability === "archive") awaitArchive(waiters, writes, first, done)
     onCommitted()
   }
-  const append = core.beginAppend(records.length, (error) => committed(Either.left(error)))
+  const append = core.beginAppend(records.length, contentBytes(records), (error) =>
+    committed(Either.left(error))
+  )
   core.log.unsafeAppend(records, committed)
   if (early && !refused) {
     for (const write of writes) core.show(write.record, 0, write.unchecked)

@@ -34,6 +34,9 @@ const entryOf = (record: ItemRecord, sequence: number, unchecked: boolean): Pend
   unchecked
 })
 
+/** Id, hash, entry and its places in the index and in the order; measured, and rounded up. */
+const memoryOf = (id: string): number => 400 + 2 * id.length
+
 /**
  * @since 0.1.0
  * @category models
@@ -46,6 +49,7 @@ export class PendingIndex {
     (entry) => entry.record,
     (entry) => entry
   )
+  private loggedMemory = 0
   private readonly watching = new Set<Map<string, PendingEntry>>()
   /** The ids in byte order. */
   readonly order = new PendingOrder(this)
@@ -53,6 +57,11 @@ export class PendingIndex {
   /** How many ids are pending. */
   get size(): number {
     return this.logged.size + this.early.size
+  }
+
+  /** What the index takes of the process's memory, about, in bytes; contents are not part of it. */
+  get memory(): number {
+    return this.loggedMemory + this.early.size * memoryOf("")
   }
 
   has(id: string): boolean {
@@ -88,6 +97,7 @@ export class PendingIndex {
       // The same version twice: the later sequence number, because the entry must outlive the earlier's release.
       if (order === 0 && known.sequence > sequence) return
     }
+    if (known === undefined) this.loggedMemory += memoryOf(record.id)
     this.logged.set(record.id, entryOf(record, sequence, unchecked))
   }
 
@@ -104,6 +114,7 @@ export class PendingIndex {
     const known = this.logged.get(id)
     if (known === undefined || known.sequence > upTo) return undefined
     this.logged.delete(id)
+    this.loggedMemory -= memoryOf(id)
     for (const settled of this.watching) settled.set(id, known)
     return known
   }

@@ -227,4 +227,34 @@ describe("an item that could never fit the log", () => {
       yield* service.submit({ id: "large", content: "x".repeat(maxBytes) })
     })
   )
+
+  const kinds: ReadonlyArray<readonly [name: string, bytes: number, fewest: number]> = [
+    ["many small ones: the index", 10, 800],
+    ["few large ones: the contents on their way", 100_000, 8]
+  ]
+  it.scoped.each(kinds)("a bound on the process's own memory, %s", ([, bytes, fewest]) =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { pendingMaxBytes: 1024 * 1024, batchFlushInterval: 3_600_000 }
+      })
+      archive.down = true
+      const content = "x".repeat(bytes)
+      const write = (n: number) => service.submit({ id: `item.${n}`, content })
+      // Critical slows down: the clock goes on by itself.
+      yield* Effect.forkScoped(Effect.forever(Effect.zipRight(Effect.yieldNow(), TestClock.adjust(100))))
+      const fill = Effect.gen(function* () {
+        for (let n = 0; ; n++) if ((yield* Effect.either(write(n)))._tag === "Left") return n
+      })
+      const taken = yield* fill
+      expect(taken).toBeGreaterThanOrEqual(fewest)
+      expect(taken * (bytes + 900)).toBeLessThan(1.1 * 1024 * 1024)
+      expect(yield* Effect.flip(write(taken))).toMatchObject({ _tag: "Backpressure", level: "Emergency" })
+      archive.down = false
+      yield* service.flush
+      yield* write(taken)
+      expect((yield* service.health).backpressure.pressure).toBeLessThan(0.2)
+    })
+  )
 })

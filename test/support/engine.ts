@@ -32,6 +32,7 @@ export const testConfig: EngineConfig = {
   walMaxBytes: 1024 ** 3,
   walDrainInterval: 5000,
   flushTimeout: 15_000,
+  pendingMaxBytes: 256 * 1024 * 1024,
   l1MaxBytes: 256 * 1024 * 1024,
   maxPayloadBytes: 16 * 1024 * 1024,
   maxBatchItems: 10_000,
