@@ -84,6 +84,12 @@ export interface PutResult {
   readonly newer: ReadonlyArray<ItemHead>
 }
 
+/** A record as the cache holds it. @since 0.1.0 @category models */
+export interface CachedRecord extends ItemRecord {
+  /** It has a time to live and is not in the tree: gone when that is over. */
+  readonly volatile?: true | undefined
+}
+
 /** An item to remove; with `version`, only unless a newer version is stored. @since 0.1.0 @category models */
 export interface Removal {
   readonly id: string
@@ -171,9 +177,9 @@ export interface CacheService {
   /** As `put`, for what a comparison with the archive found: of a version that is stored, this record takes the place. */
   readonly repair: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<PutResult, CacheError>
   /** One record, tombstones included. Concurrent calls share commands. None says only that the cache does not hold it. */
-  readonly get: (id: string) => Effect.Effect<Option.Option<ItemRecord>, CacheError>
+  readonly get: (id: string) => Effect.Effect<Option.Option<CachedRecord>, CacheError>
   /** The stored records of these ids, tombstones included, in no particular order; absent ids are left out. */
-  readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, CacheError>
+  readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<CachedRecord>, CacheError>
   /** As `getMany`, without contents (and without checking them). */
   readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, CacheError>
   /** Removes items physically, from the tree too; leaves no tombstone. Answers how many keys were removed. */

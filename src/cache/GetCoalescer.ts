@@ -6,10 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { ItemRecord } from "../SyncItem.js"
-import { CacheError } from "./Cache.js"
+import { type CachedRecord, CacheError } from "./Cache.js"
 
-type Answer = Effect.Effect<Option.Option<ItemRecord>, CacheError>
+type Answer = Effect.Effect<Option.Option<CachedRecord>, CacheError>
 type Waiter = (answer: Answer) => void
 
 const absent: Answer = Effect.succeed(Option.none())
@@ -26,7 +25,7 @@ export class GetCoalescer {
    * @param maxBatch how many ids one read takes at most
    */
   constructor(
-    private readonly readMany: (ids: ReadonlyArray<string>) => Promise<ReadonlyArray<ItemRecord>>,
+    private readonly readMany: (ids: ReadonlyArray<string>) => Promise<ReadonlyArray<CachedRecord>>,
     private readonly maxBatch: number
   ) {}
 

@@ -19,6 +19,7 @@ import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "..
 import {
   Cache,
   type CacheChange,
+  type CachedRecord,
   CacheError,
   type CacheLeaf,
   type CacheService,
@@ -110,13 +111,15 @@ class Model {
     return { applied, same, newer }
   }
 
-  read(ids: ReadonlyArray<string>, now: number): Array<ItemRecord> {
-    const found: Array<ItemRecord> = []
+  read(ids: ReadonlyArray<string>, now: number): Array<CachedRecord> {
+    const found: Array<CachedRecord> = []
     for (const id of new Set(ids)) {
       const entry = this.live(id, now)
       if (entry !== undefined && !entry.corrupted) {
         this.hits += 1
-        found.push(entry.record)
+        const { expiresAt, record } = entry
+        const inTree = record.deleted || expiresAt === Number.POSITIVE_INFINITY
+        found.push(inTree ? record : { ...record, volatile: true })
         continue
       }
       this.misses += 1

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
-import type { PutMode, PutResult, Removal } from "./Cache.js"
+import type { CachedRecord, PutMode, PutResult, Removal } from "./Cache.js"
 import { packIds, packRecords, packRemovals } from "./Packing.js"
 import { type Field, headIn, recordIn, textIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
@@ -111,9 +111,9 @@ export class RedisItems {
     return { applied, same, newer }
   }
 
-  async getMany(ids: ReadonlyArray<string>, signal: AbortSignal): Promise<Array<ItemRecord>> {
+  async getMany(ids: ReadonlyArray<string>, signal: AbortSignal): Promise<Array<CachedRecord>> {
     const distinct = [...new Set(ids)]
-    const found: Array<ItemRecord> = []
+    const found: Array<CachedRecord> = []
     let from = 0
     await inTurns(
       () => {
@@ -132,21 +132,21 @@ export class RedisItems {
   }
 
   /** Reads distinct ids, a batch at most; in more than one command when the contents are large. */
-  async getBatch(ids: ReadonlyArray<string>): Promise<Array<ItemRecord>> {
-    const found: Array<ItemRecord> = []
+  async getBatch(ids: ReadonlyArray<string>): Promise<Array<CachedRecord>> {
+    const found: Array<CachedRecord> = []
     let at = 0
     while (at < ids.length) {
       const reply = (await this.connection.run("get", readLua, [
         maxReadBytes,
         packIds(ids, at, ids.length)
       ])) as ReadonlyArray<Field>
-      if (reply.length < 2) throw new TypeError("the server answered a read with nothing")
-      for (let i = 0; i < reply.length; i += 2) {
+      if (reply.length < 3) throw new TypeError("the server answered a read with nothing")
+      for (let i = 0; i < reply.length; i += 3) {
         const id = ids[at++]!
         const record = reply[i] === 0 ? "foreign" : recordIn(id, reply[i], reply[i + 1])
         if (typeof record === "object") {
           this.hits += 1
-          found.push(record)
+          found.push(record.deleted || reply[i + 2] === 1 ? record : { ...record, volatile: true })
         } else {
           this.misses += 1
           this.tell(id, record)

@@ -6,9 +6,9 @@
 import { attempt, prelude } from "./scripts.js"
 
 /**
- * Reads records. Arguments: a bound on the bytes of contents, the packed ids. Answers line and
- * content of each id, in order (`0` and nothing for a foreign value); fewer ids than asked for when the bytes would
- * exceed the bound, at least one.
+ * Reads records. Arguments: a bound on the bytes of contents, the packed ids. Returns line, content and whether it is
+ * in the tree (1 or 0) of each id, in order (line `0` for a foreign value); fewer ids than asked for when the bytes
+ * would exceed the bound, at least one.
  *
  * @since 0.1.0
  * @category scripts
@@ -21,13 +21,14 @@ local I = P .. 'item:'
 while pos <= size and bytes < limit do
   local id
   id, pos = unpack('>I2c0', data, pos)
-  local r = read('HMGET', I .. id, 'm', 'c')
-  if r.err then r = {0, false} end
+  local r = read('HMGET', I .. id, 'm', 'c', 'l')
+  if r.err then r = {0, false, false} end
   local c = r[2]
   if c then bytes = bytes + #c end
   out[n + 1] = r[1]
   out[n + 2] = c
-  n = n + 2
+  out[n + 3] = r[3] and 1 or 0
+  n = n + 3
 end
 return out
 `

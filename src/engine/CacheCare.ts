@@ -64,7 +64,7 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         const doubts = cache.doubtsSoFar
         // Values that were found damaged count as absent there; writing them again mends them.
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
-        return Volatile.lookForMark(cache).pipe(
+        return Volatile.lookForMark(core, cache).pipe(
           Effect.zipRight(claim(cache)),
           Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
           Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
@@ -98,7 +98,9 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
     const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
-    return Effect.zipRight(claim(cache), settledRoots(tiers)).pipe(
+    return Volatile.lookForMark(core, cache).pipe(
+      Effect.zipRight(claim(cache)),
+      Effect.zipRight(settledRoots(tiers)),
       Effect.flatMap(({ equal }) =>
         equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
       ),

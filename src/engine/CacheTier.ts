@@ -20,6 +20,8 @@ export class CacheTier {
 
   /** Whether items may be there that the archive never had (`sql: false`). */
   mayHoldVolatile = false
+  /** When it was last looked for them: under which lease, on which connection. */
+  private looked: { readonly lease: string | undefined; readonly generation: number } | undefined
 
   constructor(readonly service: CacheService) {}
 
@@ -53,6 +55,23 @@ export class CacheTier {
   /** Rises with every doubt: a proof that was begun before a doubt proves nothing. */
   get doubtsSoFar(): number {
     return this.doubts
+  }
+
+  /** On this connection nobody has left a sign of volatile items. `lease`: the writer lease by then. */
+  foundNoVolatile(lease: string | undefined, generation: number): void {
+    this.looked = { lease, generation }
+  }
+
+  /**
+   * Whether no volatile items can be read from it: there were none when this node looked under its present lease, since
+   * when nobody else is registered, or there is no connection to read any.
+   */
+  holdsNoVolatile(lease: string | undefined): boolean {
+    if (this.mayHoldVolatile) return false
+    const { connection, generation } = this.service.status()
+    return (
+      connection !== "connected" || (this.looked?.generation === generation && this.looked.lease === lease)
+    )
   }
 
   /** Something was not written, or does not match. */

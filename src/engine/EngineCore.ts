@@ -268,7 +268,9 @@ export class EngineCore {
 
   /** A trusted filter knows of every put, also of those on their way; it does not know what lives in the cache alone. */
   provenAbsent(id: string): boolean {
-    return this.filter?.definitelyMissing(id) === true && this.cache?.mayHoldVolatile !== true
+    const { cache, filter } = this
+    if (filter?.definitelyMissing(id) !== true) return false
+    return cache === undefined || cache.holdsNoVolatile(filter.lease())
   }
 
   queryGate(): GateClosed | undefined {

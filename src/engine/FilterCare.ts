@@ -10,6 +10,7 @@ import type { LogUnavailable } from "../EngineError.js"
 import type { Lifecycle } from "../Lifecycle.js"
 import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import type { EngineCore } from "./EngineCore.js"
+import { lookForMarkOnce } from "./Volatile.js"
 
 /** @since 0.1.0 @category models */
 export interface FilterCare {
@@ -98,7 +99,7 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
       core.soleWriter()
       const { filterSnapshotInserts } = core.config()
       const due = filterSnapshotInserts > 0 && filter.status().insertsSinceSnapshot >= filterSnapshotInserts
-      return due ? Effect.asVoid(save) : Effect.void
+      return Effect.zipRight(lookForMarkOnce(core), due ? Effect.asVoid(save) : Effect.void)
     })
   })
 

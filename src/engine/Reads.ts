@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ArchiveError } from "../archive/Archive.js"
-import type { CacheError } from "../cache/Cache.js"
+import type { CachedRecord, CacheError } from "../cache/Cache.js"
 import type { LogUnavailable, ReadError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
@@ -134,12 +134,12 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     })
 
   /** What a trusted cache holds. Only live items count: absence is for the archive to say. */
-  const fromCache = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<ItemRecord>> =>
+  const fromCache = (ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<CachedRecord>> =>
     Effect.suspend(() => {
       const { cache } = core
       if (cache === undefined || ids.length === 0 || !cache.trusted) return Effect.succeed([])
       const [only] = ids
-      const asked: Effect.Effect<ReadonlyArray<ItemRecord>, CacheError> = ids.length === 1 &&
+      const asked: Effect.Effect<ReadonlyArray<CachedRecord>, CacheError> = ids.length === 1 &&
       only !== undefined
         ? Effect.map(cache.service.get(only), Option.toArray)
         : cache.service.getMany(ids)
@@ -181,7 +181,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
         const cached = past ? [] : yield* fromCache(ask)
         for (const record of cached) archived.set(record.id, record)
         // A volatile item expires in the cache, and would not do so in memory.
-        const mayExpire = new Set(core.cache?.mayHoldVolatile === true ? cached.map(({ id }) => id) : [])
+        const mayExpire = new Set(cached.flatMap((record) => (record.volatile === true ? [record.id] : [])))
         const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
         if (rest.length > 0) {
           const answer = yield* Effect.either(fromArchive(rest))

@@ -8,14 +8,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { CacheError } from "../cache/Cache.js"
-import type { WriteError } from "../EngineError.js"
-import { InvalidRequest, NotSupported, TierUnavailable } from "../EngineError.js"
+import type { InvalidItem, WriteError } from "../EngineError.js"
+import { InvalidRequest, NotSupported, TierUnavailable, VersionConflict } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { contentHashOf, emptyContent } from "../SyncItem.js"
+import { compareVersions, contentHashOf, emptyContent } from "../SyncItem.js"
 import type { CacheTier } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
-import type { SubmitOptions } from "./EngineService.js"
+import type { SubmitItem, SubmitOptions, SubmitResult } from "./EngineService.js"
+import { giveWay } from "./GiveWay.js"
+import { receiptOf } from "./Intake.js"
+import type { Prepared } from "./Preparation.js"
+import { nameOf, prepare } from "./Preparation.js"
 
 /** An id that no caller can use: it says that this cache holds, or held, volatile items. */
 const markerId = "\u0000volatile"
@@ -61,22 +65,95 @@ export const routingProblem = (
       })
 }
 
-/** Writes records to the cache alone. @since 0.1.0 @category functions */
-export const put = (
+/** A volatile item of a batch. */
+interface Write {
+  readonly index: number
+  readonly item: SubmitItem
+  readonly prepared: Prepared
+}
+
+/**
+ * Writes items to the cache alone, in turns as bounded as those of other batches.
+ *
+ * @param itemAt what the caller gave, read once
+ * @since 0.1.0
+ * @category functions
+ */
+export const submit = (
   core: EngineCore,
-  records: ReadonlyArray<ItemRecord>,
+  cache: CacheTier,
+  count: number,
+  itemAt: (index: number) => SubmitItem | InvalidItem,
   ttl: Duration.DurationInput
-): Effect.Effect<void, WriteError> =>
-  Effect.suspend(() => {
-    const { cache } = core
-    if (cache === undefined || records.length === 0) return Effect.void
-    const write = cache.service.put(records, { ttlMs: Duration.toMillis(ttl) })
-    return Effect.zipRight(mark(core, cache), write).pipe(
-      Effect.tapError((error) => cacheFailed(core, cache, error.message)),
-      Effect.mapError(unavailable("submit")),
-      Effect.asVoid
-    )
-  })
+): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
+  const results = new Array<SubmitResult>(count)
+  const ttlMs = Duration.toMillis(ttl)
+
+  /** What the cache has something newer for is tried again with a newer version, unless the caller chose it. */
+  const store = (writes: ReadonlyArray<Write>, again: number): Effect.Effect<void, CacheError> =>
+    Effect.suspend(() => {
+      // One write of an id is enough, and the cache takes no more of one id at once.
+      const newest = new Map<string, Write>()
+      for (const write of writes) {
+        const { record } = write.prepared
+        const known = newest.get(record.id)
+        if (known === undefined || compareVersions(record, known.prepared.record) >= 0) {
+          newest.set(record.id, write)
+        }
+      }
+      const records = [...newest.values()].map(({ prepared }) => prepared.record)
+      return Effect.flatMap(cache.service.put(records, { ttlMs }), ({ newer }) => {
+        const stored = new Map(newer.map((head) => [head.id, head]))
+        const later: Array<Write> = []
+        for (const write of writes) {
+          const { index, item, prepared } = write
+          const head = stored.get(prepared.record.id)
+          if (head !== undefined) core.clock.observe(head.version)
+          const next = head === undefined || item.version !== undefined ? prepared : prepare(core, item)
+          if (head === undefined) {
+            results[index] = { _tag: "Acknowledged", receipt: receiptOf(prepared, "memory") }
+          } else if (again > 0 && next !== prepared && next._tag === "Prepared") {
+            later.push({ index, item, prepared: next })
+          } else {
+            const { id, version } = prepared.record
+            const error = new VersionConflict({ id, submitted: version, current: head.version })
+            results[index] = { _tag: "Rejected", id, error }
+          }
+        }
+        return later.length === 0 ? Effect.void : store(later, again - 1)
+      })
+    })
+
+  const turns = (start: number): Effect.Effect<void, CacheError> =>
+    Effect.suspend(() => {
+      const writes: Array<Write> = []
+      let bytes = 0
+      let index = start
+      for (; index < count && index - start < core.turnItems && bytes < core.limits.bytesPerTurn; index++) {
+        const item = itemAt(index)
+        const prepared = prepare(core, item)
+        if ("_tag" in item || prepared._tag !== "Prepared") {
+          const error = "_tag" in item ? item : (prepared as WriteError)
+          results[index] = { _tag: "Rejected", id: "_tag" in item ? item.id : nameOf(item.id), error }
+          continue
+        }
+        bytes += prepared.record.content.byteLength
+        writes.push({ index, item, prepared })
+      }
+      const rest = index < count ? Effect.zipRight(giveWay, turns(index)) : Effect.void
+      return writes.length === 0 ? rest : Effect.zipRight(store(writes, maxAgain), rest)
+    })
+
+  return Effect.suspend(() =>
+    count === 0 ? Effect.void : Effect.zipRight(mark(core, cache), turns(0))
+  ).pipe(
+    Effect.tapError((error) => cacheFailed(core, cache, error.message)),
+    Effect.mapError(unavailable("submit")),
+    Effect.as(results)
+  )
+}
+
+const maxAgain = 2
 
 /** Leaves a sign, before the first volatile item, that absence from the archive does not mean absence. */
 const mark = (core: EngineCore, cache: CacheTier): Effect.Effect<void, CacheError> =>
@@ -99,9 +176,22 @@ const mark = (core: EngineCore, cache: CacheTier): Effect.Effect<void, CacheErro
   })
 
 /** Looks for the sign that earlier runs or other nodes left. @since 0.1.0 @category functions */
-export const lookForMark = (cache: CacheTier): Effect.Effect<void, CacheError> =>
-  cache.mayHoldVolatile
-    ? Effect.void
-    : Effect.map(cache.service.get(markerId), (found) => {
-        cache.mayHoldVolatile = Option.isSome(found)
-      })
+export const lookForMark = (core: EngineCore, cache: CacheTier): Effect.Effect<void, CacheError> =>
+  Effect.suspend(() => {
+    if (cache.mayHoldVolatile) return Effect.void
+    const { generation } = cache.service.status()
+    const lease = core.filter?.lease()
+    return Effect.map(cache.service.get(markerId), (found) => {
+      if (Option.isSome(found)) cache.mayHoldVolatile = true
+      else cache.foundNoVolatile(lease, generation)
+    })
+  })
+
+/** Looks for it when that has not been done under the present lease: another node may have left it before. @since 0.1.0 @category functions */
+export const lookForMarkOnce = (core: EngineCore): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { cache } = core
+    if (cache === undefined || !cache.connected || cache.mayHoldVolatile) return Effect.void
+    if (cache.holdsNoVolatile(core.filter?.lease())) return Effect.void
+    return Effect.catchAll(lookForMark(core, cache), (error) => cacheFailed(core, cache, error.message))
+  })

@@ -24,7 +24,7 @@ import type {
   SyncEngineService
 } from "./EngineService.js"
 import { giveWay } from "./GiveWay.js"
-import { enqueue, receiptOf, throttled, writeGate } from "./Intake.js"
+import { enqueue, throttled, writeGate } from "./Intake.js"
 import type { Prepared } from "./Preparation.js"
 import { nameOf, prepare, prepareDelete, readOnce, unreadable } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
@@ -312,21 +312,9 @@ export const make = (
       const refused =
         writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", countOf(items))
       if (refused !== undefined) return refuse(refused, countOf(items))
-      const prepared = Array.from(items, (_, index) => prepare(core, itemAt(items, index)))
-      const ready = prepared.filter((one) => one._tag === "Prepared")
-      return Effect.as(
-        Volatile.put(
-          core,
-          ready.map(({ record }) => record),
-          options.ttl ?? 1
-        ),
-        prepared.map(
-          (one, index): SubmitResult =>
-            one._tag === "Prepared"
-              ? { _tag: "Acknowledged", receipt: receiptOf(one, "memory") }
-              : { _tag: "Rejected", id: nameOf(idAt(() => items[index]?.id)), error: one }
-        )
-      )
+      const { cache } = core
+      if (cache === undefined) return Effect.succeed([])
+      return Volatile.submit(core, cache, items.length, (index) => itemAt(items, index), options.ttl ?? 1)
     })
     return throttled(core, written)
   }
