@@ -1,8 +1,8 @@
 /**
  * The archive's tables and how they come to be. The schema is verified by reading from it; when it is as it should
  * be nothing is defined, so that a user who may only read and write is enough, and no other node has to wait for
- * a table. Every migration is one idempotent statement, recorded once it is done, because MySQL commits each by
- * itself; all run again when the record says one thing and the tables another.
+ * a table. Every migration is one idempotent statement, because MySQL commits each by itself; they are recorded
+ * first, and all run again when the record says one thing and the tables another.
  *
  * @since 0.1.0
  */
@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import { classify } from "./ArchiveErrors.js"
 import {
   type Dialect,
@@ -162,23 +163,37 @@ export const migrateAndVerify = <E>(
     Effect.map(recorded, (done) => steps.every(({ id }) => done.has(id)))
   )
 
-  const define = (due: typeof steps) =>
-    Effect.forEach(
-      due,
-      ({ id, name, text }) =>
-        Effect.zipRight(
-          run(text),
-          run(`REPLACE INTO ${tables.migrations}(migration_id, name) VALUES (${id}, '${name}')`)
-        ),
-      { discard: true }
-    )
+  const define = Effect.forEach(steps, ({ text }) => run(text), { discard: true })
+  // Who is the first to record them runs them. On a cluster others may be at it on another server, where no lock of
+  // this one is seen, and definitions that meet there can block each other for ever.
+  const due = (done: ReadonlySet<number>) => steps.filter(({ id }) => !done.has(id))
+  const claim = (some: typeof steps) =>
+    some.length === 0
+      ? Effect.succeed(false)
+      : run(
+          `INSERT INTO ${tables.migrations}(migration_id, name) VALUES ${some.map(({ id, name }) => `(${id}, '${name}')`).join()}`
+        ).pipe(
+          Effect.as(true),
+          Effect.catchIf(
+            (error) => classify(error).contention,
+            () => Effect.succeed(false)
+          )
+        )
+  const patience = dialect.name === "mysql" ? 30 : 0
   const migrating = Effect.gen(function* () {
     // Another node may have done it while this one waited.
     if (yield* Effect.orElseSucceed(isRight, () => false)) return
     yield* run(record(tables)[dialect.name])
-    const done = yield* recorded
-    yield* define(steps.filter(({ id }) => !done.has(id)))
-    yield* Effect.catchAll(verify, () => Effect.zipRight(define(steps), verify))
+    const mine = due(yield* recorded)
+    if (yield* claim(mine)) yield* Effect.forEach(mine, ({ text }) => run(text), { discard: true })
+    else
+      yield* Effect.ignore(
+        Effect.retry(
+          verify,
+          Schedule.spaced("100 millis").pipe(Schedule.intersect(Schedule.recurs(patience)))
+        )
+      )
+    yield* Effect.catchAll(verify, () => Effect.zipRight(define, verify))
   })
 
   return isRight.pipe(
