@@ -79,6 +79,8 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
      * for exactly one caller.
      */
     readonly requestShutdown: Effect.Effect<boolean>
+    /** Takes writes and no queries, or both again. */
+    readonly setWritesOnly: (on: boolean) => Effect.Effect<void>
     /** Any earlier phase → shutting_down, and boot stage `ShuttingDown` with it. True for exactly one caller. */
     readonly beginShutdown: Effect.Effect<boolean>
     /** Any phase → stopped, with the report every waiter gets. True for the first call; later reports are dropped. */
@@ -137,7 +139,8 @@ class Subscription {
       last.phase === next.phase &&
       last.bootStage === next.bootStage &&
       last.drainRequested === next.drainRequested &&
-      last.shutdownRequested === next.shutdownRequested
+      last.shutdownRequested === next.shutdownRequested &&
+      last.writesOnly === next.writesOnly
     ) {
       this.pending.pop()
     }
@@ -201,7 +204,8 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
     snapshot: Effect.map(ref, (state) => state.snapshot),
     unsafeSnapshot: () => current,
     acceptsWrites: () => current.phase === "ready",
-    acceptsQueries: () => current.phase === "ready" || current.phase === "draining",
+    acceptsQueries: () =>
+      (current.phase === "ready" || current.phase === "draining") && current.writesOnly !== true,
     changes: Stream.unwrapScoped(
       Effect.map(
         Effect.acquireRelease(
@@ -220,6 +224,7 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
     ),
     beginDrain: transition(State.beginDrain),
     requestShutdown: transition(State.requestShutdown),
+    setWritesOnly: (on) => transition((state) => State.setWritesOnly(state, on)),
     beginShutdown: transition(State.beginShutdown),
     complete: (report) => transition((state) => State.complete(state, report)),
     awaitReport: Deferred.await(reported),

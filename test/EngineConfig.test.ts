@@ -63,6 +63,7 @@ describe("defaults", () => {
         sqlQueryTimeout: 30_000,
         sqlStartTimeout: 30_000,
         sqlAcceptOther: false,
+        startWithoutSql: false,
         redisUrl: undefined,
         redisPrefix: "sync-engine:",
         walPath: undefined,

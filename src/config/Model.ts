@@ -29,6 +29,8 @@ export interface EngineConfig {
   readonly sqlStartTimeout: number
   /** Take an archive that the log does not belong to. `SQL_ACCEPT_OTHER`, default false. */
   readonly sqlAcceptOther: boolean
+  /** `START_WITHOUT_SQL`: start although SQL is unreachable, ready for writes only; default false. */
+  readonly startWithoutSql: boolean
   /** `redis://…`, `rediss://…`, `redis-cluster://host:port,…` or none. `REDIS_URL`. Secret. */
   readonly redisUrl: Redacted.Redacted | undefined
   /** `REDIS_PREFIX`, default `sync-engine:`. */

@@ -95,6 +95,13 @@ export const engineTable: Table<EngineConfig> = {
     description:
       "Goes on with an archive other than the one the log has been written to, or with one that has become empty. For one start."
   },
+  startWithoutSql: {
+    name: "START_WITHOUT_SQL",
+    kind: "boolean",
+    default: false,
+    description:
+      "Start although SQL is unreachable after `SQL_START_TIMEOUT`, if the log is bound to an archive already: ready for writes, not for reads, until SQL is there. A SQL server that refuses still ends the start."
+  },
   redisUrl: {
     name: "REDIS_URL",
     kind: "secret",

@@ -8,7 +8,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { type Archive, ArchiveError } from "../archive/Archive.js"
-import { ArchiveStartError } from "../EngineError.js"
+import { ArchiveStartError, type LogUnavailable } from "../EngineError.js"
 import type { EngineCore } from "./EngineCore.js"
 
 type ArchiveService = Context.Tag.Service<Archive>
@@ -45,6 +45,7 @@ export const bind = (
     }
     core.lineage = lineage
     if (bound !== undefined && refused === undefined) return
+    if (refused !== undefined) core.carryAgain()
     // A log that takes no writes now is bound with the first write that is archived.
     yield* Effect.catchAll(core.log.bind({ lineage, archived: !isEmpty }), (error) =>
       Effect.logWarning(`the log could not be bound to its archive yet: ${error.message}`)
@@ -82,5 +83,21 @@ export const noteArchived = (core: EngineCore): Effect.Effect<void> =>
     const { lineage } = core
     return lineage === undefined || core.log.binding()?.archived === true
       ? Effect.void
-      : Effect.ignore(core.log.bind({ lineage, archived: true }))
+      : Effect.ignore(core.log.bind({ ...core.log.binding(), lineage, archived: true }))
+  })
+
+/**
+ * How far the log has been carried, where it cannot leave yet: the next start goes on from there, and archives nothing
+ * that was dropped from the dead letters since.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const noteCarried = (core: EngineCore): Effect.Effect<void, LogUnavailable> =>
+  Effect.suspend(() => {
+    const bound = core.log.binding()
+    const carriedTo = core.fresh.consumed
+    return bound === undefined || (bound.carriedTo ?? 0) >= carriedTo
+      ? Effect.void
+      : core.log.bind({ ...bound, carriedTo })
   })

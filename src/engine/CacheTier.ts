@@ -23,6 +23,9 @@ export class CacheTier {
   /** When it was last looked for them: under which lease, on which connection. */
   private looked: { readonly lease: string | undefined; readonly generation: number } | undefined
 
+  /** Calls that were not waited for to their end: while there are any, it is not given more. */
+  unanswered = 0
+
   constructor(readonly service: CacheService) {}
 
   get connected(): boolean {

@@ -4,8 +4,11 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { Removal } from "../cache/Cache.js"
+import { CacheError } from "../cache/Cache.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import type { CacheTier } from "./CacheTier.js"
@@ -19,6 +22,35 @@ export const cacheFailed = (core: EngineCore, cache: CacheTier, problem: string)
     cache.distrust(problem)
     Metrics.cacheFailed(1)
     return Conditions.begins(core, "cache", problem, `the cache is not used: ${problem}`)
+  })
+
+/** How long a flush waits for the cache: everybody who writes waits behind it. */
+const patience = Duration.seconds(1)
+const silent = `it has not answered for ${Duration.toMillis(patience)} ms; it misses writes until it does`
+
+/** Ends after that time also in a region that cannot be interrupted; the call itself may go on. */
+const inTime = (cache: CacheTier, call: Effect.Effect<void, CacheError>): Effect.Effect<void, CacheError> =>
+  Effect.suspend(() => {
+    cache.unanswered++
+    const counted = Effect.ensuring(
+      call,
+      Effect.sync(() => {
+        cache.unanswered--
+      })
+    )
+    return Effect.flatMap(Effect.forkDaemon(counted), (fiber) =>
+      Effect.raceFirst(
+        Effect.interruptible(Fiber.join(fiber)),
+        Effect.interruptible(
+          Effect.delay(
+            Effect.fail(
+              new CacheError({ operation: "put", kind: "unavailable", problem: silent, retryAfterMs: 1000 })
+            ),
+            patience
+          )
+        )
+      )
+    )
   })
 
 /**
@@ -48,7 +80,8 @@ export const carryToCache = (
     }
     const put = records.length === 0 ? Effect.void : cache.service.put(records)
     const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
-    return Effect.matchCauseEffect(Effect.zipRight(put, remove), {
+    if (cache.unanswered > 0) return cacheFailed(core, cache, silent)
+    return Effect.matchCauseEffect(inTime(cache, Effect.zipRight(put, remove)), {
       onFailure: (cause) =>
         cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
       onSuccess: () => Effect.void

@@ -1,7 +1,8 @@
 /**
- * The change stream: what the archive has committed goes, in log order, to a Redis stream. At least once: an entry
- * leaves the log only when it has been published too, so a Redis outage holds the log, within its bounds. Consumers
- * deduplicate by version and hash.
+ * The change stream: what the archive holds after each commit goes, in log order, to a Redis stream. At least once: an
+ * entry leaves the log only when it has been published too, so a Redis outage holds the log, within its bounds.
+ * Consumers deduplicate by version and hash. What was merged into a later write, lost against the archive's version or
+ * was put aside is not published. Of what a Redis outage leaves to the next start, the newest versions are.
  *
  * @since 0.1.0
  */
@@ -9,20 +10,29 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { ArchiveError } from "../archive/Archive.js"
 import type { CacheChange, CacheError, PositionedChange } from "../cache/Cache.js"
 import type { LogUnavailable, ReadError } from "../EngineError.js"
 import { NotSupported, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
+import type { ItemVersion } from "../SyncItem.js"
+import { sameVersion } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
+import { SequenceSet } from "./SequenceSet.js"
 
 /** @since 0.1.0 @category models */
 export interface ChangeFeed {
   /** Everything up to this sequence number may leave the log, as far as the change stream is concerned. Synchronous. */
   readonly published: () => number
-  /** Publishes what the archive has committed since. */
-  readonly publish: Effect.Effect<void, CacheError | LogUnavailable>
+  /** The archive has committed these entries, and holds these records of theirs now. Synchronous. */
+  readonly carried: (
+    entries: ReadonlyArray<LogEntry>,
+    taken: ReadonlyArray<ItemVersion & { readonly id: string }>
+  ) => void
+  /** Publishes what the archive has taken since. */
+  readonly publish: Effect.Effect<void, ArchiveError | CacheError | LogUnavailable>
   /** Entries of the change stream after a position (all that are kept without one), and those to come. */
   readonly changes: (after?: string) => Stream.Stream<PositionedChange, ReadError | NotSupported>
 }
@@ -31,19 +41,42 @@ const entriesPerPage = 500
 const bytesPerPage = 4 * 1024 * 1024
 const pollMs = 250
 
+const notConnected = new ArchiveError({
+  operation: "heads",
+  kind: "transient",
+  problem: "the archive is not connected"
+})
+
 /** A feed's beginning: what the log has released was published before. @since 0.1.0 @category constructors */
 export const make = (core: EngineCore): ChangeFeed => {
   let cursor: number | undefined
   const turn = Effect.unsafeMakeSemaphore(1)
   const position = () => cursor ?? core.tiers?.log.usage().released ?? 0
 
-  const refused = (sequences: ReadonlyArray<LogEntry>): Effect.Effect<ReadonlySet<number>, LogUnavailable> =>
-    core.log.deadLetters.count() === 0 || sequences.length === 0
-      ? Effect.succeed(new Set())
-      : Effect.map(
-          core.log.deadLetters.within(sequences[0]!.sequence, sequences[sequences.length - 1]!.sequence),
-          (letters) => new Set(letters)
-        )
+  /** Entries of this life that the archive did not take: merged into later ones, superseded, put aside. */
+  const untaken = new SequenceSet()
+
+  const carried: ChangeFeed["carried"] = (entries, taken) => {
+    if (!core.config().cdc) return
+    const held = new Map(taken.map((record) => [record.id, record]))
+    // Backwards: of the same version twice the later one is published.
+    for (const { record, sequence } of [...entries].reverse()) {
+      const stored = held.get(record.id)
+      if (stored !== undefined && sameVersion(stored, record)) held.delete(record.id)
+      else untaken.add(sequence)
+    }
+  }
+
+  /** What was carried before this start: the archive is asked what it holds of it now. */
+  const takenBefore = (entries: ReadonlyArray<LogEntry>) =>
+    Effect.suspend(() => {
+      const earlier = entries.filter(({ sequence }) => sequence <= core.carriedBefore)
+      const archive = core.tiers?.archive
+      if (earlier.length === 0) return Effect.succeed(new Map<string, ItemVersion>())
+      if (archive === undefined) return Effect.fail(notConnected)
+      const ids = [...new Set(earlier.map(({ record }) => record.id))]
+      return Effect.map(archive.heads(ids), (heads) => new Map(heads.map((head) => [head.id, head])))
+    })
 
   const page = Effect.gen(function* () {
     const { cache } = core
@@ -56,20 +89,20 @@ export const make = (core: EngineCore): ChangeFeed => {
       maxBytes: bytesPerPage
     })).filter(({ sequence }) => sequence <= upTo)
     const last = entries[entries.length - 1]?.sequence ?? upTo
-    const dead = yield* refused(entries)
-    const changes = entries.flatMap(
-      ({ record, sequence }): Array<CacheChange> =>
-        dead.has(sequence)
-          ? []
-          : [
-              {
-                operation: record.deleted ? "DELETE" : "PUT",
-                id: record.id,
-                version: record.version,
-                contentHash: record.contentHash,
-                sequence
-              }
-            ]
+    const before = yield* takenBefore(entries)
+    const isHeld = ({ record, sequence }: LogEntry): boolean => {
+      if (sequence > core.carriedBefore) return !untaken.has(sequence)
+      const head = before.get(record.id)
+      return head !== undefined && sameVersion(head, record)
+    }
+    const changes = entries.filter(isHeld).map(
+      ({ record, sequence }): CacheChange => ({
+        operation: record.deleted ? "DELETE" : "PUT",
+        id: record.id,
+        version: record.version,
+        contentHash: record.contentHash,
+        sequence
+      })
     )
     if (changes.length > 0) {
       yield* cache.service
@@ -78,6 +111,7 @@ export const make = (core: EngineCore): ChangeFeed => {
       Metrics.changesPublished(changes.length)
     }
     cursor = last
+    untaken.forget(last)
     yield* core.log.release(last)
     return true
   })
@@ -130,5 +164,10 @@ export const make = (core: EngineCore): ChangeFeed => {
       )
     )
 
-  return { published: () => (core.config().cdc ? position() : Number.MAX_SAFE_INTEGER), publish, changes }
+  return {
+    published: () => (core.config().cdc ? position() : Number.MAX_SAFE_INTEGER),
+    carried,
+    publish,
+    changes
+  }
 }

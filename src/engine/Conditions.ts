@@ -28,6 +28,7 @@ export const ends = (core: EngineCore, component: Component, said: string): Effe
 
 const expected = new Set([
   "ArchiveError",
+  "ArchiveStartError",
   "CacheError",
   "GateClosed",
   "LogUnavailable",

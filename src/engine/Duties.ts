@@ -8,6 +8,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { ArchiveStartError } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { cacheFailed } from "./CacheWrites.js"
 import * as Conditions from "./Conditions.js"
@@ -16,6 +17,7 @@ import type { Duty } from "./RunLoop.js"
 
 type Runtime = Context.Tag.Service<EngineRuntime>
 
+const connectMs = 1000
 const hourMs = 3_600_000
 const filterRebuildMs = 1000
 /** How soon a log that refused a write is tried again. */
@@ -80,6 +82,12 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
         })
     })
   })
+
+/** Connects the archive that a start did without, and has the log carried to it. @since 0.1.0 @category duties */
+export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError> =>
+  Effect.suspend(() =>
+    runtime.core.awaitsArchive ? Effect.zipRight(runtime.connectArchive, archiveHealth(runtime)) : Effect.void
+  )
 
 /** Mends an untrusted cache, compares the roots of a trusted one. @since 0.1.0 @category duties */
 export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
@@ -147,6 +155,7 @@ export const toldByTier = (runtime: Runtime, cause: Cause.Cause<unknown>): Effec
     if (tag === "CacheError" && core.cache !== undefined) {
       return Effect.as(cacheFailed(core, core.cache, (error as Error).message), true)
     }
+    if (tag === "ArchiveStartError") return Effect.succeed(core.degradations.has("archive"))
     if (tag === "LogUnavailable") return Effect.succeed(core.degradations.has("log"))
     if (tag !== "ArchiveError") return Effect.succeed(false)
     // One statement may fail while the archive is well: it is asked.
@@ -217,6 +226,12 @@ export const watchProgress = (runtime: Runtime): Effect.Effect<void> => {
 export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   { name: "flush", intervalMs: (config) => config.batchFlushInterval, round: flushByAge(runtime) },
   { name: "log drain", intervalMs: (config) => config.walDrainInterval, round: drainLog(runtime) },
+  // Only for a start that did without.
+  {
+    name: "archive connection",
+    intervalMs: () => (runtime.core.awaitsArchive ? connectMs : 0),
+    round: connectArchive(runtime)
+  },
   { name: "archive health", intervalMs: (config) => config.healthInterval, round: archiveHealth(runtime) },
   {
     name: "writer attendance",

@@ -40,7 +40,7 @@ import * as Reads from "./Reads.js"
 import * as RunLoop from "./RunLoop.js"
 import * as Sets from "./Sets.js"
 import * as Shutdown from "./Shutdown.js"
-import { startup } from "./Startup.js"
+import { connectLater, startup } from "./Startup.js"
 import * as Verification from "./Verification.js"
 import * as Writes from "./Writes.js"
 
@@ -77,8 +77,12 @@ export const make = (
     const care = CacheCare.make(core, flush)
     const filterCare = FilterCare.make(core, lifecycle)
     const logCare = LogCare.make(core)
-    const runtime = Context.make(EngineRuntime, {
+    const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
+    const rounds: Context.Tag.Service<EngineRuntime> = {
       care,
+      connectArchive: Effect.suspend(() =>
+        Effect.provideService(connectLater(parts, tiers), EngineRuntime, rounds)
+      ),
       core,
       demand,
       feed,
@@ -86,8 +90,11 @@ export const make = (
       flush,
       logCare,
       waiters
-    }).pipe(Context.add(Lifecycle, lifecycle), Context.add(LiveConfig, live))
-    const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
+    }
+    const runtime = Context.make(EngineRuntime, rounds).pipe(
+      Context.add(Lifecycle, lifecycle),
+      Context.add(LiveConfig, live)
+    )
     const started = { atMs: core.nowMs(), elapsedMs: core.elapsedMs() }
 
     // Start: once, in a fiber of its own, so that a shutdown can stop it whoever waits for it.
@@ -166,7 +173,6 @@ export const make = (
     const sets = Sets.make(core, carry, pages)
     const items = Items.make(core, reads, writes, pages)
     const verification = Verification.make(core, flush, carry, care, writes.submit)
-    const rounds = { care, core, demand, feed, filterCare, flush, logCare, waiters }
 
     const service: SyncEngineService = {
       submit: writes.submit,

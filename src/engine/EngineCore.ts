@@ -96,6 +96,8 @@ export class EngineCore {
     flushes: { count: 0, bytes: 0, age: 0, forced: 0, recovery: 0, shutdown: 0 }
   }
   fresh = new FreshQueue(0, 0, 0)
+  /** What was carried to the archive before this start, although the log still holds it: the change stream is behind. */
+  carriedBefore = 0
   /** Open while there are losses of which nobody has been told. */
   readonly losses = Effect.unsafeMakeLatch(false)
   /** How many lost writes have been told. */
@@ -113,6 +115,10 @@ export class EngineCore {
   lineage: string | undefined
   /** Whether an archive is configured; others may reach it, also while it is not connected. */
   expectsArchive = false
+  /** Started without the archive, which has not been connected yet: writes go into the log, nothing can be read. */
+  awaitsArchive = false
+  /** What was connected is not this log's archive: nothing more is taken in until it is. */
+  wrongArchive: string | undefined
   /** Appends that wait for their group commit, oldest first. */
   private readonly appends = new Map<number, Append>()
   private lastAppend = 0
@@ -159,9 +165,20 @@ export class EngineCore {
     this.logMaxBytes = usage.maxBytes
     this.turnItems = Math.min(this.limits.itemsPerTurn, usage.maxItems)
     this.clock.observe(log.maxVersion)
+    this.carriedBefore = Math.max(usage.released, log.binding()?.carriedTo ?? 0)
+    this.fresh = this.queueFrom(this.carriedBefore)
+  }
+
+  /** Another archive than before takes the log: what it still holds is carried once more. */
+  carryAgain(): void {
+    this.carriedBefore = this.log.usage().released
+    this.fresh = this.queueFrom(this.carriedBefore)
+  }
+
+  private queueFrom(consumed: number): FreshQueue {
     // Eight full batches, so that a burst is flushed without reading the log again.
-    const freshMaxBytes = Math.max(this.limits.freshQueueBytes, 8 * this.config().batchFlushBytes)
-    this.fresh = new FreshQueue(freshMaxBytes, usage.released, usage.committed)
+    const maxBytes = Math.max(this.limits.freshQueueBytes, 8 * this.config().batchFlushBytes)
+    return new FreshQueue(maxBytes, consumed, this.log.usage().committed)
   }
 
   connectArchive(archive: Context.Tag.Service<Archive>): void {
@@ -277,8 +294,15 @@ export class EngineCore {
     return this.lifecycle.acceptsQueries() ? undefined : this.closedGate("query")
   }
 
+  acceptsWrites(): boolean {
+    return this.lifecycle.acceptsWrites() && this.wrongArchive === undefined
+  }
+
   closedGate(operation: "write" | "query"): GateClosed {
-    const { phase, reason } = this.lifecycle.unsafeSnapshot()
+    const snapshot = this.lifecycle.unsafeSnapshot()
+    const { phase } = snapshot
+    const reason =
+      snapshot.reason ?? this.wrongArchive ?? (this.awaitsArchive ? "SQL is not connected yet" : undefined)
     return new GateClosed({
       operation,
       phase,

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type { ArchiveStartError } from "../EngineError.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { CacheCare } from "./CacheCare.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
@@ -27,6 +28,8 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly filterCare: FilterCare
     readonly feed: ChangeFeed
     readonly logCare: LogCare
+    /** Connects the archive that the start did without; nothing otherwise. */
+    readonly connectArchive: Effect.Effect<void, ArchiveStartError>
     /** Opened to start a flush at once; says why. */
     readonly demand: FlushDemand
   }

@@ -16,7 +16,7 @@ import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
 import { BatchShare } from "./BatchShare.js"
-import { ensureBound, noteArchived } from "./Binding.js"
+import { ensureBound, noteArchived, noteCarried } from "./Binding.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
 import * as Conditions from "./Conditions.js"
@@ -24,7 +24,7 @@ import type { EngineCore } from "./EngineCore.js"
 import type { FlushReason } from "./EngineService.js"
 import { commitSplitting } from "./PoisonSplit.js"
 import type { Committed } from "./Settle.js"
-import { settle } from "./Settle.js"
+import { answer, settle } from "./Settle.js"
 import { Turns } from "./Turns.js"
 
 /** @since 0.1.0 @category models */
@@ -89,6 +89,11 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     readonly startedMs: number
   }
 
+  interface Answered extends Timed {
+    /** Acknowledged writes that lost, and whose writers were not told. */
+    readonly lost: ReadonlyArray<Superseded>
+  }
+
   /** Writes that were acknowledged and are not what the archive holds: one line a batch. */
   const tellOfLosses = ([first, ...others]: ReadonlyArray<Superseded>): Effect.Effect<void> =>
     first === undefined
@@ -135,21 +140,25 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
             )
           )
 
-  /** What follows a commit: dead letters, cache, readers and waiters, and the entries leave the log. */
-  const finish = (committed: Timed, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
-    putAside(committed).pipe(
-      Effect.zipRight(committed.result.applied > 0 ? noteArchived(core) : Effect.void),
+  /** What follows a commit at once: dead letters, and whoever waits for the archive, which is not the cache. */
+  const answered = (committed: Timed): Effect.Effect<Answered, LogUnavailable> =>
+    Effect.map(putAside(committed), () => ({ ...committed, lost: answer(core, waiters, committed) }))
+
+  /** What follows then: cache, readers, and the entries leave the log. */
+  const finish = (committed: Answered, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
+    (committed.result.applied > 0 ? noteArchived(core) : Effect.void).pipe(
       Effect.zipRight(carryToCache(core, committed.result)),
       Effect.zipRight(
         Effect.suspend(() => {
           const { entries, result, startedMs } = committed
-          const lost = settle(core, waiters, committed)
+          feed.carried(entries, result.taken)
+          settle(core, waiters, committed)
           progress++
           core.counters.flushes[reason]++
           Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
           return Effect.zipRight(
-            tellOfLosses(lost),
+            tellOfLosses(committed.lost),
             reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
           )
         })
@@ -161,7 +170,12 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
    * up nobody: the next flush makes up for it, and so does the next start.
    */
   const release: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.catchAll(core.log.release(releasable()), (error) => Effect.sync(() => core.logRefuses(error)))
+    Effect.catchAll(
+      releasable() < core.fresh.consumed
+        ? Effect.zipRight(noteCarried(core), core.log.release(releasable()))
+        : core.log.release(releasable()),
+      (error) => Effect.sync(() => core.logRefuses(error))
+    )
   )
 
   const releasable = () => Math.min(core.fresh.consumed, feed.published())
@@ -220,7 +234,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
             if (entries.length === 0) break
             // Once the archive has committed, the bookkeeping must follow.
             yield* Effect.uninterruptible(
-              Effect.flatMap(commit(archive, entries), (committed) =>
+              Effect.flatMap(Effect.flatMap(commit(archive, entries), answered), (committed) =>
                 Effect.gen(function* () {
                   yield* finishing
                   finishing = yield* Effect.map(Effect.fork(finish(committed, reason)), Fiber.join)

@@ -23,7 +23,7 @@ import { maxWallMs } from "./VersionClock.js"
 
 /** Why nothing may be written at all now, whatever room there is. @since 0.1.0 @category gate */
 export const closedToWrites = (core: EngineCore): WriteError | undefined => {
-  if (!core.lifecycle.acceptsWrites()) return core.closedGate("write")
+  if (!core.acceptsWrites()) return core.closedGate("write")
   if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
   if (core.logRefusal !== undefined) return core.logRefusal
   const nowMs = core.nowMs()

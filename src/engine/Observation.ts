@@ -24,7 +24,7 @@ export const healthOf = (core: EngineCore): EngineHealth => {
   const filter = core.filter?.status()
   return {
     lifecycle: core.lifecycle.unsafeSnapshot(),
-    acceptsWrites: core.lifecycle.acceptsWrites() && !core.config().readOnly && core.logRefusal === undefined,
+    acceptsWrites: core.acceptsWrites() && !core.config().readOnly && core.logRefusal === undefined,
     acceptsQueries: core.lifecycle.acceptsQueries(),
     readOnly: core.config().readOnly,
     degraded: [...core.degradations.values()],

@@ -71,16 +71,33 @@ const decide = (
 }
 
 /**
- * Settles a committed batch. Returns acknowledged writes that lost and whose writers were not told.
+ * Wakes the writers that wait for the archive, and for nothing else; those who lost hear of it once this node's
+ * readers see what has won. Returns acknowledged writes that lost and whose writers are not told.
  *
  * @since 0.1.0
  * @category functions
  */
-export const settle = (
+export const answer = (
   core: EngineCore,
   waiters: ArchiveWaiters,
   committed: Committed
 ): ReadonlyArray<Superseded> => {
+  const { entries, result } = committed
+  core.clock.observe(result.topVersion)
+  const lost = decide(waiters, committed)
+  if (result.superseded.length + result.culprits.length === 0) {
+    waiters.settle(entries[entries.length - 1]!.sequence)
+  }
+  return lost
+}
+
+/**
+ * Settles a batch that was committed, answered and written to the cache.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const settle = (core: EngineCore, waiters: ArchiveWaiters, committed: Committed): void => {
   const { entries, result } = committed
   const last = entries[entries.length - 1]!.sequence
   for (const entry of entries) {
@@ -92,14 +109,12 @@ export const settle = (
     // A letter that was put back: nobody has seen it since, and memory may hold what it has replaced.
     if (settled === undefined) core.forgetOlder(entry.record)
   }
-  core.clock.observe(result.topVersion)
   for (const { stored } of result.superseded) adopt(core, stored)
   for (const record of result.repeated) adopt(core, record)
   for (const { entry } of result.culprits) {
     if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
     core.touch(entry.record.id)
   }
-  const lost = decide(waiters, committed)
   const superseded = result.superseded.length + result.overruled
   core.fresh.consume(last)
   core.counters.archived += entries.length - result.culprits.length
@@ -107,5 +122,4 @@ export const settle = (
   core.counters.superseded += superseded
   if (superseded > 0) Metrics.superseded(superseded)
   waiters.settle(last)
-  return lost
 }

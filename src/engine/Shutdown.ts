@@ -23,8 +23,8 @@ export interface ShutdownScopes {
   readonly tiers: Scope.CloseableScope
 }
 
-/** How much of the time is kept for the checkpoint and for closing, when the flush takes all it can get. */
-const closingShare = 0.2
+/** How much of the time is kept for what comes after a step, when that takes all it can get. */
+const keptShares = { flush: 0.3, step: 0.2, closing: 0 } as const
 const settlePollMs = 5
 
 /** Between two attempts at what fails for a time: doubling from 50 ms to at most a second. */
@@ -35,13 +35,12 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
   const failedStart = problems.length > 0
   const { shutdownTimeout } = core.config()
   const deadlineMs = core.elapsedMs() + shutdownTimeout
-  const keptMs = shutdownTimeout * closingShare
 
-  /** Whether the step succeeded before the deadline, or before the share that is kept for closing begins. */
-  const run = (name: string, body: Effect.Effect<unknown, Failure>, until: "closing" | "deadline") =>
+  /** Whether the step succeeded before the share of the time begins that is kept for what comes after it. */
+  const run = (name: string, body: Effect.Effect<unknown, Failure>, kind: keyof typeof keptShares) =>
     Effect.gen(function* () {
       let last: string | undefined
-      const leftMs = Math.max(0, deadlineMs - core.elapsedMs() - (until === "closing" ? keptMs : 0))
+      const leftMs = Math.max(0, deadlineMs - core.elapsedMs() - shutdownTimeout * keptShares[kind])
       // Disconnected: a driver that does not let itself be interrupted must not hold up the deadline.
       const exit = yield* body.pipe(
         Effect.tapError((error) =>
@@ -50,7 +49,7 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
           })
         ),
         // What fails for a time may succeed while there is any left; nobody waits for a start that has failed.
-        Effect.retry({ schedule: pauses, while: () => until === "closing" && !failedStart }),
+        Effect.retry({ schedule: pauses, while: () => kind !== "closing" && !failedStart }),
         Effect.disconnect,
         Effect.timeoutOption(Duration.millis(leftMs)),
         Effect.exit
@@ -62,8 +61,9 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
     })
 
   return {
-    step: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "closing"),
-    closing: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "deadline")
+    flushing: (body: Effect.Effect<unknown, Failure>) => run("flush", body, "flush"),
+    step: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "step"),
+    closing: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "closing")
   }
 }
 
@@ -91,7 +91,7 @@ export const perform = (
     const startedAtMs = core.nowMs()
     const startedMs = core.elapsedMs()
     const problems: Array<string> = [...earlier]
-    const { closing, step } = makeSteps(core, problems)
+    const { closing, flushing, step } = makeSteps(core, problems)
     yield* lifecycle.setBootStage("ShuttingDown")
 
     yield* step("start-up", scopes.stopStarting)
@@ -101,13 +101,13 @@ export const perform = (
       const released = Effect.suspend(() =>
         flush.releaseDue() && core.logRefusal !== undefined ? Effect.fail(core.logRefusal) : Effect.void
       )
-      yield* step("flush", Effect.zipRight(flush.run({ reason: "shutdown" }), released))
+      yield* flushing(Effect.zipRight(flush.run({ reason: "shutdown" }), released))
     }
     // Nobody waits for an archive that has not answered: the log has their writes.
     waiters.close(core.fresh.consumed)
-    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", feed.publish)
     const filterSnapshot = yield* step("filter snapshot", filterCare.save)
     yield* step("writers' register", filterCare.leave)
+    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", feed.publish)
     const opened = core.tiers !== undefined
     const checkpointed =
       opened && (yield* closing("log checkpoint", Effect.zipRight(core.log.shrink, core.log.checkpoint)))

@@ -24,8 +24,11 @@ import { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import { bind } from "./Binding.js"
 import { CacheTier } from "./CacheTier.js"
+import * as Conditions from "./Conditions.js"
+import type { EngineCore } from "./EngineCore.js"
 import type { EngineParts } from "./EngineParts.js"
 import { EngineRuntime } from "./EngineRuntime.js"
+import type { FilterCare } from "./FilterCare.js"
 import { indexRemaining } from "./Replay.js"
 
 type ArchiveService = Context.Tag.Service<Archive>
@@ -139,35 +142,90 @@ const connectArchive = (
         return Option.none<ArchiveService>()
       }
       const giveUpAtMs = core.elapsedMs() + core.config().sqlStartTimeout
-      const archive = yield* connectOnce(parts.archive, tiers).pipe(
+      return yield* connect(core, filterCare, parts.archive, tiers).pipe(
         Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
-        Effect.retry({ schedule: startPauses, while: () => core.elapsedMs() < giveUpAtMs })
+        Effect.retry({
+          schedule: startPauses,
+          while: ({ advice }) => advice === undefined && core.elapsedMs() < giveUpAtMs
+        }),
+        Effect.map(Option.some),
+        Effect.catchIf(
+          ({ kind }) =>
+            kind === "unreachable" && core.config().startWithoutSql && core.log.binding() !== undefined,
+          ({ problem }) => {
+            core.awaitsArchive = true
+            return Conditions.begins(
+              core,
+              "archive",
+              `SQL is unreachable: ${problem}`,
+              `starting without SQL: writes go into the log, and nothing can be read: ${problem}`
+            ).pipe(
+              Effect.zipRight(core.lifecycle.setWritesOnly(true)),
+              Effect.as(Option.none<ArchiveService>())
+            )
+          }
+        )
       )
-      // What could not be asked is asked before the first flush.
-      yield* Effect.catchTag(bind(core, archive), "ArchiveError", () => Effect.void)
-      core.connectArchive(core.filter?.guard(archive) ?? archive)
-      yield* filterCare.join
-      core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))
-      return Option.some(archive)
     }).pipe(phase("Connecting", "sql_connect"))
   )
 
-/** One attempt; a failed one leaves nothing behind. */
-const connectOnce = (
-  archive: Layer.Layer<Archive, ArchiveStartError>,
+/** One attempt to connect the archive that the log belongs to; a failed one leaves nothing behind. */
+const connect = (
+  core: EngineCore,
+  filterCare: FilterCare,
+  layer: Layer.Layer<Archive, ArchiveStartError>,
   tiers: Scope.Scope
 ): Effect.Effect<ArchiveService, ArchiveStartError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const attempt = yield* Scope.fork(tiers, tiers.strategy)
-      const built = yield* Effect.exit(restore(Layer.buildWithScope(Layer.fresh(archive), attempt)))
-      if (Exit.isFailure(built)) {
-        yield* Scope.close(attempt, built)
-        return yield* Effect.failCause(built.cause)
+      const connected = Effect.gen(function* () {
+        const archive = Context.get(yield* Layer.buildWithScope(Layer.fresh(layer), attempt), Archive)
+        // What could not be asked is asked before the first flush.
+        yield* Effect.catchTag(bind(core, archive), "ArchiveError", () => Effect.void)
+        return archive
+      })
+      const exit = yield* Effect.exit(restore(connected))
+      if (Exit.isFailure(exit)) {
+        yield* Scope.close(attempt, exit)
+        return yield* Effect.failCause(exit.cause)
       }
-      return Context.get(built.value, Archive)
+      const archive = exit.value
+      core.connectArchive(core.filter?.guard(archive) ?? archive)
+      yield* restore(filterCare.join)
+      core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))
+      return archive
     })
   )
+
+/**
+ * Connects the archive that a start did without. Writes were taken in on trust of the log's binding: when it is
+ * another archive that answers, nothing more is taken in.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const connectLater = (
+  parts: EngineParts,
+  tiers: Scope.Scope
+): Effect.Effect<void, ArchiveStartError, EngineRuntime> =>
+  Effect.gen(function* () {
+    const { core, filterCare } = yield* EngineRuntime
+    if (!core.awaitsArchive || parts.archive === undefined) return
+    yield* connect(core, filterCare, parts.archive, tiers).pipe(
+      Effect.tapError(({ kind, problem }) => {
+        const isNews = kind === "refused" && core.wrongArchive === undefined
+        if (kind === "refused") {
+          core.wrongArchive = problem
+          core.degrade("archive", problem)
+        }
+        return isNews ? Effect.logError(`no more writes are taken: ${problem}`) : Effect.void
+      })
+    )
+    core.awaitsArchive = false
+    core.wrongArchive = undefined
+    yield* core.lifecycle.setWritesOnly(false)
+  })
 
 /** How long a start waits for the cache to be mended; after that it serves without believing it. */
 const startSyncBudget = "10 seconds"

@@ -229,7 +229,7 @@ export const make = (
     writes: Array<Prepared>,
     examined: Examined | undefined
   ) => {
-    const closed = core.lifecycle.acceptsWrites() ? undefined : core.closedGate("write")
+    const closed = core.acceptsWrites() ? undefined : core.closedGate("write")
     if (closed !== undefined) {
       // A drain or shutdown came between two turns: what is not in the log yet is refused.
       Metrics.rejected(closed._tag, batch.count - start)

@@ -21,8 +21,9 @@ const answer = (
     { status: holds ? 200 : 503 }
   )
 
-const inPhase = ({ phase, reason, shutdownRequested }: LifecycleSnapshot): string => {
+const inPhase = ({ phase, reason, shutdownRequested, writesOnly }: LifecycleSnapshot): string => {
   if (shutdownRequested === true && phase === "ready") return "the engine is about to shut down"
+  if (writesOnly === true && phase === "ready") return "SQL is not connected yet; only writes are taken"
   return reason === undefined ? `the engine is ${phase}` : `the engine is ${phase} (${reason})`
 }
 
@@ -51,13 +52,16 @@ export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
         return Effect.succeed(answer(snapshot, false, { error: "NotReady", message: inPhase(snapshot) }))
       }
       return Effect.map(engine.health, ({ acceptsWrites, degraded, readOnly }) => {
+        const archive = degraded.find(({ component }) => component === "archive")
         const log = degraded.find(({ component }) => component === "log")
         return answer(
           snapshot,
           acceptsWrites,
-          readOnly || log === undefined
+          readOnly
             ? { error: "ReadOnly", message: "the engine is read-only" }
-            : { error: "LogUnavailable", message: log.reason }
+            : log !== undefined
+              ? { error: "LogUnavailable", message: log.reason }
+              : { error: "NotReady", message: archive?.reason ?? inPhase(snapshot) }
         )
       })
     })

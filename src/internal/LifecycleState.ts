@@ -55,6 +55,8 @@ export interface LifecycleSnapshot {
   readonly drainRequested: boolean
   /** A shutdown was asked for and waits for `SHUTDOWN_DELAY`: not ready any more, and still serving. */
   readonly shutdownRequested?: true
+  /** Started without the archive: writes are taken, and queries wait until it is connected. */
+  readonly writesOnly?: true
 }
 
 /** What a shutdown did with every write. @since 0.1.0 @category models */
@@ -145,6 +147,13 @@ export const beginDrain = (state: LifecycleState): Transition<boolean> => {
     default:
       return [false, state]
   }
+}
+
+/** Whether queries are refused although the phase would take them. @since 0.1.0 @category transitions */
+export const setWritesOnly = (state: LifecycleState, on: boolean): Transition<void> => {
+  if ((state.snapshot.writesOnly === true) === on) return [undefined, state]
+  const { writesOnly: _, ...snapshot } = state.snapshot
+  return [undefined, { ...state, snapshot: on ? { ...snapshot, writesOnly: true } : snapshot }]
 }
 
 /** Not ready any more, and the phase stays; for a ready or draining engine. @since 0.1.0 @category transitions */

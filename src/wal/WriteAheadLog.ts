@@ -55,6 +55,8 @@ export interface ArchiveBinding {
   readonly lineage: string
   /** Whether that archive has taken anything from this log: then it cannot be empty. */
   readonly archived: boolean
+  /** Everything up to this sequence number is archived, or was put aside, although the change stream still holds it in the log. */
+  readonly carriedTo?: number | undefined
 }
 
 /**

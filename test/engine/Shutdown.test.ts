@@ -63,7 +63,7 @@ describe("the flush of a shutdown", () => {
       yield* service.submitMany(items(7))
       archive.down = true
       const shutdown = yield* beside(service.shutdown)
-      yield* TestClock.adjust(19_000)
+      yield* TestClock.adjust(16_500)
       expect(yield* ended(shutdown)).toBe(false)
       archive.down = false
       yield* TestClock.adjust(1000)
@@ -214,7 +214,7 @@ describe("a wall clock that steps", () => {
       yield* TestClock.adjust(600)
       expect(lifecycle.unsafeSnapshot().phase).toBe("stopped")
       const report = yield* Fiber.join(shutdown)
-      expect(report.durationMs).toBeGreaterThanOrEqual(800)
+      expect(report.durationMs).toBeGreaterThanOrEqual(700)
       expect(report.durationMs).toBeLessThanOrEqual(1000)
       archive.letGo("commit")
     })

@@ -25,6 +25,7 @@ export const testConfig: EngineConfig = {
   sqlQueryTimeout: 30_000,
   sqlStartTimeout: 30_000,
   sqlAcceptOther: false,
+  startWithoutSql: false,
   redisUrl: undefined,
   redisPrefix: "sync-engine:",
   walPath: undefined,
