@@ -176,7 +176,7 @@ describe("compare-and-set", () => {
       yield* TestClock.adjust(10)
       const { version } = yield* Fiber.join(zero)
       const first = yield* beside(service.submit({ id: "a", content: "1" }))
-      expect((yield* Effect.flip(service.submit({ id: "a", content: "x".repeat(4000) })))._tag).toBe(
+      expect((yield* Effect.flip(service.submit({ id: "a", content: "x".repeat(2900) })))._tag).toBe(
         "LogFull"
       )
       const second = yield* beside(
