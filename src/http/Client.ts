@@ -30,7 +30,14 @@ import type {
   SubmitOptions,
   SubmitResult
 } from "../SyncEngine.js"
-import { type ContentType, idProblem, illFormed, type SyncItem, stateProblem } from "../SyncItem.js"
+import {
+  type ContentType,
+  idProblem,
+  illFormed,
+  type SyncItem,
+  stateProblem,
+  versionProblem
+} from "../SyncItem.js"
 import * as S from "./ApiSchemas.js"
 import {
   type BatchItem,
@@ -213,6 +220,9 @@ const itemOfResponse = (id: string, { headers }: HttpClientResponse, content: Ui
   }
 }
 
+const unexpected = ({ status }: HttpClientResponse): RequestFailed =>
+  new RequestFailed({ status, error: "UnexpectedAnswer", message: "the answer does not fit" })
+
 const decodeCursor = Schema.decodeUnknownOption(
   Schema.parseJson(Schema.Struct({ next_after: Schema.NullOr(Schema.String), items: Schema.Number }))
 )
@@ -271,15 +281,7 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
 
     const decoded = <A, I>(response: HttpClientResponse, schema: Schema.Schema<A, I>) =>
       Effect.flatMap(text(response), (body) =>
-        Effect.mapError(
-          Schema.decode(Schema.parseJson(schema))(body),
-          () =>
-            new RequestFailed({
-              status: response.status,
-              error: "UnexpectedAnswer",
-              message: "the answer does not fit"
-            })
-        )
+        Effect.mapError(Schema.decode(Schema.parseJson(schema))(body), () => unexpected(response))
       )
 
     const get = (path: string, query: Query = {}) =>
@@ -354,7 +356,8 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
           HttpClientRequest.setHeaders(writeHeaders(options, options.version, options.traceparent))
         )
         const response = yield* execute(request)
-        return versionOfEtag(response.headers.etag ?? "") ?? 0
+        if (response.status !== 204 || response.headers.etag === undefined) return yield* unexpected(response)
+        return versionOfEtag(response.headers.etag) ?? 0
       })
 
     const find = (id: string, options: { readonly verified?: boolean } = {}) =>
@@ -371,6 +374,11 @@ export const make = (options: ClientOptions): Effect.Effect<Client, never, HttpC
             : yield* Effect.fail(error)
         }
         const content = yield* Effect.mapError(response.arrayBuffer, unreachable)
+        const { "x-sync-content-hash": hash, "x-sync-version": version } = response.headers
+        // A page of something else at this address is no item.
+        if (hash === undefined || versionProblem(Number(version)) !== undefined) {
+          return yield* unexpected(response)
+        }
         return Option.some(itemOfResponse(id, response, new Uint8Array(content)))
       })
 

@@ -62,6 +62,7 @@ describe("exit code 2, before anything is done", () => {
     [[], /^sync-engine: a command is missing\n/],
     [["frobnicate"], /unknown command/],
     [["delete", "--forse", "a"], /unknown option --forse/],
+    [["put", "--wizard"], /--wizard asks questions: it needs a terminal/],
     [["get"], /Missing argument/],
     [["get", "a", "b"], /unknown argument: 'b'/],
     [["get", "a..b"], /the id has an empty segment/],

@@ -275,6 +275,19 @@ describe("the token", () => {
             ).toBe(0)
             const missing = yield* cli(world, ["status", "--token-file", "/nowhere/token"], { env })
             expect(missing.code).toBe(2)
+            for (const args of [
+              ["--token", "two words"],
+              ["--token", "line\nbreak"],
+              ["--token", "schl\u00fcssel"],
+              // Without an end, and empty.
+              ["--token-file", "/dev/zero"],
+              ["--token-file", "/dev/null"],
+              ["--token-file", "/"]
+            ]) {
+              const { code, err } = yield* cli(world, ["status", ...args], { env })
+              expect([args, code, err]).toEqual([args, 2, expect.stringMatching(/^sync-engine: .*token/)])
+              expect(err).not.toMatch(/two words|schl/)
+            }
           }),
         ["--admin-token", "s3cret"]
       )

@@ -1,3 +1,5 @@
+import * as http from "node:http"
+import type { AddressInfo } from "node:net"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -296,6 +298,53 @@ describe("the client", () => {
       })
     )
   })
+})
+
+describe("something else at the address", () => {
+  const answers = [
+    [200, "text/html", "<html>log in</html>"],
+    [200, "application/json", "{}"],
+    [200, "application/json", "null"],
+    [201, "text/plain", ""],
+    [204, "text/plain", ""]
+  ] as const
+  for (const [status, type, body] of answers) {
+    it(`${status} ${type} ${body} is believed by no call`, async () => {
+      const server = http.createServer((request, response) => {
+        request.resume()
+        response.writeHead(status, { "content-type": type }).end(body)
+      })
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      const { port } = server.address() as AddressInfo
+      const calls: Readonly<Record<string, (client: Client) => Effect.Effect<unknown, unknown>>> = {
+        get: (client) => client.get("a"),
+        getVerified: (client) => client.get("a", { verified: true }),
+        submit: (client) => client.submit({ id: "a", content: "1" }),
+        submitMany: (client) =>
+          client.submitMany([{ item: { id: "a", content: "1" }, ttlSeconds: undefined }]),
+        delete: (client) => client.delete("a"),
+        scan: (client) => all(client.scan({})),
+        status: (client) => client.status,
+        verify: (client) => client.verify({}),
+        repair: (client) => client.repair({}),
+        flush: (client) => client.flush,
+        drain: (client) => client.drain,
+        shutdown: (client) => client.shutdown,
+        root: (client) => client.merkleRoot,
+        letters: (client) => all(client.deadLetters.list()),
+        retry: (client) => client.deadLetters.retry(undefined)
+      }
+      for (const [name, call] of Object.entries(calls)) {
+        const exit = await use(`http://127.0.0.1:${port}`, (client) => Effect.either(call(client)))
+        expect([name, exit]).toMatchObject([
+          name,
+          { left: { _tag: expect.stringMatching(/^(RequestFailed|Unreachable)$/) } }
+        ])
+      }
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    })
+  }
 })
 
 describe("text that has no form in UTF-8", () => {
