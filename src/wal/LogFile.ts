@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type Database from "better-sqlite3"
+import { LetterTable } from "./LetterTable.js"
 import { storeBinding } from "./LogBinding.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
@@ -21,7 +22,7 @@ import type {
   SegmentMessage,
   SegmentSlice
 } from "./LogProtocol.js"
-import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
+import { segmentChecksum, stateChecksum } from "./LogSchema.js"
 import type { LogStatements } from "./LogStatements.js"
 import { prepareStatements, segmentsPerPrune } from "./LogStatements.js"
 import { cut, entrySizes, firstDamaged, stampChecksums } from "./SegmentCodec.js"
@@ -42,10 +43,6 @@ interface SegmentRow {
   readonly data: Buffer
 }
 
-interface LetterRow extends DeadLetterMessage {
-  readonly checksum: number
-}
-
 /**
  * @since 0.1.0
  * @category models
@@ -54,6 +51,7 @@ export class LogFile implements LogOperations {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile
   private readonly db: Database.Database
+  private readonly letters: LetterTable
   private readonly snapshots: SnapshotTable
   private readonly statements: LogStatements
   private last: number
@@ -80,6 +78,7 @@ export class LogFile implements LogOperations {
     this.maxVersion = file.content.maxVersion
     this.mustReset = file.unfolded
     this.statements = prepareStatements(this.db)
+    this.letters = new LetterTable(this.db, (body) => this.transaction(body))
     this.snapshots = new SnapshotTable(this.db, (body) => this.transaction(body))
   }
 
@@ -181,47 +180,19 @@ export class LogFile implements LogOperations {
   }
 
   addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): LettersMoved {
-    return this.transaction(() => {
-      const added = { items: 0, bytes: 0 }
-      for (const { at, data, reason, sequence } of letters) {
-        const checksum = deadLetterChecksum(sequence, reason, at, data)
-        if (this.statements.insertLetter.run(sequence, reason, at, checksum, data).changes === 0) continue
-        added.items++
-        added.bytes += data.length
-      }
-      return added
-    })
+    return this.letters.add(letters)
   }
 
   listDeadLetters(after: number, limit: number, maxBytes: number): ReadonlyArray<DeadLetterMessage> {
-    const page: Array<DeadLetterMessage> = []
-    let bytes = 0
-    for (const row of this.statements.letters.iterate(after, limit) as IterableIterator<LetterRow>) {
-      const { at, checksum, data, reason, sequence } = row
-      bytes += data.length
-      if (page.length > 0 && bytes > maxBytes) break
-      if (checksum !== deadLetterChecksum(sequence, reason, at, data))
-        throw new Error(`the dead letter with sequence ${sequence} is damaged`)
-      page.push({ sequence, reason, at, data })
-    }
-    return page
+    return this.letters.list(after, limit, maxBytes)
   }
 
   deadLettersWithin(first: number, last: number): ReadonlyArray<number> {
-    return this.statements.lettersWithin.all(first, last) as ReadonlyArray<number>
+    return this.letters.within(first, last)
   }
 
   removeDeadLetters(sequences: ReadonlyArray<number>): LettersMoved {
-    return this.transaction(() => {
-      const removed = { items: 0, bytes: 0 }
-      for (const sequence of sequences) {
-        for (const bytes of this.statements.deleteLetter.all(sequence) as ReadonlyArray<number>) {
-          removed.items++
-          removed.bytes += bytes
-        }
-      }
-      return removed
-    })
+    return this.letters.remove(sequences)
   }
 
   bind(binding: ArchiveBinding): void {

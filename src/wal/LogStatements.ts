@@ -18,11 +18,7 @@ export type LogStatements = Record<
   | "segmentAt"
   | "deleteSegments"
   | "deleteSegmentsBehind"
-  | "setState"
-  | "insertLetter"
-  | "letters"
-  | "lettersWithin"
-  | "deleteLetter",
+  | "setState",
   Database.Statement
 >
 
@@ -49,15 +45,5 @@ export const prepareStatements = (db: Database.Database): LogStatements => ({
      ORDER BY first_sequence LIMIT ${segmentsPerPrune}`
   ),
   deleteSegmentsBehind: db.prepare("DELETE FROM segment WHERE first_sequence > ?"),
-  setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1"),
-  insertLetter: db.prepare(
-    "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"
-  ),
-  letters: db.prepare(
-    "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
-  ),
-  lettersWithin: db
-    .prepare("SELECT sequence FROM dead_letter WHERE sequence BETWEEN ? AND ? ORDER BY sequence")
-    .pluck(),
-  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data)").pluck()
+  setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1")
 })
