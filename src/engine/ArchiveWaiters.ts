@@ -13,7 +13,12 @@ export type ArchiveOutcome =
   | { readonly _tag: "InLog" }
   | { readonly _tag: "Rejected"; readonly problem: string }
   /** The archive has something else, and keeps it. */
-  | { readonly _tag: "Superseded"; readonly stored: ItemVersion }
+  | {
+      readonly _tag: "Superseded"
+      readonly stored: ItemVersion
+      /** This node has a later write of the id. */
+      readonly followed: boolean
+    }
 
 interface Waiter {
   readonly first: number

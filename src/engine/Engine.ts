@@ -22,6 +22,7 @@ import { ArchiveWaiters } from "./ArchiveWaiters.js"
 import * as CacheCare from "./CacheCare.js"
 import * as Carry from "./Carry.js"
 import * as ChangeFeed from "./ChangeFeed.js"
+import * as Comparison from "./Comparison.js"
 import * as DeadLetters from "./DeadLetters.js"
 import * as Duties from "./Duties.js"
 import { EngineCore } from "./EngineCore.js"
@@ -167,7 +168,8 @@ export const make = (
     const onCommitted = () => {
       if (flush.batchIsFull()) demand.ask("full")
     }
-    const writes = Writes.make(core, reads, waiters, onCommitted, () => demand.ask("forced"))
+    const comparison = Comparison.make(core, readers)
+    const writes = Writes.make(core, reads, waiters, onCommitted, () => demand.ask("forced"), comparison)
     const carry = Carry.make(core, flush)
     const pages = Pages.make(core, carry, reads)
     const sets = Sets.make(core, carry, pages)

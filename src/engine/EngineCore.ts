@@ -31,6 +31,8 @@ import { VersionClock } from "./VersionClock.js"
 /** How long a caller should wait before it knocks at a closed gate again. @since 0.1.0 @category constants */
 export const gateRetryAfterMs = 1000
 
+const mostLostVersions = 1000
+
 /** The tiers that start-up has opened. @since 0.1.0 @category models */
 export interface Tiers {
   readonly log: Context.Tag.Service<WriteAheadLog>
@@ -84,6 +86,8 @@ export class EngineCore {
   readonly clock: VersionClock
   /** Writes whose group commit is under way. */
   readonly inFlight = new InFlight()
+  /** The last acknowledged version of an id that the archive did not take; of the last ids of which that is so. */
+  readonly lostVersions = new Map<string, number>()
   readonly watches = new Map<string, Watch>()
   readonly degradations = new Map<Degradation["component"], Degradation>()
   readonly counters: Counters = {
@@ -288,6 +292,15 @@ export class EngineCore {
     const { cache, filter } = this
     if (filter?.definitelyMissing(id) !== true) return false
     return cache === undefined || cache.holdsNoVolatile(filter.lease())
+  }
+
+  /** This acknowledged version lost against another one: its id remembers it for a while. */
+  lostTo({ id, version }: ItemHead): void {
+    this.lostVersions.delete(id)
+    this.lostVersions.set(id, version)
+    if (this.lostVersions.size <= mostLostVersions) return
+    const [oldest] = this.lostVersions.keys()
+    this.lostVersions.delete(oldest!)
   }
 
   queryGate(): GateClosed | undefined {

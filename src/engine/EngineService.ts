@@ -79,6 +79,11 @@ export interface Receipt {
   readonly durability: Durability
   /** The version this write replaced, as far as memory and log knew without asking the archive. */
   readonly previousVersion: number | undefined
+  /**
+   * Compared with what the archive holds. False: it could not be asked, or other nodes write and this one knew nothing of
+   * the id; the write may yet lose against a newer version, which `status` and the metrics then tell.
+   */
+  readonly compared: boolean
 }
 
 /** Per-item outcome of a batch. @since 0.1.0 @category models */
@@ -95,6 +100,11 @@ export interface ItemStatus {
   readonly version: number | undefined
   readonly contentHash: string | undefined
   readonly inMemory: boolean
+  /**
+   * The last version this node acknowledged that then lost against what the archive had, if that has happened since its
+   * start. Kept for the last 1,000 such ids.
+   */
+  readonly lostVersion: number | undefined
 }
 
 /** Something that does not work as configured. @since 0.1.0 @category models */

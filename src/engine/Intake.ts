@@ -8,13 +8,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { LogFull, LogUnavailable, WriteError } from "../EngineError.js"
-import { Backpressure, ClockOutOfRange, ItemRejected, ReadOnly, VersionConflict } from "../EngineError.js"
+import {
+  Backpressure,
+  ClockOutOfRange,
+  ItemRejected,
+  ReadOnly,
+  VersionConflict,
+  VersionMismatch
+} from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
 import type { ItemRecord, ItemVersion } from "../SyncItem.js"
 import { compareVersions } from "../SyncItem.js"
 import type { Appended } from "../wal/WriteAheadLog.js"
-import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { ArchiveOutcome, ArchiveWaiters } from "./ArchiveWaiters.js"
 import { contentBytes } from "./Batch.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Durability, Receipt, SubmitResult } from "./EngineService.js"
@@ -96,7 +103,7 @@ export const enqueue = (
     core.counters.acknowledged += records.length
     if (!early) Metrics.acknowledged(durability, records.length)
     if (durability === "wal") done(acknowledged(writes, "wal"))
-    else if (durability === "archive") awaitArchive(waiters, writes, first, done)
+    else if (durability === "archive") awaitArchive(core, waiters, writes, first, onCommitted, done)
     onCommitted()
   }
   const append = core.beginAppend(records.length, contentBytes(records), (error) =>
@@ -118,46 +125,89 @@ export const receiptOf = (write: Prepared, durability: Durability): Receipt => (
   version: write.record.version,
   contentHash: write.record.contentHash,
   durability,
-  previousVersion: write.previousVersion
+  previousVersion: write.previousVersion,
+  compared: durability === "archive" || write.compared
 })
 
 const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
   writes.map((write) => ({ _tag: "Acknowledged", receipt: receiptOf(write, durability) }))
 
 const awaitArchive = (
+  core: EngineCore,
   waiters: ArchiveWaiters,
   writes: ReadonlyArray<Prepared>,
   first: number,
+  onCommitted: () => void,
   done: Done
 ): void =>
-  waiters.add(first, writes.length, (outcomes) =>
-    done(
-      writes.map((write, index): SubmitResult => {
-        const outcome = outcomes[index]!
-        switch (outcome._tag) {
-          case "Archived":
-            return { _tag: "Acknowledged", receipt: receiptOf(write, "archive") }
-          case "InLog":
-            return { _tag: "Acknowledged", receipt: receiptOf(write, "wal") }
-          case "Superseded":
-            return { _tag: "Rejected", id: write.record.id, error: conflictOf(write, outcome.stored) }
-          default:
-            return {
-              _tag: "Rejected",
-              id: write.record.id,
-              error: new ItemRejected({
-                id: write.record.id,
-                version: write.record.version,
-                problem: outcome.problem
-              })
-            }
-        }
-      })
-    )
-  )
+  waiters.add(first, writes.length, (outcomes) => {
+    const again: Array<Prepared> = []
+    const places: Array<number> = []
+    const results = writes.map((write, index) => {
+      const outcome = outcomes[index]!
+      const newer = outcome._tag === "Superseded" ? newerThan(core, write, outcome) : undefined
+      if (newer !== undefined) {
+        again.push(newer)
+        places.push(index)
+      }
+      return resultOf(write, outcome)
+    })
+    if (again.length === 0) return done(results)
+    enqueue(core, waiters, again, "archive", onCommitted, (answers) => {
+      for (const [n, place] of places.entries()) results[place] = answers[n]!
+      done(results)
+    })
+  })
 
-const conflictOf = ({ record }: Prepared, stored: ItemVersion): VersionConflict =>
-  new VersionConflict({ id: record.id, submitted: record.version, current: stored.version })
+const resultOf = (write: Prepared, outcome: ArchiveOutcome): SubmitResult => {
+  const { id, version } = write.record
+  switch (outcome._tag) {
+    case "Archived":
+      return { _tag: "Acknowledged", receipt: receiptOf(write, "archive") }
+    case "InLog":
+      return { _tag: "Acknowledged", receipt: receiptOf(write, "wal") }
+    case "Superseded":
+      return { _tag: "Rejected", id, error: conflictOf(write, outcome.stored) }
+    default:
+      return {
+        _tag: "Rejected",
+        id,
+        error: new ItemRejected({ id, version, problem: outcome.problem })
+      }
+  }
+}
+
+const conflictOf = (
+  { expected, record }: Prepared,
+  stored: ItemVersion
+): VersionConflict | VersionMismatch =>
+  expected === undefined
+    ? new VersionConflict({ id: record.id, submitted: record.version, current: stored.version })
+    : new VersionMismatch({ id: record.id, expected, actual: stored.deleted ? 0 : stored.version })
+
+/**
+ * A write that lost by the engine's own version, with a newer one: its caller waits, and meant to replace whatever is
+ * there. Once, and only while this node has no later write of the id.
+ */
+const newerThan = (
+  core: EngineCore,
+  write: Prepared,
+  { followed, stored }: Extract<ArchiveOutcome, { _tag: "Superseded" }>
+): Prepared | undefined => {
+  const { id } = write.record
+  if (write.own || write.expected !== undefined || followed || closedToWrites(core) !== undefined)
+    return undefined
+  if (core.pending.get(id) !== undefined || core.inFlight.newest(id) !== undefined) return undefined
+  const version = core.clock.next(stored.version)
+  if (version === undefined) return undefined
+  return {
+    ...write,
+    record: { ...write.record, version, updatedAt: core.nowMs() },
+    previousVersion: stored.deleted ? undefined : stored.version,
+    // Should it lose once more, its caller is told.
+    own: true
+  }
+}
 
 /** Writes acknowledged at `memory` whose commit failed: the one loss that this level allows. */
 const takeBack = (core: EngineCore, records: ReadonlyArray<ItemRecord>): void => {

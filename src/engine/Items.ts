@@ -139,6 +139,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           const undecided: Array<string> = []
           for (const result of results) {
             if (result._tag === "Acknowledged") deleted++
+            else if (result.error._tag === "VersionConflict") continue
             else if (!(result.error instanceof VersionMismatch)) return yield* result.error
             // What takes it out of the range may still fail.
             else if (core.inFlight.newest(result.id) !== undefined) undecided.push(result.id)
@@ -198,7 +199,8 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
               found === undefined ? "absent" : found.deleted ? "deleted" : pending ? "pending" : "archived",
             version: found?.version,
             contentHash: found === undefined || found.deleted ? undefined : found.contentHash,
-            inMemory: core.memory.peek(id)?.deleted === false
+            inMemory: core.memory.peek(id)?.deleted === false,
+            lostVersion: core.lostVersions.get(id)
           } as const
         })
       ),

@@ -19,6 +19,7 @@ import {
   versionProblem
 } from "../SyncItem.js"
 import { encodedBytes } from "../wal/SegmentWriter.js"
+import type { Asked } from "./Comparison.js"
 import type { Examined } from "./Content.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
@@ -33,6 +34,12 @@ export interface Prepared {
   readonly previousVersion: number | undefined
   /** The caller's own version, not yet compared with the archive's. */
   readonly unchecked: boolean
+  /** The version is the caller's. */
+  readonly own: boolean
+  /** The version that had to be the current one, if the caller named it. */
+  readonly expected: number | undefined
+  /** Known to be newer than what the archive holds, as far as that can be known before the commit. */
+  readonly compared: boolean
 }
 
 /** An id for a message, whatever the caller gave. @since 0.1.0 @category functions */
@@ -105,23 +112,30 @@ const logProblem = (core: EngineCore, record: ItemRecord): PayloadTooLarge | und
 
 const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
 
+type Versioned = Omit<Prepared, "_tag" | "record" | "expected"> & { readonly version: number }
+
 /** Assigns the version, or checks the caller's own one against what is known. */
 const versionFor = (
   core: EngineCore,
   write: Omit<ItemVersion, "version">,
   own: number | undefined,
-  stored: ItemVersion | undefined
-):
-  | { readonly version: number; readonly previousVersion: number | undefined; readonly unchecked: boolean }
-  | WriteError => {
+  asked: Asked | undefined
+): Versioned | WriteError => {
   const { id } = write
-  const known = newestOf(core.known(id), stored)
+  const here = core.known(id)
+  const known = newestOf(here, asked?.head)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
   if (own === undefined) {
     const version = core.clock.next(known?.version)
     return version === undefined
       ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
-      : { version, previousVersion, unchecked: false }
+      : {
+          version,
+          previousVersion,
+          unchecked: false,
+          own: false,
+          compared: known !== undefined || asked !== undefined || core.soleWriter()
+        }
   }
   const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
   if (problem !== undefined) return invalid(id, "version", problem)
@@ -129,25 +143,25 @@ const versionFor = (
     return new VersionConflict({ id, submitted: own, current: known.version })
   }
   core.clock.observe(own)
-  return {
-    version: own,
-    previousVersion,
-    unchecked: known === undefined || core.unchecked(known)
-  }
+  const compared =
+    asked === undefined
+      ? here !== undefined && !core.unchecked(here) && core.soleWriter()
+      : !asked.watch.dirty || (here !== undefined && !core.unchecked(here))
+  return { version: own, previousVersion, unchecked: !compared, own: true, compared }
 }
 
 /**
  * Validates an item (as {@link readOnce} has read it) and gives it a version.
  *
+ * @param asked what the archive has just said about the id, if it was asked
  * @param examined what was found out about its content before, in pieces, because it is large
- * @param stored what the archive has just said about the id, if it was asked
  * @since 0.1.0
  * @category functions
  */
 export const prepare = (
   core: EngineCore,
   item: SubmitItem | InvalidItem,
-  stored?: ItemVersion,
+  asked?: Asked,
   examined?: Examined
 ): Prepared | WriteError => {
   if ("_tag" in item) return item
@@ -174,7 +188,7 @@ export const prepare = (
   else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
   else if (known?.json ?? isJson(content)) contentType = "json"
   else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
-  return versioned(core, item, content, known?.contentHash ?? contentHashOf(content), contentType, stored)
+  return versioned(core, item, content, known?.contentHash ?? contentHashOf(content), contentType, asked)
 }
 
 const versioned = (
@@ -183,14 +197,14 @@ const versioned = (
   content: Uint8Array,
   contentHash: string,
   contentType: ContentType,
-  stored: ItemVersion | undefined
+  asked: Asked | undefined
 ): Prepared | WriteError => {
   const { id, state } = item
   const version = versionFor(
     core,
     { id, contentHash, deleted: false, contentType, state },
     item.version,
-    stored
+    asked
   )
   if ("_tag" in version) return version
   const record: ItemRecord = {
@@ -204,14 +218,7 @@ const versioned = (
     traceparent: item.traceparent,
     deleted: false
   }
-  return (
-    logProblem(core, record) ?? {
-      _tag: "Prepared",
-      record,
-      previousVersion: version.previousVersion,
-      unchecked: version.unchecked
-    }
-  )
+  return logProblem(core, record) ?? { ...version, _tag: "Prepared", record, expected: undefined }
 }
 
 /** Validates a deletion and gives its tombstone a version. @since 0.1.0 @category functions */
@@ -220,7 +227,7 @@ export const prepareDelete = (
   id: string,
   own: number | undefined,
   traceparent: string | undefined,
-  stored?: ItemVersion
+  asked?: Asked
 ): Prepared | WriteError => {
   const problem = idProblem(id)
   if (problem !== undefined) return invalid(id, "id", problem)
@@ -229,12 +236,12 @@ export const prepareDelete = (
     if (trouble !== undefined) return invalid(id, "traceparent", trouble)
   }
   const record = tombstone(id, 0, core.nowMs(), traceparent)
-  const version = versionFor(core, record, own, stored)
+  const version = versionFor(core, record, own, asked)
   if ("_tag" in version) return version
   return {
+    ...version,
     _tag: "Prepared",
     record: { ...record, version: version.version },
-    previousVersion: version.previousVersion,
-    unchecked: version.unchecked
+    expected: undefined
   }
 }

@@ -50,6 +50,8 @@ const decide = (
   const taken = new Map<string, StoredRecord>()
   if (merged) for (const record of result.taken) taken.set(record.id, record)
   const lost = new Map(superseded.map(({ stored }) => [stored.id, stored]))
+  const latest = new Map<string, number>()
+  if (merged) for (const { record, sequence } of entries) latest.set(record.id, sequence)
   const waitedFor = new Set<ItemRecord>()
   const conflicts: Array<Superseded> = []
   for (const { record, sequence } of entries) {
@@ -64,7 +66,8 @@ const decide = (
     if (stored === undefined || sameVersion(record, stored)) continue
     // Merged into a later write of this node: it has been, and was replaced.
     if (!lost.has(id) && record.version !== stored.version) continue
-    if (waiters.decide(sequence, { _tag: "Superseded", stored })) waitedFor.add(record)
+    const followed = (latest.get(id) ?? sequence) > sequence
+    if (waiters.decide(sequence, { _tag: "Superseded", stored, followed })) waitedFor.add(record)
     else if (!lost.has(id)) conflicts.push({ submitted: record, stored })
   }
   return [...superseded.filter(({ submitted }) => !waitedFor.has(submitted)), ...conflicts]
@@ -85,6 +88,7 @@ export const answer = (
   const { entries, result } = committed
   core.clock.observe(result.topVersion)
   const lost = decide(waiters, committed)
+  for (const { submitted } of lost) core.lostTo(submitted)
   if (result.superseded.length + result.culprits.length === 0) {
     waiters.settle(entries[entries.length - 1]!.sequence)
   }

@@ -11,8 +11,9 @@ import * as Metrics from "../Metrics.js"
 import type { ItemVersion } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
+import type { Asked, Comparison } from "./Comparison.js"
 import { type Examined, examine } from "./Content.js"
-import type { EngineCore, Watch } from "./EngineCore.js"
+import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type {
   DeleteOptions,
@@ -52,14 +53,8 @@ interface Expected {
   readonly contentHash: string | undefined
 }
 
-/** What was read of an item for a compare-and-set, and whether it is still so. */
-interface Asked {
-  readonly head: ItemVersion | undefined
-  readonly watch: Watch
-}
-
-/** @param stored what the archive has just said about the id, if it was asked */
-type Preparation = (stored?: ItemVersion) => Prepared | WriteError
+/** @param asked what the archive has just said about the id, if it was asked */
+type Preparation = (asked?: Asked) => Prepared | WriteError
 
 /**
  * @param onCommitted called after each group commit
@@ -72,7 +67,8 @@ export const make = (
   reads: Reads,
   waiters: ArchiveWaiters,
   onCommitted: () => void,
-  hurry: () => void
+  hurry: () => void,
+  comparison: Comparison
 ): Writes => {
   const append = (
     write: Prepared,
@@ -83,15 +79,27 @@ export const make = (
       resume(result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error))
     )
 
+  /** @param own the id, when the version is the caller's: it is compared with the archive's first */
   const write = (
     prepared: Preparation,
     durability: Durability,
-    refusal: WriteError | undefined
+    refusal: WriteError | undefined,
+    own: string | undefined,
+    asked?: Asked,
+    attempts = 0
   ): Effect.Effect<Receipt, WriteError> =>
     Effect.async((resume) => {
       const refused = writeGate(core) ?? refusal
       if (refused !== undefined) return resume(refuse(refused))
-      const ready = prepared()
+      const isOpen = attempts === 0 || (asked?.watch.dirty === true && attempts < mostQuestions)
+      if (own !== undefined && isOpen && comparison.isNeeded(own)) {
+        return resume(
+          comparison.around([own], (answers) =>
+            write(prepared, durability, refusal, own, answers.get(own), attempts + 1)
+          )
+        )
+      }
+      const ready = prepared(asked)
       if (ready._tag !== "Prepared") return resume(refuse(ready))
       append(ready, durability, resume)
     })
@@ -123,9 +131,9 @@ export const make = (
       if (actual !== expected.version || other) {
         return resume(refuse(new VersionMismatch({ id, expected: expected.version, actual })))
       }
-      const ready = prepared(stored)
+      const ready = prepared(asked)
       if (ready._tag !== "Prepared") return resume(refuse(ready))
-      append(ready, durability, resume)
+      append({ ...ready, expected: expected.version }, durability, resume)
     })
 
   const ask = (
@@ -164,10 +172,11 @@ export const make = (
       const durability = durabilityOf(options)
       const refusal = durabilityProblem(options) ?? routingProblem(core, options)
       const item = readOnce(() => given)
+      const own = "_tag" in item || item.version === undefined ? undefined : item.id
       const submitted = (examined?: Examined) => {
-        const prepared: Preparation = (stored) => prepare(core, item, stored, examined)
+        const prepared: Preparation = (answer) => prepare(core, item, answer, examined)
         return options.expectedVersion === undefined || "_tag" in item
-          ? write(prepared, durability, refusal)
+          ? write(prepared, durability, refusal, own)
           : compareAndSet(
               item.id,
               { version: options.expectedVersion, contentHash: options.expectedHash },
@@ -189,12 +198,12 @@ export const make = (
     withOptions(asked, (options) => {
       const durability = durabilityOf(options)
       const refusal = durabilityProblem(options)
-      const prepared: Preparation = (stored) =>
-        prepareDelete(core, id, options.version, options.traceparent, stored)
+      const prepared: Preparation = (answer) =>
+        prepareDelete(core, id, options.version, options.traceparent, answer)
       return throttled(
         core,
         options.expectedVersion === undefined
-          ? write(prepared, durability, refusal)
+          ? write(prepared, durability, refusal, options.version === undefined ? undefined : id)
           : compareAndSet(
               id,
               { version: options.expectedVersion, contentHash: undefined },
@@ -210,11 +219,12 @@ export const make = (
     batch: Batch,
     start: number,
     results: Array<SubmitResult>,
+    answers: ReadonlyMap<string, Asked>,
     examined: Examined | undefined
   ) => {
     const writes: Array<Prepared> = []
     try {
-      return appendWrites(batch, start, results, writes, examined)
+      return appendWrites(batch, start, results, writes, answers, examined)
     } catch (cause) {
       // Those known already will not reach the log, and others would wait for them for ever.
       for (const write of writes) core.inFlight.remove(write)
@@ -227,6 +237,7 @@ export const make = (
     start: number,
     results: Array<SubmitResult>,
     writes: Array<Prepared>,
+    answers: ReadonlyMap<string, Asked>,
     examined: Examined | undefined
   ) => {
     const closed = core.acceptsWrites() ? undefined : core.closedGate("write")
@@ -244,7 +255,7 @@ export const make = (
     let index = start
     for (; index < batch.count && index - start < core.turnItems && bytes < bytesPerTurn; index++) {
       if (index > start && batch.examined?.(index) !== undefined) break
-      const prepared = batch.prepare(index, index === start ? examined : undefined)
+      const prepared = batch.prepare(index, answers, index === start ? examined : undefined)
       if (prepared._tag === "Prepared") {
         // Known from here on, also to the later items of this batch.
         core.inFlight.add(prepared)
@@ -272,6 +283,16 @@ export const make = (
     return { end: index, settled }
   }
 
+  /** The ids of a batch whose own versions only the archive can compare. */
+  const ownIds = (batch: Batch): ReadonlyArray<string> => {
+    const ids: Array<string> = []
+    for (let index = 0; index < batch.count; index++) {
+      const id = batch.own?.(index)
+      if (id !== undefined && comparison.isNeeded(id)) ids.push(id)
+    }
+    return ids
+  }
+
   const appendBatch = (
     argument: string,
     batch: Batch,
@@ -282,23 +303,26 @@ export const make = (
       if (refused !== undefined) return refuse(refused, batch.count)
       const results = new Array<SubmitResult>(batch.count)
       const settled: Array<Effect.Effect<void>> = []
-      const turns = (start: number): Effect.Effect<void> =>
+      const turns = (start: number, answers: ReadonlyMap<string, Asked>): Effect.Effect<void> =>
         Effect.suspend(() => {
           const append = (examined?: Examined) => {
-            const turn = appendTurn(batch, start, results, examined)
+            const turn = appendTurn(batch, start, results, answers, examined)
             settled.push(turn.settled)
-            return turn.end < batch.count ? Effect.zipRight(giveWay, turns(turn.end)) : Effect.void
+            return turn.end < batch.count ? Effect.zipRight(giveWay, turns(turn.end, answers)) : Effect.void
           }
           const examined = start < batch.count ? batch.examined?.(start) : undefined
           return examined === undefined ? append() : Effect.flatMap(examined, append)
         })
       // Uninterruptible: otherwise a caller could be left without an answer for what is in the log already.
-      return Effect.uninterruptible(
-        turns(0).pipe(
-          Effect.zipRight(Effect.forEach(settled, (turn) => turn, { discard: true })),
-          Effect.as(results)
+      const written = (answers: ReadonlyMap<string, Asked>) =>
+        Effect.uninterruptible(
+          turns(0, answers).pipe(
+            Effect.zipRight(Effect.forEach(settled, (turn) => turn, { discard: true })),
+            Effect.as(results)
+          )
         )
-      )
+      const own = ownIds(batch)
+      return own.length === 0 ? written(noAnswers) : comparison.around(own, written)
     })
     return throttled(core, appended)
   }
@@ -320,17 +344,19 @@ export const make = (
   }
 
   /** Each item is read once. */
-  const largeFirst = (items: ReadonlyArray<SubmitItem>): Pick<Batch, "examined" | "prepare"> => {
-    let at = -1
-    let item: SubmitItem | InvalidItem | undefined
-    const read = (index: number): SubmitItem | InvalidItem => {
-      if (index !== at || item === undefined) item = itemAt(items, index)
-      at = index
-      return item
-    }
+  const readItems = (items: ReadonlyArray<SubmitItem>): Pick<Batch, "own" | "examined" | "prepare"> => {
+    const known: Array<SubmitItem | InvalidItem> = []
+    const read = (index: number): SubmitItem | InvalidItem => (known[index] ??= itemAt(items, index))
     return {
+      own: (index) => {
+        const item = read(index)
+        return "_tag" in item || item.version === undefined ? undefined : item.id
+      },
       examined: (index) => examinedFirst(read(index)),
-      prepare: (index, examined) => prepare(core, read(index), undefined, examined)
+      prepare: (index, answers, examined) => {
+        const item = read(index)
+        return prepare(core, item, "_tag" in item ? undefined : answers.get(item.id), examined)
+      }
     }
   }
 
@@ -344,7 +370,7 @@ export const make = (
               count: countOf(items),
               durability: durabilityOf(options),
               id: (index) => nameOf(idAt(() => items[index]?.id)),
-              ...largeFirst(items)
+              ...readItems(items)
             },
             durabilityProblem(options) ?? routingProblem(core, options)
           )
@@ -375,7 +401,8 @@ export const make = (
       "ids",
       {
         count: ids.length,
-        durability: "wal",
+        // At the archive's word: what another node's write has overtaken is not deleted.
+        durability: "archive",
         id: (index) => ids[index]!,
         prepare: (index) => {
           const id = ids[index]!
@@ -390,6 +417,11 @@ export const make = (
   return { submit, submitMany, delete: remove, deleteMany, deleteUnless }
 }
 
+/** Own versions are compared again when the id was written meanwhile, so often; then the receipt says that nobody could. */
+const mostQuestions = 3
+
+const noAnswers: ReadonlyMap<string, Asked> = new Map()
+
 const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
   Metrics.rejected(error._tag, Number.isNaN(items) ? 1 : items)
   return Effect.fail(error)
@@ -399,7 +431,13 @@ interface Batch {
   readonly count: number
   readonly durability: Durability
   readonly id: (index: number) => string
-  readonly prepare: (index: number, examined: Examined | undefined) => Prepared | WriteError
+  /** The id of a write whose version is the caller's. */
+  readonly own?: (index: number) => string | undefined
+  readonly prepare: (
+    index: number,
+    answers: ReadonlyMap<string, Asked>,
+    examined: Examined | undefined
+  ) => Prepared | WriteError
   /** What is to be done before that, where the content is large. */
   readonly examined?: (index: number) => Effect.Effect<Examined> | undefined
 }

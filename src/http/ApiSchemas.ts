@@ -177,7 +177,8 @@ export const ReceiptBody = Schema.Struct({
   version: Schema.Number,
   content_hash: Schema.String,
   durability: Durability,
-  previous_version: Schema.NullOr(Schema.Number)
+  previous_version: Schema.NullOr(Schema.Number),
+  compared: Schema.Boolean
 }).annotations({ identifier: "Receipt" })
 
 /** @since 0.1.0 @category schemas */

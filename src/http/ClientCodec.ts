@@ -95,7 +95,8 @@ export const receiptOf = (body: typeof ReceiptBody.Type): Receipt => ({
   version: body.version,
   contentHash: body.content_hash,
   durability: body.durability,
-  previousVersion: body.previous_version ?? undefined
+  previousVersion: body.previous_version ?? undefined,
+  compared: body.compared
 })
 
 /** An item to submit, with a time to live when it is volatile. @since 0.1.0 @category models */

@@ -34,7 +34,8 @@ export const receiptBody = (receipt: Receipt): typeof ReceiptBody.Type => ({
   version: receipt.version,
   content_hash: receipt.contentHash,
   durability: receipt.durability,
-  previous_version: receipt.previousVersion ?? null
+  previous_version: receipt.previousVersion ?? null,
+  compared: receipt.compared
 })
 
 /** @since 0.1.0 @category functions */

@@ -26,7 +26,14 @@ const closed = new GateClosed({ operation: "write", phase: "draining", retryAfte
 
 const acknowledged = ({ item }: IngestItem): SubmitResult => ({
   _tag: "Acknowledged",
-  receipt: { id: item.id, version: 1, contentHash: "", durability: "wal", previousVersion: undefined }
+  receipt: {
+    id: item.id,
+    version: 1,
+    contentHash: "",
+    durability: "wal",
+    previousVersion: undefined,
+    compared: true
+  }
 })
 
 const rejected = ({ item }: IngestItem, error: WriteError): SubmitResult => ({

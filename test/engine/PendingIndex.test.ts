@@ -130,6 +130,9 @@ describe("InFlight", () => {
     _tag: "Prepared",
     record: recordOf(id, version, "x"),
     previousVersion: undefined,
+    own: false,
+    expected: undefined,
+    compared: true,
     unchecked: false
   })
 

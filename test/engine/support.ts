@@ -64,6 +64,20 @@ export class PlayedArchive {
     this.holds.delete(operation)
   }
 
+  /** Runs writes whose own versions the archive cannot be asked about. */
+  uncompared<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      const { stumbles } = this
+      this.stumbles = (call) => call.operation === "heads" || stumbles(call)
+      return Effect.ensuring(
+        effect,
+        Effect.sync(() => {
+          this.stumbles = stumbles
+        })
+      )
+    })
+  }
+
   seen(operation: string): ReadonlyArray<SeenCall> {
     return this.calls.filter((call) => call.operation === operation)
   }

@@ -59,7 +59,8 @@ describe("the client", () => {
               version: 5,
               contentHash: contentHashOf(content),
               durability: "archive",
-              previousVersion: undefined
+              previousVersion: undefined,
+              compared: true
             })
             expect(Option.getOrThrow(yield* client.get(id))).toEqual({
               id,

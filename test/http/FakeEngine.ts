@@ -150,7 +150,8 @@ export class Fake {
       version,
       contentHash: record.contentHash,
       durability: this.reached ?? options.durability ?? "wal",
-      previousVersion: live?.version
+      previousVersion: live?.version,
+      compared: true
     })
   }
 
@@ -221,7 +222,14 @@ export class Fake {
     mightExist: (id) => Effect.succeed(this.rows.has(id)),
     isCurrent: () => Effect.succeed(false),
     status: (id) =>
-      Effect.succeed({ id, state: "absent", version: undefined, contentHash: undefined, inMemory: false }),
+      Effect.succeed({
+        id,
+        state: "absent",
+        version: undefined,
+        contentHash: undefined,
+        inMemory: false,
+        lostVersion: undefined
+      }),
     getByState: (state) => Stream.fromIterable(this.live((record) => record.state === state, undefined)),
     countByState: () => Effect.succeed(0),
     listStateIds: () => Effect.succeed([]),

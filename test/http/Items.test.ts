@@ -27,7 +27,8 @@ describe("PUT and GET", () => {
       version: 1,
       content_hash: contentHashOf(bytes),
       durability: "wal",
-      previous_version: null
+      previous_version: null,
+      compared: true
     })
     const read = await request("/items/a.b")
     expect(read.status).toBe(200)

@@ -134,7 +134,8 @@ export const put = define({
               ["id", receipt.id],
               ["version", receipt.version],
               ["hash", receipt.contentHash],
-              ["durability", receipt.durability]
+              ["durability", receipt.durability],
+              ["compared", receipt.compared ? "yes" : "no: it may lose against a newer version"]
             ])
           )
     })

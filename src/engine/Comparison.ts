@@ -1,0 +1,126 @@
+/**
+ * Comparing callers' own versions with the archive's before they are acknowledged. Whoever asks while a question is
+ * under way shares the next one.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import type * as Scope from "effect/Scope"
+import type { ItemVersion } from "../SyncItem.js"
+import { idProblem } from "../SyncItem.js"
+import type { EngineCore, Watch } from "./EngineCore.js"
+
+/** What the archive has said about an id. @since 0.1.0 @category models */
+export interface Asked {
+  /** None: it has no row, not even a tombstone. */
+  readonly head: ItemVersion | undefined
+  /** Dirty: a write of the id has become visible since. */
+  readonly watch: Watch
+}
+
+/** @since 0.1.0 @category models */
+export interface Comparison {
+  /** Whether only the archive can say if an own version of this id is the newest, and it can be asked now. Synchronous. */
+  readonly isNeeded: (id: string) => boolean
+  /** Runs `use` with what the archive says about these ids; with nothing when it cannot say. */
+  readonly around: <A, E>(
+    ids: Iterable<string>,
+    use: (asked: ReadonlyMap<string, Asked>) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E>
+}
+
+type Heads = ReadonlyMap<string, ItemVersion> | undefined
+
+interface Question {
+  readonly ids: Set<string>
+  readonly answer: Deferred.Deferred<Heads>
+}
+
+/** An archive that is slow must not hold up a write for longer: the flush compares anyway. */
+const patience = "2 seconds"
+
+/** @since 0.1.0 @category constructors */
+export const make = (core: EngineCore, scope: Scope.Scope): Comparison => {
+  let next: Question | undefined
+  let asking = false
+
+  const heads = (ids: ReadonlyArray<string>): Effect.Effect<Heads> =>
+    Effect.suspend(() => {
+      const archive = core.tiers?.archive
+      if (archive === undefined) return Effect.succeed(undefined)
+      const { idsPerQuery } = core.limits
+      const chunks: Array<ReadonlyArray<string>> = []
+      for (let from = 0; from < ids.length; from += idsPerQuery)
+        chunks.push(ids.slice(from, from + idsPerQuery))
+      return Effect.forEach(chunks, (chunk) => archive.heads(chunk)).pipe(
+        Effect.map((parts): Heads => new Map(parts.flat().map((head) => [head.id, head]))),
+        Effect.catchAll(() => Effect.succeed(undefined)),
+        // A pool that is exhausted does not let itself be interrupted.
+        Effect.interruptible,
+        Effect.disconnect,
+        Effect.timeoutTo({ duration: patience, onTimeout: () => undefined, onSuccess: (found) => found }),
+        Effect.interruptible
+      )
+    })
+
+  const answer: Effect.Effect<void> = Effect.suspend(() => {
+    const question = next
+    next = undefined
+    if (question === undefined) {
+      asking = false
+      return Effect.void
+    }
+    return heads([...question.ids]).pipe(
+      Effect.onExit((exit) =>
+        Deferred.succeed(question.answer, exit._tag === "Success" ? exit.value : undefined)
+      ),
+      Effect.zipRight(answer)
+    )
+  })
+
+  const ask = (ids: Iterable<string>): Effect.Effect<Heads> =>
+    Effect.suspend(() => {
+      next ??= { ids: new Set(), answer: Deferred.unsafeMake(FiberId.none) }
+      for (const id of ids) next.ids.add(id)
+      const answered = Deferred.await(next.answer)
+      if (asking) return answered
+      asking = true
+      // The yield lets the other writers of this turn join.
+      return Effect.yieldNow().pipe(
+        Effect.zipRight(answer),
+        Effect.forkIn(scope),
+        Effect.uninterruptible,
+        Effect.zipRight(answered)
+      )
+    })
+
+  return {
+    isNeeded: (id) => {
+      if (core.tiers?.archive === undefined || core.degradations.has("archive")) return false
+      if (idProblem(id) !== undefined) return false
+      const known = core.known(id)
+      return known === undefined || core.unchecked(known) || !core.soleWriter()
+    },
+    around: (ids, use) =>
+      Effect.suspend(() => {
+        const watches = new Map<string, Watch>()
+        for (const id of ids) if (!watches.has(id)) watches.set(id, core.watch(id))
+        return ask(watches.keys()).pipe(
+          Effect.flatMap((found) => {
+            const asked = new Map<string, Asked>()
+            if (found !== undefined) {
+              for (const [id, watch] of watches) asked.set(id, { head: found.get(id), watch })
+            }
+            return use(asked)
+          }),
+          Effect.ensuring(
+            Effect.sync(() => {
+              for (const [id, watch] of watches) core.unwatch(id, watch)
+            })
+          )
+        )
+      })
+  }
+}
