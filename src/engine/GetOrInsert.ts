@@ -10,13 +10,14 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type { ReadError, WriteError } from "../EngineError.js"
-import { InvalidRequest, VersionMismatch } from "../EngineError.js"
+import { InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SubmitItem, SyncEngineService } from "./EngineService.js"
+import { readOnce } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
-import type { Writes } from "./Writes.js"
+import { type Writes, withOptions } from "./Writes.js"
 
 /** An insertion under way. */
 interface Insertion {
@@ -92,8 +93,10 @@ export const make = (
   ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
     Effect.gen(function* () {
       const made = yield* make
+      const item = readOnce(() => made as SubmitItem)
+      if ("_tag" in item) return yield* new InvalidItem({ ...item, id })
       for (;;) {
-        const receipt = yield* Effect.exit(writes.submit({ ...made, id }, { ...options, expectedVersion: 0 }))
+        const receipt = yield* Effect.exit(writes.submit({ ...item, id }, { ...options, expectedVersion: 0 }))
         if (Exit.isSuccess(receipt)) {
           const own = liveIn(yield* reads.fetch([id]), id)
           return yield* Option.isSome(own)
@@ -109,7 +112,11 @@ export const make = (
       }
     })
 
-  const getOrInsertWith: SyncEngineService["getOrInsertWith"] = (id, make, options) =>
+  const getOrInsert = <E, R>(
+    id: string,
+    make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
+    options: Options
+  ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
     Effect.flatMap(FiberRef.get(within), (outer) => {
       type Answer = Effect.Effect<
         SyncItem,
@@ -142,7 +149,7 @@ export const make = (
       return again
     })
 
-  return getOrInsertWith
+  return (id, make, asked) => withOptions(asked, (options) => getOrInsert(id, make, options))
 }
 
 const liveIn = (records: ReadonlyMap<string, ItemRecord>, id: string): Option.Option<SyncItem> =>

@@ -19,7 +19,7 @@ import type { Pages } from "./Pages.js"
 import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import { archiveUnavailable } from "./Reads.js"
-import type { Writes } from "./Writes.js"
+import { type Writes, withOptions } from "./Writes.js"
 
 /** @since 0.1.0 @category models */
 export type Items = Pick<
@@ -204,40 +204,42 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           } as const
         })
       ),
-    setState: (id, state, options) =>
+    setState: (id, state, asked) =>
       gated(
         id,
-        Effect.gen(function* () {
-          const problem = state === undefined ? undefined : stateProblem(state)
-          if (problem !== undefined) return yield* new InvalidItem({ id, field: "state", problem })
-          for (;;) {
-            const record = yield* headOf(id)
-            if (record === undefined || record.deleted) return Option.none<Receipt>()
-            const expectedVersion = options?.expectedVersion ?? record.version
-            // Not left to the write alone: a deletion on its way must not pass for the absence that was expected.
-            if (expectedVersion !== record.version) {
-              return yield* new VersionMismatch({ id, expected: expectedVersion, actual: record.version })
-            }
-            const receipt = yield* Effect.exit(
-              writes.submit(
-                {
-                  id,
-                  content: record.content,
-                  contentType: record.contentType,
-                  state,
-                  traceparent: record.traceparent
-                },
-                { durability: options?.durability, expectedVersion, expectedHash: record.contentHash }
+        withOptions(asked, (options) =>
+          Effect.gen(function* () {
+            const problem = state === undefined ? undefined : stateProblem(state)
+            if (problem !== undefined) return yield* new InvalidItem({ id, field: "state", problem })
+            for (;;) {
+              const record = yield* headOf(id)
+              if (record === undefined || record.deleted) return Option.none<Receipt>()
+              const expectedVersion = options.expectedVersion ?? record.version
+              // Not left to the write alone: a deletion on its way must not pass for the absence that was expected.
+              if (expectedVersion !== record.version) {
+                return yield* new VersionMismatch({ id, expected: expectedVersion, actual: record.version })
+              }
+              const receipt = yield* Effect.exit(
+                writes.submit(
+                  {
+                    id,
+                    content: record.content,
+                    contentType: record.contentType,
+                    state,
+                    traceparent: record.traceparent
+                  },
+                  { durability: options.durability, expectedVersion, expectedHash: record.contentHash }
+                )
               )
-            )
-            if (Exit.isSuccess(receipt)) return Option.some(receipt.value)
-            const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
-            // The content changed between read and write: the state goes to the new content, once it can be read.
-            if (!(failure instanceof VersionMismatch) || options?.expectedVersion !== undefined)
-              return yield* Effect.failCause(receipt.cause)
-            yield* landed(id)
-          }
-        })
+              if (Exit.isSuccess(receipt)) return Option.some(receipt.value)
+              const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
+              // The content changed between read and write: the state goes to the new content, once it can be read.
+              if (!(failure instanceof VersionMismatch) || options.expectedVersion !== undefined)
+                return yield* Effect.failCause(receipt.cause)
+              yield* landed(id)
+            }
+          })
+        )
       ),
     deleteByState: (state) => {
       const problem = stateProblem(state)

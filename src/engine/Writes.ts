@@ -443,12 +443,12 @@ interface Batch {
 }
 
 /** Reads a caller's options once, before anything is done: their getters may throw. */
-const withOptions = <A>(
+export const withOptions = <A, E, R>(
   given: AnyOptions | undefined,
-  use: (options: AnyOptions) => Effect.Effect<A, WriteError>
-): Effect.Effect<A, WriteError> => {
+  use: (options: AnyOptions) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | WriteError, R> => {
   if (given === undefined || given === null) return Effect.suspend(() => use(noOptions))
-  return Effect.suspend(() => {
+  return Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
     let options: AnyOptions
     try {
       const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given

@@ -105,6 +105,33 @@ describe("a getter that throws", () => {
     })
   )
 
+  it.scoped(
+    "in what an insertion makes, in its options or in those of a state is the caller's fault too",
+    () =>
+      Effect.gen(function* () {
+        const { service } = yield* start()
+        for (const field of ["content", "version", "state", "contentType", "traceparent"] as const) {
+          const made = service.getOrInsertWith("a", Effect.succeed(throwing(field)))
+          expect(yield* Effect.flip(made)).toMatchObject({ _tag: "InvalidItem", id: "a", field: "item" })
+        }
+        yield* service.submit({ id: "b", content: "1" })
+        for (const name of ["durability", "expectedVersion"]) {
+          const options = Object.defineProperty({}, name, {
+            get: () => {
+              throw new Error("not now")
+            }
+          })
+          const inserted = service.getOrInsertWith("a", Effect.succeed({ content: "1" }), options)
+          expect(yield* Effect.flip(inserted)).toMatchObject({ _tag: "InvalidRequest", argument: "options" })
+          expect(yield* Effect.flip(service.setState("b", "s", options))).toMatchObject({
+            _tag: "InvalidRequest",
+            argument: "options"
+          })
+        }
+        expect(textOf(yield* service.getOrInsertWith("a", Effect.succeed({ content: "2" })))).toBe("2")
+      })
+  )
+
   it.scoped("an item that says something else the second time is taken at its first word", () =>
     Effect.gen(function* () {
       const { service } = yield* start()
