@@ -259,10 +259,10 @@ describe("bulk deletes", () => {
       yield* service.setState("a.1", "kept")
       archive.letGo("scanIds")
       yield* settle
+      archive.letGo("commit")
       expect(yield* Fiber.join(deleted)).toBe(2)
       expect(Option.isSome(yield* service.get("a.1"))).toBe(true)
       expect(Option.isNone(yield* service.get("a.0"))).toBe(true)
-      archive.letGo("commit")
     })
   )
 })

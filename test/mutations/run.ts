@@ -2,7 +2,8 @@
  * Puts deliberate defects into a copy of the project, one after the other, and runs the tests that should notice.
  * A defect that no test notices fails the run, as does one whose place in the source cannot be found any more.
  *
- * `npm run mutations` runs all, `npm run mutations -- clock release` those whose names hold one of the words.
+ * `npm run mutations` runs those that unit tests notice; `npm run mutations -- --all` adds those that need servers or
+ * processes; `npm run mutations -- clock release` runs those whose names hold one of the words.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
@@ -42,7 +43,7 @@ interface Report {
 const runTests = (files: ReadonlyArray<string>, bail: boolean): Outcome => {
   const output = join(copy, "results.json")
   rmSync(output, { force: true })
-  const args = ["vitest", "run", "--project=unit", "--project=simulation", "--retry=0", "--reporter=json"]
+  const args = ["vitest", "run", "--retry=0", "--reporter=json"]
   const run = spawnSync("npx", [...args, `--outputFile=${output}`, ...(bail ? ["--bail=1"] : []), ...files], {
     cwd: copy,
     encoding: "utf8",
@@ -58,6 +59,8 @@ const runTests = (files: ReadonlyArray<string>, bail: boolean): Outcome => {
   const failed = all.filter(({ status }) => status === "failed").map(({ fullName }) => fullName)
   return { passed: report.numPassedTests, failed }
 }
+
+const isSlow = (test: string): boolean => /^test\/(integration|process)\//.test(test)
 
 const problemOf = (mutation: Mutation): string | undefined => {
   const path = join(copy, mutation.file)
@@ -80,10 +83,17 @@ const problemOf = (mutation: Mutation): string | undefined => {
 }
 
 try {
-  const words = process.argv.slice(2)
-  const chosen = mutations.filter(
+  const words = process.argv.slice(2).filter((word) => word !== "--all")
+  const named = mutations.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.includes(word))
   )
+  const all = words.length > 0 || process.argv.includes("--all")
+  const chosen = named.filter(({ tests }) => all || !tests.some(isSlow))
+  if (chosen.length < named.length) {
+    console.log(
+      `left out  ${named.length - chosen.length} that need servers or processes; --all runs them too`
+    )
+  }
   const sound = runTests([...new Set(chosen.flatMap(({ tests }) => tests))], false)
   if (chosen.length === 0 || sound.passed === 0 || sound.failed.length > 0) {
     throw new Error(`nothing can be said: without any defect ${sound.failed.join(", ") || "no test"} ran`)
