@@ -228,6 +228,14 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
   }
 
   const top = Effect.suspend(() => Tree.readTotal(anywhere, shape, ""))
+  const lineage = Effect.flatMap(
+    anywhere({
+      text: `SELECT ${dialect.asText("name")} AS name FROM ${tables.lineage} WHERE id = 1`,
+      params: []
+    }),
+    ([row]) =>
+      row === undefined ? Effect.fail("the archive has no lineage") : Effect.succeed(row.name as string)
+  )
   const root = Effect.map(top, ({ count, sum }) => nodeDigest("", count, sum))
 
   // The live rows of a range, ascending: the item that bears the prefix, then what lies below.
@@ -432,18 +440,9 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       Effect.map(top, ({ topVersion }) => topVersion)
     ),
     writers,
-    lineage: call(
-      "lineage",
-      Effect.flatMap(
-        anywhere({
-          text: `SELECT ${dialect.asText("name")} AS name FROM ${tables.lineage} WHERE id = 1`,
-          params: []
-        }),
-        ([row]) =>
-          row === undefined ? Effect.fail("the archive has no lineage") : Effect.succeed(row.name as string)
-      )
-    ),
+    lineage: call("lineage", lineage),
     checkpoint: call("checkpoint", options.checkpoint ?? Effect.void),
-    ping: call("ping", Effect.asVoid(anywhere({ text: "SELECT 1", params: [] })))
+    // Reads a row: a server, or a file, that can give nothing of the archive any more is not well.
+    ping: call("ping", Effect.asVoid(lineage))
   }
 }

@@ -80,7 +80,7 @@ interface Prepared {
 }
 
 const serve = (database: Database.Database): void => {
-  const files = new OpenedFiles([path, `${path}-wal`])
+  const files = new OpenedFiles(path)
   // A Map iterates in insertion order: re-inserting on use makes the first key the least recently used.
   const cache = new Map<string, Prepared>()
 

@@ -142,10 +142,15 @@ const connectArchive = (
         return Option.none<ArchiveService>()
       }
       const giveUpAtMs = core.elapsedMs() + core.config().sqlStartTimeout
+      let said: string | undefined
       return yield* connect(core, filterCare, parts.archive, tiers).pipe(
-        Effect.tapError((error) => Effect.logWarning(`SQL is not there yet: ${error.problem}`)),
+        Effect.tapError(({ problem }) => {
+          if (problem === said) return Effect.void
+          said = problem
+          return Effect.logWarning(`SQL is not there yet: ${problem}`)
+        }),
         Effect.retry({
-          schedule: startPauses,
+          schedule: startPauses(() => giveUpAtMs - core.elapsedMs()),
           while: ({ advice }) => advice === undefined && core.elapsedMs() < giveUpAtMs
         }),
         Effect.map(Option.some),
@@ -231,12 +236,16 @@ export const connectLater = (
 const startSyncBudget = "10 seconds"
 
 /** From 200 ms doubling to at most 5 s, jittered. */
-const startPauses = Schedule.exponential(Duration.millis(200)).pipe(
-  Schedule.union(Schedule.spaced(Duration.seconds(5))),
-  Schedule.jittered,
-  // Whole milliseconds: TestClock cannot tell a fraction of one in nanoseconds.
-  Schedule.modifyDelay((_, delay) => Duration.millis(Math.round(Duration.toMillis(delay))))
-)
+// No pause outlasts the bound on the start: the last attempt is made when it is over.
+const startPauses = (leftMs: () => number) =>
+  Schedule.exponential(Duration.millis(200)).pipe(
+    Schedule.union(Schedule.spaced(Duration.seconds(5))),
+    Schedule.jittered,
+    // Whole milliseconds: TestClock cannot tell a fraction of one in nanoseconds.
+    Schedule.modifyDelay((_, delay) =>
+      Duration.millis(Math.min(Math.round(Duration.toMillis(delay)), Math.max(0, Math.ceil(leftMs()))))
+    )
+  )
 
 const drainLog: Layer.Layer<
   LogDrained,

@@ -64,6 +64,8 @@ export const makeServer = (limits: ServerLimits, handle: Handle): Server => {
     requireHostHeader: false
   })
   server.maxConnections = limits.maxConnections
+  // Node leaves out what comes behind some thousand headers, a condition among them; 16 KiB bound them already.
+  server.maxHeadersCount = 0
   // A client that closes its side has asked all it wants to; node would take it for one that has gone.
   Object.assign(server, { httpAllowHalfOpen: true })
   const connections = new WeakMap<Duplex, Connection>()

@@ -13,8 +13,14 @@ import { statSync } from "node:fs"
 export class OpenedFiles {
   private readonly seen = new Map<string, string>()
 
-  /** The files at these paths are open now; one that is not there yet counts from when it is first seen. */
-  constructor(private readonly paths: ReadonlyArray<string>) {
+  /**
+   * The database at this path and the files beside it are open now; one that is not there yet counts from when it
+   * is first seen.
+   */
+  constructor(
+    private readonly database: string,
+    private readonly paths: ReadonlyArray<string> = [database, `${database}-wal`]
+  ) {
     this.problem()
   }
 
@@ -24,6 +30,10 @@ export class OpenedFiles {
       const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
       const now = stat === undefined ? undefined : `${stat.dev}:${stat.ino}`
       const before = this.seen.get(path)
+      // Nothing else is read of it: closing a descriptor of its own would drop SQLite's locks.
+      if (path === this.database && before === now && stat?.size === 0n) {
+        return `${path} was emptied while it is in use; stop the engine before files are changed`
+      }
       if (before === now) continue
       if (now === undefined)
         return `${path} was removed while it is in use; stop the engine before files are moved`

@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
@@ -95,6 +105,32 @@ describe("an engine over its own files", () => {
         yield* service.flush
       })
   )
+
+  const damages: ReadonlyArray<readonly [string, string, (path: string) => void]> = [
+    ["an archive that was emptied in its place", "archive", (path) => truncateSync(path, 0)],
+    ["a log that was emptied in its place", "log", (path) => truncateSync(path, 0)],
+    [
+      "an archive that was overwritten in its place",
+      "archive",
+      (path) => writeFileSync(path, Buffer.alloc(statSync(path).size, 0x41), { flag: "r+" })
+    ]
+  ]
+  for (const [name, component, damage] of damages) {
+    it.scopedLive(`notices ${name}`, () =>
+      Effect.gen(function* () {
+        const dataDir = yield* folder
+        const service = yield* engineOver(dataDir)
+        for (let n = 0; n < 50; n++) yield* service.submit({ id: `a${n}`, content: "x".repeat(5000) })
+        yield* service.flush
+        damage(join(dataDir, component === "log" ? "wal.db" : "archive.db"))
+        yield* soon(
+          Effect.filterOrFail(service.health, ({ degraded }) =>
+            degraded.some((one) => one.component === component)
+          )
+        )
+      })
+    )
+  }
 
   it.scopedLive("keeps its folder and files to itself, those that were there before too", () =>
     Effect.gen(function* () {

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -219,6 +220,21 @@ describe("start", () => {
       expect((yield* service.shutdown).problems).toEqual([`start: ${refused.message}`])
       // The log is free for the next start.
       yield* Effect.scoped(Effect.flatMap(made({ disk }), ({ start }) => start))
+    })
+  )
+
+  it.scoped("an archive that does not is waited for no longer than the bound, and told of once", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const { start } = yield* made({
+        config: { sqlStartTimeout: 3000 },
+        archive: connecting(Effect.fail(refused))
+      })
+      const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String(message)))
+      const starting = yield* beside(Effect.flip(start).pipe(Effect.provide(Logger.add(logger))))
+      yield* TestClock.adjust(3001)
+      expect(yield* ended(starting)).toBe(true)
+      expect(lines.filter((line) => line.includes("SQL is not there yet"))).toHaveLength(1)
     })
   )
 

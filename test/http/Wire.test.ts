@@ -63,6 +63,17 @@ const put = (id: string, content: string, more = "") =>
   `PUT /items/${id} HTTP/1.1\r\n${host}${more}Content-Length: ${Buffer.byteLength(content)}\r\n\r\n${content}`
 const get = (path: string, more = "") => `GET ${path} HTTP/1.1\r\n${host}${more}\r\n`
 
+describe("a request with very many headers", () => {
+  it("is held to all of them, however far behind its conditions stand", async () => {
+    const server = await start()
+    const many = "a:\r\n".repeat(2_100)
+    await server.request("/items/a", { method: "PUT", body: "1" })
+    const seen = await wire(server, put("a", "2", `${many}${close}If-Match: "999"\r\n`))
+    expect(seen.map(({ status }) => status)).toEqual([412])
+    expect((await server.request("/items/a")).body.toString()).toBe("1")
+  })
+})
+
 describe("pipelined requests", () => {
   it("take effect in the order of their answers", async () => {
     const server = await start()
