@@ -47,7 +47,7 @@ export type CacheState = "none" | "connecting" | "connected" | "reconnecting" | 
 
 type Durability = "memory" | "wal" | "archive"
 type FlushReason = "count" | "bytes" | "age" | "forced" | "recovery" | "shutdown"
-type Component = "archive" | "cache" | "filter" | "log" | "flush"
+type Component = "archive" | "cache" | "filter" | "log" | "flush" | "changes"
 
 /** The words of an exhaustive record, so that a new member of a union cannot be forgotten here. */
 const wordsOf = <Word extends string>(words: Readonly<Record<Word, true>>): ReadonlyArray<Word> =>
@@ -102,7 +102,14 @@ const cacheStates = wordsOf<CacheState>({
   "circuit-open": true,
   closed: true
 })
-const components = wordsOf<Component>({ archive: true, cache: true, filter: true, log: true, flush: true })
+const components = wordsOf<Component>({
+  archive: true,
+  cache: true,
+  filter: true,
+  log: true,
+  flush: true,
+  changes: true
+})
 const startupLabels = wordsOf<StartupLabel>({
   wal_init: true,
   sql_connect: true,

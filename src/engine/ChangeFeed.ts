@@ -19,6 +19,7 @@ import type { ItemVersion } from "../SyncItem.js"
 import { sameVersion } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import { cacheFailed } from "./CacheWrites.js"
+import * as Conditions from "./Conditions.js"
 import type { EngineCore } from "./EngineCore.js"
 import { SequenceSet } from "./SequenceSet.js"
 
@@ -105,9 +106,15 @@ export const make = (core: EngineCore): ChangeFeed => {
       })
     )
     if (changes.length > 0) {
-      yield* cache.service
-        .appendChanges(changes, core.config().cdcMaxLen)
-        .pipe(Effect.tapError((error) => cacheFailed(core, cache, error.message)))
+      yield* cache.service.appendChanges(changes, core.config().cdcMaxLen).pipe(
+        // A cache that refuses the stream is a good cache all the same, and says so at every call.
+        Effect.tapError((error) =>
+          error.kind === "refused"
+            ? Conditions.begins(core, "changes", error.message, `the change stream stands: ${error.message}`)
+            : cacheFailed(core, cache, error.message)
+        )
+      )
+      yield* Conditions.ends(core, "changes", "the change stream goes on")
       Metrics.changesPublished(changes.length)
     }
     cursor = last

@@ -109,7 +109,7 @@ export interface ItemStatus {
 
 /** Something that does not work as configured. @since 0.1.0 @category models */
 export interface Degradation {
-  readonly component: "archive" | "cache" | "filter" | "log" | "flush"
+  readonly component: "archive" | "cache" | "filter" | "log" | "flush" | "changes"
   readonly reason: string
   /** Milliseconds since the epoch. */
   readonly since: number

@@ -15,7 +15,7 @@ import { beside, ended, PlayedArchive, settle, start } from "./support.js"
 const hour = 3_600_000
 const quiet = { batchFlushInterval: hour, walDrainInterval: hour, healthInterval: hour }
 
-type Play = "works" | "fails" | "hangs"
+type Play = "works" | "fails" | "hangs" | "refuses"
 
 /** A cache whose change stream and writes the test plays; remembers what was published. */
 const playedCache = Effect.gen(function* () {
@@ -25,7 +25,13 @@ const playedCache = Effect.gen(function* () {
   const failure = new CacheError({ operation: "x", kind: "unavailable", problem: "told to", retryAfterMs: 1 })
   const played = <A>(how: () => Play, effect: Effect.Effect<A, CacheError>) =>
     Effect.suspend(() =>
-      how() === "works" ? effect : how() === "fails" ? Effect.fail(failure) : Effect.never
+      how() === "works"
+        ? effect
+        : how() === "fails"
+          ? Effect.fail(failure)
+          : how() === "refuses"
+            ? Effect.fail(new CacheError({ ...failure, kind: "refused" }))
+            : Effect.never
     )
   const service: CacheService = {
     ...cache,
@@ -108,6 +114,29 @@ describe("the change stream publishes what the archive holds after a commit", ()
         expect(yield* stopAnd(service, cache.published)).toEqual(["good@21"])
         expect(disk.entries).toEqual([])
       })
+  )
+
+  it.scoped("a cache that refuses it shows for as long as it does, and is used all the same", () =>
+    Effect.gen(function* () {
+      const { cache, life } = yield* world
+      const { service } = yield* life({ healthInterval: 1000, batchFlushInterval: 100 })
+      yield* TestClock.adjust(2000)
+      cache.play.stream = "refuses"
+      yield* service.submit({ id: "a", content: "1" })
+      yield* service.flush
+      for (let n = 0; n < 5; n++) {
+        yield* TestClock.adjust(1000)
+        const { degraded } = yield* service.health
+        expect(degraded.map(({ component }) => component)).toEqual(["changes"])
+      }
+      cache.play.stream = "works"
+      yield* TestClock.adjust(10_000)
+      yield* service.submit({ id: "b", content: "1" })
+      yield* service.flush
+      yield* TestClock.adjust(10_000)
+      expect((yield* service.health).degraded).toEqual([])
+      expect(cache.published.map(({ id }) => id)).toEqual(["a", "b"])
+    })
   )
 
   it.scoped("after a restart the newest of what was not published yet, and nothing is archived twice", () =>
