@@ -9,7 +9,7 @@ import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
 import { mend, type ResyncOptions, type ResyncResult, resync } from "../reconcile/Resync.js"
 import { settledRoots } from "../reconcile/Roots.js"
-import type { CacheTier } from "./CacheTier.js"
+import { type CacheTier, othersProblem } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { Flush } from "./Flush.js"
@@ -32,8 +32,7 @@ const leastClaimMs = 60_000
 
 class OtherArchive {
   readonly _tag = "OtherArchive"
-  readonly problem =
-    "it belongs to another archive, whose nodes use the same Redis and prefix; give each archive a REDIS_PREFIX of its own"
+  readonly problem = othersProblem
 }
 
 /** @since 0.1.0 @category constructors */
@@ -64,8 +63,8 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         const doubts = cache.doubtsSoFar
         // Values that were found damaged count as absent there; writing them again mends them.
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
-        return Volatile.lookForMark(core, cache).pipe(
-          Effect.zipRight(claim(cache)),
+        return claim(cache).pipe(
+          Effect.zipRight(Volatile.lookForMark(core, cache)),
           Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
           Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
           Effect.tap((result) => {
@@ -98,8 +97,8 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
     const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
-    return Volatile.lookForMark(core, cache).pipe(
-      Effect.zipRight(claim(cache)),
+    return claim(cache).pipe(
+      Effect.zipRight(Volatile.lookForMark(core, cache)),
       Effect.zipRight(settledRoots(tiers)),
       Effect.flatMap(({ equal }) =>
         equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")

@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import type { CacheService } from "../cache/Cache.js"
+import * as Effect from "effect/Effect"
+import { CacheError, type CacheService } from "../cache/Cache.js"
 
 /**
  * Trust is bound to the connection it was proven on: after a reconnect writes may have been missed, so the roots
@@ -26,7 +27,12 @@ export class CacheTier {
   /** Calls that were not waited for to their end: while there are any, it is not given more. */
   unanswered = 0
 
-  constructor(readonly service: CacheService) {}
+  /** Fails while the cache is another archive's, whoever calls: writes, repairs, volatile items, the change stream. */
+  readonly service: CacheService
+
+  constructor(given: CacheService) {
+    this.service = ownOnly(given, () => this.isOurs)
+  }
 
   get connected(): boolean {
     return this.service.status().connection === "connected"
@@ -67,14 +73,12 @@ export class CacheTier {
 
   /**
    * Whether no volatile items can be read from it: there were none when this node looked under its present lease, since
-   * when nobody else is registered, or there is no connection to read any.
+   * when nobody else is registered, or it cannot be read.
    */
   holdsNoVolatile(lease: string | undefined): boolean {
     if (this.mayHoldVolatile) return false
-    const { connection, generation } = this.service.status()
-    return (
-      connection !== "connected" || (this.looked?.generation === generation && this.looked.lease === lease)
-    )
+    const { generation } = this.service.status()
+    return !this.usable || (this.looked?.generation === generation && this.looked.lease === lease)
   }
 
   /** Something was not written, or does not match. */
@@ -89,5 +93,43 @@ export class CacheTier {
     this.provenGeneration = generation
     this.doubt = undefined
     return true
+  }
+}
+
+/** Why a cache is left alone. @since 0.1.0 @category constants */
+export const othersProblem =
+  "it belongs to another archive, whose nodes use the same Redis and prefix; give each archive a REDIS_PREFIX of its own"
+
+const ownOnly = (given: CacheService, isOurs: () => boolean): CacheService => {
+  const own =
+    (operation: string) =>
+    <A>(call: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
+      Effect.suspend(() =>
+        isOurs()
+          ? call
+          : Effect.fail(
+              new CacheError({ operation, kind: "unavailable", problem: othersProblem, retryAfterMs: 1000 })
+            )
+      )
+  return {
+    ...given,
+    put: (records, options) => own("put")(given.put(records, options)),
+    fill: (records) => own("fill")(given.fill(records)),
+    repair: (records) => own("repair")(given.repair(records)),
+    get: (id) => own("get")(given.get(id)),
+    getMany: (ids) => own("getMany")(given.getMany(ids)),
+    heads: (ids) => own("heads")(given.heads(ids)),
+    deleteMany: (targets) => own("deleteMany")(given.deleteMany(targets)),
+    root: own("root")(given.root),
+    node: (path) => own("node")(given.node(path)),
+    children: (path, page) => own("children")(given.children(path, page)),
+    branches: (path, page) => own("branches")(given.branches(path, page)),
+    leavesOf: (path, page) => own("leavesOf")(given.leavesOf(path, page)),
+    leafRange: (path, range) => own("leafRange")(given.leafRange(path, range)),
+    rebuildTree: own("rebuildTree")(given.rebuildTree),
+    tidy: own("tidy")(given.tidy),
+    reset: own("reset")(given.reset),
+    appendChanges: (entries, maxLength) => own("appendChanges")(given.appendChanges(entries, maxLength)),
+    readChanges: (after, count) => own("readChanges")(given.readChanges(after, count))
   }
 }

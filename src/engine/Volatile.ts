@@ -191,7 +191,7 @@ export const lookForMark = (core: EngineCore, cache: CacheTier): Effect.Effect<v
 export const lookForMarkOnce = (core: EngineCore): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core
-    if (cache === undefined || !cache.connected || cache.mayHoldVolatile) return Effect.void
+    if (cache === undefined || !cache.usable || cache.mayHoldVolatile) return Effect.void
     if (cache.holdsNoVolatile(core.filter?.lease())) return Effect.void
     return Effect.catchAll(lookForMark(core, cache), (error) => cacheFailed(core, cache, error.message))
   })

@@ -39,6 +39,11 @@ describe("two archives behind one prefix", () => {
       const { degraded: why, cache } = yield* second.service.health
       expect(cache.trusted).toBe(false)
       expect(why.find(({ component }) => component === "cache")?.reason).toContain("another archive")
+      // Nor does anything else that goes to the cache change what the first one reads.
+      const volatile = second.service.submit({ id: "geo.1.1", content: "v" }, { sql: false, ttl: "1 minute" })
+      expect(yield* Effect.flip(volatile)).toMatchObject({ _tag: "TierUnavailable", tier: "cache" })
+      yield* Effect.exit(second.service.repair())
+      expect(Option.map(yield* first.service.get("geo.1.1"), textOf)).toEqual(Option.some("first 1"))
       expect(yield* isWell(first)).toBe(true)
       expect(yield* (yield* cacheOf(redis.url)).root).toBe(yield* first.service.merkleRoot)
       const other = yield* start(yield* temporaryDirectory, { redisPrefix: "other:" })
