@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { MysqlConnection, type MysqlConnectionOptions } from "./MysqlConnection.js"
 import { idleSeconds, leastPacket, prepareSession } from "./MysqlSession.js"
+import { Slots } from "./Slots.js"
 
 /** @since 0.1.0 @category models */
 export interface MysqlPoolOptions extends MysqlConnectionOptions {
@@ -39,43 +40,18 @@ class Connections {
   readonly all = new Set<MysqlConnection>()
   free: Array<MysqlConnection> = []
   closed = false
-  private taken = 0
-  private readonly waiting = new Set<(error?: SqlError) => void>()
+  readonly slots: Slots<SqlError>
   private onEmpty: (() => void) | undefined
 
-  constructor(private readonly options: MysqlPoolOptions) {}
-
-  /** The right to hold one connection. An interrupted wait gives back what came too late for it. */
-  readonly slot = Effect.async<void, SqlError>((resume) => {
-    const { answerTimeoutMs, maxConnections } = this.options
-    if (this.closed) {
-      resume(Effect.fail(problem("POOL_CLOSED", "the connections are closed")))
-      return Effect.void
-    }
-    if (this.taken < maxConnections) {
-      this.taken++
-      resume(Effect.void)
-      return Effect.sync(() => this.giveBack())
-    }
-    const end = (error?: SqlError) => {
-      clearTimeout(timer)
-      this.waiting.delete(end)
-      if (error === undefined) this.taken++
-      resume(error === undefined ? Effect.void : Effect.fail(error))
-    }
+  constructor(private readonly options: MysqlPoolOptions) {
+    const { answerTimeoutMs, maxConnections } = options
     const late = `none of the ${maxConnections} connections became free within ${answerTimeoutMs} ms`
-    const timer = setTimeout(() => end(problem("POOL_EXHAUSTED", late)), answerTimeoutMs)
-    this.waiting.add(end)
-    return Effect.sync(() => {
-      clearTimeout(timer)
-      if (!this.waiting.delete(end)) this.giveBack()
+    this.slots = new Slots({
+      size: maxConnections,
+      waitMs: answerTimeoutMs,
+      exhausted: () => problem("POOL_EXHAUSTED", late),
+      closed: () => problem("POOL_CLOSED", "the connections are closed")
     })
-  })
-
-  giveBack(): void {
-    this.taken--
-    const [next] = this.waiting
-    next?.()
   }
 
   take(): MysqlConnection | undefined {
@@ -98,7 +74,7 @@ class Connections {
         this.free = this.free.filter(({ lost }) => lost === undefined)
         this.free.push(connection)
       }
-      this.giveBack()
+      this.slots.giveBack()
     })
 
   open(): MysqlConnection {
@@ -119,7 +95,7 @@ class Connections {
   /** Says goodbye on all, and ends them two seconds later whatever the server does. */
   readonly close = Effect.async<void>((resume) => {
     this.closed = true
-    for (const end of [...this.waiting]) end(problem("POOL_CLOSED", "the connections are closed"))
+    this.slots.close()
     for (const connection of this.free) connection.quit()
     if (this.all.size === 0) return resume(Effect.void)
     const timer = setTimeout(() => {
@@ -215,10 +191,10 @@ export const make = (
 
     const reserve = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        yield* restore(connections.slot)
+        yield* connections.slots.take(restore)
         const connection =
           connections.take() ??
-          (yield* Effect.onError(restore(open), () => Effect.sync(() => connections.giveBack())))
+          (yield* Effect.onError(restore(open), () => Effect.sync(() => connections.slots.giveBack())))
         yield* Effect.addFinalizer(() => Effect.sync(() => connections.release(connection)))
         return justTaken(connection, connections)
       })
