@@ -19,6 +19,7 @@ import type { Pages } from "./Pages.js"
 import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
 import { archiveUnavailable } from "./Reads.js"
+import { settledMeanwhile, touchedMeanwhile } from "./Watching.js"
 import { type Writes, withOptions } from "./Writes.js"
 
 /** @since 0.1.0 @category models */
@@ -56,15 +57,13 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
       if (sole && pending?.unchecked === false) return Effect.succeed(pending)
       const archive = core.tiers?.archive
       if (archive === undefined) return Effect.map(reads.fetch([id]), (records) => records.get(id))
-      const watch = core.watch(id)
-      return Effect.mapError(archive.heads([id]), archiveUnavailable(operation)).pipe(
-        Effect.flatMap(([stored]) => {
+      return touchedMeanwhile(core, [id], (watches) =>
+        Effect.flatMap(Effect.mapError(archive.heads([id]), archiveUnavailable(operation)), ([stored]) => {
           const now = core.pending.get(id)
           // Archived while the archive was asked: its answer may be from before.
-          const missed = now === undefined && (pending !== undefined || watch.dirty)
+          const missed = now === undefined && (pending !== undefined || watches.get(id)!.dirty)
           return missed ? newestHead(id, operation) : Effect.succeed(newestOf(now, stored))
-        }),
-        Effect.ensuring(Effect.sync(() => core.unwatch(id, watch)))
+        })
       )
     })
 
@@ -119,9 +118,8 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
 
   /** Deletes one page of a range. An item may leave the range until its own deletion is decided, and is left then. */
   const deletePage = (range: ScanRange, operation: string) =>
-    Effect.gen(function* () {
+    settledMeanwhile(core, (settled) => {
       const limit = Math.min(core.limits.idsPerDelete, core.config().maxBatchItems)
-      const settled = core.pending.watch()
       const left = (id: string): boolean => {
         const entry = core.pending.get(id) ?? settled.get(id)
         const newest = newestOf(
@@ -130,7 +128,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
         )
         return newest !== undefined && (newest.deleted || !isIn(range, newest.state))
       }
-      return yield* Effect.gen(function* () {
+      return Effect.gen(function* () {
         const { next, rows } = yield* pages.ids(range, limit, operation)
         let deleted = 0
         let open = rows
@@ -148,7 +146,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           open = undecided
         }
         return { deleted, next }
-      }).pipe(Effect.ensuring(Effect.sync(() => core.pending.unwatch(settled))))
+      })
     })
 
   const bulkDelete = (range: ScanRange, operation: string): Effect.Effect<number, WriteError | ReadError> =>

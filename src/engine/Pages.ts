@@ -23,6 +23,7 @@ import { giveWay } from "./GiveWay.js"
 import type { PendingEntry } from "./PendingIndex.js"
 import type { Sorted } from "./PendingOrder.js"
 import type { Reads } from "./Reads.js"
+import { settledMeanwhile } from "./Watching.js"
 
 /** Pending writes passed over in one go before other work gets its turn. */
 const passedPerTurn = 8192
@@ -114,32 +115,33 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Pages => {
   const part = (ask: Ask, range: ScanRange, limit: number, maxBytes: number, operation: string) =>
     Effect.gen(function* () {
       const sorted = yield* core.pending.order.sorted
-      const settled = core.pending.watch()
-      return yield* Effect.gen(function* () {
-        const entryOf = (id: string) => core.pending.get(id) ?? settled.get(id)
-        const answer = yield* carry.ask(operation, (archive) => ask(archive, range, { limit, maxBytes }))
-        const bound = answer[answer.length - 1]?.id
-        const pending = yield* pendingIds(range, sorted, bound, limit, entryOf)
-        // Beyond the last of a full list of pending ids, others may stand between the rows.
-        const upTo = pending.length === limit ? pending[limit - 1] : bound
-        const rows = new Map(answer.map((row) => [row.id, row]))
-        const certain =
-          ask === askIds ? new Set(pending.filter((id) => isCertain(core.pending.get(id), range))) : noIds
-        for (const id of certain) rows.set(id, { id, item: undefined })
-        const all = inOrder(
-          answer.flatMap(({ id }) => (upTo === undefined || compareBytes(id, upTo) <= 0 ? [id] : [])),
-          pending
-        )
-        const ids = fitting(
-          all,
-          limit,
-          maxBytes,
-          (id) => rows.get(id)?.item?.content.byteLength ?? entryOf(id)?.bytes ?? 0
-        )
-        const changed = ids.filter((id) => !certain.has(id) && entryOf(id) !== undefined)
-        const next = ids.length < all.length ? ids[ids.length - 1] : upTo
-        return { rows: yield* shown(ids, rows, range, changed), next }
-      }).pipe(Effect.ensuring(Effect.sync(() => core.pending.unwatch(settled))))
+      return yield* settledMeanwhile(core, (settled) =>
+        Effect.gen(function* () {
+          const entryOf = (id: string) => core.pending.get(id) ?? settled.get(id)
+          const answer = yield* carry.ask(operation, (archive) => ask(archive, range, { limit, maxBytes }))
+          const bound = answer[answer.length - 1]?.id
+          const pending = yield* pendingIds(range, sorted, bound, limit, entryOf)
+          // Beyond the last of a full list of pending ids, others may stand between the rows.
+          const upTo = pending.length === limit ? pending[limit - 1] : bound
+          const rows = new Map(answer.map((row) => [row.id, row]))
+          const certain =
+            ask === askIds ? new Set(pending.filter((id) => isCertain(core.pending.get(id), range))) : noIds
+          for (const id of certain) rows.set(id, { id, item: undefined })
+          const all = inOrder(
+            answer.flatMap(({ id }) => (upTo === undefined || compareBytes(id, upTo) <= 0 ? [id] : [])),
+            pending
+          )
+          const ids = fitting(
+            all,
+            limit,
+            maxBytes,
+            (id) => rows.get(id)?.item?.content.byteLength ?? entryOf(id)?.bytes ?? 0
+          )
+          const changed = ids.filter((id) => !certain.has(id) && entryOf(id) !== undefined)
+          const next = ids.length < all.length ? ids[ids.length - 1] : upTo
+          return { rows: yield* shown(ids, rows, range, changed), next }
+        })
+      )
     })
 
   const collect = (

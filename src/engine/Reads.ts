@@ -17,9 +17,10 @@ import * as Metrics from "../Metrics.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
 import { cacheFailed, fillCache } from "./CacheWrites.js"
-import type { EngineCore, Watch } from "./EngineCore.js"
+import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import { nameOf } from "./Preparation.js"
+import { touchedMeanwhile } from "./Watching.js"
 
 /** The tier errors of a read. @since 0.1.0 @category models */
 export type TierError = TierUnavailable | LogUnavailable
@@ -161,10 +162,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     readonly again: ReadonlyArray<string>
     readonly failed: ReadonlyMap<string, TierError>
   }> =>
-    Effect.suspend(() => {
-      const watches = new Map<string, Watch>()
-      for (const id of ids) watches.set(id, core.watch(id))
-      return Effect.gen(function* () {
+    touchedMeanwhile(core, ids, (watches) =>
+      Effect.gen(function* () {
         const failed = new Map<string, TierError>()
         const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
         // Asked now: when the log has answered, such an entry may have been superseded and be no longer pending.
@@ -210,14 +209,8 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           found(id, record)
         }
         return { again, failed }
-      }).pipe(
-        Effect.ensuring(
-          Effect.sync(() => {
-            for (const [id, watch] of watches) core.unwatch(id, watch)
-          })
-        )
-      )
-    })
+      })
+    )
 
   const remember = (id: string, record: ItemRecord | undefined, mayExpire: boolean): void => {
     if (record !== undefined) core.clock.observe(record.version)
