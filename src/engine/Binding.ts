@@ -7,7 +7,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { type Archive, ArchiveError } from "../archive/Archive.js"
+import type { Archive } from "../archive/Archive.js"
 import { ArchiveStartError, type LogUnavailable } from "../EngineError.js"
 import type { EngineCore } from "./EngineCore.js"
 
@@ -17,19 +17,21 @@ const advice =
   "Put the archive that belongs to this log back, or restore it from a backup. To go on with this one all the same, start once with SQL_ACCEPT_OTHER=true: what the log still holds goes to it, and what was archived before is not in it."
 
 /**
- * Whether this archive is the one that the log belongs to; binds the log when it belongs to none yet. Fails with
- * `ArchiveStartError` when it is another one, with `ArchiveError` when it cannot be asked.
+ * Makes sure that this archive is the one that the log belongs to; binds the log when it belongs to none yet. An archive
+ * that cannot be asked is not connected: nothing may be read from it, and nothing carried to it. The version clock
+ * learns of the archive's newest version.
  *
  * @since 0.1.0
  * @category functions
  */
-export const bind = (
-  core: EngineCore,
-  archive: ArchiveService
-): Effect.Effect<void, ArchiveError | ArchiveStartError> =>
+export const bind = (core: EngineCore, archive: ArchiveService): Effect.Effect<void, ArchiveStartError> =>
   Effect.gen(function* () {
-    const lineage = yield* archive.lineage
-    const isEmpty = (yield* archive.maxVersion) === 0
+    const { lineage, maxVersion } = yield* Effect.mapError(
+      Effect.all({ lineage: archive.lineage, maxVersion: archive.maxVersion }),
+      ({ message }) =>
+        new ArchiveStartError({ target: archive.target, kind: "unreachable", problem: message })
+    )
+    const isEmpty = maxVersion === 0
     const bound = core.log.binding()
     const refused = bound === undefined ? undefined : problemOf(bound, lineage, isEmpty)
     if (refused !== undefined) {
@@ -43,13 +45,23 @@ export const bind = (
       }
       yield* Effect.logWarning(`${refused}; accepted, because SQL_ACCEPT_OTHER is set`)
     }
-    core.lineage = lineage
-    if (bound !== undefined && refused === undefined) return
+    if (bound === undefined || refused !== undefined) {
+      yield* Effect.catchAll(core.log.bind({ lineage, archived: !isEmpty }), (error) =>
+        refused === undefined
+          ? // A log that takes no writes now is bound with the first write that is archived.
+            Effect.logWarning(`the log could not be bound to its archive yet: ${error.message}`)
+          : // How far it was carried to the other archive must not be believed of this one.
+            new ArchiveStartError({
+              target: archive.target,
+              kind: "refused",
+              problem: `${refused}, and the log could not be bound to it: ${error.message}`,
+              advice: "The log has to take writes before its archive can be changed; check its volume."
+            })
+      )
+    }
     if (refused !== undefined) core.carryAgain()
-    // A log that takes no writes now is bound with the first write that is archived.
-    yield* Effect.catchAll(core.log.bind({ lineage, archived: !isEmpty }), (error) =>
-      Effect.logWarning(`the log could not be bound to its archive yet: ${error.message}`)
-    )
+    core.lineage = lineage
+    core.clock.observe(maxVersion)
   })
 
 const problemOf = (
@@ -64,18 +76,6 @@ const problemOf = (
   }
   return bound.archived && isEmpty ? "it is empty, but this log has been written to it before" : undefined
 }
-
-/** Before anything is archived: {@link bind}, unless start-up has done it. @since 0.1.0 @category functions */
-export const ensureBound = (core: EngineCore, archive: ArchiveService): Effect.Effect<void, ArchiveError> =>
-  Effect.suspend(() =>
-    core.lineage !== undefined
-      ? Effect.void
-      : Effect.catchTag(bind(core, archive), "ArchiveStartError", ({ problem }) =>
-          Effect.fail(
-            new ArchiveError({ operation: "commit", kind: "transient", problem: `${problem}. ${advice}` })
-          )
-        )
-  )
 
 /** The archive has taken something: from now on it cannot be empty. @since 0.1.0 @category functions */
 export const noteArchived = (core: EngineCore): Effect.Effect<void> =>

@@ -16,7 +16,7 @@ import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
 import { BatchShare } from "./BatchShare.js"
-import { ensureBound, noteArchived, noteCarried } from "./Binding.js"
+import { noteArchived, noteCarried } from "./Binding.js"
 import { carryToCache } from "./CacheWrites.js"
 import type { ChangeFeed } from "./ChangeFeed.js"
 import * as Conditions from "./Conditions.js"
@@ -229,7 +229,6 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
             const archive = core.tiers?.archive
             if (archive === undefined) return yield* noArchive
             if (fullOnly && !batchIsFull(taken)) break
-            yield* ensureBound(core, archive)
             const entries = yield* nextEntries(taken, upTo)
             if (entries.length === 0) break
             // Once the archive has committed, the bookkeeping must follow.

@@ -186,8 +186,7 @@ const connect = (
       const attempt = yield* Scope.fork(tiers, tiers.strategy)
       const connected = Effect.gen(function* () {
         const archive = Context.get(yield* Layer.buildWithScope(Layer.fresh(layer), attempt), Archive)
-        // What could not be asked is asked before the first flush.
-        yield* Effect.catchTag(bind(core, archive), "ArchiveError", () => Effect.void)
+        yield* bind(core, archive)
         return archive
       })
       const exit = yield* Effect.exit(restore(connected))
@@ -198,7 +197,6 @@ const connect = (
       const archive = exit.value
       core.connectArchive(core.filter?.guard(archive) ?? archive)
       yield* restore(filterCare.join)
-      core.clock.observe(yield* Effect.catchAll(archive.maxVersion, () => Effect.succeed(0)))
       return archive
     })
   )

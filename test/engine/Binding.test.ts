@@ -1,10 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
+import { LogUnavailable } from "../../src/EngineError.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
-import { start } from "./support.js"
+import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
+import { makeEngine } from "../support/engine.js"
+import { beside, driven, items, PlayedArchive, start } from "./support.js"
 
 const lifeOver = (
   disk: MemoryLog.MemoryLogDisk,
@@ -67,5 +74,83 @@ describe("the archive that a log belongs to", () => {
       expect(yield* lifeOver(disk, other)).toEqual(Either.right(true))
       expect(problemOf(yield* lifeOver(disk, archiveOf("first")))).toContain("another one")
     })
+  )
+
+  /** What a log holds that was carried to "first" up to its third entry, and could not let go of it. */
+  const carriedInPart = Effect.gen(function* () {
+    const disk = MemoryLog.makeDisk()
+    yield* Effect.scoped(
+      Effect.flatMap(start({ disk, archive: "none" }), ({ service }) => service.submitMany(items(5)))
+    )
+    disk.binding = { lineage: "first", archived: true, carriedTo: 3 }
+    return disk
+  })
+
+  it.scoped.each(["lineage", "maxVersion"])(
+    "is asked for (%s) until it answers; only then a start goes on",
+    (question) =>
+      Effect.gen(function* () {
+        const disk = yield* carriedInPart
+        const other = new PlayedArchive(archiveOf("other"))
+        other.put("theirs", 5)
+        let stumbles = 2
+        other.stumbles = ({ operation }) => operation === question && stumbles-- > 0
+        const engine = yield* Effect.tap(makeEngine({ disk, archive: other.options }), driven)
+        const starting = yield* beside(Effect.flip(engine.start))
+        expect(engine.lifecycle.unsafeSnapshot()).toMatchObject({ phase: "starting", reason: "sql_connect" })
+        yield* TestClock.adjust(5000)
+        expect(yield* Fiber.join(starting)).toMatchObject({ _tag: "ArchiveStartError", kind: "refused" })
+        expect(other.live()).toEqual(["theirs"])
+        expect(disk.entries).toHaveLength(5)
+      })
+  )
+
+  it.scoped(
+    "may be another one on request, which gets everything that the log holds, also when it stumbles first",
+    () =>
+      Effect.gen(function* () {
+        const disk = yield* carriedInPart
+        const other = new PlayedArchive(archiveOf("other"))
+        let stumbles = 2
+        other.stumbles = ({ operation }) => operation === "lineage" && stumbles-- > 0
+        const engine = yield* Effect.tap(
+          makeEngine({ disk, archive: other.options, config: { sqlAcceptOther: true } }),
+          driven
+        )
+        const starting = yield* beside(engine.start)
+        yield* TestClock.adjust(5000)
+        yield* Fiber.join(starting)
+        expect(other.live()).toHaveLength(5)
+        expect(disk.binding).toEqual({ lineage: "other", archived: true })
+      })
+  )
+
+  it.scoped(
+    "is not changed for a log that cannot note it: what was carried to the old one is not believed of the new",
+    () =>
+      Effect.gen(function* () {
+        const disk = yield* carriedInPart
+        const other = new PlayedArchive(archiveOf("other"))
+        const full = new LogUnavailable({
+          path: "x",
+          operation: "bind",
+          problem: "disk full",
+          retryAfterMs: 1
+        })
+        const log = Layer.map(MemoryLog.layerMemory({ disk }), (context) => {
+          const inner = Context.get(context, WriteAheadLog)
+          return Context.add(context, WriteAheadLog, { ...inner, bind: () => Effect.fail(full) })
+        })
+        const config = { sqlAcceptOther: true }
+        const engine = yield* Effect.tap(makeEngine({ log, archive: other.options, config }), driven)
+        const error = yield* Effect.flip(engine.start)
+        expect(error).toMatchObject({ _tag: "ArchiveStartError", kind: "refused" })
+        expect(error.message).toContain("disk full")
+        expect(other.live()).toEqual([])
+
+        yield* start({ disk, archive: other.options, config })
+        expect(other.live()).toHaveLength(5)
+        expect(disk.binding).toEqual({ lineage: "other", archived: true })
+      })
   )
 })

@@ -334,7 +334,11 @@ describe("start", () => {
             yield* service.delete("item.3")
           })
         )
-        archive.down = true
+        // It is connected, and away from the first write on.
+        archive.stumbles = ({ operation }) => {
+          archive.down ||= operation === "commit"
+          return archive.down
+        }
         const { service } = yield* start({ disk, archive: archive.options, limits: { replayItems: 4 } })
         expect((yield* service.health).degraded.map(({ component }) => component)).toEqual(["archive"])
         expect(textOf(Option.getOrThrow(yield* service.get("item.0")))).toBe("newer")
@@ -343,6 +347,7 @@ describe("start", () => {
         const others = items(25).flatMap(({ id }) => (id === "item.3" ? [] : [id]))
         expect((yield* service.getMany(others)).size).toBe(24)
         expect((yield* service.stats).pending).toBe(27)
+        archive.stumbles = () => false
         archive.down = false
         yield* TestClock.adjust(5000)
         expect(Option.isNone(yield* service.get("item.3"))).toBe(true)

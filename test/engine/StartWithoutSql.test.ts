@@ -113,6 +113,26 @@ describe("START_WITHOUT_SQL", () => {
     })
   )
 
+  it.scoped("SQL that cannot say which archive it is counts as unreachable until it can", () =>
+    Effect.gen(function* () {
+      const { first, make, play } = yield* world
+      play.there = first
+      let stumbling = true
+      first.stumbles = ({ operation }) => operation === "lineage" && stumbling
+      const engine = yield* make(true)
+      yield* engine.start
+      const { service } = engine
+      yield* service.submit({ id: "new", content: "y" })
+      yield* TestClock.adjust(20_000)
+      expect(yield* service.health).toMatchObject({ acceptsWrites: true, acceptsQueries: false })
+      expect(first.live()).toEqual(["old"])
+      stumbling = false
+      yield* TestClock.adjust(20_000)
+      expect(yield* service.health).toMatchObject({ acceptsQueries: true, degraded: [] })
+      expect(first.live().slice().sort()).toEqual(["new", "old"])
+    })
+  )
+
   it.scoped.each([
     ["the option is off", false, "unreachable", true],
     ["SQL refuses", true, "refused", true],
