@@ -26,6 +26,7 @@ export const cacheFailed = (core: EngineCore, cache: CacheTier, problem: string)
 
 /** How long a flush waits for the cache: everybody who writes waits behind it. */
 const patience = Duration.seconds(1)
+const missesWrites = "; it misses writes until it is back"
 const silent = `it has not answered for ${Duration.toMillis(patience)} ms; it misses writes until it does`
 
 /** Ends after that time also in a region that cannot be interrupted; the call itself may go on. */
@@ -68,7 +69,9 @@ export const carryToCache = (
     if (cache === undefined) return Effect.void
     if (!cache.usable) {
       // What it misses now is found by comparing roots when it is back.
-      return cacheFailed(core, cache, `${cache.reason ?? "away"}; it misses writes until it is back`)
+      const why = cache.reason ?? "away"
+      // What was said of the last batch is the reason by now.
+      return cacheFailed(core, cache, why.endsWith(missesWrites) ? why : why + missesWrites)
     }
     const records = [...taken]
     const tooLarge: Array<Removal> = []

@@ -39,6 +39,14 @@ describe("two archives behind one prefix", () => {
       const { degraded: why, cache } = yield* second.service.health
       expect(cache.trusted).toBe(false)
       expect(why.find(({ component }) => component === "cache")?.reason).toContain("another archive")
+      for (let write = 0; write < 4; write++) {
+        yield* second.service.submit({ id: "again", content: `${write}` }, { durability: "archive" })
+      }
+      // The reason does not grow with every batch.
+      const { degraded: later } = yield* second.service.health
+      expect(
+        later.find(({ component }) => component === "cache")?.reason.match(/misses writes/g)
+      ).toHaveLength(1)
       // Nor does anything else that goes to the cache change what the first one reads.
       const volatile = second.service.submit({ id: "geo.1.1", content: "v" }, { sql: false, ttl: "1 minute" })
       expect(yield* Effect.flip(volatile)).toMatchObject({ _tag: "TierUnavailable", tier: "cache" })
