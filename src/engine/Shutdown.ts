@@ -23,8 +23,15 @@ export interface ShutdownScopes {
   readonly tiers: Scope.CloseableScope
 }
 
-/** How much of the time is kept for what comes after a step, when that takes all it can get. */
-const keptShares = { flush: 0.3, step: 0.2, closing: 0 } as const
+/** How much of the time is kept for what comes after a step, when that takes all it can get: in their order. */
+const keptShares = {
+  before: 0.4,
+  flush: 0.3,
+  snapshot: 0.25,
+  register: 0.2,
+  stream: 0.15,
+  closing: 0
+} as const
 const settlePollMs = 5
 
 /** Between two attempts at what fails for a time: doubling from 50 ms to at most a second. */
@@ -37,7 +44,7 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
   const deadlineMs = core.elapsedMs() + shutdownTimeout
 
   /** Whether the step succeeded before the share of the time begins that is kept for what comes after it. */
-  const run = (name: string, body: Effect.Effect<unknown, Failure>, kind: keyof typeof keptShares) =>
+  return (name: string, kind: keyof typeof keptShares, body: Effect.Effect<unknown, Failure>) =>
     Effect.gen(function* () {
       let last: string | undefined
       const leftMs = Math.max(0, deadlineMs - core.elapsedMs() - shutdownTimeout * keptShares[kind])
@@ -48,8 +55,12 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
             last = error.message
           })
         ),
-        // What fails for a time may succeed while there is any left; nobody waits for a start that has failed.
-        Effect.retry({ schedule: pauses, while: () => kind !== "closing" && !failedStart }),
+        // An archive that fails for a time may take what is left; nobody waits for a start that has failed, nor for a
+        // log that cannot release what is archived.
+        Effect.retry({
+          schedule: pauses,
+          while: () => kind === "flush" && !failedStart && !core.fresh.isEmpty
+        }),
         Effect.disconnect,
         Effect.timeoutOption(Duration.millis(leftMs)),
         Effect.exit
@@ -59,12 +70,6 @@ const makeSteps = (core: EngineCore, problems: Array<string>) => {
       problems.push(`${name}: ${last ?? (Exit.isSuccess(exit) ? late : "failed unexpectedly")}`)
       return false
     })
-
-  return {
-    flushing: (body: Effect.Effect<unknown, Failure>) => run("flush", body, "flush"),
-    step: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "step"),
-    closing: (name: string, body: Effect.Effect<unknown, Failure>) => run(name, body, "closing")
-  }
 }
 
 interface Failure {
@@ -91,27 +96,29 @@ export const perform = (
     const startedAtMs = core.nowMs()
     const startedMs = core.elapsedMs()
     const problems: Array<string> = [...earlier]
-    const { closing, flushing, step } = makeSteps(core, problems)
+    const step = makeSteps(core, problems)
     yield* lifecycle.setBootStage("ShuttingDown")
 
-    yield* step("start-up", scopes.stopStarting)
-    yield* step("writes under way", appendsSettled(core))
-    yield* step("run loop", Scope.close(scopes.runLoop, Exit.void))
+    yield* step("start-up", "before", scopes.stopStarting)
+    yield* step("writes under way", "before", appendsSettled(core))
+    yield* step("run loop", "before", Scope.close(scopes.runLoop, Exit.void))
     if (core.tiers?.archive !== undefined && (core.pendingEntries() > 0 || flush.releaseDue())) {
       const released = Effect.suspend(() =>
         flush.releaseDue() && core.logRefusal !== undefined ? Effect.fail(core.logRefusal) : Effect.void
       )
-      yield* flushing(Effect.zipRight(flush.run({ reason: "shutdown" }), released))
+      yield* step("flush", "flush", Effect.zipRight(flush.run({ reason: "shutdown" }), released))
     }
     // Nobody waits for an archive that has not answered: the log has their writes.
     waiters.close(core.fresh.consumed)
-    const filterSnapshot = yield* step("filter snapshot", filterCare.save)
-    yield* step("writers' register", filterCare.leave)
-    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", feed.publish)
+    const filterSnapshot = yield* step("filter snapshot", "snapshot", filterCare.save)
+    // After the snapshot: only a writer in the register can vouch for its root.
+    yield* step("writers' register", "register", filterCare.leave)
+    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", "stream", feed.publish)
     const opened = core.tiers !== undefined
     const checkpointed =
-      opened && (yield* closing("log checkpoint", Effect.zipRight(core.log.shrink, core.log.checkpoint)))
-    const closed = yield* closing("closing log and archive", Scope.close(scopes.tiers, Exit.void))
+      opened &&
+      (yield* step("log checkpoint", "closing", Effect.zipRight(core.log.shrink, core.log.checkpoint)))
+    const closed = yield* step("closing log and archive", "closing", Scope.close(scopes.tiers, Exit.void))
     core.giveUpAppends()
     // Counted at the very end: a batch that was under way when its time was over may have been archived since.
     const itemsLeftInLog = opened || earlier.length === 0 ? core.committedEntries() : undefined

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
 import { LogUnavailable } from "../../src/EngineError.js"
 import { isClean } from "../../src/Lifecycle.js"
+import { FilterSnapshots } from "../../src/wal/FilterSnapshots.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
 import { makeEngine } from "../support/engine.js"
@@ -68,6 +69,52 @@ describe("the flush of a shutdown", () => {
       archive.down = false
       yield* TestClock.adjust(1000)
       expect(isClean(yield* Fiber.join(shutdown))).toBe(true)
+    })
+  )
+
+  it.scoped("a log that cannot release holds up nothing: what is archived already is not flushed again", () =>
+    Effect.gen(function* () {
+      const disk = MemoryLog.makeDisk()
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ disk, archive: archive.options, config: quiet })
+      yield* service.submitMany(items(7))
+      // The filter is built and trusted: there is something to save.
+      yield* TestClock.adjust(5000)
+      disk.faults.writes = 1_000_000
+      const shutdown = yield* beside(service.shutdown)
+      yield* settle
+      expect(yield* ended(shutdown)).toBe(true)
+      const report = yield* Fiber.join(shutdown)
+      expect(report).toMatchObject({
+        flushedWal: true,
+        filterSnapshot: false,
+        itemsLeftInLog: 7,
+        durationMs: 0
+      })
+      expect(report.problems.join()).toContain("filter snapshot: ")
+      expect(report.problems.join()).not.toContain("writers' register")
+      expect(archive.state.writers.rows.size).toBe(0)
+    })
+  )
+
+  it.scoped("a snapshot that hangs leaves the writers' register the time to be left", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const log = Layer.map(MemoryLog.layerMemory(), (context) =>
+        Context.add(context, FilterSnapshots, {
+          ...Context.get(context, FilterSnapshots),
+          save: () => Effect.never
+        })
+      )
+      const { service } = yield* start({ log, archive: archive.options, config: quiet })
+      yield* service.submitMany(items(7))
+      // The filter is built and trusted: there is something to save.
+      yield* TestClock.adjust(5000)
+      const shutdown = yield* beside(service.shutdown)
+      yield* TestClock.adjust(25_000)
+      const report = yield* Fiber.join(shutdown)
+      expect(report.problems).toEqual(["filter snapshot: not done within the shutdown timeout of 25000 ms"])
+      expect(archive.state.writers.rows.size).toBe(0)
     })
   )
 })
