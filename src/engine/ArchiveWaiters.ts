@@ -66,17 +66,20 @@ export class ArchiveWaiters {
     return true
   }
 
-  /** Everything up to this sequence number has been archived or rejected. */
-  settle(upTo: number): void {
-    let settled = 0
-    while (settled < this.waiters.length) {
-      const waiter = this.waiters[settled]!
+  /**
+   * Everything up to this sequence number has been archived or rejected. `early`: readers do not see it yet, and
+   * whoever lost anything waits until they do.
+   */
+  settle(upTo: number, early = false): void {
+    const ready: Array<Waiter> = []
+    const kept: Array<Waiter> = []
+    for (const waiter of this.waiters) {
       if (waiter.first + waiter.outcomes.length - 1 > upTo) break
-      settled++
+      const waits = early && waiter.outcomes.some((outcome) => outcome._tag !== "Archived")
+      ;(waits ? kept : ready).push(waiter)
     }
-    if (settled === 0) return
-    const ready = this.waiters.slice(0, settled)
-    this.waiters = this.waiters.slice(settled)
+    if (ready.length === 0) return
+    this.waiters = [...kept, ...this.waiters.slice(kept.length + ready.length)]
     for (const waiter of ready) waiter.done(waiter.outcomes)
   }
 
@@ -86,11 +89,19 @@ export class ArchiveWaiters {
     this.release(upTo)
   }
 
-  /** The archive cannot be reached now: everybody learns that the log is as far as the write got. */
+  /**
+   * The archive cannot be reached now: everybody learns that the log is as far as the write got. What was decided
+   * beyond `upTo` is about to be settled, and told then.
+   */
   release(upTo: number): void {
     const all = this.waiters
-    this.waiters = []
+    this.waiters = all.filter(
+      ({ first, outcomes }) =>
+        !this.closed && outcomes.some((outcome, index) => outcome._tag !== "Archived" && first + index > upTo)
+    )
+    const kept = new Set(this.waiters)
     for (const waiter of all) {
+      if (kept.has(waiter)) continue
       waiter.done(
         waiter.outcomes.map((outcome, index) =>
           outcome._tag !== "Archived" || waiter.first + index <= upTo ? outcome : inLog

@@ -89,9 +89,7 @@ export const answer = (
   core.clock.observe(result.topVersion)
   const lost = decide(waiters, committed)
   for (const { submitted } of lost) core.lostTo(submitted)
-  if (result.superseded.length + result.culprits.length === 0) {
-    waiters.settle(entries[entries.length - 1]!.sequence)
-  }
+  waiters.settle(entries[entries.length - 1]!.sequence, true)
   return lost
 }
 

@@ -6,7 +6,7 @@ import { ArchiveWaiters } from "../../src/engine/ArchiveWaiters.js"
 type Step =
   | { readonly _tag: "add"; readonly count: number; readonly gap: number }
   | { readonly _tag: "reject"; readonly place: number }
-  | { readonly _tag: "settle" | "release"; readonly share: number }
+  | { readonly _tag: "answer" | "settle" | "release"; readonly share: number }
 
 const share = FC.double({ min: 0, max: 1, noNaN: true })
 
@@ -18,7 +18,7 @@ const steps = FC.array(
       gap: FC.nat({ max: 3 })
     }),
     FC.record({ _tag: FC.constant("reject" as const), place: FC.nat({ max: 60 }) }),
-    FC.record({ _tag: FC.constantFrom("settle" as const, "release" as const), share })
+    FC.record({ _tag: FC.constantFrom("answer" as const, "settle" as const, "release" as const), share })
   ) as FC.Arbitrary<Step>,
   { maxLength: 40 }
 )
@@ -70,23 +70,51 @@ describe("ArchiveWaiters", () => {
             }
             default: {
               const before = waiting.filter(({ told }) => told === undefined)
-              if (step._tag === "settle") {
-                archived = Math.max(archived, Math.floor(step.share * (next - 1)))
-                waiters.settle(archived)
-              } else waiters.release(archived)
+              const upTo = Math.max(archived, Math.floor(step.share * (next - 1)))
+              if (step._tag === "settle") archived = upTo
+              if (step._tag === "release") waiters.release(archived)
+              else waiters.settle(upTo, step._tag === "answer")
               for (const { count, first, told } of before) {
-                if (step._tag === "settle" && first + count - 1 > archived) expect(told).toBeUndefined()
-                else expect(told?.map(({ _tag }) => _tag)).toEqual(outcomesOf(first, count, "InLog"))
+                const lost = Array.from({ length: count }, (_, n) => first + n).filter((n) => rejected.has(n))
+                const waits = {
+                  answer: first + count - 1 > upTo || lost.length > 0,
+                  settle: first + count - 1 > upTo,
+                  // Decided, and about to be settled.
+                  release: lost.some((sequence) => sequence > archived)
+                }
+                if (waits[step._tag]) expect(told).toBeUndefined()
+                else {
+                  const rest = step._tag === "answer" ? "Archived" : "InLog"
+                  expect(told?.map(({ _tag }) => _tag)).toEqual(outcomesOf(first, count, rest))
+                }
               }
             }
           }
           expect(waiters.size).toBe(waiting.filter(({ told }) => told === undefined).length)
         }
-        waiters.release(archived)
+        waiters.close(archived)
         expect(waiting.every(({ told }) => told !== undefined)).toBe(true)
       }),
       { numRuns: 500, seed: 5 }
     )
+  })
+
+  it("who lost waits until readers see it, others do not wait for that, and a release changes nothing", () => {
+    const waiters = new ArchiveWaiters()
+    const told: Array<string> = []
+    const note = (name: string) => (outcomes: ReadonlyArray<ArchiveOutcome>) => {
+      told.push(`${name}: ${outcomes.map(({ _tag }) => _tag).join()}`)
+    }
+    waiters.add(1, 2, note("lost"))
+    waiters.add(3, 1, note("archived"))
+    waiters.add(4, 1, note("open"))
+    waiters.decide(2, { _tag: "Rejected", problem: "no" })
+    waiters.settle(3, true)
+    expect(told).toEqual(["archived: Archived"])
+    waiters.release(0)
+    expect(told).toEqual(["archived: Archived", "open: InLog"])
+    waiters.settle(3)
+    expect([told.slice(2), waiters.size]).toEqual([["lost: Archived,Rejected"], 0])
   })
 
   it("who is told may wait again at once", () => {

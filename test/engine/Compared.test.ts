@@ -1,12 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { Cache } from "../../src/cache/Cache.js"
+import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
 import type { Durability } from "../../src/engine/EngineService.js"
 import { versionsPerMillisecond } from "../../src/engine/VersionClock.js"
 import { textOf } from "../../src/SyncItem.js"
-import { beside, items, PlayedArchive, settle, start } from "./support.js"
+import { beside, ended, items, PlayedArchive, settle, start } from "./support.js"
 
 const quiet = { batchFlushInterval: 3_600_000, healthInterval: 3_600_000, l1MaxBytes: 0 }
 
@@ -187,6 +190,41 @@ describe("a write that waits for the archive and is superseded there", () => {
       )
       expect(result._tag).toBe("Right")
       expect(archive.live()).toEqual([])
+    })
+  )
+
+  it.scoped("it hears when readers see what has won, and holds up nobody whose write was archived", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { cache } = yield* makeMemory()
+      const puts = yield* Effect.makeLatch(true)
+      const { service } = yield* start({
+        archive: archive.options,
+        cache: Layer.succeed(Cache, {
+          ...cache,
+          put: (records) => Effect.zipRight(puts.await, cache.put(records))
+        }),
+        config: { ...quiet, batchFlushCount: 1 }
+      })
+      archive.hold("commit")
+      yield* puts.close
+      const submit = (id: string) => service.submit({ id, content: "ours" }, { durability: "archive" })
+      const loser = yield* beside(Effect.either(submit("a")))
+      const others = [yield* beside(submit("b")), yield* beside(submit("c"))]
+      const theirs = archive.put("a", 30_000 * versionsPerMillisecond, "theirs")
+      archive.letGo("commit")
+      yield* settle
+      // The first batch hangs in the cache, the next one is committed.
+      expect(archive.commits).toEqual([["a"], ["b"]])
+      expect([yield* ended(loser), yield* ended(others[0]!)]).toEqual([false, true])
+      yield* puts.open
+      yield* settle
+      yield* Effect.all(others.map(Fiber.join))
+      expect(yield* Fiber.join(loser)).toMatchObject({
+        _tag: "Right",
+        right: { version: theirs.version + 1 }
+      })
+      expect(text(yield* service.get("a"))).toBe("ours")
     })
   )
 
