@@ -72,8 +72,9 @@ export const make = (core: EngineCore, scope: Scope.Scope): Comparison => {
       asking = false
       return Effect.void
     }
-    return heads([...question.ids]).pipe(
-      Effect.onExit((exit) =>
+    // Also when it is interrupted: somebody may wait for the next question already.
+    return Effect.exit(heads([...question.ids])).pipe(
+      Effect.flatMap((exit) =>
         Deferred.succeed(question.answer, exit._tag === "Success" ? exit.value : undefined)
       ),
       Effect.zipRight(answer)

@@ -119,6 +119,26 @@ describe("an own version that memory and log do not know", () => {
   )
 })
 
+describe("a shutdown while the archive is asked", () => {
+  it.scoped("ends every question, the one that has not been asked yet too", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, config: quiet })
+      archive.hold("heads")
+      const asked = yield* beside(Effect.flip(service.submit({ id: "a", content: "a", version: 5 })))
+      const next = yield* beside(Effect.flip(service.submit({ id: "b", content: "b", version: 5 })))
+      expect(archive.seen("heads")).toHaveLength(1)
+      yield* service.shutdown
+      yield* settle
+      expect([yield* ended(asked), yield* ended(next)]).toEqual([true, true])
+      for (const writer of [asked, next]) {
+        expect(yield* Fiber.join(writer)).toMatchObject({ _tag: "GateClosed" })
+      }
+      archive.letGo("heads")
+    })
+  )
+})
+
 describe("with other writers", () => {
   it.scoped("an own version is compared with the archive, not with memory", () =>
     Effect.gen(function* () {
