@@ -195,7 +195,7 @@ const newerThan = (
   { followed, stored }: Extract<ArchiveOutcome, { _tag: "Superseded" }>
 ): Prepared | undefined => {
   const { id } = write.record
-  if (write.own || write.expected !== undefined || followed || closedToWrites(core) !== undefined)
+  if (write.final || write.expected !== undefined || followed || closedToWrites(core) !== undefined)
     return undefined
   if (core.pending.get(id) !== undefined || core.inFlight.newest(id) !== undefined) return undefined
   const version = core.clock.next(stored.version)
@@ -205,7 +205,7 @@ const newerThan = (
     record: { ...write.record, version, updatedAt: core.nowMs() },
     previousVersion: stored.deleted ? undefined : stored.version,
     // Should it lose once more, its caller is told.
-    own: true
+    final: true
   }
 }
 

@@ -133,7 +133,8 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
         let deleted = 0
         let open = rows
         while (open.length > 0) {
-          const results = yield* writes.deleteUnless(open, left)
+          // Another node's write may have given it another state; an id stays below its prefix.
+          const results = yield* writes.deleteUnless(open, left, range.state !== undefined)
           const undecided: Array<string> = []
           for (const result of results) {
             if (result._tag === "Acknowledged") deleted++

@@ -34,8 +34,8 @@ export interface Prepared {
   readonly previousVersion: number | undefined
   /** The caller's own version, not yet compared with the archive's. */
   readonly unchecked: boolean
-  /** The version is the caller's. */
-  readonly own: boolean
+  /** Not written once more when it loses: the version is the caller's, or what has won is to stay. */
+  readonly final: boolean
   /** The version that had to be the current one, if the caller named it. */
   readonly expected: number | undefined
   /** Known to be newer than what the archive holds, as far as that can be known before the commit. */
@@ -133,7 +133,7 @@ const versionFor = (
           version,
           previousVersion,
           unchecked: false,
-          own: false,
+          final: false,
           compared: known !== undefined || asked !== undefined || core.soleWriter()
         }
   }
@@ -147,7 +147,7 @@ const versionFor = (
     asked === undefined
       ? here !== undefined && !core.unchecked(here) && core.soleWriter()
       : !asked.watch.dirty || (here !== undefined && !core.unchecked(here))
-  return { version: own, previousVersion, unchecked: !compared, own: true, compared }
+  return { version: own, previousVersion, unchecked: !compared, final: true, compared }
 }
 
 /**

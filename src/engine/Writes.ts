@@ -39,10 +39,14 @@ export interface Writes extends Pick<SyncEngineService, "submitMany" | "delete" 
     item: SubmitItem,
     options?: SubmitOptions & { readonly expectedHash?: string }
   ) => Effect.Effect<Receipt, WriteError>
-  /** As `deleteMany`; `left` is asked as each deletion is decided, and refuses it as a mismatch. Synchronous. */
+  /**
+   * As `deleteMany`; `left` is asked as each deletion is decided, and refuses it as a mismatch. Synchronous. `final`:
+   * what has overtaken a deletion before its commit is left too, as a conflict.
+   */
   readonly deleteUnless: (
     ids: ReadonlyArray<string>,
-    left: (id: string) => boolean
+    left: (id: string) => boolean,
+    final: boolean
   ) => Effect.Effect<ReadonlyArray<SubmitResult>, WriteError>
 }
 
@@ -396,19 +400,19 @@ export const make = (
       )
     )
 
-  const deleteUnless: Writes["deleteUnless"] = (ids, left) =>
+  const deleteUnless: Writes["deleteUnless"] = (ids, left, final) =>
     appendBatch(
       "ids",
       {
         count: ids.length,
-        // At the archive's word: what another node's write has overtaken is not deleted.
+        // At the archive's word: only what it has deleted counts.
         durability: "archive",
         id: (index) => ids[index]!,
         prepare: (index) => {
           const id = ids[index]!
-          return left(id)
-            ? new VersionMismatch({ id, expected: core.known(id)?.version ?? 0, actual: 0 })
-            : prepareDelete(core, id, undefined, undefined)
+          if (left(id)) return new VersionMismatch({ id, expected: core.known(id)?.version ?? 0, actual: 0 })
+          const prepared = prepareDelete(core, id, undefined, undefined)
+          return prepared._tag === "Prepared" && final ? { ...prepared, final } : prepared
         }
       },
       undefined

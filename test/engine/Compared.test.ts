@@ -340,4 +340,21 @@ describe("bulk deletions", () => {
       expect(archive.live()).toEqual([])
     })
   )
+
+  it.scoped("by state leave what another node has given another state before the commit", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, config: quiet })
+      yield* service.submitMany(items(3, "a.").map((item) => ({ ...item, state: "old" })))
+      yield* service.flush
+      archive.hold("commit")
+      const deleting = yield* beside(service.deleteByState("old"))
+      archive.put("a.1", 30_000 * versionsPerMillisecond, "theirs")
+      archive.letGo("commit")
+      yield* settle
+      expect(yield* Fiber.join(deleting)).toBe(2)
+      expect(archive.live()).toEqual(["a.1"])
+      expect(text(yield* service.get("a.1"))).toBe("theirs")
+    })
+  )
 })

@@ -130,7 +130,7 @@ describe("InFlight", () => {
     _tag: "Prepared",
     record: recordOf(id, version, "x"),
     previousVersion: undefined,
-    own: false,
+    final: false,
     expected: undefined,
     compared: true,
     unchecked: false
