@@ -8,6 +8,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import { giveWay } from "../internal/GiveWay.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { makeNode, nodeDigest } from "../merkle/Digest.js"
 import { needsNormalising, toLimbs } from "../merkle/Limbs.js"
@@ -195,7 +196,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       }
       const judgement = new Judgement()
       for (let at = 0; at < records.length; at += recordsPerPiece) {
-        if (at > 0) yield* Tree.giveWay
+        if (at > 0) yield* giveWay
         judgement.decide(records.slice(at, at + recordsPerPiece), stored)
       }
       const verdict = judgement.verdict()

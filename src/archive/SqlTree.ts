@@ -5,6 +5,7 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import { giveWay } from "../internal/GiveWay.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { leafSum, nodeDigest } from "../merkle/Digest.js"
 import { compareChildren, leafChild } from "../merkle/MerkleTree.js"
@@ -16,12 +17,6 @@ import { below } from "./Ranges.js"
 import { limbColumns, type TreeChange } from "./SqlDialect.js"
 import { leafOf, type Shape, totalOf } from "./SqlRows.js"
 import type { Row, Run } from "./SqlTransaction.js"
-
-/** Lets I/O and other fibers run; a microtask would not. @since 0.1.0 @category functions */
-export const giveWay: Effect.Effect<void> = Effect.async<void>((resume) => {
-  const handle = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(handle))
-})
 
 /** Reads a node's total; zero when there is no row. @since 0.1.0 @category reads */
 export const readTotal = (run: Run, shape: Shape, path: string) => {

@@ -6,10 +6,10 @@
  */
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
+import { giveWay } from "../internal/GiveWay.js"
 import { JsonText } from "../ndjson/JsonText.js"
 import type { ContentType } from "../SyncItem.js"
 import { maxDetectedJsonBytes } from "../SyncItem.js"
-import { giveWay } from "./GiveWay.js"
 
 /** @since 0.1.0 @category models */
 export interface Examined {

@@ -10,8 +10,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import { giveWay } from "../internal/GiveWay.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
-import { giveWay } from "./GiveWay.js"
 import { Turns } from "./Turns.js"
 
 /** Ids sorted or merged in one go before other work gets its turn: about 5 ms. */

@@ -5,8 +5,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { LogUnavailable } from "../EngineError.js"
+import { giveWay } from "../internal/GiveWay.js"
 import type { EngineCore } from "./EngineCore.js"
-import { giveWay } from "./GiveWay.js"
 
 /**
  * Reads everything the log holds above what was consumed and makes it known to readers; contents stay in the

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { WriteError } from "../EngineError.js"
 import { InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
+import { giveWay } from "../internal/GiveWay.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemVersion } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
@@ -24,7 +25,6 @@ import type {
   SubmitResult,
   SyncEngineService
 } from "./EngineService.js"
-import { giveWay } from "./GiveWay.js"
 import { enqueue, throttled, writeGate } from "./Intake.js"
 import type { Prepared } from "./Preparation.js"
 import { nameOf, prepare, prepareDelete, readOnce, unreadable } from "./Preparation.js"

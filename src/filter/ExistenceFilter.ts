@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
+import { giveWay } from "../internal/GiveWay.js"
 import { Attendant, type Standing } from "./Attendant.js"
 import { reasons } from "./FilterTrust.js"
 import {
@@ -121,11 +122,6 @@ const joinPollMs = 100
 const latePollMs = 50
 /** Ids added before other work gets its turn: well below a millisecond. */
 const idsPerTurn = 2_000
-
-const giveWay = Effect.async<void>((resume) => {
-  const handle = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(handle))
-})
 
 /**
  * Throws a `RangeError` when the lease or the node's name is out of bounds.

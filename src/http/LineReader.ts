@@ -6,7 +6,7 @@
 import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { giveWay } from "../engine/GiveWay.js"
+import { giveWay } from "../internal/GiveWay.js"
 import { LineSplitter, type SplitLine } from "../ndjson/LineSplitter.js"
 import { type BatchLine, isBlank, parseBatchLine } from "./BatchLine.js"
 import { askForBody, bodyProblem, isBroken } from "./BodySource.js"

@@ -5,7 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { giveWay } from "../engine/GiveWay.js"
+import { giveWay } from "../internal/GiveWay.js"
 
 /** Both bounds count from the call; without them there is none. @since 0.1.0 @category models */
 export interface BudgetOptions {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { GiveWay } from "../../src/engine/GiveWay.js"
+import { GiveWay } from "../../src/internal/GiveWay.js"
 import { contentHashOf } from "../../src/SyncItem.js"
 import { start } from "./support.js"
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { GiveWay } from "../../src/engine/GiveWay.js"
 import { PendingOrder } from "../../src/engine/PendingOrder.js"
+import { GiveWay } from "../../src/internal/GiveWay.js"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 
 /** A set of ids that tells its order what is added. */

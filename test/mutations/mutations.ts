@@ -358,10 +358,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "giving way is not bounded in time",
-    file: "src/engine/GiveWay.ts",
+    file: "src/internal/GiveWay.ts",
     find: "if (left > 1 && performance.now() < until)",
     replace: "if (left > 1)",
-    tests: ["test/engine/GiveWay.test.ts"]
+    tests: ["test/internal/GiveWay.test.ts"]
   },
   {
     name: "control characters pass for JSON",

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { giveWay } from "../../src/engine/GiveWay.js"
+import { giveWay } from "../../src/internal/GiveWay.js"
 
 /** Keeps the thread busy. */
 const work = (ms: number) => {
