@@ -1,5 +1,5 @@
 /**
- * The cache over Redis 6.2 or newer (one server or a cluster), through ioredis.
+ * The cache over Redis 7 or newer, or Valkey 8 or newer (one server or a cluster), through ioredis.
  *
  * Every write is one script call a chunk: version guard, item and tree change together or not at all. In a cluster
  * all keys carry one hash tag made from the prefix, so they share one slot and live on one shard; the cluster gives

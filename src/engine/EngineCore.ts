@@ -263,7 +263,8 @@ export class EngineCore {
   /**
    * Whether what this node knows decides: it is certain that nobody else writes the archive, and that everything in
    * memory and log is from that time. Otherwise another node may hold something newer, and the archive is asked.
-   * Without an archive there is nobody else. Synchronous, no I/O.
+   * Without an archive there is nobody else. Asks nobody, but the first call of a lease empties memory: what was read
+   * before may be old.
    */
   soleWriter(): boolean {
     if (!this.expectsArchive) return true
@@ -278,7 +279,6 @@ export class EngineCore {
     return this.fresh.consumed >= lease.settledAt || this.fresh.isEmpty
   }
 
-  /** What was read before a lease may be old. */
   private beginLease(token: string): Lease {
     this.memory.clear()
     for (const watch of this.watches.values()) watch.dirty = true
