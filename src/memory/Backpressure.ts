@@ -70,19 +70,6 @@ const policies: { readonly [Level in BackpressureLevel]: BackpressurePolicy } = 
 }
 
 /**
- * The pressure of a log: the fuller of its two bounds, 0 when empty and 1 at the bound. A bound of 0 counts as full.
- *
- * @since 0.1.0
- * @category functions
- */
-export const pressureOf = (usage: {
-  readonly items: number
-  readonly bytes: number
-  readonly maxItems: number
-  readonly maxBytes: number
-}): number => Math.max(share(usage.items, usage.maxItems), share(usage.bytes, usage.maxBytes))
-
-/**
  * The level for a pressure, given the level that held before (`Normal` when left out). Rises at once to the
  * highest level whose threshold is reached; falls only through levels whose leaving mark is undercut. A pressure
  * that is not a number counts as full.
@@ -104,5 +91,3 @@ export const levelOf = (pressure: number, previous: BackpressureLevel = "Normal"
 
 /** What a level means for a write. @since 0.1.0 @category functions */
 export const policy = (level: BackpressureLevel): BackpressurePolicy => policies[level]
-
-const share = (used: number, bound: number): number => (bound > 0 ? used / bound : 1)

@@ -19,7 +19,5 @@ export class FilterSnapshots extends Context.Tag("effect-sync-engine/FilterSnaps
     readonly save: (snapshot: Uint8Array) => Effect.Effect<void, LogUnavailable>
     /** The snapshot saved last, if any. Its bytes are not checked here: a snapshot carries its own checksum. */
     readonly load: Effect.Effect<Option.Option<Uint8Array>, LogUnavailable>
-    /** Removes the snapshot; nothing happens when there is none. */
-    readonly remove: Effect.Effect<void, LogUnavailable>
   }
 >() {}

@@ -52,10 +52,6 @@ export class LetterTable {
     return page
   }
 
-  within(first: number, last: number): ReadonlyArray<number> {
-    return this.statements.within.all(first, last) as ReadonlyArray<number>
-  }
-
   remove(sequences: ReadonlyArray<number>): LettersMoved {
     return this.transaction(() => {
       const removed = { items: 0, bytes: 0 }
@@ -77,8 +73,5 @@ const prepareStatements = (db: Database.Database) => ({
   page: db.prepare(
     "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
   ),
-  within: db
-    .prepare("SELECT sequence FROM dead_letter WHERE sequence BETWEEN ? AND ? ORDER BY sequence")
-    .pluck(),
   delete: db.prepare("DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data)").pluck()
 })

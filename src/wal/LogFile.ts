@@ -187,10 +187,6 @@ export class LogFile implements LogOperations {
     return this.letters.list(after, limit, maxBytes)
   }
 
-  deadLettersWithin(first: number, last: number): ReadonlyArray<number> {
-    return this.letters.within(first, last)
-  }
-
   removeDeadLetters(sequences: ReadonlyArray<number>): LettersMoved {
     return this.letters.remove(sequences)
   }
@@ -250,10 +246,6 @@ export class LogFile implements LogOperations {
 
   readSnapshotPart(part: number): Uint8Array | undefined {
     return this.snapshots.readPart(part)
-  }
-
-  removeSnapshot(): void {
-    this.snapshots.remove()
   }
 
   pruneSnapshots(): { readonly more: boolean } {

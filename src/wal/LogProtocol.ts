@@ -80,7 +80,6 @@ export interface LogOperations {
     limit: number,
     maxBytes: number
   ) => ReadonlyArray<DeadLetterMessage>
-  readonly deadLettersWithin: (first: number, last: number) => ReadonlyArray<number>
   readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => LettersMoved
   readonly bind: (binding: ArchiveBinding) => void
   readonly shrink: () => { readonly more: boolean }
@@ -93,8 +92,6 @@ export interface LogOperations {
   readonly publishSnapshot: (parts: number) => void
   readonly snapshotParts: () => number
   readonly readSnapshotPart: (part: number) => Uint8Array | undefined
-  /** Makes that there is no snapshot. */
-  readonly removeSnapshot: () => void
   /** Deletes a bounded number of parts that belong to no snapshot any more. */
   readonly pruneSnapshots: () => { readonly more: boolean }
   /** Counts since the file was opened. */

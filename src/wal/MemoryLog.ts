@@ -358,10 +358,6 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
                 return index === 0 || size <= pageBytes
               })
           }),
-        within: (first, last) =>
-          reading("listing dead letters", () =>
-            [...disk.deadLetters.keys()].filter((sequence) => sequence >= first && sequence <= last)
-          ),
         remove: (sequences) =>
           writing(
             "removing dead letters",
@@ -388,10 +384,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
         }),
       load: reading("loading the filter snapshot", () =>
         Option.map(Option.fromNullable(disk.snapshot), (snapshot) => new Uint8Array(snapshot))
-      ),
-      remove: writing("removing the filter snapshot", () => {
-        disk.snapshot = undefined
-      })
+      )
     }
     return { log, snapshots, disk }
   })

@@ -50,11 +50,6 @@ export class SnapshotTable {
       : (this.statements.part.get(this.published.generation, part) as Uint8Array | undefined)
   }
 
-  /** Makes that there is none. The generation goes on, so that parts left behind never come back. */
-  remove(): void {
-    if (this.parts() > 0) this.publish(0)
-  }
-
   /** Deletes some parts of other generations; whether there may be more. */
   prune(): boolean {
     const generation = this.published?.generation ?? 0

@@ -192,7 +192,6 @@ const makeLog = (
             })
           )
         ),
-      within: (first, last) => ask("listing dead letters", "deadLettersWithin", first, last),
       remove: (sequences) =>
         Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ bytes, items }) => {
           group.noteLetters({ items: -items, bytes: -bytes })
@@ -264,8 +263,7 @@ const makeSnapshots = (ask: Ask): Context.Tag.Service<FilterSnapshots> => {
         }
         return Option.some(joined(pieces))
       })
-    ),
-    remove: alone(Effect.zipRight(ask("removing the filter snapshot", "removeSnapshot"), prune))
+    )
   }
 }
 

@@ -110,8 +110,6 @@ export class WriteAheadLog extends Context.Tag("effect-sync-engine/WriteAheadLog
         readonly limit: number
         readonly maxBytes: number
       }) => Effect.Effect<ReadonlyArray<DeadLetter>, LogUnavailable>
-      /** The sequence numbers of the letters from `first` to `last`, both inclusive. */
-      readonly within: (first: number, last: number) => Effect.Effect<ReadonlyArray<number>, LogUnavailable>
       readonly remove: (sequences: ReadonlyArray<number>) => Effect.Effect<number, LogUnavailable>
       /** How many there are. Synchronous, no I/O. */
       readonly count: () => number

@@ -1,22 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
-import {
-  backpressureLevels,
-  backpressureThresholds,
-  levelOf,
-  policy,
-  pressureOf
-} from "../../src/memory/Backpressure.js"
+import { backpressureLevels, backpressureThresholds, levelOf, policy } from "../../src/memory/Backpressure.js"
 
 const rank = (level: (typeof backpressureLevels)[number]) => backpressureLevels.indexOf(level)
 
 describe("backpressure", () => {
-  it("takes the fuller of the two bounds as the pressure", () => {
-    expect(pressureOf({ items: 1, bytes: 50, maxItems: 10, maxBytes: 100 })).toBe(0.5)
-    expect(pressureOf({ items: 9, bytes: 50, maxItems: 10, maxBytes: 100 })).toBe(0.9)
-    expect(pressureOf({ items: 0, bytes: 0, maxItems: 0, maxBytes: 100 })).toBe(1)
-  })
-
   it("enters each level at its threshold", () => {
     const cases = [
       [0, "Normal"],

@@ -348,7 +348,6 @@ for (const [name, storage] of Object.entries(storages)) {
           Effect.gen(function* () {
             const { snapshots } = yield* open()
             expect(yield* snapshots.load).toEqual(Option.none())
-            yield* snapshots.remove
             yield* snapshots.save(new Uint8Array(0))
             expect(Option.getOrThrow(yield* snapshots.load).length).toBe(0)
             yield* snapshots.save(new Uint8Array([1, 2, 3]))
@@ -366,12 +365,10 @@ for (const [name, storage] of Object.entries(storages)) {
             const small = new Uint8Array([4, 5])
             yield* Effect.all([snapshots.save(large), snapshots.save(small)], { concurrency: "unbounded" })
             expect(Option.getOrThrow(yield* snapshots.load)).toStrictEqual(small)
-            yield* snapshots.remove
-            expect(yield* snapshots.load).toEqual(Option.none())
           })
         )
         const { snapshots } = yield* open()
-        expect(yield* snapshots.load).toEqual(Option.none())
+        expect(Option.getOrThrow(yield* snapshots.load)).toStrictEqual(new Uint8Array([4, 5]))
         yield* snapshots.save(new Uint8Array([7]))
         expect(Option.getOrThrow(yield* snapshots.load)).toStrictEqual(new Uint8Array([7]))
       })
@@ -400,8 +397,7 @@ for (const [name, storage] of Object.entries(storages)) {
           log.shrink,
           log.checkpoint,
           snapshots.save(new Uint8Array(1)),
-          snapshots.load,
-          snapshots.remove
+          snapshots.load
         ]
         for (const call of calls) expect((yield* Effect.flip(call))._tag).toBe("LogUnavailable")
         const again = yield* open()
