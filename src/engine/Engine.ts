@@ -176,6 +176,9 @@ export const make = (
     const items = Items.make(core, reads, writes, pages)
     const verification = Verification.make(core, flush, carry, care, writes.submit)
 
+    /** Waits for the end of the start, and of one without SQL: until then nothing can be flushed. */
+    const served = Stream.runDrain(Stream.takeUntil(lifecycle.changes, () => lifecycle.acceptsQueries()))
+
     const service: SyncEngineService = {
       submit: writes.submit,
       submitMany: writes.submitMany,
@@ -203,7 +206,7 @@ export const make = (
           ? Effect.zipRight(
               Effect.logInfo("draining: no more writes"),
               // Nobody waits for it: what is left goes to the archive, and the files are complete without what is beside.
-              Effect.forkIn(Effect.ignore(sets.flush), readers)
+              Effect.forkIn(Effect.zipRight(served, Effect.ignore(sets.flush)), readers)
             )
           : Effect.void
       ),

@@ -412,6 +412,34 @@ describe("drain and shutdown during the start", () => {
     })
   )
 
+  it.scoped("a drain that was asked for meanwhile flushes and checkpoints once the start is through", () =>
+    Effect.gen(function* () {
+      const disk = MemoryLog.makeDisk()
+      const archive = new PlayedArchive()
+      yield* Effect.scoped(
+        Effect.flatMap(start({ disk, archive: "none" }), ({ service }) => service.submitMany(items(3)))
+      )
+      const there = yield* Effect.makeLatch(false)
+      let stumbles = 1
+      archive.stumbles = ({ operation }) => operation === "commit" && stumbles-- > 0
+      const hour = 3_600_000
+      const engine = yield* made({
+        disk,
+        archive: connecting(there.await, archive),
+        config: { batchFlushInterval: hour, walDrainInterval: hour, healthInterval: hour }
+      })
+      const starting = yield* beside(engine.start)
+      yield* engine.service.drain
+      expect(archive.calls).toEqual([])
+      yield* there.open
+      yield* Fiber.join(starting)
+      yield* settle
+      expect(archive.live()).toHaveLength(3)
+      expect(archive.calls.at(-1)!.operation).toBe("checkpoint")
+      expect(archive.seen("checkpoint")).toHaveLength(1)
+    })
+  )
+
   it.scoped("a shutdown stops a start that hangs, and frees the log", () =>
     Effect.gen(function* () {
       const disk = MemoryLog.makeDisk()

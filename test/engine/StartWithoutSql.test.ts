@@ -113,6 +113,21 @@ describe("START_WITHOUT_SQL", () => {
     })
   )
 
+  it.scoped("a drain before SQL is there flushes and checkpoints once it is", () =>
+    Effect.gen(function* () {
+      const { first, make, play } = yield* world
+      const engine = yield* make(true)
+      yield* engine.start
+      yield* engine.service.submit({ id: "new", content: "y" })
+      yield* engine.service.drain
+      const before = first.seen("checkpoint").length
+      play.there = first
+      yield* TestClock.adjust(40_000)
+      expect(first.live().slice().sort()).toEqual(["new", "old"])
+      expect(first.seen("checkpoint").length).toBe(before + 1)
+    })
+  )
+
   it.scoped("SQL that cannot say which archive it is counts as unreachable until it can", () =>
     Effect.gen(function* () {
       const { first, make, play } = yield* world
