@@ -61,7 +61,7 @@ export class LogFile implements LogOperations {
   private writtenBytes = 0
   private mustReset = false
   private shrinking = false
-  private readonly counts = { commits: 0, failedCommits: 0, checkpoints: 0, failedCheckpoints: 0 }
+  private readonly counts = { commits: 0, checkpoints: 0 }
 
   /** Opens or creates the file, or opens the one that was in use; throws as `openLogFile` does. */
   static open(path: string, resume?: LogResumption): LogFile {
@@ -85,22 +85,17 @@ export class LogFile implements LogOperations {
   commit(segments: ReadonlyArray<SegmentMessage>): void {
     let { last, maxVersion } = this
     let bytes = 0
-    try {
-      this.transaction(() => {
-        for (const { data, first, items, maxVersion: version } of segments) {
-          stampChecksums(data, items)
-          const end = first + items - 1
-          const checksum = segmentChecksum(first, end, last, items, version, data)
-          this.statements.insertSegment.run(first, end, last, items, version, checksum, data)
-          last = end
-          bytes += data.length
-          if (version > maxVersion) maxVersion = version
-        }
-      })
-    } catch (error) {
-      this.counts.failedCommits++
-      throw error
-    }
+    this.transaction(() => {
+      for (const { data, first, items, maxVersion: version } of segments) {
+        stampChecksums(data, items)
+        const end = first + items - 1
+        const checksum = segmentChecksum(first, end, last, items, version, data)
+        this.statements.insertSegment.run(first, end, last, items, version, checksum, data)
+        last = end
+        bytes += data.length
+        if (version > maxVersion) maxVersion = version
+      }
+    })
     this.last = last
     this.maxVersion = maxVersion
     this.writtenBytes += bytes
@@ -259,12 +254,11 @@ export class LogFile implements LogOperations {
   /** Work that should not delay an answer: folds the -wal file into the main file when it has grown. */
   afterReply(): void {
     if (this.writtenBytes < checkpointBytes || this.mustReset || !this.db.open) return
-    // A failure costs nothing yet: the -wal file keeps growing and the next attempt comes.
     this.writtenBytes = 0
     try {
       this.runCheckpoint("PASSIVE")
     } catch {
-      this.counts.failedCheckpoints++
+      // A failure costs nothing yet: the -wal file keeps growing and the next attempt comes.
     }
   }
 

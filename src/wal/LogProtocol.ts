@@ -103,9 +103,7 @@ export interface LogOperations {
 export interface LogCounters {
   /** Transactions that stored segments, each with one sync. */
   readonly commits: number
-  readonly failedCommits: number
   readonly checkpoints: number
-  readonly failedCheckpoints: number
 }
 
 /** @since 0.1.0 @category models */
