@@ -9,11 +9,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { ReadError } from "../EngineError.js"
-import { TierUnavailable } from "../EngineError.js"
+import { archiveAway, archiveUnavailable, noArchive } from "./ArchiveAway.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushResult } from "./EngineService.js"
 import type { Flush } from "./Flush.js"
-import { archiveRetryAfterMs, archiveUnavailable } from "./Reads.js"
 
 type ArchiveService = Context.Tag.Service<Archive>
 
@@ -74,14 +73,7 @@ export const make = (core: EngineCore, flush: Flush): Carry => {
     Effect.suspend(() => {
       const archive = core.tiers?.archive
       return archive === undefined
-        ? Effect.fail(
-            new TierUnavailable({
-              tier: "archive",
-              operation,
-              problem: "no archive is configured or connected",
-              retryAfterMs: archiveRetryAfterMs
-            })
-          )
+        ? Effect.fail(noArchive(operation))
         : Effect.mapError(question(archive), archiveUnavailable(operation))
     })
 
@@ -99,11 +91,8 @@ export const make = (core: EngineCore, flush: Flush): Carry => {
 }
 
 const tooSlow = (operation: string, flushTimeout: number, pending: number) =>
-  new TierUnavailable({
-    tier: "archive",
+  archiveAway(
     operation,
-    problem:
-      `what was acknowledged before was not all archived within FLUSH_TIMEOUT (${flushTimeout} ms); ` +
-      `${pending} writes are pending`,
-    retryAfterMs: archiveRetryAfterMs
-  })
+    `what was acknowledged before was not all archived within FLUSH_TIMEOUT (${flushTimeout} ms); ` +
+      `${pending} writes are pending`
+  )

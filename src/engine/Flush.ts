@@ -10,9 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { Superseded } from "../archive/Batch.js"
-import { type LogUnavailable, TierUnavailable } from "../EngineError.js"
+import type { LogUnavailable, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
+import { noArchive } from "./ArchiveAway.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import { newestPerId } from "./Batch.js"
 import { BatchShare } from "./BatchShare.js"
@@ -227,7 +228,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         const batches = Effect.gen(function* () {
           while (taken < upTo && !core.fresh.isEmptyAfter(taken)) {
             const archive = core.tiers?.archive
-            if (archive === undefined) return yield* noArchive
+            if (archive === undefined) return yield* noArchive("flush")
             if (fullOnly && !batchIsFull(taken)) break
             const entries = yield* nextEntries(taken, upTo)
             if (entries.length === 0) break
@@ -256,13 +257,6 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         yield* finishing
       }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
     )
-
-  const noArchive = new TierUnavailable({
-    tier: "archive",
-    operation: "flush",
-    problem: "no archive is configured or connected",
-    retryAfterMs: 5000
-  })
 
   const batchIsFull = (taken = core.fresh.consumed): boolean => {
     const { batchFlushBytes, batchFlushCount } = core.config()

@@ -83,9 +83,6 @@ export const make = (
       return Effect.map(reads.fetchProven([id]), (records) => liveIn(records, id))
     })
 
-  const landed = (id: string) =>
-    Effect.async<void>((resume) => core.inFlight.whenLanded(id, () => resume(Effect.void)))
-
   const insert = <E, R>(
     id: string,
     make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
@@ -106,7 +103,7 @@ export const make = (
         const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
         if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
         // Somebody else inserted it meanwhile: theirs is the item, once it can be read, unless it is gone again.
-        yield* landed(id)
+        yield* core.inFlight.landed(id)
         const theirs = liveIn(yield* reads.fetchProven([id]), id)
         if (Option.isSome(theirs)) return theirs.value
       }

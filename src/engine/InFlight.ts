@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import type { ItemRecord } from "../SyncItem.js"
 import { NewestPerId } from "./NewestPerId.js"
 import type { Prepared } from "./Preparation.js"
@@ -48,6 +49,11 @@ export class InFlight {
     if (newest === undefined) wake()
     else if (waiting === undefined) this.waiting.set(newest, [wake])
     else waiting.push(wake)
+  }
+
+  /** Waits for that. */
+  landed(id: string): Effect.Effect<void> {
+    return Effect.async((resume) => this.whenLanded(id, () => resume(Effect.void)))
   }
 
   *records(): Generator<ItemRecord> {

@@ -11,6 +11,7 @@ import type { ReadError, WriteError } from "../EngineError.js"
 import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, contentHashOf, idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
+import { archiveUnavailable } from "./ArchiveAway.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
 import type { Receipt, SyncEngineService } from "./EngineService.js"
@@ -18,7 +19,6 @@ import * as GetOrInsert from "./GetOrInsert.js"
 import type { Pages } from "./Pages.js"
 import { nameOf } from "./Preparation.js"
 import type { Reads } from "./Reads.js"
-import { archiveUnavailable } from "./Reads.js"
 import { settledMeanwhile, touchedMeanwhile } from "./Watching.js"
 import { type Writes, withOptions } from "./Writes.js"
 
@@ -113,9 +113,6 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
   const headOf = (id: string) =>
     Effect.map(reads.fetchProven([id]), (records): ItemRecord | undefined => records.get(id))
 
-  const landed = (id: string) =>
-    Effect.async<void>((resume) => core.inFlight.whenLanded(id, () => resume(Effect.void)))
-
   /** Deletes one page of a range. An item may leave the range until its own deletion is decided, and is left then. */
   const deletePage = (range: ScanRange, operation: string) =>
     settledMeanwhile(core, (settled) => {
@@ -143,7 +140,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
             // What takes it out of the range may still fail.
             else if (core.inFlight.newest(result.id) !== undefined) undecided.push(result.id)
           }
-          for (const id of undecided) yield* landed(id)
+          for (const id of undecided) yield* core.inFlight.landed(id)
           open = undecided
         }
         return { deleted, next }
@@ -235,7 +232,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
               // The content changed between read and write: the state goes to the new content, once it can be read.
               if (!(failure instanceof VersionMismatch) || options.expectedVersion !== undefined)
                 return yield* Effect.failCause(receipt.cause)
-              yield* landed(id)
+              yield* core.inFlight.landed(id)
             }
           })
         )

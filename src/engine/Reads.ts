@@ -9,13 +9,13 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { ArchiveError } from "../archive/Archive.js"
 import type { CachedRecord, CacheError } from "../cache/Cache.js"
-import type { LogUnavailable, ReadError } from "../EngineError.js"
-import { InvalidItem, InvalidRequest, TierUnavailable } from "../EngineError.js"
+import type { LogUnavailable, ReadError, TierUnavailable } from "../EngineError.js"
+import { InvalidItem, InvalidRequest } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
+import { archiveUnavailable, noArchive } from "./ArchiveAway.js"
 import { cacheFailed, fillCache } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
@@ -51,18 +51,6 @@ interface Depth {
 const readers: Depth = { proven: false, past: () => false }
 const decisions: Depth = { proven: true, past: (core) => !core.soleWriter() }
 const stored: Depth = { proven: true, past: () => true }
-
-/** How long to wait before asking an unavailable archive again. @since 0.1.0 @category constants */
-export const archiveRetryAfterMs = 1000
-
-/** An archive's failure as its readers see it. @since 0.1.0 @category functions */
-export const archiveUnavailable = (operation: string) => (error: ArchiveError) =>
-  new TierUnavailable({
-    tier: "archive",
-    operation,
-    problem: error.problem,
-    retryAfterMs: archiveRetryAfterMs
-  })
 
 /** One batch of reads that missed memory, by the tier that answered. */
 const count = (asked: number, log: number, cache: number, cacheAndArchive: number): void => {
@@ -111,16 +99,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   ): Effect.Effect<ReadonlyArray<ItemRecord>, TierUnavailable> =>
     Effect.suspend(() => {
       const archive = core.tiers?.archive
-      if (archive === undefined) {
-        return Effect.fail(
-          new TierUnavailable({
-            tier: "archive",
-            operation: "get",
-            problem: "no archive is configured or connected, so absence cannot be proven",
-            retryAfterMs: archiveRetryAfterMs
-          })
-        )
-      }
+      if (archive === undefined) return Effect.fail(noArchive("get", ", so absence cannot be proven"))
       const { idsPerQuery } = core.limits
       if (ids.length <= idsPerQuery) {
         return Effect.mapError(archive.getMany(ids), archiveUnavailable("get"))

@@ -14,12 +14,12 @@ import { repair } from "../reconcile/Repair.js"
 import { ofArchive } from "../reconcile/Sources.js"
 import { rootsOf, type VerifyTiers, verify } from "../reconcile/Verify.js"
 import { contentHashOf, type ItemRecord, prefixProblem, type SyncItem } from "../SyncItem.js"
+import { archiveUnavailable } from "./ArchiveAway.js"
 import type { CacheCare } from "./CacheCare.js"
 import type { Carry } from "./Carry.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { SyncEngineService } from "./EngineService.js"
 import type { Flush } from "./Flush.js"
-import { archiveUnavailable } from "./Reads.js"
 import type { Writes } from "./Writes.js"
 
 /** @since 0.1.0 @category models */
