@@ -226,9 +226,45 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "one transient failure ends the flush of a shutdown",
     file: "src/engine/Shutdown.ts",
-    find: 'while: () => kind !== "closing" && !failedStart',
+    find: 'while: () => kind === "flush" && !failedStart && !core.fresh.isEmpty',
     replace: "while: () => false",
     tests: ["test/engine/Shutdown.test.ts"]
+  },
+  {
+    name: "a release that fails is tried again until the flush's share is used",
+    file: "src/engine/Shutdown.ts",
+    find: 'kind === "flush" && !failedStart && !core.fresh.isEmpty',
+    replace: 'kind === "flush" && !failedStart',
+    tests: ["test/engine/Shutdown.test.ts"]
+  },
+  {
+    name: "a snapshot that hangs leaves no time to leave the writers' register",
+    file: "src/engine/Shutdown.ts",
+    find: "  snapshot: 0.25,\n",
+    replace: "  snapshot: 0.2,\n",
+    tests: ["test/engine/Shutdown.test.ts"]
+  },
+  {
+    name: "a drain is forgotten while the start is not through",
+    file: "src/engine/Engine.ts",
+    find: "Effect.zipRight(served, Effect.ignore(sets.flush))",
+    replace: "Effect.ignore(sets.flush)",
+    tests: ["test/engine/Lifecycle.test.ts", "test/engine/StartWithoutSql.test.ts"]
+  },
+  {
+    name: "an archive that cannot say which one it is is connected",
+    file: "src/engine/Startup.ts",
+    find: "yield* bind(core, archive)",
+    replace:
+      'yield* Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void)',
+    tests: ["test/engine/Binding.test.ts"]
+  },
+  {
+    name: "another archive is accepted although the log cannot note it",
+    file: "src/engine/Binding.ts",
+    find: "        refused === undefined\n",
+    replace: "        refused !== null\n",
+    tests: ["test/engine/Binding.test.ts"]
   },
   {
     name: "the deadline is the wall clock's",
