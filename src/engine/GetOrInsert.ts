@@ -43,22 +43,24 @@ const waitsFor = (
   return false
 }
 
-/** Runs `body` while the innermost of these waits for an insertion. */
+/**
+ * Notes at once, so that nobody checks in between, that the innermost of these waits for an insertion while `body`
+ * runs.
+ */
 const waiting = <A, E, R>(
   outer: ReadonlyArray<Insertion>,
   on: Insertion,
   body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const innermost = outer[outer.length - 1]
-    if (innermost === undefined) return body
-    const wait = { on }
-    innermost.waits.add(wait)
-    return Effect.ensuring(
-      body,
-      Effect.sync(() => innermost.waits.delete(wait))
-    )
-  })
+): Effect.Effect<A, E, R> => {
+  const innermost = outer[outer.length - 1]
+  if (innermost === undefined) return body
+  const wait = { on }
+  innermost.waits.add(wait)
+  return Effect.ensuring(
+    body,
+    Effect.sync(() => innermost.waits.delete(wait))
+  )
+}
 
 const circle = (id: string): InvalidRequest =>
   new InvalidRequest({
@@ -126,13 +128,14 @@ export const make = (
           const other = underWay.get(id)
           if (other !== undefined) {
             if (waitsFor(other, outer)) return Effect.fail(circle(id))
-            return restore(Effect.zipRight(waiting(outer, other, Deferred.await(other.ended)), again))
+            const ended = waiting(outer, other, restore(Deferred.await(other.ended)))
+            return Effect.zipRight(ended, restore(again))
           }
           const own: Insertion = { id, ended: Deferred.unsafeMake(FiberId.none), waits: new Set() }
           underWay.set(id, own)
           const inserting = insert(id, Effect.locally(make, within, [...outer, own]), options)
           return Effect.ensuring(
-            restore(waiting(outer, own, inserting)),
+            waiting(outer, own, restore(inserting)),
             Effect.suspend(() => {
               underWay.delete(id)
               return Deferred.succeed(own.ended, undefined)

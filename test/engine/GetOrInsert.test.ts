@@ -2,9 +2,43 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as TestClock from "effect/TestClock"
 import { textOf } from "../../src/SyncItem.js"
 import { beside, ended, settle, start } from "./support.js"
+
+/** A scheduler that holds its fiber up after so many steps, until it is let go. */
+const holdingUp = () => {
+  let left = -1
+  let holds = false
+  let held: (() => void) | undefined
+  const scheduler: Scheduler.Scheduler = {
+    shouldYield: () => {
+      if (left < 0 || left-- > 0) return false
+      holds = true
+      return 0
+    },
+    scheduleTask: (task, priority) => {
+      const go = () => Scheduler.defaultScheduler.scheduleTask(task, priority)
+      if (!holds) return go()
+      holds = false
+      held = go
+    }
+  }
+  return {
+    scheduler,
+    after: (steps: number) =>
+      Effect.sync(() => {
+        left = steps
+      }),
+    /** Returns whether the fiber is held up; if it is not, it will not be. */
+    isHeld: () => {
+      left = -1
+      return held !== undefined
+    },
+    letGo: () => held?.()
+  }
+}
 
 describe("getOrInsertWith inside make", () => {
   const made = (content: string) => Effect.succeed({ content })
@@ -62,6 +96,35 @@ describe("getOrInsertWith inside make", () => {
       expect([first, second].find(Exit.isFailure)).toMatchObject({
         cause: { error: { _tag: "InvalidRequest" } }
       })
+    })
+  )
+
+  it.scoped("also when one of them is held up between any two steps", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start()
+      let isHeld = true
+      for (let steps = 0; isHeld; steps++) {
+        const [first, second] = [yield* Effect.makeLatch(), yield* Effect.makeLatch()]
+        const hold = holdingUp()
+        const crossing = (id: string, other: string, before: Effect.Effect<void>) => {
+          const inner = service.getOrInsertWith(`${other}.${steps}`, made(other))
+          const making = Effect.as(Effect.zipRight(before, inner), { content: id })
+          return Effect.exit(service.getOrInsertWith(`${id}.${steps}`, making))
+        }
+        const one = crossing("a", "b", Effect.zipRight(first.await, hold.after(steps)))
+        const fibers = [
+          yield* beside(Effect.withScheduler(one, hold.scheduler)),
+          yield* beside(crossing("b", "a", second.await))
+        ]
+        yield* Effect.zipRight(first.open, settle)
+        isHeld = hold.isHeld()
+        yield* Effect.zipRight(second.open, settle)
+        hold.letGo()
+        yield* settle
+        expect([steps, ...(yield* Effect.forEach(fibers, ended))]).toEqual([steps, true, true])
+        const exits = yield* Effect.forEach(fibers, Fiber.join)
+        expect(exits.find(Exit.isFailure)).toMatchObject({ cause: { error: { _tag: "InvalidRequest" } } })
+      }
     })
   )
 

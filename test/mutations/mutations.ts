@@ -325,9 +325,23 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "writers at archive wait for the cache",
     file: "src/engine/Settle.ts",
-    find: "if (result.superseded.length + result.culprits.length === 0) {",
-    replace: "if (result.superseded.length + result.culprits.length < 0) {",
+    find: "  waiters.settle(entries[entries.length - 1]!.sequence, true)\n",
+    replace: "",
     tests: ["test/engine/Changes.test.ts"]
+  },
+  {
+    name: "who lost at the archive is told with the next batch, before readers see it",
+    file: "src/engine/Settle.ts",
+    find: "  waiters.settle(entries[entries.length - 1]!.sequence, true)",
+    replace: "  waiters.settle(entries[entries.length - 1]!.sequence)",
+    tests: ["test/engine/Compared.test.ts"]
+  },
+  {
+    name: "deleteByState deletes what has another state by the commit",
+    file: "src/engine/Items.ts",
+    find: "writes.deleteUnless(open, left, range.state !== undefined)",
+    replace: "writes.deleteUnless(open, left, false)",
+    tests: ["test/engine/Compared.test.ts"]
   },
   {
     name: "another archive at a late connect passes",
