@@ -57,7 +57,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Comparison => {
       return Effect.forEach(chunks, (chunk) => archive.heads(chunk)).pipe(
         Effect.map((parts): Heads => new Map(parts.flat().map((head) => [head.id, head]))),
         Effect.catchAll(() => Effect.succeed(undefined)),
-        // A pool that is exhausted does not let itself be interrupted.
+        // The time counts also where an archive does not let itself be interrupted.
         Effect.interruptible,
         Effect.disconnect,
         Effect.timeoutTo({ duration: patience, onTimeout: () => undefined, onSuccess: (found) => found }),
