@@ -108,7 +108,9 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Pages => {
           : []
       })
     }
-    return changed.length === 0 ? Effect.succeed(merged(new Map())) : Effect.map(reads.fetch(changed), merged)
+    return changed.length === 0
+      ? Effect.succeed(merged(new Map()))
+      : Effect.map(reads.fetchCompared(changed), merged)
   }
 
   /** The next part of a range, from one question to the archive. */

@@ -10,8 +10,8 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { CachedRecord, CacheError } from "../cache/Cache.js"
-import type { LogUnavailable, ReadError, TierUnavailable } from "../EngineError.js"
-import { InvalidItem, InvalidRequest } from "../EngineError.js"
+import type { LogUnavailable, ReadError } from "../EngineError.js"
+import { InvalidItem, InvalidRequest, TierUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord, SyncItem } from "../SyncItem.js"
 import { compareVersions, idProblem } from "../SyncItem.js"
@@ -31,6 +31,8 @@ export interface Reads {
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
   /** The newest records of valid ids, tombstones included, without looking at the gate; fills memory. */
   readonly fetch: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError>
+  /** As `fetch`, for pages beside the archive's rows: fails where a pending write cannot be compared with the archive. */
+  readonly fetchCompared: Reads["fetch"]
   /**
    * As `fetch`, for decisions: while others may write the archive, from log and archive alone. Fails where the archive
    * would have to be asked and cannot be.
@@ -49,6 +51,7 @@ interface Depth {
 }
 
 const readers: Depth = { proven: false, past: () => false }
+const pages: Depth = { proven: true, past: () => false }
 const decisions: Depth = { proven: true, past: (core) => !core.soleWriter() }
 const stored: Depth = { proven: true, past: () => true }
 
@@ -131,6 +134,28 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       })
     })
 
+  /**
+   * Volatile items live in the cache alone. Nobody else has them, so they are believed without trust, and an id that
+   * the archive does not hold is not absent while the cache cannot be asked.
+   */
+  const volatileOnes = (
+    ids: ReadonlyArray<string>
+  ): Effect.Effect<ReadonlyArray<CachedRecord>, TierUnavailable> =>
+    Effect.suspend(() => {
+      const { cache } = core
+      if (cache === undefined || ids.length === 0 || !cache.mayHoldVolatile || !cache.isOurs) {
+        return Effect.succeed([])
+      }
+      return cache.service.getMany(ids).pipe(
+        Effect.map((records) => records.filter(({ deleted, volatile }) => volatile === true && !deleted)),
+        Effect.tapError((error) => cacheFailed(core, cache, error.message)),
+        Effect.mapError(
+          ({ problem, retryAfterMs }) =>
+            new TierUnavailable({ tier: "cache", operation: "get", problem, retryAfterMs })
+        )
+      )
+    })
+
   /** One attempt for ids that memory does not hold; answers which ids changed meanwhile, and which cannot be answered. */
   const attempt = (
     ids: ReadonlyArray<string>,
@@ -156,10 +181,9 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
           (id) => !failed.has(id) && ((!logged.has(id) && !core.provenAbsent(id)) || unchecked.has(id))
         )
         const archived = new Map<string, ItemRecord>()
-        const cached = past ? [] : yield* fromCache(ask)
+        const believed = core.cache?.trusted === true
+        let cached = past ? [] : yield* fromCache(ask)
         for (const record of cached) archived.set(record.id, record)
-        // A volatile item expires in the cache, and would not do so in memory.
-        const mayExpire = new Set(cached.flatMap((record) => (record.volatile === true ? [record.id] : [])))
         const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
         if (rest.length > 0) {
           const answer = yield* Effect.either(fromArchive(rest))
@@ -172,8 +196,18 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
             for (const record of answer.right) archived.set(record.id, record)
             for (const id of rest) core.pending.compared(id, archived.get(id))
             yield* fillCache(core, answer.right)
+            const absent =
+              past || (believed && core.cache?.trusted === true)
+                ? []
+                : rest.filter((id) => !archived.has(id) && !logged.has(id))
+            const alone = yield* Effect.either(volatileOnes(absent))
+            if (Either.isLeft(alone)) for (const id of absent) failed.set(id, alone.left)
+            else for (const record of alone.right) archived.set(record.id, record)
+            if (Either.isRight(alone)) cached = [...cached, ...alone.right]
           }
         }
+        // A volatile item expires in the cache, and would not do so in memory.
+        const mayExpire = new Set(cached.flatMap((record) => (record.volatile === true ? [record.id] : [])))
         count(ids.length - failed.size, logged.size, cached.length, archived.size)
         const again: Array<string> = []
         for (const id of ids) {
@@ -249,6 +283,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     })
 
   const fetch: Reads["fetch"] = (ids) => collect(ids, readers)
+  const fetchCompared: Reads["fetch"] = (ids) => collect(ids, pages)
 
   // Reads that missed memory wait here, by id: those of one turn share one fetch, and later ones of the same id join
   // it while it is under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
@@ -364,6 +399,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     get,
     getMany,
     fetch,
+    fetchCompared,
     fetchProven: (ids) => collect(ids, decisions),
     fetchStored: (ids) => collect(ids, stored)
   }

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { Cache, type CacheService } from "../../src/cache/Cache.js"
+import { Cache, CacheError, type CacheService } from "../../src/cache/Cache.js"
 import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
 import { GiveWay } from "../../src/internal/GiveWay.js"
 import type { SyncItem } from "../../src/SyncItem.js"
@@ -47,6 +47,38 @@ describe("volatile items between nodes", () => {
         expect(yield* service.contains("short")).toBe(false)
         expect(textIn(yield* service.get("durable"))).toBe("1")
       }
+    })
+  )
+
+  it.scoped("are never absent because the cache is unavailable, nor gone while it is not trusted", () =>
+    Effect.gen(function* () {
+      const { cache } = yield* makeMemory()
+      let fails = false
+      const failing = Effect.suspend(() =>
+        Effect.fail(
+          new CacheError({ operation: "get", kind: "unavailable", problem: "no answer", retryAfterMs: 100 })
+        )
+      )
+      const played: CacheService = {
+        ...cache,
+        get: (id) => (fails ? failing : cache.get(id)),
+        getMany: (ids) => (fails ? failing : cache.getMany(ids))
+      }
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, cache: Layer.succeed(Cache, played) })
+      yield* service.submit({ id: "short", content: "1" }, { sql: false, ttl: "1 hour" })
+      fails = true
+      for (let round = 0; round < 2; round++) {
+        expect(yield* Effect.flip(service.get("short"))).toMatchObject({
+          _tag: "TierUnavailable",
+          tier: "cache"
+        })
+        expect(yield* Effect.flip(service.getMany(["short"]))).toMatchObject({ _tag: "TierUnavailable" })
+      }
+      fails = false
+      expect((yield* service.health).cache.trusted).toBe(false)
+      expect(textIn(yield* service.get("short"))).toBe("1")
+      expect(textIn(yield* service.get("nobody.wrote.this"))).toBeUndefined()
     })
   )
 
