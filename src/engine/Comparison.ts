@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
@@ -11,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { ItemVersion } from "../SyncItem.js"
 import { idProblem } from "../SyncItem.js"
 import type { EngineCore, Watch } from "./EngineCore.js"
+import { touchedMeanwhile } from "./Watching.js"
 
 /** What the archive has said about an id. @since 0.1.0 @category models */
 export interface Asked {
@@ -51,10 +53,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Comparison => {
       const archive = core.tiers?.archive
       if (archive === undefined) return Effect.succeed(undefined)
       const { idsPerQuery } = core.limits
-      const chunks: Array<ReadonlyArray<string>> = []
-      for (let from = 0; from < ids.length; from += idsPerQuery)
-        chunks.push(ids.slice(from, from + idsPerQuery))
-      return Effect.forEach(chunks, (chunk) => archive.heads(chunk)).pipe(
+      return Effect.forEach(Arr.chunksOf(ids, idsPerQuery), (chunk) => archive.heads(chunk)).pipe(
         Effect.map((parts): Heads => new Map(parts.flat().map((head) => [head.id, head]))),
         Effect.catchAll(() => Effect.succeed(undefined)),
         // The time counts also where an archive does not let itself be interrupted.
@@ -105,23 +104,14 @@ export const make = (core: EngineCore, scope: Scope.Scope): Comparison => {
       return known === undefined || core.unchecked(known) || !core.soleWriter()
     },
     around: (ids, use) =>
-      Effect.suspend(() => {
-        const watches = new Map<string, Watch>()
-        for (const id of ids) if (!watches.has(id)) watches.set(id, core.watch(id))
-        return ask(watches.keys()).pipe(
-          Effect.flatMap((found) => {
-            const asked = new Map<string, Asked>()
-            if (found !== undefined) {
-              for (const [id, watch] of watches) asked.set(id, { head: found.get(id), watch })
-            }
-            return use(asked)
-          }),
-          Effect.ensuring(
-            Effect.sync(() => {
-              for (const [id, watch] of watches) core.unwatch(id, watch)
-            })
-          )
-        )
-      })
+      touchedMeanwhile(core, ids, (watches) =>
+        Effect.flatMap(ask(watches.keys()), (found) => {
+          const asked = new Map<string, Asked>()
+          if (found !== undefined) {
+            for (const [id, watch] of watches) asked.set(id, { head: found.get(id), watch })
+          }
+          return use(asked)
+        })
+      )
   }
 }

@@ -175,8 +175,7 @@ export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
   )
 
 /** Something is under way and nothing moves: an alert, told once. @since 0.1.0 @category duties */
-export const watchProgress = (runtime: Runtime): Effect.Effect<void> => {
-  const { core, flush } = runtime
+export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
   const seconds = () => core.config().watchdogInterval / 1000
   /** Alerts when in two looks something was under way and the same had moved. */
   const watch = (options: {
@@ -208,7 +207,7 @@ export const watchProgress = (runtime: Runtime): Effect.Effect<void> => {
       component: "flush",
       // Without an archive nothing can move, and that is told elsewhere.
       underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,
-      moved: flush.progress,
+      moved: () => core.fresh.consumed,
       alert: () => `${core.pendingEntries()} writes are pending and none has moved for ${seconds()} s`,
       over: "watchdog: pending writes move again"
     }),

@@ -47,8 +47,6 @@ export interface Flush {
   readonly releaseDue: () => boolean
   /** Whether the last attempt failed a moment ago, so that the next regular one waits. Synchronous. */
   readonly backsOff: () => boolean
-  /** Changes whenever something moved; for the watchdog. */
-  readonly progress: () => number
 }
 
 const firstRetryMs = 100
@@ -62,7 +60,6 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   const turns = new Turns()
   let failures = 0
   let notBefore = 0
-  let progress = 0
   /** Whether it was a flush that found the log failing. */
   let logFailed = false
   const share = new BatchShare()
@@ -154,7 +151,6 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           const { entries, result, startedMs } = committed
           feed.carried(entries, result.taken)
           settle(core, waiters, committed)
-          progress++
           core.counters.flushes[reason]++
           Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
@@ -270,7 +266,6 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     exclusively: (effect) => turns.hold(() => effect),
     batchIsFull: () => batchIsFull(),
     releaseDue,
-    backsOff: () => failures > 0 && core.elapsedMs() < notBefore,
-    progress: () => progress
+    backsOff: () => failures > 0 && core.elapsedMs() < notBefore
   }
 }

@@ -48,11 +48,6 @@ export class FreshQueue {
     return this.heldBytes
   }
 
-  /** Whether the next entries have to be read from the log. */
-  get mustReadLog(): boolean {
-    return this.size === 0 && this.spilledTo > this.cursor
-  }
-
   /** Whether anything is left to consume, in memory or in the log. */
   get isEmpty(): boolean {
     return this.size === 0 && this.spilledTo <= this.cursor

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -103,17 +104,13 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     Effect.suspend(() => {
       const archive = core.tiers?.archive
       if (archive === undefined) return Effect.fail(noArchive("get", ", so absence cannot be proven"))
-      const { idsPerQuery } = core.limits
-      if (ids.length <= idsPerQuery) {
-        return Effect.mapError(archive.getMany(ids), archiveUnavailable("get"))
-      }
-      const chunks: Array<ReadonlyArray<string>> = []
-      for (let start = 0; start < ids.length; start += idsPerQuery)
-        chunks.push(ids.slice(start, start + idsPerQuery))
-      return Effect.map(
-        Effect.forEach(chunks, (chunk) => Effect.mapError(archive.getMany(chunk), archiveUnavailable("get"))),
-        (parts) => parts.flat()
+      const found = Effect.forEach(Arr.chunksOf(ids, core.limits.idsPerQuery), (chunk) =>
+        archive.getMany(chunk)
       )
+      return Effect.mapBoth(found, {
+        onFailure: archiveUnavailable("get"),
+        onSuccess: (parts) => parts.flat()
+      })
     })
 
   /** What a trusted cache holds. Only live items count: absence is for the archive to say. */

@@ -31,6 +31,7 @@ import { nameOf, prepare, prepareDelete, readOnce, unreadable } from "./Preparat
 import type { Reads } from "./Reads.js"
 import * as Volatile from "./Volatile.js"
 import { routingProblem } from "./Volatile.js"
+import { touchedMeanwhile } from "./Watching.js"
 
 /** @since 0.1.0 @category models */
 export interface Writes extends Pick<SyncEngineService, "submitMany" | "delete" | "deleteMany"> {
@@ -146,16 +147,12 @@ export const make = (
     prepared: Preparation,
     durability: Durability
   ): Effect.Effect<Receipt, WriteError> =>
-    Effect.suspend(() => {
-      const watch = core.watch(id)
-      return reads.fetchProven([id]).pipe(
-        Effect.flatMap((records) => {
-          const asked = { head: records.get(id), watch }
-          return compareAndSet(id, expected, prepared, durability, undefined, asked)
-        }),
-        Effect.ensuring(Effect.sync(() => core.unwatch(id, watch)))
-      )
-    })
+    touchedMeanwhile(core, [id], (watches) =>
+      Effect.flatMap(reads.fetchProven([id]), (records) => {
+        const asked = { head: records.get(id), watch: watches.get(id)! }
+        return compareAndSet(id, expected, prepared, durability, undefined, asked)
+      })
+    )
 
   /** What there is to find out about a large content before its write; none where it is refused anyway. */
   const examinedFirst = (item: SubmitItem | InvalidItem): Effect.Effect<Examined> | undefined => {

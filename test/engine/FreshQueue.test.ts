@@ -44,7 +44,7 @@ describe("FreshQueue", () => {
           const consume = (items: number, bytes: number): boolean => {
             if (queue.isEmpty) return false
             let page: ReadonlyArray<number>
-            if (queue.mustReadLog) {
+            if (queue.mustReadLogAfter(queue.consumed)) {
               const { spilled } = queue
               page = log
                 .filter(({ sequence }) => sequence > queue.consumed)
@@ -84,7 +84,12 @@ describe("FreshQueue", () => {
           }
           while (consume(3, 500));
           expect(handed).toEqual(log.map(({ sequence }) => sequence))
-          expect([queue.size, queue.bytes, queue.isEmpty, queue.mustReadLog]).toEqual([0, 0, true, false])
+          expect([queue.size, queue.bytes, queue.isEmpty, queue.mustReadLogAfter(queue.consumed)]).toEqual([
+            0,
+            0,
+            true,
+            false
+          ])
         }
       ),
       { numRuns: 300, seed: 1 }
@@ -96,7 +101,7 @@ describe("FreshQueue", () => {
     const { spilled } = queue
     queue.push(6, batch(6, 1, 10))
     queue.caughtUp(spilled)
-    expect([queue.consumed, queue.isEmpty, queue.mustReadLog]).toEqual([5, false, true])
+    expect([queue.consumed, queue.isEmpty, queue.mustReadLogAfter(queue.consumed)]).toEqual([5, false, true])
   })
 
   it("gives its memory back: long runs keep no consumed entries", () => {

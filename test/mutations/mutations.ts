@@ -393,6 +393,27 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/Pages.test.ts"]
   },
   {
+    name: "a refused wait for a connection that is interrupted gives back a slot",
+    file: "src/archive/Slots.ts",
+    find: "if (granted) this.giveBack()",
+    replace: "this.giveBack()",
+    tests: ["test/archive/Slots.test.ts"]
+  },
+  {
+    name: "an interrupted wait keeps the slot it got",
+    file: "src/archive/Slots.ts",
+    find: "          if (granted) this.giveBack()\n",
+    replace: "",
+    tests: ["test/archive/Slots.test.ts"]
+  },
+  {
+    name: "an interrupted page is watched for ever",
+    file: "src/engine/Watching.ts",
+    find: "    (settled) => Effect.sync(() => pending.unwatch(settled))\n",
+    replace: "    () => Effect.void\n",
+    tests: ["test/engine/Watching.test.ts"]
+  },
+  {
     name: "a page passes pending ids over",
     file: "src/engine/Pages.ts",
     find: "const upTo = pending.length === limit ? pending[limit - 1] : bound",
