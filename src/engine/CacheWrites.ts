@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -86,7 +87,10 @@ export const carryToCache = (
     if (cache.unanswered > 0) return cacheFailed(core, cache, silent)
     return Effect.matchCauseEffect(inTime(cache, Effect.zipRight(put, remove)), {
       onFailure: (cause) =>
-        cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
+        // A shutdown does not wait for it: nothing is wrong with the cache, but nobody knows what it has.
+        Cause.isInterruptedOnly(cause)
+          ? Effect.sync(() => cache.distrust("a write to it was not waited for"))
+          : cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
       onSuccess: () => Effect.void
     })
   })

@@ -5,6 +5,8 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
+import { Cache, type CacheService } from "../../src/cache/Cache.js"
+import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
 import { LogUnavailable } from "../../src/EngineError.js"
 import { isClean } from "../../src/Lifecycle.js"
 import { FilterSnapshots } from "../../src/wal/FilterSnapshots.js"
@@ -196,6 +198,19 @@ describe("the report", () => {
         itemsLeftInLog: 12,
         problems: ["12 writes stay in the log and are not archived: the archive was not connected"]
       })
+    })
+  )
+
+  it.scoped("that does not wait for a write to the cache finds no fault in the cache", () =>
+    Effect.gen(function* () {
+      const { cache } = yield* makeMemory()
+      const { lines, provide } = logged()
+      const slow: CacheService = { ...cache, put: () => Effect.never }
+      const { service } = yield* provide(start({ cache: Layer.succeed(Cache, slow), config: quiet }))
+      yield* service.submit({ id: "a", content: "1" }, { durability: "archive" })
+      const report = yield* service.shutdown
+      expect(report.itemsLeftInLog).toBe(0)
+      expect(lines.filter(({ message }) => message.includes("failed unexpectedly"))).toEqual([])
     })
   )
 
