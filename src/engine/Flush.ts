@@ -143,7 +143,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
     Effect.map(putAside(committed), () => ({ ...committed, lost: answer(core, waiters, committed) }))
 
   /** What follows then: cache, readers, and the entries leave the log. */
-  const finish = (committed: Answered, reason: FlushReason): Effect.Effect<void, LogUnavailable> =>
+  const finish = (committed: Answered, reason: FlushReason): Effect.Effect<void> =>
     (committed.result.applied > 0 ? noteArchived(core) : Effect.void).pipe(
       Effect.zipRight(carryToCache(core, committed.result)),
       Effect.zipRight(
@@ -219,7 +219,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
       Effect.gen(function* () {
         if (releaseDue() && (reason === "shutdown" || core.logRefusal === undefined)) yield* release
         // While a batch is finished (cache, log), the next one is committed; they finish in log order.
-        let finishing: Effect.Effect<void, LogUnavailable> = Effect.void
+        let finishing: Effect.Effect<void> = Effect.void
         let taken = core.fresh.consumed
         const batches = Effect.gen(function* () {
           while (taken < upTo && !core.fresh.isEmptyAfter(taken)) {
