@@ -438,10 +438,12 @@ export class EngineCore {
   /** Makes a durable (or, for durability `memory`, an accepted) write visible to readers. */
   show(record: ItemRecord, sequence: number, unchecked: boolean): void {
     this.pending.add(record, sequence, unchecked)
+    this.touch(record.id)
+    // A later write may be visible already, acknowledged before its commit, and memory may have evicted it.
+    if (compareVersions(this.pending.get(record.id) ?? record, record) > 0) return
     // An unchecked version may be older than the archive's: reads compare first, so memory must not answer.
     if (unchecked) this.memory.remove(record.id)
     else this.memory.put(record)
-    this.touch(record.id)
   }
 }
 

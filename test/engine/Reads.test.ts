@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as TestClock from "effect/TestClock"
 import { contentHashOf, textOf } from "../../src/SyncItem.js"
 import { makeDisk } from "../../src/wal/MemoryLog.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "./support.js"
@@ -489,5 +491,23 @@ describe("status", () => {
       for (const read of reads)
         expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidItem", field: "id" })
     })
+  )
+
+  it.scoped(
+    "an older write that reaches the log does not come back over a later one that memory has evicted",
+    () =>
+      Effect.gen(function* () {
+        const { live, service } = yield* start({ commitDelay: Effect.sleep(5) })
+        yield* service.submit({ id: "a", content: "old" }, { durability: "memory" })
+        yield* settle
+        yield* service.delete("a", { durability: "memory" })
+        for (const l1MaxBytes of [0, 1_000_000]) {
+          yield* SubscriptionRef.update(live.ref, (config) => ({ ...config, l1MaxBytes }))
+          yield* settle
+        }
+        expect(Option.isNone(yield* service.get("a"))).toBe(true)
+        yield* TestClock.adjust(5)
+        expect(Option.isNone(yield* service.get("a"))).toBe(true)
+      })
   )
 })

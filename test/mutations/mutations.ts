@@ -783,5 +783,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     find: "nowMs >= 0 && nowMs <= maxWallMs",
     replace: "nowMs >= -1e15",
     tests: ["test/engine/Writes.test.ts"]
+  },
+  {
+    name: "an older write comes back over a later one that memory has evicted",
+    file: "src/engine/EngineCore.ts",
+    find: "    if (compareVersions(this.pending.get(record.id) ?? record, record) > 0) return\n",
+    replace: "",
+    tests: ["test/engine/Reads.test.ts"]
   }
 ]
