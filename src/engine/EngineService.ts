@@ -55,7 +55,7 @@ export interface SubmitOptions {
   readonly expectedVersion?: number | undefined
   /**
    * Route to log and archive, default true. With `false` the item is volatile: it lives in the cache alone, for its
-   * `ttl`, and is served while the cache is trusted. Its receipt says `memory`. Do not use the id of a durable item.
+   * `ttl`; while the cache cannot be asked, reading it fails. Its receipt says `memory`. Do not use the id of a durable item.
    */
   readonly sql?: boolean | undefined
   /** Time to live of a volatile (`sql: false`) item, 1 ms to 10 years; required there, refused elsewhere. */
