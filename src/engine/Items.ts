@@ -67,11 +67,11 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
       )
     })
 
-  /** As `newestHead`; a pending write is known also while the archive cannot be asked. */
+  /** As `newestHead`; a pending write is known also while the archive cannot be asked, if it has been compared with it. */
   const knownHead = (id: string): Effect.Effect<ItemHead | undefined, ReadError> =>
     Effect.catchTag(newestHead(id, "status"), "TierUnavailable", (error) => {
       const pending = core.pending.get(id)
-      return pending === undefined ? Effect.fail(error) : Effect.succeed(pending)
+      return pending === undefined || pending.unchecked ? Effect.fail(error) : Effect.succeed(pending)
     })
 
   const corrupt = (record: ItemRecord): CorruptItem | undefined => {
