@@ -140,6 +140,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/http/Wire.test.ts"]
   },
   {
+    name: "a client that closed its side gets no answer",
+    file: "src/http/NodeServer.ts",
+    find: "Object.assign(server, { httpAllowHalfOpen: true })",
+    replace: "",
+    tests: ["test/http/Wire.test.ts"]
+  },
+  {
     name: "unknown query parameters pass",
     file: "src/http/RequestTarget.ts",
     find: 'if (!route.parameters.has(name)) return invalidRequest(shown, "is not a parameter of this route")',
