@@ -1,6 +1,6 @@
 /**
  * Durable acknowledgement: batches of 1,000 against a raw better-sqlite3 loop over the same rows, and 1,000 fibers
- * with one item each against one fsync an item.
+ * with one item each against one fsync per item.
  */
 import { join } from "node:path"
 import Database from "better-sqlite3"
@@ -89,7 +89,7 @@ const measure = (directory: string) =>
         "durable acknowledge, 1,000 fibers, one item each",
         singleMs! / fibersMs!,
         10,
-        "throughput over one synced transaction an item"
+        "throughput over one synced transaction per item"
       )
     ]
   })

@@ -24,9 +24,9 @@ import { contentOf, temporaryDirectory } from "./support.js"
 export interface Fixtures {
   /** `--small`: a check that the bench runs, not a measurement. */
   readonly small: boolean
-  /** An empty database on the bench's MariaDB; answers its URL. */
+  /** An empty database on the bench's MariaDB; returns its URL. */
   readonly mysqlDatabase: (name: string) => Effect.Effect<string, unknown>
-  /** A Redis of the caller's own, for as long as its scope is open; answers its URL. */
+  /** A Redis of the caller's own, for as long as its scope is open; returns its URL. */
   readonly redis: Effect.Effect<string, unknown, Scope.Scope>
   /** The file of a SQLite archive with so many items directly below `widePath`. */
   readonly wideSqlite: (count: number) => Effect.Effect<string, unknown>

@@ -26,7 +26,7 @@ export interface RawTiers {
   readonly tuned: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) => Promise<void>
   /** As `tuned`, and the next batch is written to the log while the servers work on this one. */
   readonly overlapped: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) => Promise<void>
-  /** One upsert and one HSET an item, each waited for; no log. */
+  /** One upsert and one HSET per item, each waited for; no log. */
   readonly naive: (items: ReadonlyArray<RawItem>) => Promise<void>
   readonly count: () => Promise<number>
   readonly spent: RawSpent

@@ -1,5 +1,5 @@
 /**
- * How long the main thread is away under full load: a 1 ms timer's lateness while batches are submitted and flushed.
+ * How long the main thread is blocked under full load: a 1 ms timer's lateness while batches are submitted and flushed.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

@@ -28,7 +28,7 @@ export const percentile = (values: ReadonlyArray<number>, share: number): number
 }
 
 /**
- * Runs the contenders in turn for so many rounds; answers the median milliseconds of each. The first round warms up.
+ * Runs the contenders in turn for so many rounds; returns the median milliseconds of each. The first round warms up.
  * `prepare` runs before each round and is not measured.
  */
 export const inTurn = (

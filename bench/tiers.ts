@@ -127,7 +127,7 @@ export const tiers = (fixtures: Fixtures): Effect.Effect<ReadonlyArray<Line>, un
           `the loop writes the next batch to its log while the servers work: ${perSecond(overlappedMs!)} items/s`
         ),
         information(
-          `  over one upsert and one HSET an item`,
+          `  over one upsert and one HSET per item`,
           `${(naiveMs! / naiveItems / (engineMs! / items)).toFixed(1)} times`,
           `a naive loop without log and trees: ${perSecond(naiveMs!, naiveItems)} items/s`
         ),

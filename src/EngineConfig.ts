@@ -130,7 +130,7 @@ export class LiveConfig extends Context.Tag("effect-sync-engine/LiveConfig")<
     /** The current values. Synchronous. */
     readonly unsafeGet: () => EngineConfig
     /**
-     * Changes live options at once or not at all; answers with the new configuration. Refuses unknown keys, invalid
+     * Changes live options at once or not at all; returns the new configuration. Refuses unknown keys, invalid
      * values, values that do not fit the others, and changes of options that are read only at start.
      */
     readonly update: (patch: Partial<EngineConfig>) => Effect.Effect<EngineConfig, InvalidConfig>

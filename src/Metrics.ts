@@ -1,6 +1,6 @@
 /**
  * What the engine counts. Handles are made once, at load; hot code updates them through plain functions, once a batch
- * and never once an item. Gauges mirror state, so they are set only when somebody looks: see `makeObserver`.
+ * and never per item. Gauges mirror state, so they are set only when somebody looks: see `makeObserver`.
  *
  * The handles live in Effect's own registry and are shared by all engines of a process: counters add up, and of
  * gauges the engine that was observed last is seen.

@@ -151,9 +151,9 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     readonly reading: <A>(
       use: (reader: ArchiveReader) => Effect.Effect<A, ArchiveError>
     ) => Effect.Effect<A, ArchiveError>
-    /** Rebuilds the stored tree from the rows, in one consistent step; answers the new root. */
+    /** Rebuilds the stored tree from the rows, in one consistent step; returns the new root. */
     readonly rebuildTree: Effect.Effect<RecomputedRoot, ArchiveError>
-    /** Removes at most `limit` tombstones last changed before `before` (milliseconds since the epoch); answers how many. */
+    /** Removes at most `limit` tombstones last changed before `before` (milliseconds since the epoch); returns how many. */
     readonly purgeTombstones: (before: number, limit: number) => Effect.Effect<number, ArchiveError>
     /** Highest version stored; 0 when empty. */
     readonly maxVersion: Effect.Effect<number, ArchiveError>

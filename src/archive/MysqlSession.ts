@@ -79,7 +79,7 @@ const fits = (shown: string, wanted: string): boolean =>
   shown.toUpperCase() === wanted.toUpperCase() || (wanted !== "" && Number(shown) === Number(wanted))
 
 /**
- * Sets a new connection's session, checks it, and answers the size of its packets. Fails with what could not be
+ * Sets a new connection's session, checks it, and returns the size of its packets. Fails with what could not be
  * set, and why.
  *
  * @since 0.1.0

@@ -130,7 +130,7 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       return rows
     })
 
-  // The stored total of the top after a commit. Digits that have drifted far are stored anew.
+  // The stored total of the top after a commit. Digits that have drifted far are stored again.
   const settledTop = (run: Run) =>
     Effect.gen(function* () {
       const top = yield* Tree.readTotal(run, shape, "")

@@ -15,7 +15,7 @@ import type { Query } from "./SqlDialect.js"
 /** @since 0.1.0 @category models */
 export type Row = Readonly<Record<string, unknown>>
 
-/** Runs a statement and answers its rows. @since 0.1.0 @category models */
+/** Runs a statement and returns its rows. @since 0.1.0 @category models */
 export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>
 
 /** Runs statements on one connection. @since 0.1.0 @category constructors */

@@ -191,7 +191,7 @@ export const recompute = (run: Run, shape: Shape): Effect.Effect<RecomputedRoot,
   })
 
 /**
- * Writes the tree anew from the rows; has to run in a transaction. The top's row is locked first: every commit
+ * Writes the tree again from the rows; has to run in a transaction. The top's row is locked first: every commit
  * adds to it before any other row of the tree, so whoever is under way waits, and adds to the new tree then.
  *
  * @since 0.1.0

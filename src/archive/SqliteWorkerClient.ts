@@ -137,7 +137,7 @@ const objectsOf = (reply: Extract<SqliteReply, { columns: unknown }>): Rows => {
   return rows
 }
 
-/** A connection over whatever thread `thread` answers at the time of the call. */
+/** A connection over whatever thread `thread` returns at the time of the call. */
 const connectionOver = (thread: () => Thread): Connection => {
   const request = <A>(
     sql: string,

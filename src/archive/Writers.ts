@@ -26,7 +26,7 @@ export class Committer {
     return this.current
   }
 
-  /** A node attends. Answers why it cannot. */
+  /** A node attends. Returns why it cannot. */
   enter(node: string): ArchiveError | undefined {
     if (this.current !== undefined && this.current !== node) {
       const problem = "this archive already serves another node, which has not left; open one for each node"

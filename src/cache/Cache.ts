@@ -1,7 +1,7 @@
 /**
  * The cache: an optional tier between memory and the archive. It holds what it was given and keeps a Merkle
  * tree of exactly that, so its root speaks for itself and can be compared with the archive's. Losing the cache
- * degrades, never fails: every method answers with a typed error that the engine may step over.
+ * degrades, never fails: the error of every method is typed, and the engine may step over it.
  *
  * @since 0.1.0
  */
@@ -76,7 +76,7 @@ export interface PutResult {
   /** Records that were newer than what was stored. */
   readonly applied: number
   /**
-   * Records of the version that was stored. The very record is written again, which mends a damaged value; one that
+   * Records of the version that was stored. The very record is written again, which repairs a damaged value; one that
    * differs in state, content type, time or trace leaves the stored one, unless it is a repair.
    */
   readonly same: number
@@ -182,7 +182,7 @@ export interface CacheService {
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<CachedRecord>, CacheError>
   /** As `getMany`, without contents (and without checking them). */
   readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, CacheError>
-  /** Removes items physically, from the tree too; leaves no tombstone. Answers how many keys were removed. */
+  /** Removes items physically, from the tree too; leaves no tombstone. Returns how many keys were removed. */
   readonly deleteMany: (targets: ReadonlyArray<Removal>) => Effect.Effect<number, CacheError>
   /** The digest at the top of the cache's own tree. */
   readonly root: Effect.Effect<Digest, CacheError>
@@ -208,8 +208,8 @@ export interface CacheService {
   /** Count and sum over a range of the items directly below a path: lets a diff halve a wide path without moving its digests. */
   readonly leafRange: (path: string, range: LeafRange) => Effect.Effect<LeafSum, CacheError>
   /**
-   * Builds the tree anew from the items that are really there; answers the new root. Needed when the root still
-   * differs after every differing item was mended: the tree itself was damaged from outside. Writes may go on.
+   * Rebuilds the tree from the items that are really there; returns the new root. Needed when the root still
+   * differs after every differing item was repaired: the tree itself was damaged from outside. Writes may go on.
    */
   readonly rebuildTree: Effect.Effect<Digest, CacheError>
   /**
@@ -218,11 +218,11 @@ export interface CacheService {
    */
   readonly tidy: Effect.Effect<boolean, CacheError>
   /**
-   * Names the archive that this cache belongs to, for some time; answers the one it belongs to. It stays with the
+   * Names the archive that this cache belongs to, for some time; returns the one it belongs to. It stays with the
    * first until that one has not renewed its claim for so long.
    */
   readonly claim: (lineage: string, milliseconds: number) => Effect.Effect<string, CacheError>
-  /** Empties the cache (only what it wrote itself); answers how many items were removed. Puts during a reset are kept, unless they are tombstones or have a time to live. */
+  /** Empties the cache (only what it wrote itself); returns how many items were removed. Puts during a reset are kept, unless they are tombstones or have a time to live. */
   readonly reset: Effect.Effect<number, CacheError>
   /** Appends to the change stream, in order, and trims it to about `maxLength` entries. */
   readonly appendChanges: (
@@ -234,7 +234,7 @@ export interface CacheService {
     after: string,
     count: number
   ) => Effect.Effect<ReadonlyArray<PositionedChange>, CacheError>
-  /** Ids whose values were found corrupted since the last call, at most 1,000: what to mend. Synchronous. */
+  /** Ids whose values were found corrupted since the last call, at most 1,000: what to repair. Synchronous. */
   readonly takeCorrupted: () => ReadonlyArray<string>
   /** Synchronous, no I/O. */
   readonly stats: () => CacheStats

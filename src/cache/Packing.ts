@@ -1,5 +1,5 @@
 /**
- * The binary form in which batches travel to the scripts: one argument a chunk instead of ten an item, because
+ * The binary form in which batches travel to the scripts: one argument per chunk instead of ten per item, because
  * the client's cost is per argument. The scripts take it apart with `struct.unpack`; numbers are big-endian, texts
  * carry their length before them.
  *

@@ -128,7 +128,7 @@ export class RedisConnection {
 
   /**
    * To be called now and then. Looks whether the server and its data are still those that were seen; with an open
-   * circuit one probe when it is cool, and a connection that stays silent is given up and made anew.
+   * circuit one probe when it is cool, and a connection that stays silent is given up and made again.
    */
   async probe(): Promise<void> {
     const client = this.link.current

@@ -34,7 +34,7 @@ const maxRemembered = 1_000
 
 /**
  * Runs calls in order with at most two under way, so that the client packs the next chunk while the server works
- * on this one. `next` answers `undefined` at the end.
+ * on this one. `next` returns `undefined` at the end.
  */
 const inTurns = async <A>(
   next: () => Promise<A> | undefined,

@@ -1,5 +1,5 @@
 /**
- * The tree in Redis: reading it, building it anew, emptying the cache. Plain asynchronous code; failures are
+ * The tree in Redis: reading it, rebuilding it, emptying the cache. Plain asynchronous code; failures are
  * `CacheError`s.
  *
  * A rebuild begins a new epoch: from that instant the tree is a new, empty one, and items enter it as they are
@@ -173,7 +173,7 @@ export class RedisTree {
     await this.finish("rebuild", epoch)
   }
 
-  /** Begins an epoch and removes every item that has not entered it; answers how many were removed. */
+  /** Begins an epoch and removes every item that has not entered it; returns how many were removed. */
   async reset(epoch: string): Promise<number> {
     await this.begin("reset", epoch)
     return this.finish("reset", epoch)

@@ -22,7 +22,7 @@
  */
 
 /**
- * Another program's value in the place of ours is what `attempt` answers as an error; any other failure, such as a
+ * Another program's value in the place of ours is what `attempt` returns as an error; any other failure, such as a
  * command that the user may not run, ends the script.
  *
  * @since 0.1.0
@@ -166,7 +166,7 @@ end
 `
 
 /**
- * Proves that this server takes writes, and names the tree that is there. Argument: an epoch for a new tree. Answers
+ * Proves that this server takes writes, and names the tree that is there. Argument: an epoch for a new tree. Returns
  * the valid epoch.
  *
  * @since 0.1.0
@@ -181,7 +181,7 @@ return E
 /**
  * Writes a chunk of records. Of a version that the tree holds, another line (state, times, trace) is only written by a
  * repair. Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone
- * stays (ms), an epoch for a new tree, the packed records (ids distinct). Answers applied, same, foreign, and a flat list of
+ * stays (ms), an epoch for a new tree, the packed records (ids distinct). Returns applied, same, foreign, and a flat list of
  * id and line of what was newer.
  *
  * @since 0.1.0
@@ -253,7 +253,7 @@ return {applied, same, foreign, newer}
 
 /**
  * Removes items from cache and tree. Arguments: an epoch for a new tree, the packed targets (id and version, an
- * empty version means any). Answers how many keys were removed.
+ * empty version means any). Returns how many keys were removed.
  *
  * @since 0.1.0
  * @category scripts
@@ -286,13 +286,13 @@ redis.call('MSET', P .. 'epoch', ARGV[1], P .. 'unfinished', ARGV[2])
 return 1
 `
 
-/** Ends what began an epoch. Argument: the epoch. Answers -1 when another one took over. @since 0.1.0 @category scripts */
+/** Ends what began an epoch. Argument: the epoch. Returns -1 when another one took over. @since 0.1.0 @category scripts */
 export const endScript = `${prelude}
 if epoch() ~= ARGV[1] then return -1 end
 return redis.call('DEL', P .. 'unfinished')
 `
 
-/** What is unfinished: answers its epoch and what it is for, or nothing. @since 0.1.0 @category scripts */
+/** What is unfinished: returns its epoch and what it is for, or nothing. @since 0.1.0 @category scripts */
 export const unfinishedScript = `${prelude}
 local what = attempt('GET', P .. 'unfinished')
 local E = epoch()
@@ -300,7 +300,7 @@ if not E or (what ~= 'rebuild' and what ~= 'reset') then return {} end
 return {E, what}
 `
 
-/** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Answers whose it is. @since 0.1.0 @category scripts */
+/** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Returns whose it is. @since 0.1.0 @category scripts */
 export const claimScript = `${prelude}
 local owner = attempt('GET', P .. 'owner')
 if type(owner) == 'string' and owner ~= ARGV[1] then return owner end
@@ -310,7 +310,7 @@ return ARGV[1]
 
 /**
  * Lets items that are there enter the tree of the present epoch, as they stand. Arguments: the epoch this rebuild
- * began (another one means another rebuild took over), the packed ids. Answers how many entered, or -1.
+ * began (another one means another rebuild took over), the packed ids. Returns how many entered, or -1.
  *
  * @since 0.1.0
  * @category scripts
@@ -339,7 +339,7 @@ return entered
 
 /**
  * Removes items that are not in the tree of this epoch. Arguments: the epoch this reset began, the packed ids.
- * Answers how many were removed, or -1 when another reset took over.
+ * Returns how many were removed, or -1 when another reset took over.
  *
  * @since 0.1.0
  * @category scripts
@@ -359,7 +359,7 @@ return gone
 `
 
 /**
- * Removes keys of earlier trees. Arguments: the epoch that this rebuild or reset began, then the keys. Answers how
+ * Removes keys of earlier trees. Arguments: the epoch that this rebuild or reset began, then the keys. Returns how
  * many were removed, or -1 when another one took over.
  *
  * @since 0.1.0
@@ -373,7 +373,7 @@ return gone
 `
 
 /**
- * Appends to the change stream. Arguments: about how many entries to keep, the packed entries. Answers the last
+ * Appends to the change stream. Arguments: about how many entries to keep, the packed entries. Returns the last
  * position.
  *
  * @since 0.1.0

@@ -47,7 +47,7 @@ end
 return out
 `
 
-/** One node. Argument: the path. Answers its 40 bytes or nothing. @since 0.1.0 @category scripts */
+/** One node. Argument: the path. Returns its 40 bytes or nothing. @since 0.1.0 @category scripts */
 export const nodeScript = `${prelude}
 local E = epoch()
 if not E then return false end
@@ -69,7 +69,7 @@ end
 
 /**
  * A page of children. Arguments: the path, where branches and where leaves begin (ZRANGEBYLEX bounds), the limit.
- * Answers branch names, their nodes, leaf names, their digests; up to `limit` of each kind.
+ * Returns branch names, their nodes, leaf names, their digests; up to `limit` of each kind.
  *
  * @since 0.1.0
  * @category scripts
@@ -93,7 +93,7 @@ return {branches, nodes, leaves, digests}
 `
 
 /**
- * A page of leaves. Arguments: the path, where to begin, the limit. Answers name, line and digest of each
+ * A page of leaves. Arguments: the path, where to begin, the limit. Returns name, line and digest of each
  * (empty texts for what is listed but not there).
  *
  * @since 0.1.0
@@ -115,7 +115,7 @@ return out
 `
 
 /**
- * Adds up a stretch of leaves. Arguments: the path, where to begin, where to end, how many at most. Answers how
+ * Adds up a stretch of leaves. Arguments: the path, where to begin, where to end, how many at most. Returns how
  * many were listed, the last name, and a node of those that are there.
  *
  * @since 0.1.0
@@ -147,7 +147,7 @@ return {#names, names[#names] or '', struct.pack(NODE, w[1], w[2], w[3], w[4], w
 `
 
 /**
- * Proves that this server takes writes (by a deletion of what is not there), and answers which of the commands that
+ * Proves that this server takes writes (by a deletion of what is not there), and returns which of the commands that
  * an engine needs this user may not run.
  *
  * @since 0.1.0

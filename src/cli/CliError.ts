@@ -27,7 +27,7 @@ export class CliError extends Data.TaggedError("CliError")<{
 }> {}
 
 /**
- * The reader of standard output went away (`scan | head`). Ends the command quietly.
+ * The reader of standard output closed it (`scan | head`). Ends the command quietly.
  *
  * @since 0.1.0
  * @category errors

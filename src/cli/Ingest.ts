@@ -48,7 +48,7 @@ interface Numbered extends IngestItem {
   readonly line: number
 }
 
-/** What a caller can wait out: the log is full, the engine is under pressure, starting, or its tier is away. */
+/** What a caller can wait out: the log is full, the engine is under pressure, starting, or its tier is unavailable. */
 const isWaitable = (error: BackendError): boolean =>
   error._tag === "LogFull" ||
   error._tag === "Backpressure" ||

@@ -41,7 +41,7 @@ const makeBar = (title: string, total: number | undefined): ProgressBar => {
   }
 }
 
-/** The reader that went away has got what it wanted; every other failure has to be told. */
+/** The reader that closed it has got what it wanted; every other failure has to be told. */
 const outputProblem = (error: NodeJS.ErrnoException): OutputClosed | CliError =>
   error.code === "EPIPE" ? new OutputClosed() : failed(`standard output: ${error.message}`)
 

@@ -273,7 +273,7 @@ export const load = (sources: ConfigSources): Effect.Effect<LoadedConfig, Invali
       else server[option.key] = value
     }
     return {
-      // The table has a row for every key, and every row's check answers with the type of its key.
+      // The table has a row for every key, and every row's check returns the type of its key.
       engine: yield* checkTogether(engine as unknown as EngineConfig),
       server: server as unknown as ServerConfig
     }

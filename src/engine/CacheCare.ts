@@ -1,5 +1,5 @@
 /**
- * Proving and mending the cache: at start, after a reconnect, after a write it missed, and by a comparison of the
+ * Proving and repairing the cache: at start, after a reconnect, after a write it missed, and by a comparison of the
  * roots now and then.
  *
  * @since 0.1.0
@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
-import { mend, type ResyncOptions, type ResyncResult, resync } from "../reconcile/Resync.js"
+import { type ResyncOptions, type ResyncResult, repairItems, resync } from "../reconcile/Resync.js"
 import { settledRoots } from "../reconcile/Roots.js"
 import { type CacheTier, othersProblem } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
@@ -17,9 +17,9 @@ import * as Volatile from "./Volatile.js"
 
 /** @since 0.1.0 @category models */
 export interface CacheCare {
-  /** Compares, mends what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
+  /** Compares, repairs what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
   readonly prove: Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** As `prove`, within a budget; tells the ids of mended items. */
+  /** As `prove`, within a budget; tells the ids of repaired items. */
   readonly proveWithin: (
     options: ResyncOptions
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
@@ -61,16 +61,16 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
         if (cache === undefined || archive === undefined || !cache.connected) return Effect.succeed(undefined)
         const { generation } = cache.service.status()
         const doubts = cache.doubtsSoFar
-        // Values that were found damaged count as absent there; writing them again mends them.
+        // Values that were found damaged count as absent there; writing them again repairs them.
         const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
         return claim(cache).pipe(
           Effect.zipRight(Volatile.lookForMark(core, cache)),
-          Effect.zipRight(damaged.length === 0 ? Effect.void : mend(archive, cache.service, damaged)),
+          Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
           Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
           Effect.tap((result) => {
             if (!result.equal && options.budget?.exhausted === true) return Effect.void
             if (!result.equal)
-              return cacheFailed(core, cache, "its root still differs after mending; trying again")
+              return cacheFailed(core, cache, "its root still differs after the repair; trying again")
             if (!cache.trust(generation, doubts)) return Effect.void
             const changed = result.written + result.removed
             const back = core.recover("cache")

@@ -1,6 +1,6 @@
 /**
  * Carrying what the archive has committed on to the cache. Never fails: a cache that misses a write is no longer
- * trusted, and mended when it is back.
+ * trusted, and repaired when it is back.
  *
  * @since 0.1.0
  */
@@ -70,7 +70,7 @@ export const carryToCache = (
     if (cache === undefined) return Effect.void
     if (!cache.usable) {
       // What it misses now is found by comparing roots when it is back.
-      const why = cache.reason ?? "away"
+      const why = cache.reason ?? "unavailable"
       // What was said of the last batch is the reason by now.
       return cacheFailed(core, cache, why.endsWith(missesWrites) ? why : why + missesWrites)
     }
@@ -96,7 +96,7 @@ export const carryToCache = (
   })
 
 /**
- * Gives the cache what a read found in the archive, in the background of the read: a cache that is away, or a
+ * Gives the cache what a read found in the archive, in the background of the read: a cache that is unavailable, or a
  * failure, costs the reader nothing.
  *
  * @since 0.1.0

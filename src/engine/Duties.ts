@@ -45,14 +45,14 @@ export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
     const { core, flush } = runtime
     if (kind === "recovery") return flushed(runtime, "recovery")
     if (core.tiers?.archive === undefined || flush.backsOff()) {
-      // The archive is away: who waits for it is told that the log has the write.
+      // The archive is unavailable: who waits for it is told that the log has the write.
       return Effect.sync(() => runtime.waiters.release(core.fresh.consumed))
     }
     if (kind === "forced") return flushed(runtime, "forced")
     return flushed(runtime, core.fresh.size >= core.config().batchFlushCount ? "count" : "bytes", true)
   })
 
-/** While the archive is away and anything is pending: tries again. @since 0.1.0 @category duties */
+/** While the archive is unavailable and anything is pending: tries again. @since 0.1.0 @category duties */
 export const drainLog = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core } = runtime
@@ -89,7 +89,7 @@ export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveSta
     runtime.core.awaitsArchive ? Effect.zipRight(runtime.connectArchive, archiveHealth(runtime)) : Effect.void
   )
 
-/** Mends an untrusted cache, compares the roots of a trusted one. @since 0.1.0 @category duties */
+/** Repairs an untrusted cache, compares the roots of a trusted one. @since 0.1.0 @category duties */
 export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { care, core } = runtime
@@ -105,7 +105,7 @@ export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
     )
   })
 
-/** Mends the cache as soon as it is connected again. @since 0.1.0 @category duties */
+/** Repairs the cache as soon as it is connected again. @since 0.1.0 @category duties */
 export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { care, core } = runtime
@@ -120,7 +120,7 @@ export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
 
 /** Keeps this node's place among the archive's writers. @since 0.1.0 @category duties */
 export const attendAsWriter = (runtime: Runtime): Effect.Effect<void> =>
-  // While the archive is away, the lease runs out and absence is no longer proven: nothing else to do.
+  // While the archive is unavailable, the lease runs out and absence is no longer proven: nothing else to do.
   Effect.ignore(runtime.filterCare.attend)
 
 /** Gives the log's disk space back. @since 0.1.0 @category duties */

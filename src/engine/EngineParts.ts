@@ -20,6 +20,6 @@ export interface EngineParts {
   readonly log: Layer.Layer<WriteAheadLog | FilterSnapshots, LogOpenError>
   /** None: the engine runs without ground truth, and says so. */
   readonly archive: Layer.Layer<Archive, ArchiveStartError> | undefined
-  /** None: there is no cache. A layer builds although its server is away. */
+  /** None: there is no cache. A layer builds although its server is unavailable. */
   readonly cache?: Layer.Layer<Cache, InvalidConfig> | undefined
 }

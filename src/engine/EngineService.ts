@@ -214,7 +214,7 @@ export interface Page {
 export interface SyncEngineService {
   // writes
   readonly submit: (item: SubmitItem, options?: SubmitOptions) => Effect.Effect<Receipt, WriteError>
-  /** One result an item, in order; items that share nothing but the commit. At most `MAX_BATCH_ITEMS`. */
+  /** One result per item, in order; items that share nothing but the commit. At most `MAX_BATCH_ITEMS`. */
   readonly submitMany: (
     items: ReadonlyArray<SubmitItem>,
     options?: Omit<SubmitOptions, "expectedVersion">
@@ -230,16 +230,16 @@ export interface SyncEngineService {
     state: string | undefined,
     options?: Pick<SubmitOptions, "durability" | "expectedVersion">
   ) => Effect.Effect<Option.Option<Receipt>, WriteError | ReadError>
-  /** Deletes every item that has the state; answers how many were deleted. */
+  /** Deletes every item that has the state; returns how many were deleted. */
   readonly deleteByState: (state: string) => Effect.Effect<number, WriteError | ReadError>
-  /** Deletes the item `prefix` and everything below it; answers how many were deleted. The empty prefix is refused. */
+  /** Deletes the item `prefix` and everything below it; returns how many were deleted. The empty prefix is refused. */
   readonly deletePrefix: (prefix: string) => Effect.Effect<number, WriteError | ReadError>
 
   // reads
   readonly get: (id: string) => Effect.Effect<Option.Option<SyncItem>, ReadError>
   /** Found items by id; absent ids are left out, and only proven absence counts as absent. */
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
-  /** Reads, compares with the newest version the archive (or the log) knows, re-hashes the bytes, mends memory on a mismatch. */
+  /** Reads, compares with the newest version the archive (or the log) knows, re-hashes the bytes, repairs memory on a mismatch. */
   readonly getVerified: (id: string) => Effect.Effect<Option.Option<SyncItem>, ReadError>
   /**
    * Reads, or on proven absence makes and submits the item; concurrent callers of one id share one `make`. A `make`
@@ -288,11 +288,11 @@ export interface SyncEngineService {
    */
   readonly verify: (options?: VerifyOptions) => Effect.Effect<VerifyResult, ReadError>
   /**
-   * Mends what `verify` finds: the archive's tree from its rows, damaged bytes from memory or cache (as a new version),
+   * Repairs what `verify` finds: the archive's tree from its rows, damaged bytes from memory or cache (as a new version),
    * the cache and its tree from the archive. Safe while others read and write. Without options everything is looked at.
    */
   readonly repair: (options?: RepairOptions) => Effect.Effect<RepairResult, ReadError>
-  /** Whether the cache's root is the archive's; true without a cache, false while it is away. */
+  /** Whether the cache's root is the archive's; true without a cache, false while it is unavailable. */
   readonly isSynced: Effect.Effect<boolean, ReadError>
   /** This engine's archived tree for comparisons: pages of at most 10,000 names. */
   readonly merkleSource: MerkleSource<ReadError>
@@ -320,7 +320,7 @@ export interface SyncEngineService {
       readonly after?: number | undefined
       readonly limit?: number | undefined
     }) => Effect.Effect<ReadonlyArray<DeadLetter>, LogUnavailable>
-    /** Puts letters back into the log (all of them without sequences); answers how many. */
+    /** Puts letters back into the log (all of them without sequences); returns how many. */
     readonly retry: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, WriteError | LogUnavailable>
     readonly drop: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, LogUnavailable>
   }

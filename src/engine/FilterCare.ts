@@ -22,7 +22,7 @@ export interface FilterCare {
   readonly attend: Effect.Effect<void, ArchiveError | LogUnavailable>
   /** Saves a snapshot if there is something new to save. True when what is stored is up to date, or there is nothing to store. */
   readonly save: Effect.Effect<boolean, LogUnavailable>
-  /** Builds the filter anew when that is due. Fails when it has to be tried again. */
+  /** Rebuilds the filter when that is due. Fails when it has to be tried again. */
   readonly rebuild: Effect.Effect<void, ArchiveError | RebuildLater>
   readonly leave: Effect.Effect<void, ArchiveError>
 }
@@ -80,7 +80,7 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
       return Effect.succeed(true)
     }
     const taken = core.filter.snapshot()
-    // Untrusted: there is nothing worth keeping, the next start builds it anew.
+    // Untrusted: there is nothing worth keeping, the next start rebuilds it.
     if (typeof taken === "string") return Effect.succeed(true)
     return Effect.map(snapshots.save(taken.bytes), () => {
       taken.saved()
@@ -119,7 +119,7 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
       if (result._tag === "NotNow") return yield* Effect.fail(new RebuildLater(result.reason))
       warmed = true
       yield* lifecycle.mark("index_warmup_ready")
-      yield* Effect.logInfo(`the filter was built anew from ${result.entries} ids`)
+      yield* Effect.logInfo(`the filter was rebuilt from ${result.entries} ids`)
     })
   })
 

@@ -153,7 +153,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
       )
     })
 
-  /** One attempt for ids that memory does not hold; answers which ids changed meanwhile, and which cannot be answered. */
+  /** One attempt for ids that memory does not hold; returns which ids changed meanwhile, and which cannot be answered. */
   const attempt = (
     ids: ReadonlyArray<string>,
     found: Found,
@@ -235,7 +235,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
     if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.memory.put(record)
   }
 
-  /** Reads the newest records of these ids and tells each as soon as it is known; answers why others are not. */
+  /** Reads the newest records of these ids and tells each as soon as it is known; returns why others are not. */
   const fetchEach = (
     ids: ReadonlyArray<string>,
     found: Found,

@@ -84,7 +84,7 @@ export const supervise = (
   })
 
 /**
- * Starts all duties in the scope. A duty whose interval changes is started anew with the new one.
+ * Starts all duties in the scope. A duty whose interval changes is started again with the new one.
  *
  * @since 0.1.0
  * @category functions

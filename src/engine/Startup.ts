@@ -86,9 +86,9 @@ export const startup = (parts: EngineParts, tiers: Scope.Scope) =>
     then(connectArchive(parts, tiers)), // 2 · fatal after the start-up retries; none configured: a warning
     then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
     then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
-    then(restoreFilter), // 5 · a filter that is not proven is built anew while the engine serves
+    then(restoreFilter), // 5 · a filter that is not proven is rebuilt while the engine serves
     then(connectCache(parts, tiers)), // 6 · degrades: no cache until it is back
-    then(syncCache), // 7 · a warning: the cache stays untrusted and is mended later
+    then(syncCache), // 7 · a warning: the cache stays untrusted and is repaired later
     then(serve) // 8 · ready
   )
 
@@ -230,7 +230,7 @@ export const connectLater = (
     yield* core.lifecycle.setWritesOnly(false)
   })
 
-/** How long a start waits for the cache to be mended; after that it serves without believing it. */
+/** How long a start waits for the cache to be repaired; after that it serves without believing it. */
 const startSyncBudget = "10 seconds"
 
 /** From 200 ms doubling to at most 5 s, jittered. */
@@ -333,7 +333,7 @@ const connectCache = (
         onFailure: (error) => {
           core.degrade("cache", error.message)
           return Effect.as(
-            Effect.logWarning(`the cache is away, going on without it: ${error.message}`),
+            Effect.logWarning(`the cache is unavailable, going on without it: ${error.message}`),
             false
           )
         },
@@ -361,7 +361,7 @@ const syncCache: Layer.Layer<CacheSynced, never, EngineRuntime | Lifecycle | Cac
         return false
       }
       return yield* care.prove.pipe(
-        // A very stale cache is mended while the engine serves.
+        // A very stale cache is repaired while the engine serves.
         Effect.timeoutOption(startSyncBudget),
         Effect.map((result) => Option.isSome(result) && result.value?.equal === true),
         Effect.catchAll((error) =>

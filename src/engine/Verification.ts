@@ -1,5 +1,5 @@
 /**
- * Proving and mending on request, and comparing with other nodes.
+ * Proving and repairing on request, and comparing with other nodes.
  *
  * @since 0.1.0
  */
@@ -81,7 +81,7 @@ export const make = (
     return dropped
   }
 
-  /** Writes the right bytes of damaged rows again where memory or the cache has them; answers the other ids. */
+  /** Writes the right bytes of damaged rows again where memory or the cache has them; returns the other ids. */
   const restore = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<string>> =>
     Effect.gen(function* () {
       const lost: Array<string> = []

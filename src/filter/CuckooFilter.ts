@@ -8,7 +8,7 @@
  * bucket; in both cases it finds a matching fingerprint and inserts nothing. So one fingerprint may stand for
  * several keys, and taking it out for one of them would deny the others. Keeping one copy a key instead would
  * need a caller who knows, without asking the archive, that a key is new. Since a trusted filter must never deny
- * what is stored, fingerprints stay until the filter is built anew: a deleted key answers "probably" until then
+ * what is stored, fingerprints stay until the filter is rebuilt: a deleted key answers "probably" until then
  * and costs its readers one question to the archive. `staleKeys` tells how many such keys there are. The rule is
  * safe by construction: bits are only ever added, kicks only move them, a failed insertion is undone.
  *
@@ -109,7 +109,7 @@ export class CuckooFilter {
   }
 
   /**
-   * Makes sure that `has(id)` is true from now on. Answers whether a fingerprint was inserted; `false` means that
+   * Makes sure that `has(id)` is true from now on. Returns whether a fingerprint was inserted; `false` means that
    * one was there already, from this id or another.
    */
   add(id: string): boolean {

@@ -92,7 +92,7 @@ export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFi
     /**
      * Takes the filter of a snapshot. It is trusted once the archive has been seen at the snapshot's root with
      * this node as its sole writer. Has to come before the first write and before the log is drained, so that
-     * whatever the log holds is added to it. Answers what is wrong with the bytes, if anything. Synchronous.
+     * whatever the log holds is added to it. Returns what is wrong with the bytes, if anything. Synchronous.
      */
     readonly load: (bytes: Uint8Array) => string | undefined
     /** What to save, or why there is nothing to save. Synchronous: about 1.5 ms a megabyte. */

@@ -97,7 +97,7 @@ export class FilterTrust {
     return this.covers
   }
 
-  /** Whether the filter's contents are of any use; if not, it has to be built anew. */
+  /** Whether the filter's contents are of any use; if not, it has to be rebuilt. */
   get covered(): boolean {
     return this.proven || this.covers !== undefined
   }
@@ -179,7 +179,7 @@ export class FilterTrust {
     }
   }
 
-  /** Answers whether it was of any use: an answer to a question from before a surrender is not. */
+  /** Returns whether it was of any use: an answer to a question from before a surrender is not. */
   attendAnswered(
     ticket: AttendTicket,
     answer: { readonly token: string | undefined; readonly root: Digest },
@@ -229,7 +229,7 @@ export class FilterTrust {
 
   /**
    * The new filter holds every live item that was read since {@link beginRebuild}, and every own write since then,
-   * those under way at its start included. Answers why it may not replace the old one, if so.
+   * those under way at its start included. Returns why it may not replace the old one, if so.
    */
   finishRebuild(now: number): string | undefined {
     if (!this.rebuildStands) return this.closed ? reasons.closed : reasons.notSole

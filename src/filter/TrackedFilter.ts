@@ -165,7 +165,7 @@ export class TrackedFilter {
 
   /**
    * Takes a snapshot's filter, to be trusted once the archive is seen at the snapshot's root. To be called before
-   * the first write, so that everything the log still holds is added to it. Answers why not, if so.
+   * the first write, so that everything the log still holds is added to it. Returns why not, if so.
    */
   load(bytes: Uint8Array): string | undefined {
     if (this.hasWritten) return "a snapshot has to be loaded before the first write"
@@ -200,7 +200,7 @@ export class TrackedFilter {
     }
   }
 
-  /** Starts a new filter beside the old one; answers why that cannot be done now, if so. */
+  /** Starts a new filter beside the old one; returns why that cannot be done now, if so. */
   beginRebuild(expectedCount: number): string | undefined {
     const refused =
       this.building === undefined ? this.trust.beginRebuild(this.now()) : "a rebuild is under way"
@@ -221,7 +221,7 @@ export class TrackedFilter {
     return true
   }
 
-  /** Puts the new filter in the old one's place; answers why not, if so. `late`: try again after an attendance. */
+  /** Puts the new filter in the old one's place; returns why not, if so. `late`: try again after an attendance. */
   finishRebuild(): string | undefined {
     const { building } = this
     if (building === undefined) return "no rebuild is under way"
@@ -242,7 +242,7 @@ export class TrackedFilter {
     this.trust.abandonRebuild()
   }
 
-  /** Why the filter should be built anew, if so. `pending`: writes that are acknowledged and not archived yet. */
+  /** Why the filter should be rebuilt, if so. `pending`: writes that are acknowledged and not archived yet. */
   rebuildReason(pending: number): string | undefined {
     const { archived, serving } = this
     if (serving === undefined) return this.trust.reason(this.now())

@@ -22,7 +22,7 @@ import { answering, HttpContext, nodeRequest, nodeResponse } from "./HttpContext
 import { jsonBody, optionalJsonBody } from "./RequestBody.js"
 import { statusBody } from "./StatusSchema.js"
 
-/** Mutations go on when their client goes away. */
+/** Mutations go on when their client disconnects. */
 const mutation = { uninterruptible: true } as const
 
 const defaultLetters = 100

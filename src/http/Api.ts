@@ -68,7 +68,7 @@ const admin = HttpApiGroup.make("admin")
       .annotateContext(
         describe(
           "Shut down",
-          "Idempotent. Answers when the report is complete; every caller gets the same one."
+          "Idempotent. Returns when the report is complete; every caller gets the same one."
         )
       )
   )
@@ -104,8 +104,8 @@ const admin = HttpApiGroup.make("admin")
       .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
       .annotateContext(
         describe(
-          "Mend what verification finds",
-          "Without a body everything is looked at. Goes on when the client goes away."
+          "Repair what verification finds",
+          "Without a body everything is looked at. Goes on when the client disconnects."
         )
       )
   )
@@ -209,7 +209,7 @@ const items = HttpApiGroup.make("items")
       .annotateContext(
         describe(
           "Write many items",
-          "One JSON object a line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Answers a line an item and a summary."
+          "One JSON object per line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Returns one line per item and a summary."
         )
       )
   )
@@ -221,7 +221,7 @@ const items = HttpApiGroup.make("items")
       .annotateContext(
         describe(
           "List items by `prefix` or by `state`",
-          'One JSON object a line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
+          'One JSON object per line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
         )
       )
   )

@@ -141,7 +141,7 @@ export const PutHeaders = Schema.Struct({
 /** @since 0.1.0 @category schemas */
 export const GetHeaders = Schema.Struct({
   "if-none-match": optional(
-    Schema.String.annotations({ description: "Answers 304 when the version is one of these" })
+    Schema.String.annotations({ description: "Returns 304 when the version is one of these" })
   )
 })
 
@@ -258,7 +258,7 @@ export const VerifyBody = Schema.Struct({
   archive_root: Schema.String,
   /** Null when rows were not asked for, or the budget ended it. */
   recomputed_root: Schema.NullOr(Schema.String),
-  /** Null without a cache, when it is away, or when roots were not asked for. */
+  /** Null without a cache, when it is unavailable, or when roots were not asked for. */
   cache_root: Schema.NullOr(Schema.String),
   rows_checked: Schema.Number,
   contents_checked: Schema.Number,

@@ -163,7 +163,7 @@ const failureLine = (cause: Cause.Cause<WriteError | HttpProblem>): Effect.Effec
 const encoder = new TextEncoder()
 
 /**
- * Answers `POST /items`. The first chunk is submitted before the status is sent: when the engine refuses it as a
+ * Returns `POST /items`. The first chunk is submitted before the status is sent: when the engine refuses it as a
  * whole (closed gate, backpressure, full log) the answer is that status and nothing was written. Later refusals
  * are results of their lines. The last line is the summary, or the error that ended the batch.
  *

@@ -30,7 +30,7 @@ export const breakBody = (source: IncomingMessage, problem: HttpProblem): void =
   if (source.listenerCount("error") > 0) source.emit("error", problem)
 }
 
-/** Why the body ended early; its sender went away unless the connection knows better. @since 0.1.0 @category functions */
+/** Why the body ended early; its sender disconnected unless the connection knows better. @since 0.1.0 @category functions */
 export const bodyProblem = (source: IncomingMessage): HttpProblem =>
   broken.get(source) ??
   new HttpProblem({ status: 400, error: "InvalidBody", message: "the body ended before it was complete" })

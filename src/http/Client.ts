@@ -122,7 +122,7 @@ export interface Client {
   }
   readonly metrics: Effect.Effect<string, ClientError>
   readonly submit: (item: SubmitItem, options?: SubmitOptions) => Effect.Effect<Receipt, ClientError>
-  /** One result an item, in order. Sent in requests of at most 500 items and about 1 MiB. */
+  /** One result per item, in order. Sent in requests of at most 500 items and about 1 MiB. */
   readonly submitMany: (
     items: ReadonlyArray<BatchItem>,
     durability?: Durability

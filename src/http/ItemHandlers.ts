@@ -25,7 +25,7 @@ import { etagOf, expectedVersion, noneMatchHolds } from "./Preconditions.js"
 import { mediaTypeOf, requireIdentity, withBody } from "./RequestBody.js"
 import { scanResponse } from "./Scan.js"
 
-/** Mutations go on when their client goes away. */
+/** Mutations go on when their client disconnects. */
 const mutation = { uninterruptible: true } as const
 
 const validId = (id: string): Effect.Effect<string, InvalidItem> => {

@@ -19,7 +19,7 @@ import { answering } from "./HttpContext.js"
 import { type HttpProblem, invalidRequest, notFound } from "./HttpProblem.js"
 
 const defaultChildren = 1_000
-/** Items that one request reads at most, and parts it answers. */
+/** Items that one request reads at most, and parts it returns. */
 const maxItems = 100_000
 const maxParts = 1_000
 

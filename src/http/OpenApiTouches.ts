@@ -90,7 +90,7 @@ const errorSchema = {
 
 const errorContent = { "application/json": { schema: { $ref: "#/components/schemas/Error" } } }
 
-/** The generator's own error for requests that do not decode; this server answers with `Error` instead. */
+/** The generator's own error for requests that do not decode; this server returns `Error` instead. */
 const replaced = ["HttpApiDecodeError", "Issue", "PropertyKey"]
 
 /** Adds headers and content types to one operation. @since 0.1.0 @category functions */

@@ -100,7 +100,7 @@ const ignore = () => {}
 
 /**
  * Reads a whole body of at most `maxBytes` and hands it to `use`; its bytes count against the budget until `use`
- * is done. A sender that goes away ends the reading with a failure, so `use` only ever sees a whole body.
+ * is done. A sender that disconnects ends the reading with a failure, so `use` only ever sees a whole body.
  *
  * @since 0.1.0
  * @category combinators

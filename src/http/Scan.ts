@@ -83,7 +83,7 @@ const reporting = (lines: Stream.Stream<Uint8Array, ReadError>): Stream.Stream<U
   )
 
 /**
- * Answers `GET /items`. The first items are read before the status is sent, so a closed gate or an unavailable
+ * Returns `GET /items`. The first items are read before the status is sent, so a closed gate or an unavailable
  * tier is a 503; a failure after that is the stream's last line, in place of the line with the cursor.
  *
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * What `GET /admin/status` answers. Holds no secret.
+ * What `GET /admin/status` returns. Holds no secret.
  *
  * @since 0.1.0
  */

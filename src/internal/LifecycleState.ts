@@ -1,6 +1,6 @@
 /**
  * The lifecycle as plain data: what is known, and the transitions between two states. No Effect, no clock.
- * Every transition takes a state and answers with its result and the next state, so that one `Ref.modify`
+ * Every transition takes a state and returns its result and the next state, so that one `Ref.modify`
  * makes it atomic. A transition that changes nothing returns the very same state.
  *
  * @since 0.1.0

@@ -35,7 +35,7 @@ export const gauge = (name: string, description: string): Gauge =>
   Metric.fromMetricKey(gaugeKey(name, description)).register()
 
 /**
- * One counter a label value. `Metric.tagged` would look its value up anew at every update; a key of its own does not.
+ * One counter per label value. `Metric.tagged` would look its value up again at every update; a key of its own does not.
  *
  * @since 0.1.0
  * @category constructors

@@ -5,7 +5,7 @@
  * eviction", SOSP 2023). A new id enters the small queue, a tenth of the bytes. At its end, what was used more
  * than once moves on to the main queue; the rest leaves, and its hash enters the ghost queue. An id that comes
  * back while it is a ghost goes straight to the main queue. At the end of the main queue a used entry is
- * entered anew with one use less; an unused one leaves. A read changes one counter and moves nothing.
+ * entered again with one use less; an unused one leaves. A read changes one counter and moves nothing.
  *
  * @since 0.1.0
  */
@@ -128,9 +128,9 @@ export class MemoryCache {
   }
 
   /**
-   * Keeps a record unless the cache holds a newer one of this id. Answers `false` only in that case; an equal
-   * one answers `true` and changes nothing. A record above `maxBytes` is not kept, but drives out the older one,
-   * so that the cache never answers with what it knows to be outdated. A replacement counts as a use.
+   * Keeps a record unless the cache holds a newer one of this id. Returns `false` only in that case; an equal
+   * one returns `true` and changes nothing. A record above `maxBytes` is not kept, but drives out the older one,
+   * so that the cache never returns what it knows to be outdated. A replacement counts as a use.
    */
   put(record: ItemRecord): boolean {
     const known = this.#entries.get(record.id)

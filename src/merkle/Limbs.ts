@@ -46,6 +46,6 @@ export const fromLimbs = (limbs: ReadonlyArray<bigint | number | string>): bigin
   return BigInt.asUintN(256, sum)
 }
 
-/** Whether a total has drifted out of ±2^52 and should be stored anew as plain digits. @since 0.1.0 @category conversions */
+/** Whether a total has drifted out of ±2^52 and should be stored again as plain digits. @since 0.1.0 @category conversions */
 export const needsNormalising = (limbs: ReadonlyArray<bigint>): boolean =>
   limbs.some((limb) => limb > limbBound || limb < -limbBound)

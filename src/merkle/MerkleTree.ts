@@ -45,7 +45,7 @@ export class MerkleTree {
     return tree
   }
 
-  /** Puts (`after`) or removes (`after` undefined) the leaves of distinct ids; answers what changed in the nodes. */
+  /** Puts (`after`) or removes (`after` undefined) the leaves of distinct ids; returns what changed in the nodes. */
   apply(changes: Iterable<{ readonly id: string; readonly after: Leaf | undefined }>): Map<string, Total> {
     const delta = new TreeDelta()
     for (const { id, after } of changes) {

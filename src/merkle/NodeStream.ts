@@ -20,7 +20,7 @@ export interface PathTotal extends Total {
 export class NodeStream {
   private readonly open: Array<{ path: string; count: number; sum: bigint }> = []
 
-  /** Takes the next leaf; answers the nodes that are complete now. */
+  /** Takes the next leaf; returns the nodes that are complete now. */
   next(id: string, sum: bigint): Array<PathTotal> {
     const paths = ancestors(id)
     let shared = 0

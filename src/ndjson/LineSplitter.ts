@@ -47,7 +47,7 @@ export class LineSplitter {
     return this.number
   }
 
-  /** Takes the next chunk; answers the lines that it completed. */
+  /** Takes the next chunk; returns the lines that it completed. */
   push(chunk: Uint8Array): Array<SplitLine> {
     const lines: Array<SplitLine> = []
     let start = 0
@@ -64,7 +64,7 @@ export class LineSplitter {
     return lines
   }
 
-  /** The input is over: answers the last line when it had no ending. */
+  /** The input is over: returns the last line when it had no ending. */
   end(): Array<SplitLine> {
     return this.length === 0 ? [] : [this.finish()]
   }

@@ -1,5 +1,5 @@
 /**
- * Repair: what verification finds is mended, from the rows of the archive and, where their bytes are damaged, from
+ * Repair: what verification finds is repaired, from the rows of the archive and, where their bytes are damaged, from
  * whoever still has them.
  *
  * @since 0.1.0
@@ -12,20 +12,20 @@ import type { SyncItem } from "../SyncItem.js"
 import { Budget, type BudgetOptions } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { Findings } from "./Findings.js"
-import { mend, type ResyncOptions, type ResyncResult } from "./Resync.js"
+import { type ResyncOptions, type ResyncResult, repairItems } from "./Resync.js"
 import { treeDifferences } from "./TreeCheck.js"
 import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
 import { defaultSample, rootsOf, settledRows, type VerifyTiers } from "./Verify.js"
 
-/** What to look for and mend; everything unless said otherwise. @since 0.1.0 @category models */
+/** What to look for and repair; everything unless said otherwise. @since 0.1.0 @category models */
 export interface RepairOptions {
-  /** The archive's tree is built anew when it is not what the rows say. Default true. */
+  /** The archive's tree is rebuilt when it is not what the rows say. Default true. */
   readonly rows?: boolean | undefined
   /** Damaged bytes of rows are written again, as a new version, where memory or the cache still has them. Default true. */
   readonly contents?: boolean | undefined
   /** The cache is made equal to the archive, by both trees. Default true. */
   readonly roots?: boolean | undefined
-  /** Values of the cache that are not the archive's are written again; `full` also mends its tree. Default `full`. */
+  /** Values of the cache that are not the archive's are written again; `full` also repairs its tree. Default `full`. */
   readonly values?: "sample" | "full" | false | undefined
   /** Items in a sample, 1 to 100,000, default 1,000. */
   readonly sample?: number | undefined
@@ -41,9 +41,9 @@ export interface RepairResult {
   /** Everything that was asked for has been looked at. */
   readonly complete: boolean
   readonly archiveRoot: Digest
-  /** None without a cache, or when it is away. */
+  /** None without a cache, or when it is unavailable. */
   readonly cacheRoot: Digest | undefined
-  /** The archive's tree was built anew. */
+  /** The archive's tree was rebuilt. */
   readonly treeRebuilt: boolean
   /** Items whose damaged bytes were written again as a new version. */
   readonly contentsRestored: number
@@ -54,11 +54,11 @@ export interface RepairResult {
   /** Items put into the cache because it had none or another version, and taken out of it. */
   readonly cacheWritten: number
   readonly cacheRemoved: number
-  /** The cache's tree was built anew. */
+  /** The cache's tree was rebuilt. */
   readonly cacheRebuilt: boolean
   /** Values of the cache that were written again although the trees were equal. */
   readonly valuesRewritten: number
-  /** Memory entries of mended items that were dropped. */
+  /** Memory entries of repaired items that were dropped. */
   readonly memoryDropped: number
   readonly checked: { readonly rows: number; readonly contents: number; readonly values: number }
   /** What could not be done. */
@@ -67,7 +67,7 @@ export interface RepairResult {
 
 /** What a repair needs of its engine. @since 0.1.0 @category models */
 export interface RepairTools<E> extends VerifyTiers {
-  /** Writes the right bytes of damaged rows again, where somebody has them; answers the ids of the others. */
+  /** Writes the right bytes of damaged rows again, where somebody has them; returns the ids of the others. */
   readonly restore: (items: ReadonlyArray<SyncItem>) => Effect.Effect<ReadonlyArray<string>, E>
   /** Carries what was restored to the archive. */
   readonly carry: Effect.Effect<unknown, E>
@@ -75,7 +75,7 @@ export interface RepairTools<E> extends VerifyTiers {
   readonly resync: (
     options: ResyncOptions
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** Drops the memory entries of these ids unless they hold what is not archived; answers how many. */
+  /** Drops the memory entries of these ids unless they hold what is not archived; returns how many. */
   readonly forget: (ids: ReadonlyArray<string>) => number
 }
 
@@ -98,7 +98,7 @@ export const repair = <E>(
     let cacheRemoved = 0
     let cacheRebuilt = false
     let valuesRewritten = 0
-    let treeMended = false
+    let treeRepaired = false
     let memoryDropped = 0
 
     const unlessAway = (effect: Effect.Effect<unknown, ArchiveError | CacheError>) =>
@@ -126,7 +126,7 @@ export const repair = <E>(
       const findings = new Findings(0)
       const check = yield* settledRows(tools, budget, findings)
       checked.rows = check.rows
-      // Building a tree anew cannot be cut short; it is not begun when the time is up.
+      // Rebuilding a tree cannot be cut short; it is not begun when the time is up.
       if (findings.total > 0 && !budget.exhausted) {
         yield* archive.rebuildTree
         treeRebuilt = true
@@ -138,7 +138,7 @@ export const repair = <E>(
     const resync = Effect.map(
       tools.resync({
         budget,
-        mended: (ids) => {
+        repaired: (ids) => {
           memoryDropped += tools.forget(ids)
         }
       }),
@@ -154,9 +154,9 @@ export const repair = <E>(
       const rewrite = (found: ReadonlyArray<Difference>) =>
         Effect.gen(function* () {
           if (found.length === 0) return
-          const mended = yield* mend(archive, cache, found, budget)
-          valuesRewritten += mended.written
-          cacheRemoved += mended.removed
+          const repaired = yield* repairItems(archive, cache, found, budget)
+          valuesRewritten += repaired.written
+          cacheRemoved += repaired.removed
           memoryDropped += tools.forget(found.map(({ id }) => id))
         })
       const compared = (items: ReadonlyArray<SyncItem>) =>
@@ -171,18 +171,18 @@ export const repair = <E>(
           : Effect.map(
               eachRow(archive, budget, { damaged: undefined, items: compared }).pipe(
                 Effect.zipRight(rest),
-                Effect.zipRight(mendTree(tools, cache, budget))
+                Effect.zipRight(repairTree(tools, cache, budget))
               ),
-              (mended) => {
-                cacheWritten += mended.written
-                cacheRemoved += mended.removed
-                if (mended.rebuilt) cacheRebuilt = true
-                treeMended = mended.rebuilt || mended.ids.length > 0
-                memoryDropped += tools.forget(mended.ids)
+              (repaired) => {
+                cacheWritten += repaired.written
+                cacheRemoved += repaired.removed
+                if (repaired.rebuilt) cacheRebuilt = true
+                treeRepaired = repaired.rebuilt || repaired.ids.length > 0
+                memoryDropped += tools.forget(repaired.ids)
               }
             )
       )
-      if (valuesRewritten > 0 || treeMended) yield* unlessAway(resync)
+      if (valuesRewritten > 0 || treeRepaired) yield* unlessAway(resync)
     }
 
     const after = yield* Effect.catchTag(rootsOf(tools, budget), "CacheError", (error) =>
@@ -213,33 +213,33 @@ export const repair = <E>(
   })
 
 /**
- * Mends the items that the cache's tree lists wrongly, and builds that tree anew when its nodes are not the archive's.
- * What others write meanwhile shows as a difference too; mending it does no harm.
+ * Repairs the items that the cache's tree lists wrongly, and rebuilds that tree when its nodes are not the archive's.
+ * What others write meanwhile shows as a difference too; repairing it does no harm.
  */
-const mendTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, budget: Budget) =>
+const repairTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, budget: Budget) =>
   Effect.gen(function* () {
     let written = 0
     let removed = 0
     let nodes = 0
     const ids: Array<string> = []
-    const look = (mendItems: boolean) =>
+    const look = (repairing: boolean) =>
       treeDifferences(archive, cache, budget, (differences) => {
         const listed = differences.flatMap(
           ({ id, problem, what }): ReadonlyArray<Difference> =>
             what === "leaf" ? [{ id, kind: problem }] : []
         )
         nodes += differences.length - listed.length
-        if (!mendItems || listed.length === 0) return Effect.void
-        return Effect.map(mend(archive, cache, listed, budget), (mended) => {
-          written += mended.written
-          removed += mended.removed
+        if (!repairing || listed.length === 0) return Effect.void
+        return Effect.map(repairItems(archive, cache, listed, budget), (repaired) => {
+          written += repaired.written
+          removed += repaired.removed
           for (const { id } of listed) ids.push(id)
         })
       })
     yield* look(true)
     let rebuilt = false
     if (nodes > 0 || ids.length > 0) {
-      // Mending items changes nodes too, for better or, where a wrong digest was counted out, for worse.
+      // Repairing items changes nodes too, for better or, where a wrong digest was counted out, for worse.
       nodes = 0
       yield* exclusively(look(false))
       if (nodes > 0 && !budget.exhausted) {

@@ -1,5 +1,5 @@
 /**
- * Making the cache equal to the archive: walk both trees, mend what differs and nothing else, compare again.
+ * Making the cache equal to the archive: walk both trees, repair what differs and nothing else, compare again.
  *
  * @since 0.1.0
  */
@@ -26,24 +26,24 @@ export interface ResyncResult {
   readonly removed: number
   /** Times both trees were walked; 0 when the roots were equal at once. */
   readonly rounds: number
-  /** The cache's tree was built anew because it did not describe its items. */
+  /** The cache's tree was rebuilt because it did not describe its items. */
   readonly rebuilt: boolean
   readonly cost: DivergenceCost
 }
 
-/** Differences mended at once. */
+/** Differences repaired at once. */
 const itemsPerRepair = 500
 /** Writes of others can make the roots differ while one walks; after so many rounds the next attempt has to try. */
 const maxRounds = 5
 
 /**
- * Mends a batch of differences from the archive's rows, a few megabytes at a time. Answers how many items were written
+ * Repairs a batch of differences from the archive's rows, a few megabytes at a time. Returns how many items were written
  * and removed.
  *
  * @since 0.1.0
  * @category functions
  */
-export const mend = (
+export const repairItems = (
   archive: ArchiveService,
   cache: CacheService,
   differences: ReadonlyArray<Difference>,
@@ -58,14 +58,14 @@ export const mend = (
     )
     for (const ids of groups) {
       if (budget !== undefined && (yield* budget.nextPage(1)) === 0) break
-      const result = yield* mendGroup(archive, cache, ids)
+      const result = yield* repairGroup(archive, cache, ids)
       written += result.written
       removed += result.removed
     }
     return { written, removed }
   })
 
-const mendGroup = (archive: ArchiveService, cache: CacheService, ids: ReadonlyArray<string>) =>
+const repairGroup = (archive: ArchiveService, cache: CacheService, ids: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     // In this order: whoever writes goes to the archive first, so what the cache had before the archive was asked is
     // not newer than the archive's answer, unless the archive never had it.
@@ -87,8 +87,8 @@ const mendGroup = (archive: ArchiveService, cache: CacheService, ids: ReadonlyAr
 
 /** @since 0.1.0 @category models */
 export interface ResyncOptions {
-  /** Told the ids of each batch of mended items. Synchronous. */
-  readonly mended?: ((ids: ReadonlyArray<string>) => void) | undefined
+  /** Told the ids of each batch of repaired items. Synchronous. */
+  readonly repaired?: ((ids: ReadonlyArray<string>) => void) | undefined
   readonly budget?: Budget | undefined
 }
 
@@ -98,7 +98,7 @@ export interface ResyncOptions {
  */
 export const resync = (
   tiers: RootTiers,
-  { budget, mended }: ResyncOptions = {}
+  { budget, repaired }: ResyncOptions = {}
 ): Effect.Effect<ResyncResult, ArchiveError | CacheError> =>
   Effect.gen(function* () {
     const { archive, cache } = tiers
@@ -119,11 +119,11 @@ export const resync = (
         Stream.rechunk(itemsPerRepair),
         Stream.chunks,
         Stream.runForEach((chunk) =>
-          Effect.map(mend(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
+          Effect.map(repairItems(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
             found += chunk.length
             written += result.written
             removed += result.removed
-            mended?.(Chunk.toReadonlyArray(Chunk.map(chunk, ({ id }) => id)))
+            repaired?.(Chunk.toReadonlyArray(Chunk.map(chunk, ({ id }) => id)))
           })
         )
       )
@@ -131,10 +131,10 @@ export const resync = (
       const after = yield* bothRoots(tiers)
       if (after.equal) return result(true, rounds + 1)
       if (after.archiveRoot !== before.archiveRoot) {
-        // Others write, and the roots may never be equal at the moment one looks. All that differed has been mended.
+        // Others write, and the roots may never be equal at the moment one looks. All that differed has been repaired.
         if (yield* nothingLasts(tiers, budget)) return result(true, rounds + 1)
       } else if ((found === 0 || rounds === maxRounds - 2) && !rebuilt) {
-        // No item differs, or mending them changed nothing: the cache's own tree does not describe its items.
+        // No item differs, or repairing them changed nothing: the cache's own tree does not describe its items.
         rebuilt = true
         yield* cache.rebuildTree
       }

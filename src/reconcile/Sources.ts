@@ -17,7 +17,7 @@ type Leaves<E> = MerkleSource<E>["leaves"]
 
 const sumOf = (digest: string): bigint => BigInt(`0x${digest}`)
 
-/** Reads leaves of a range, page by page, at most so many, and until `visit` says how many of a page it took. Answers after which name to go on. */
+/** Reads leaves of a range, page by page, at most so many, and until `visit` says how many of a page it took. Returns after which name to go on. */
 const eachPage = <E>(
   leaves: Leaves<E>,
   path: string,

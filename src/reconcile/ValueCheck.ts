@@ -87,7 +87,7 @@ const suspectsAtOnce = 2000
 
 /** @since 0.1.0 @category models */
 export interface Comparison {
-  /** Compares the cache's values with these rows; answers what differs for sure, which may have been seen earlier. */
+  /** Compares the cache's values with these rows; returns what differs for sure, which may have been seen earlier. */
   readonly compare: (
     items: ReadonlyArray<SyncItem>
   ) => Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError>
@@ -166,7 +166,7 @@ export interface PageChecks<E> {
 }
 
 /**
- * Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Answers how many were read.
+ * Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read.
  *
  * @since 0.1.0
  * @category functions
@@ -239,7 +239,7 @@ export const sampleIds = (
   })
 
 /**
- * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Answers how many there were.
+ * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Returns how many there were.
  *
  * @since 0.1.0
  * @category functions

@@ -54,7 +54,7 @@ export interface VerifyResult {
   /** Everything that was asked for has been looked at: neither the budget nor a tier ended it. */
   readonly complete: boolean
   readonly archiveRoot: Digest
-  /** None without a cache, when it is away, or when roots were not asked for. While others write, of another moment. */
+  /** None without a cache, when it is unavailable, or when roots were not asked for. While others write, of another moment. */
   readonly cacheRoot: Digest | undefined
   /** What the rows hash to; none when rows were not asked for, or the budget ended it. */
   readonly recomputed: RecomputedRoot | undefined
@@ -134,7 +134,7 @@ export const settledRows = (
 
 /**
  * Compares the trees node by node. What differs counts when the archive has had the same root for long enough that
- * nothing is on its way; items also when they last. Answers why it is not known, if it is not.
+ * nothing is on its way; items also when they last. Returns why it is not known, if it is not.
  */
 const settledTrees = (
   tiers: RootTiers,
@@ -242,21 +242,21 @@ const checkValues = (
       )
       return
     }
-    let away = false
+    let unavailable = false
     const read = yield* eachRow(archive, budget, {
       damaged: options.contents ? noteDamaged(findings) : undefined,
       items: (items) =>
-        away
+        unavailable
           ? Effect.void
           : Effect.catchTag(compared(items), "CacheError", (error) =>
               Effect.sync(() => {
-                away = true
+                unavailable = true
                 unchecked.push({ what: "values", problem: error.message })
               })
             )
     })
     if (options.contents) checked.contents = read
-    if (away) return
+    if (unavailable) return
     yield* unlessAway(
       run,
       "values",

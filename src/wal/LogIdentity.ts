@@ -11,7 +11,7 @@ import { hasRoom } from "./OpenRefused.js"
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
- * The name stored in the file, or a new one, durable before it is answered. The inode is stored with it: a copied
+ * The name stored in the file, or a new one, durable before it is returned. The inode is stored with it: a copied
  * file has another one and becomes a log of its own, because two logs under one name would pass for one writer. A
  * new name is always safe: to others the old one is a node that has gone.
  *

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
 import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
-import { mend, resync } from "../../src/reconcile/Resync.js"
+import { repairItems, resync } from "../../src/reconcile/Resync.js"
 import { recordOf, tombstoneOf } from "../cache/records.js"
 
 const tiers = Effect.gen(function* () {
@@ -16,7 +16,7 @@ const changed = (id: string) => [{ id, kind: "changed" as const }]
 const versionIn = (found: Option.Option<{ readonly version: number }>) =>
   Option.getOrUndefined(Option.map(found, ({ version }) => version))
 
-describe("mending the cache while another node writes", () => {
+describe("repairing the cache while another node writes", () => {
   it.scoped("leaves alone what was archived and cached after the archive was asked", () =>
     Effect.gen(function* () {
       for (const before of [recordOf("a", 1), tombstoneOf("a", 1), undefined]) {
@@ -30,7 +30,7 @@ describe("mending the cache while another node writes", () => {
           ...archive,
           getMany: (ids: ReadonlyArray<string>) => Effect.zipLeft(archive.getMany(ids), other)
         }
-        yield* mend(raced, cache, changed("a"))
+        yield* repairItems(raced, cache, changed("a"))
         expect(versionIn(yield* cache.get("a"))).toBe(2)
         // And right behind the question to the cache.
         const later = Effect.orDie(
@@ -40,7 +40,7 @@ describe("mending the cache while another node writes", () => {
           ...cache,
           heads: (ids: ReadonlyArray<string>) => Effect.zipLeft(cache.heads(ids), later)
         }
-        yield* mend(archive, racedAgain, changed("a"))
+        yield* repairItems(archive, racedAgain, changed("a"))
         expect(versionIn(yield* cache.get("a"))).toBe(3)
         expect(yield* cache.root).toBe(yield* archive.root)
       }

@@ -224,7 +224,7 @@ export const scan = define({
   config: {
     prefix: Common.prefix,
     state: stateOption("Only items with this state tag. Default: all."),
-    ids: Options.boolean("ids").pipe(Options.withDescription("Print ids only, one a line.")),
+    ids: Options.boolean("ids").pipe(Options.withDescription("Print ids only, one per line.")),
     limit: Options.text("limit").pipe(
       Options.withDescription("Stop after this many items. Default: no limit."),
       Options.optional

@@ -1,5 +1,5 @@
 /**
- * `verify` and `repair`: proving what the tiers hold, comparing with another daemon, and mending.
+ * `verify` and `repair`: proving what the tiers hold, comparing with another daemon, and repair.
  *
  * @since 0.1.0
  */
@@ -237,14 +237,14 @@ const openOther = (
 export const repair = define({
   name: "repair",
   description:
-    "Mend what verification finds: the archive's tree, damaged bytes that memory or cache still have, the cache. Exit code 1 when something is left.",
+    "Repair what verification finds: the archive's tree, damaged bytes that memory or cache still have, the cache. Exit code 1 when something is left.",
   examples: [
-    ["sync-engine repair", "Everything is looked at, and mended where it differs."],
+    ["sync-engine repair", "Everything is looked at, and repaired where it differs."],
     ["sync-engine repair --values none --skip-contents", "Trees only."]
   ],
   config: {
     skipContents: Options.boolean("skip-contents").pipe(
-      Options.withDescription("Do not read the archive's contents. Default: they are hashed and mended.")
+      Options.withDescription("Do not read the archive's contents. Default: they are hashed and repaired.")
     ),
     ...checkOptions,
     json: Common.json,

@@ -31,7 +31,7 @@ describe("the existence filter in an engine", () => {
         expect(report.filterSnapshot).toBe(true)
 
         const again = yield* startEngine(options)
-        // Trusted at once: restored, not built anew.
+        // Trusted at once: restored, not rebuilt.
         expect(yield* trusted(again)).toBe(true)
         const labels = (yield* again.service.stats).startupTimings.map(([label]) => label)
         expect(labels).toContain("cf_restore")

@@ -434,7 +434,7 @@ describe("5 · the filter", () => {
       })
     })
 
-  it.scopedLive("none: built while serving; equal root: restored; other root or unreadable: built anew", () =>
+  it.scopedLive("none: built while serving; equal root: restored; other root or unreadable: rebuilt", () =>
     Effect.gen(function* () {
       const options = { dataDir: yield* temporaryDirectory, sql: yield* database }
       const first = yield* startEngine(options)
@@ -462,7 +462,7 @@ describe("5 · the filter", () => {
       expect(yield* third.service.definitelyMissing("other")).toBe(false)
       expect(Option.isSome(yield* third.service.get("other"))).toBe(true)
       yield* eventually(
-        "built anew",
+        "rebuilt",
         Effect.all([trusted(third), warmedUp(third)]).pipe(Effect.map(([a, b]) => a && b))
       )
       expect(yield* third.service.mightExist("other")).toBe(true)
@@ -498,7 +498,7 @@ describe("5 · the filter", () => {
         expect(yield* degraded(engine)).toEqual([])
         expect(Option.isSome(yield* engine.service.get("other"))).toBe(true)
         yield* eventually(
-          "built anew",
+          "rebuilt",
           Effect.all([trusted(engine), warmedUp(engine)]).pipe(Effect.map(([a, b]) => a && b))
         )
         expect(yield* engine.service.mightExist("geo.1.1")).toBe(true)

@@ -197,7 +197,7 @@ describe("verify and repair over MariaDB and Redis", () => {
   it.scopedLive("the cache's tree: nodes, lists and leaves changed, under an equal root", () =>
     Effect.gen(function* () {
       const { engine, raw } = yield* filled(300)
-      // A tree that was built anew has another epoch in its keys.
+      // A tree that was rebuilt has another epoch in its keys.
       let epoch: string | null = null
       const tree = (kind: string, path: string) => `sync-engine:${kind}:${epoch}:${path}`
       for (const damage of [
