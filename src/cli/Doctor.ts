@@ -39,16 +39,18 @@ const { engines } = createRequire(import.meta.url)("../../package.json") as {
   readonly engines: { readonly node: string }
 }
 
-/** Whether a version is at least the one that `>=a.b` names. */
-const satisfies = (version: string, range: string): boolean => {
+const isBelow = (version: string, bound: string): boolean => {
   const numbers = (text: string) => text.replace(/^\D+/, "").split(".").map(Number)
-  const [has, needs] = [numbers(version), numbers(range)]
-  for (let index = 0; index < needs.length; index++) {
-    const difference = (has[index] ?? 0) - (needs[index] ?? 0)
-    if (difference !== 0) return difference > 0
-  }
-  return true
+  const [has, needs] = [numbers(version), numbers(bound)]
+  const index = needs.findIndex((need, index) => need !== has[index])
+  return index >= 0 && (has[index] ?? 0) < needs[index]!
 }
+
+/** Whether a version is in a range such as `>=20.19 <21 || >=22.14`. */
+const satisfies = (version: string, range: string): boolean =>
+  range
+    .split(" || ")
+    .some((part) => part.split(" ").every((bound) => isBelow(version, bound) === bound.startsWith("<")))
 
 /** @since 0.1.0 @category checks */
 export const checkNode = (version: string): Check =>
