@@ -11,6 +11,7 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { checkText, checkValue } from "../src/config/Check.js"
 import { withOptionTables } from "../src/config/Document.js"
 import { engineOptions, options } from "../src/config/Options.js"
 import type { ConfigSources, EngineConfig } from "../src/EngineConfig.js"
@@ -514,6 +515,8 @@ describe("URLs", () => {
       "mysql://u:p@h:1:2/d",
       "mysql://h/d?charset=x",
       "mysql://h/d?tls=perhaps",
+      "mysql://h/d?tls=true&tls=false",
+      "mysql://h/d?tls=true&tls=true",
       "mysql://h/d#x"
     ]) {
       const error = Either.getOrThrow(Either.flip(target(bad)))
@@ -553,6 +556,18 @@ describe("fromPartial", () => {
     expect(problem({ sqlUrl: Redacted.make(5) as unknown as Redacted.Redacted }).problem).toContain(
       "not a Redacted string"
     )
+  })
+
+  it("refuses a lone surrogate in every option that is a text", () => {
+    const written = { sqlUrl: "mysql://u:\ud800@h/d", redisUrl: "redis://:\ud800@h" }
+    for (const { definition, key, scope } of options) {
+      if (definition.kind !== "text" && definition.kind !== "secret") continue
+      const text = written[key as keyof typeof written] ?? "a\ud800"
+      const value = definition.kind === "secret" ? Redacted.make(text) : text
+      for (const checked of [checkText(definition, text), checkValue(definition, value)]) {
+        expect(Either.getOrUndefined(Either.flip(checked)), `${scope} ${key}`).toContain("lone surrogate")
+      }
+    }
   })
 
   it("takes undefined for not given", () => {

@@ -62,6 +62,7 @@ export const parse = (text: string): Either.Either<MysqlTarget, string> => {
   for (const name of url.searchParams.keys()) {
     if (name !== "tls") return Either.left(`has an unknown parameter ${JSON.stringify(name)}; known is tls`)
   }
+  if (url.searchParams.getAll("tls").length > 1) return Either.left("has the parameter tls twice")
   const tls = tlsModes[url.searchParams.get("tls") ?? "false"]
   if (tls === undefined) return Either.left("has an unknown tls mode; known are true, unverified and false")
   const port = url.port === "" ? 3306 : Number(url.port)

@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import { InvalidConfig } from "../EngineError.js"
+import { illFormed } from "../SyncItem.js"
 
 /** @since 0.1.0 @category models */
 export interface RedisAddress {
@@ -93,6 +94,7 @@ const ownKinds = ["item:", "tree:", "branches:", "leaves:"]
 export const keyPrefixProblem = (prefix: string): string | undefined => {
   const bytes = Buffer.byteLength(prefix, "utf8")
   if (bytes < 1 || bytes > 200) return `has ${bytes} bytes; it takes 1 to 200`
+  if (!prefix.isWellFormed()) return illFormed
   if (/[\u0000-\u001f\u007f]/.test(prefix)) return "holds a control character"
   const kind = ownKinds.find((word) => prefix.includes(word))
   return kind === undefined

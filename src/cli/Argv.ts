@@ -24,6 +24,8 @@ export interface OptionSpec {
 export interface CommandSpec {
   readonly name: string
   readonly options: ReadonlyArray<OptionSpec>
+  /** Whether words that are no options are taken. */
+  readonly takesArguments?: boolean
   readonly children: ReadonlyArray<CommandSpec>
 }
 
@@ -114,6 +116,8 @@ export const normalise = (
   let command = root
   let help = false
   let version = false
+  /** The switch that stands in front of this word, where the word may be meant as its value. */
+  let before: string | undefined
 
   const helpCommand = () => ["sync-engine", ...path, "--help"].join(" ")
   const refuse = (message: string) => Either.left(usage(message, `see \`${helpCommand()}\``))
@@ -125,6 +129,10 @@ export const normalise = (
       break
     }
     if (!arg.startsWith("-") || arg === "-") {
+      if (before !== undefined && truths[arg.toLowerCase()] !== undefined) {
+        return refuse(`option ${before} is a switch: write ${before}=${arg}`)
+      }
+      before = undefined
       if (command.children.length === 0) {
         positionals.push(arg)
         continue
@@ -151,6 +159,8 @@ export const normalise = (
       return refuse(`unknown option ${written}${suggestion}`)
     }
     let value = equals === -1 ? undefined : arg.slice(equals + 1)
+    const mayMeanValue = spec.values !== undefined || command.takesArguments === false
+    before = spec.isSwitch && value === undefined && mayMeanValue ? name : undefined
     if (spec.isSwitch) {
       const truth = value === undefined ? "true" : truths[value.toLowerCase()]
       if (truth === undefined) return refuse(`option ${name} is a switch: it takes true or false at most`)

@@ -74,6 +74,8 @@ const positionalOf = (argument: Args.Args<unknown>): string => {
   return Args.getMinSize(argument) === 0 && !name.startsWith("[") ? `[${name}]` : name
 }
 
+const truths = ["true", "false"]
+
 /** Declares a command that does something. @since 0.1.0 @category constructors */
 export const define = <const Name extends string, const Config extends Command.Command.Config>(options: {
   readonly name: Name
@@ -90,6 +92,7 @@ export const define = <const Name extends string, const Config extends Command.C
   const parts = partsOf(options.config)
   const flags = parts.filter((part) => Options.isOptions(part))
   const positionals = parts.filter((part) => Args.isArgs(part))
+  const isSwitch = (name: string) => options.switches?.includes(name) === true
   return {
     command: Command.make(options.name, options.config, options.handler).pipe(
       Command.withDescription(options.description)
@@ -98,14 +101,20 @@ export const define = <const Name extends string, const Config extends Command.C
       name: options.name,
       options: flags
         .flatMap(optionSpec)
-        .map((spec) => (options.switches?.includes(spec.name) === true ? { ...spec, isSwitch: true } : spec)),
+        .map((spec) => (isSwitch(spec.name) ? { ...spec, isSwitch: true, values: truths } : spec)),
+      takesArguments: positionals.length > 0,
       children: []
     },
     help: {
       description: options.description,
       positionals: positionals.map(positionalOf),
       arguments: positionals.flatMap((part) => rowsOf(Args.getHelp(part))),
-      options: flags.flatMap((part) => rowsOf(Options.getHelp(part))),
+      options: flags
+        .flatMap((part) => rowsOf(Options.getHelp(part)))
+        .map(([name, meaning]): HelpRow => {
+          const bare = name.replace(/ VALUE$/, "")
+          return [isSwitch(bare) ? `${bare}[=${truths.join("|")}]` : name, meaning]
+        }),
       examples: options.examples
     },
     children: [],

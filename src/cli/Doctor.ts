@@ -5,6 +5,7 @@
  */
 
 import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs"
+import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { dirname, resolve } from "node:path"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -18,7 +19,9 @@ import { prepareSession } from "../archive/MysqlSession.js"
 import * as MysqlUrl from "../archive/MysqlUrl.js"
 import { examine } from "../cache/RedisExamine.js"
 import { parseRedisUrl } from "../cache/RedisUrl.js"
+import type { ServerConfig } from "../config/Model.js"
 import { type EngineConfig, sqlTarget } from "../EngineConfig.js"
+import { bind, urlOf } from "../http/NodeServer.js"
 
 /** One thing that was looked at. @since 0.1.0 @category models */
 export interface Check {
@@ -252,4 +255,33 @@ export const checkRedis = (config: EngineConfig): Effect.Effect<Check> => {
         }
       )
   })
+}
+
+/**
+ * Whether the server may listen where it is told to. `daemonAt` says whether one answers at an address.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const checkHttp = (
+  { adminToken, httpHost, httpPort }: ServerConfig,
+  daemonAt: (url: string) => Effect.Effect<string | undefined>
+): Effect.Effect<Check> => {
+  const name = "HTTP"
+  const server = createServer()
+  return bind(server, { host: httpHost, port: httpPort, token: adminToken }).pipe(
+    Effect.ensuring(Effect.sync(() => server.close())),
+    Effect.matchEffect({
+      onSuccess: ({ address, port }) =>
+        Effect.succeed(good(name, `${address} ${httpPort === 0 ? "" : `port ${port} `}can be listened on`)),
+      onFailure: (error) =>
+        Effect.map(
+          error.name === "HTTP_PORT" ? daemonAt(urlOf(httpHost, httpPort)) : Effect.succeed(undefined),
+          (where) =>
+            where === undefined
+              ? bad(name, `${error.name} ${error.problem}`, `allowed: ${error.allowed}`)
+              : good(name, `port ${httpPort} is held by the daemon at ${where}`)
+        )
+    })
+  )
 }

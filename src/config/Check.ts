@@ -7,8 +7,9 @@ import { resolve } from "node:path"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import { InvalidConfig } from "../EngineError.js"
+import { illFormed } from "../SyncItem.js"
 import type { EngineConfig } from "./Model.js"
-import type { NumberOption, OptionDefinition, SecretOption } from "./OptionDefinition.js"
+import type { NumberOption, OptionDefinition, SecretOption, TextOption } from "./OptionDefinition.js"
 import {
   formatBytes,
   formatDuration,
@@ -59,12 +60,16 @@ export const allowedValues = (definition: OptionDefinition): string => {
   }
 }
 
+/** What no text of any option may hold, then what this one may not. */
+const textProblem = (definition: TextOption | SecretOption, text: string): string | undefined =>
+  text.isWellFormed() ? definition.problem(text) : illFormed
+
 const secret = (
   definition: SecretOption,
   text: string
 ): Either.Either<Redacted.Redacted | undefined, string> => {
   if (definition.noneIsAbsent && text.toLowerCase() === "none") return Either.right(undefined)
-  const problem = definition.problem(text)
+  const problem = textProblem(definition, text)
   return problem === undefined ? Either.right(Redacted.make(text)) : Either.left(problem)
 }
 
@@ -86,7 +91,7 @@ export const checkValue = (definition: OptionDefinition, value: unknown): Either
         : Either.left(`${shown(value)} is not one of them`)
     case "text": {
       if (typeof value !== "string") return Either.left(`${shown(value)} is not a string`)
-      const problem = definition.problem(value)
+      const problem = textProblem(definition, value)
       return problem === undefined ? Either.right(value) : Either.left(problem)
     }
     case "secret": {

@@ -6,7 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { InvalidConfig } from "../EngineError.js"
-import { membersOf } from "../ndjson/JsonMembers.js"
+import { repeatedName } from "../ndjson/JsonMembers.js"
+import { illFormed } from "../SyncItem.js"
 import { allowedValues, checkText, checkTogether, checkValue } from "./Check.js"
 import type { EngineConfig, ServerConfig } from "./Model.js"
 import { type ConfigOption, defaultOf, flagOf, options } from "./Options.js"
@@ -155,11 +156,14 @@ const parseFile = (text: string, label: string): Either.Either<Source, InvalidCo
   const labelOf = (name: string) => `${name} (in the configuration file)`
   const values = new Map<string, unknown>()
   // The parser lets the last of several win, where the reader of the file may have seen the first.
-  const written = membersOf(Buffer.from(json)).map(({ name }) => name)
-  const twice = written.find((name, index) => optionNames.has(name) && written.indexOf(name) < index)
+  const twice = repeatedName(Buffer.from(json))
   if (twice !== undefined) {
     return Either.left(
-      new InvalidConfig({ name: labelOf(twice), problem: "stands there twice", allowed: "every name once" })
+      new InvalidConfig({
+        name: labelOf(twice.slice(0, 80)),
+        problem: "stands there twice",
+        allowed: "every name once"
+      })
     )
   }
   for (const [name, value] of Object.entries(parsed)) {
@@ -209,10 +213,10 @@ const resolveOption = (
         found ??= Effect.succeed(value)
       }
       if (path !== undefined) {
-        if (typeof path !== "string" || path === "") {
+        if (typeof path !== "string" || path === "" || !path.isWellFormed()) {
           return yield* new InvalidConfig({
             name: label(fileName),
-            problem: path === "" ? "is empty" : "is not a string",
+            problem: typeof path !== "string" ? "is not a string" : path === "" ? "is empty" : illFormed,
             allowed: "the path of a file that holds the value"
           })
         }

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError } from "../cache/Cache.js"
+import { counted } from "../internal/Counted.js"
 import { type ResyncOptions, type ResyncResult, repairItems, resync } from "../reconcile/Resync.js"
 import { settledRoots } from "../reconcile/Roots.js"
 import { type CacheTier, othersProblem } from "./CacheTier.js"
@@ -78,7 +79,7 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
             return Effect.logInfo(
               changed === 0
                 ? "the cache is trusted: its root equals the archive's"
-                : `the cache is trusted again: ${result.written} items written, ${result.removed} removed`
+                : `the cache is trusted again: ${counted(result.written, "item")} written, ${result.removed} removed`
             )
           }),
           Effect.catchTag("OtherArchive", ({ problem }) =>

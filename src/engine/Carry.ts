@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { ReadError } from "../EngineError.js"
+import { counted } from "../internal/Counted.js"
 import { archiveAway, archiveUnavailable, noArchive } from "./ArchiveAway.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushResult } from "./EngineService.js"
@@ -94,5 +95,5 @@ const tooSlow = (operation: string, flushTimeout: number, pending: number) =>
   archiveAway(
     operation,
     `what was acknowledged before was not all archived within FLUSH_TIMEOUT (${flushTimeout} ms); ` +
-      `${pending} writes are pending`
+      `${counted(pending, "write is", "writes are")} pending`
   )

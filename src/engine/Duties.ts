@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ArchiveStartError } from "../EngineError.js"
+import { counted } from "../internal/Counted.js"
 import * as Metrics from "../Metrics.js"
 import { cacheFailed } from "./CacheWrites.js"
 import * as Conditions from "./Conditions.js"
@@ -170,7 +171,9 @@ export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
       core.losses.unsafeClose()
       const lost = core.counters.lostUnsynced - core.lossesTold
       core.lossesTold = core.counters.lostUnsynced
-      return Effect.logError(`the log did not take ${lost} writes acknowledged at "memory": they are lost`)
+      return Effect.logError(
+        `the log did not take what was acknowledged at "memory": ${counted(lost, "write is", "writes are")} lost`
+      )
     })
   )
 
@@ -208,7 +211,8 @@ export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
       // Without an archive nothing can move, and that is told elsewhere.
       underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,
       moved: () => core.fresh.consumed,
-      alert: () => `${core.pendingEntries()} writes are pending and none has moved for ${seconds()} s`,
+      alert: () =>
+        `${counted(core.pendingEntries(), "write is", "writes are")} pending and none has moved for ${seconds()} s`,
       over: "watchdog: pending writes move again"
     }),
     watch({

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { LogUnavailable } from "../EngineError.js"
+import { counted } from "../internal/Counted.js"
 import type { Lifecycle } from "../Lifecycle.js"
 import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -119,7 +120,7 @@ export const make = (core: EngineCore, lifecycle: Lifecycle["Type"]): FilterCare
       if (result._tag === "NotNow") return yield* Effect.fail(new RebuildLater(result.reason))
       warmed = true
       yield* lifecycle.mark("index_warmup_ready")
-      yield* Effect.logInfo(`the filter was rebuilt from ${result.entries} ids`)
+      yield* Effect.logInfo(`the filter was rebuilt from ${counted(result.entries, "id")}`)
     })
   })
 

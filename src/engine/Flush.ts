@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { Superseded } from "../archive/Batch.js"
 import type { LogUnavailable, TierUnavailable } from "../EngineError.js"
+import { counted } from "../internal/Counted.js"
 import * as Metrics from "../Metrics.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import { noArchive } from "./ArchiveAway.js"
@@ -129,7 +130,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
           .pipe(
             Effect.zipRight(
               Effect.logWarning(
-                `the archive refused ${result.culprits.length} writes; see the dead letters`,
+                `the archive refused ${counted(result.culprits.length, "write")}; see the dead letters`,
                 {
                   first: result.culprits[0]!.entry.record.id,
                   problem: result.culprits[0]!.problem

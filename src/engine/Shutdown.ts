@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import { counted } from "../internal/Counted.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -145,21 +146,29 @@ export const perform = (
 const leftOver = (core: EngineCore, lostBefore: number, published: number): ReadonlyArray<string> => {
   const problems: Array<string> = []
   const lost = core.counters.lostUnsynced - lostBefore
-  if (lost > 0) problems.push(`${lost} writes acknowledged at "memory" were lost before the log had them`)
+  if (lost > 0)
+    problems.push(
+      `${counted(lost, 'write acknowledged at "memory" was', 'writes acknowledged at "memory" were')} lost on the way to the log`
+    )
   const left = core.committedEntries()
   if (left === 0) return problems
   if (!core.fresh.isEmpty) {
     const pending = Math.min(left, core.pendingEntries())
     const why =
       core.tiers?.archive !== undefined
-        ? "are not archived"
+        ? ""
         : core.expectsArchive
-          ? "are not archived: the archive was not connected"
-          : "are not archived: no archive is configured"
-    problems.push(`${pending} writes stay in the log and ${why}`)
+          ? ": the archive was not connected"
+          : ": no archive is configured"
+    problems.push(`${counted(pending, "write stays", "writes stay")} in the log, not archived${why}`)
   } else if (published < core.fresh.consumed) {
-    problems.push(`${left} archived writes stay in the log: the change stream does not have them yet`)
-  } else problems.push(`${left} archived writes stay in the log: it could not release them`)
+    problems.push(
+      `${counted(left, "archived write stays", "archived writes stay")} in the log: the change stream does not have them yet`
+    )
+  } else
+    problems.push(
+      `${counted(left, "archived write stays", "archived writes stay")} in the log: it could not release them`
+    )
   return problems
 }
 

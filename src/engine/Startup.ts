@@ -17,6 +17,7 @@ import { Cache } from "../cache/Cache.js"
 import type { ArchiveStartError, InvalidConfig } from "../EngineError.js"
 import { LogOpenError } from "../EngineError.js"
 import * as ExistenceFilter from "../filter/ExistenceFilter.js"
+import { counted } from "../internal/Counted.js"
 import type { BootStage, StartupLabel } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import type { Digest } from "../merkle/Tree.js"
@@ -258,12 +259,14 @@ const drainLog: Layer.Layer<
     const held = core.pendingEntries()
     if (held === 0) return { itemsLeft: 0 }
     yield* lifecycle.mark("wal_replay_started")
-    yield* Effect.logInfo(`the log holds ${held} writes from before; carrying them to the archive`)
+    yield* Effect.logInfo(`the log holds ${counted(held, "write")} from before, to be carried to the archive`)
     const drained =
       Option.isSome(truth) && Exit.isSuccess(yield* Effect.exit(flush.run({ reason: "recovery" })))
     if (!drained) {
       yield* indexRemaining(core)
-      yield* Effect.logWarning(`${core.pendingEntries()} writes stay in the log until the archive takes them`)
+      yield* Effect.logWarning(
+        `${counted(core.pendingEntries(), "write stays", "writes stay")} in the log until the archive is available`
+      )
     }
     yield* lifecycle.mark("wal_replay_ready")
     return { itemsLeft: core.pendingEntries() }

@@ -19,7 +19,7 @@ import { errorBody, internalError, mapError } from "./ErrorMapping.js"
 import { guardIdle } from "./HttpContext.js"
 import { type HttpProblem, unsupportedMediaType } from "./HttpProblem.js"
 import { LineReader, type NumberedLine } from "./LineReader.js"
-import { type BodyBudget, mediaTypeOf, requireIdentity } from "./RequestBody.js"
+import { type BodyBudget, mediaTypeOf, requirePlain } from "./RequestBody.js"
 
 /** @since 0.1.0 @category models */
 export interface BatchRequest {
@@ -180,7 +180,7 @@ export const batchResponse = (
     if (type === undefined || !mediaTypes.includes(type)) {
       return yield* Effect.fail(unsupportedMediaType("Content-Type", type ?? "", "application/x-ndjson"))
     }
-    yield* requireIdentity(source)
+    yield* requirePlain(source)
     const { maxBatchItems, maxPayloadBytes } = request.config
     // Room for the largest content in base64 and for the other fields.
     const reader = new LineReader(source, request.budget, Math.ceil(maxPayloadBytes / 3) * 4 + 64 * 1024)

@@ -22,7 +22,7 @@ import { receiptBody } from "./Encode.js"
 import { answering, HttpContext, nodeRequest, nodeResponse } from "./HttpContext.js"
 import { type HttpProblem, invalidRequest, notFound } from "./HttpProblem.js"
 import { etagOf, expectedVersion, noneMatchHolds } from "./Preconditions.js"
-import { mediaTypeOf, requireIdentity, withBody } from "./RequestBody.js"
+import { mediaTypeOf, requirePlain, withBody } from "./RequestBody.js"
 import { scanResponse } from "./Scan.js"
 
 /** Mutations go on when their client disconnects. */
@@ -112,7 +112,7 @@ export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
         const id = yield* validId(name)
         const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
         const state = yield* decodeState(headers["x-sync-state"])
-        yield* requireIdentity(source)
+        yield* requirePlain(source)
         const maxBytes = config.unsafeGet().maxPayloadBytes
         const tooLarge = (bytes: number) =>
           new PayloadTooLarge({ id, bytes, maxBytes, limit: "MAX_PAYLOAD_BYTES" })

@@ -4,10 +4,14 @@
  * @since 0.1.0
  */
 import { createServer, type Server } from "node:http"
+import { type AddressInfo, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import { InvalidConfig } from "../EngineError.js"
+import { checkExposure, isLoopback } from "./Authorization.js"
 import { awaitsContinue } from "./BodySource.js"
 import { Connection, type Handle } from "./Connection.js"
 import { HttpProblem } from "./HttpProblem.js"
@@ -96,6 +100,58 @@ export const listen = (
     server.listen(address, () => {
       server.off("error", onError)
       resume(Effect.void)
+    })
+  })
+
+/** Where to listen, and the token without which only this machine may come in. @since 0.1.0 @category models */
+export interface Address {
+  readonly host: string
+  readonly port: number
+  readonly token: Redacted.Redacted | undefined
+}
+
+const bindProblem = ({ code }: NodeJS.ErrnoException, { host, port }: Address): InvalidConfig => {
+  const problems: Readonly<Record<string, readonly [name: string, problem: string]>> = {
+    EADDRINUSE: ["HTTP_PORT", `port ${port} on ${host} is in use by another process`],
+    EACCES: ["HTTP_PORT", `this process may not bind port ${port}`],
+    EADDRNOTAVAIL: ["HTTP_HOST", `${JSON.stringify(host)} is no address of this machine`],
+    ENOTFOUND: ["HTTP_HOST", `${JSON.stringify(host)} cannot be resolved`]
+  }
+  const [name, problem] = problems[code ?? ""] ?? [
+    "HTTP_HOST",
+    `cannot listen on ${host}:${port} (${code ?? "unknown"})`
+  ]
+  return new InvalidConfig({
+    name,
+    problem,
+    allowed: name === "HTTP_PORT" ? "a free port, or 0 for any" : "an address of this machine"
+  })
+}
+
+/** @since 0.1.0 @category functions */
+export const urlOf = (address: string, port: number): string =>
+  `http://${isIPv6(address) ? `[${address}]` : address}:${port}`
+
+/**
+ * Binds the server, unless others than this machine could come in without a token: neither by the host that is
+ * named nor by what it resolves to.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const bind = (server: Server, wanted: Address): Effect.Effect<AddressInfo, InvalidConfig> =>
+  Effect.gen(function* () {
+    const { host, port, token } = wanted
+    yield* checkExposure(wanted)
+    yield* Effect.mapError(listen(server, wanted), (cause) => bindProblem(cause, wanted))
+    const bound = server.address()
+    const address = typeof bound === "object" && bound !== null ? bound : { address: host, port, family: "" }
+    if (token !== undefined || isLoopback(address.address)) return address
+    server.close()
+    return yield* new InvalidConfig({
+      name: "HTTP_HOST",
+      problem: `${JSON.stringify(host)} resolves to ${address.address}, which other machines can reach, and no ADMIN_TOKEN is set`,
+      allowed: "a name of this machine only, or any address with ADMIN_TOKEN"
     })
   })
 

@@ -8,8 +8,9 @@ import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PayloadTooLarge } from "../EngineError.js"
+import { repeatedName } from "../ndjson/JsonMembers.js"
 import { askForBody, bodyProblem, isBroken } from "./BodySource.js"
-import { HttpProblem, invalidBody, unsupportedMediaType } from "./HttpProblem.js"
+import { HttpProblem, invalidBody, invalidRequest, unsupportedMediaType } from "./HttpProblem.js"
 
 /**
  * How many bytes of bodies the server holds at once, over all requests.
@@ -38,9 +39,18 @@ export const declaredLength = (source: IncomingMessage): number | undefined => {
   return header === undefined ? undefined : Number(header)
 }
 
-/** Content codings are not undone: what is stored are the bytes that came. @since 0.1.0 @category functions */
-export const requireIdentity = (source: IncomingMessage): Effect.Effect<void, HttpProblem> => {
-  const coding = source.headers["content-encoding"]
+/**
+ * What is stored are the bytes that came: content codings are not undone, and a part of something (which nobody here
+ * could put together) is not taken for the whole (RFC 9110, section 14.5).
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const requirePlain = (source: IncomingMessage): Effect.Effect<void, HttpProblem> => {
+  const { "content-encoding": coding, "content-range": range } = source.headers
+  if (range !== undefined) {
+    return Effect.fail(invalidRequest("Content-Range", "is not supported; send the whole body without it"))
+  }
   return coding === undefined || coding.trim().toLowerCase() === "identity"
     ? Effect.void
     : Effect.fail(unsupportedMediaType("Content-Encoding", coding, "the body without content coding"))
@@ -143,18 +153,25 @@ const isDeeper = (value: unknown, levels: number): boolean =>
   (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
 
 const parseJson = (body: Uint8Array): Effect.Effect<unknown, HttpProblem> =>
-  Effect.try({
-    try: () => JSON.parse(utf8.decode(body)) as unknown,
-    catch: (cause) =>
-      cause instanceof SyntaxError
-        ? invalidBody(`is not valid JSON: ${cause.message}`)
-        : invalidBody("is not valid UTF-8")
-  }).pipe(
-    Effect.filterOrFail(
-      (value) => !isDeeper(value, maxDepth),
-      () => invalidBody(`nests more than ${maxDepth} levels`)
-    )
-  )
+  Effect.suspend(() => {
+    let text: string
+    let value: unknown
+    try {
+      text = utf8.decode(body)
+    } catch {
+      return Effect.fail(invalidBody("is not valid UTF-8"))
+    }
+    try {
+      value = JSON.parse(text)
+    } catch (cause) {
+      return Effect.fail(invalidBody(`is not valid JSON: ${(cause as SyntaxError).message}`))
+    }
+    if (isDeeper(value, maxDepth)) return Effect.fail(invalidBody(`nests more than ${maxDepth} levels`))
+    const twice = repeatedName(Buffer.from(text))
+    return twice === undefined
+      ? Effect.succeed(value)
+      : Effect.fail(invalidBody(`has ${JSON.stringify(twice.slice(0, 80))} twice`))
+  })
 
 /** The decoder quotes what it got, which can be the whole body. */
 const maxMessageLength = 500
@@ -176,7 +193,7 @@ export const jsonBody = <A, I>(
     if (type !== "application/json") {
       return yield* Effect.fail(unsupportedMediaType("Content-Type", type ?? "", "application/json"))
     }
-    yield* requireIdentity(source)
+    yield* requirePlain(source)
     const value = yield* withBody(
       source,
       { budget, maxBytes: maxJsonBytes, tooLarge: jsonTooLarge },

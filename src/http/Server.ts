@@ -15,12 +15,12 @@ import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { LiveConfig } from "../EngineConfig.js"
-import { InvalidConfig } from "../EngineError.js"
+import type { InvalidConfig } from "../EngineError.js"
 import { Lifecycle, type Phase } from "../Lifecycle.js"
 import type { SyncEngine } from "../SyncEngine.js"
 import { AdminHandlers } from "./AdminHandlers.js"
 import { Api } from "./Api.js"
-import { checkExposure, gatekeeper, isLoopback } from "./Authorization.js"
+import { gatekeeper } from "./Authorization.js"
 import { DocumentHandlers } from "./DocumentHandlers.js"
 import { front } from "./Front.js"
 import { HealthHandlers } from "./HealthHandlers.js"
@@ -28,7 +28,7 @@ import { HttpContext } from "./HttpContext.js"
 import { ItemHandlers } from "./ItemHandlers.js"
 import { MerkleHandlers } from "./MerkleHandlers.js"
 import { MetricsHandlers } from "./MetricsHandlers.js"
-import { closeServer, listen, makeServer } from "./NodeServer.js"
+import { bind, closeServer, makeServer, urlOf } from "./NodeServer.js"
 
 /**
  * Where to listen, who may come in, and the bounds.
@@ -83,24 +83,6 @@ export class HttpFace extends Context.Tag("effect-sync-engine/http/HttpFace")<
 
 const millis = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : Duration.toMillis(duration)
-
-const bindProblem = ({ code }: NodeJS.ErrnoException, { host, port }: HttpOptions): InvalidConfig => {
-  const problems: Readonly<Record<string, readonly [name: string, problem: string]>> = {
-    EADDRINUSE: ["HTTP_PORT", `port ${port} on ${host} is in use by another process`],
-    EACCES: ["HTTP_PORT", `this process may not bind port ${port}`],
-    EADDRNOTAVAIL: ["HTTP_HOST", `${JSON.stringify(host)} is no address of this machine`],
-    ENOTFOUND: ["HTTP_HOST", `${JSON.stringify(host)} cannot be resolved`]
-  }
-  const [name, problem] = problems[code ?? ""] ?? [
-    "HTTP_HOST",
-    `cannot listen on ${host}:${port} (${code ?? "unknown"})`
-  ]
-  return new InvalidConfig({
-    name,
-    problem,
-    allowed: name === "HTTP_PORT" ? "a free port, or 0 for any" : "an address of this machine"
-  })
-}
 
 /** A latch-like counter of shutdown answers that are owed. */
 const makeOwed = () => {
@@ -168,7 +150,6 @@ export const make = (
 > =>
   Effect.gen(function* () {
     const { host, port, token } = options
-    yield* checkExposure({ host, token })
     const lifecycle = yield* Lifecycle
     const owed = makeOwed()
     let open = 0
@@ -218,7 +199,7 @@ export const make = (
       },
       yield* Effect.provide(NodeHttpServer.makeHandler(app), services)
     )
-    yield* Effect.mapError(listen(server, { host, port }), (cause) => bindProblem(cause, options))
+    const address = yield* bind(server, { host, port, token })
     // Registered last, so it runs first: while connections end, requests are still served.
     yield* Effect.addFinalizer(() => {
       closing = true
@@ -228,22 +209,10 @@ export const make = (
       )
     })
 
-    const bound = server.address()
-    const address = typeof bound === "object" && bound !== null ? bound : { address: host, port, family: "" }
-    if (token === undefined && !isLoopback(address.address)) {
-      return yield* Effect.fail(
-        new InvalidConfig({
-          name: "HTTP_HOST",
-          problem: `${JSON.stringify(host)} resolves to ${address.address}, which other machines can reach, and no ADMIN_TOKEN is set`,
-          allowed: "a name of this machine only, or any address with ADMIN_TOKEN"
-        })
-      )
-    }
-    const name = address.family === "IPv6" ? `[${address.address}]` : address.address
     return {
       host: address.address,
       port: address.port,
-      url: `http://${name}:${address.port}`,
+      url: urlOf(address.address, address.port),
       awaitShutdownAnswered: Effect.zipRight(
         lifecycle.awaitReport,
         until(() => owed.count() === 0)

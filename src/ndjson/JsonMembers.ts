@@ -85,3 +85,23 @@ export const membersOf = (bytes: Uint8Array): ReadonlyArray<Member> => {
   }
   return members
 }
+
+/**
+ * A name that stands twice in the object that `bytes` holds, or in an object that is one of its values: of such
+ * members a JSON parser silently keeps the last. The bytes are as for {@link membersOf}; what nests deeper than
+ * `levels` is not looked at.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const repeatedName = (bytes: Uint8Array, levels = 16): string | undefined => {
+  const seen = new Set<string>()
+  for (const { end, name, start } of membersOf(bytes)) {
+    if (seen.has(name)) return name
+    seen.add(name)
+    const inner =
+      levels > 1 && bytes[start] === 0x7b ? repeatedName(bytes.subarray(start, end), levels - 1) : undefined
+    if (inner !== undefined) return inner
+  }
+  return undefined
+}

@@ -71,6 +71,7 @@ describe("key prefixes", () => {
     expect(keyPrefixProblem("")).toContain("0 bytes")
     expect(keyPrefixProblem("é".repeat(101))).toContain("202 bytes")
     expect(keyPrefixProblem("a\nb")).toContain("control")
+    expect(keyPrefixProblem("a\ud800")).toContain("surrogate")
   })
 
   it("becomes one hash tag in a cluster", () => {

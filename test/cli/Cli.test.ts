@@ -41,8 +41,13 @@ describe("help and version", () => {
 
   it("has a flag for every option of the configuration, with its default", async () => {
     const { out } = await run(["run", "--help"])
-    for (const { flag } of options) expect(out).toContain(`--${flag} `)
+    for (const { flag } of options) expect(out).toContain(`--${flag}`)
     expect(out).toContain("1,000,000")
+    expect(out).toContain("--wal-max-items VALUE ")
+    for (const { definition, flag } of options.filter(({ definition }) => definition.kind === "boolean")) {
+      expect(out, definition.name).toContain(`--${flag}[=true|false]`)
+      expect(out, definition.name).not.toContain(`--${flag} VALUE`)
+    }
   })
 
   it("prints the version of the package", async () => {
@@ -71,7 +76,12 @@ describe("exit code 2, before anything is done", () => {
     [["scan", "--state", "\u0001"], /option --state: holds a control character/],
     [["put", "a", "file", "--content", "x"], /either FILE or --content/],
     [["put", "a", "--content", "x", "--durability", "maybe"], /durability/],
-    [["put", "a", "--content", "x", "--version-number", "1.5"], /--version-number/],
+    [["put", "a", "--content", "x", "--version-number", "1.5"], /whole number from 1 to 7881299347898367\n/],
+    [["put", "a", "--content", "x", "--version-number", "0"], /whole number from 1 to 7881299347898367\n/],
+    [["put", "a", "--content", "x", "--version-number", "9007199254740991"], /from 1 to 7881299347898367\n/],
+    [["run", "--cdc", "true"], /option --cdc is a switch: write --cdc=true/],
+    [["ingest", "file", "--cdc", "off"], /option --cdc is a switch: write --cdc=off/],
+    [["status", "--json", "false"], /option --json is a switch: write --json=false/],
     [["delete", "a", "b", "--if-version", "1"], /one by one/],
     [["dead-letters", "drop"], /name sequences, or pass --all/],
     [["dead-letters", "drop", "1", "--all"], /not both/],

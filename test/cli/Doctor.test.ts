@@ -1,12 +1,14 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
+import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import { afterAll, describe, expect, it } from "vitest"
-import { checkDirectory, checkLog, checkNode, checkSpace, checkSql } from "../../src/cli/Doctor.js"
+import { checkDirectory, checkHttp, checkLog, checkNode, checkSpace, checkSql } from "../../src/cli/Doctor.js"
+import type { ServerConfig } from "../../src/config/Model.js"
+import { defaultOf, serverOptions } from "../../src/config/Options.js"
 import { fromPartial } from "../../src/EngineConfig.js"
 import { LogOpenError } from "../../src/EngineError.js"
 import { cli, makeWorld } from "./support.js"
@@ -18,6 +20,11 @@ const configOf = (sqlUrl: string) =>
   Either.getOrThrow(
     fromPartial({ dataDir: directory, sqlUrl: Redacted.make(sqlUrl), sqlConnectTimeout: 1_000 })
   )
+
+const serverDefaults = () =>
+  Object.fromEntries(
+    serverOptions.map(({ definition, key }) => [key, defaultOf(definition)])
+  ) as unknown as ServerConfig
 
 const sql = (url: string) => Effect.runPromise(checkSql(configOf(url)))
 
@@ -105,11 +112,61 @@ describe("doctor's checks", () => {
   })
 })
 
+describe("doctor on HTTP", () => {
+  const http = (change: Partial<ServerConfig>, daemon?: string) =>
+    Effect.runPromise(
+      checkHttp({ ...serverDefaults(), httpPort: 0, ...change }, () => Effect.succeed(daemon))
+    )
+
+  it("says what the start would refuse", async () => {
+    expect(await http({})).toMatchObject({ ok: true })
+    for (const httpHost of ["0.0.0.0", "::", "nowhere.invalid"]) {
+      expect(await http({ httpHost }), httpHost).toMatchObject({
+        ok: false,
+        found: expect.stringContaining("HTTP_HOST"),
+        advice: expect.any(String)
+      })
+    }
+    expect(await http({ httpHost: "0.0.0.0", adminToken: Redacted.make("hunter2") })).toMatchObject({
+      ok: true
+    })
+    const spaced = await http({ adminToken: Redacted.make("hunter 2") })
+    expect(spaced).toMatchObject({ ok: false, found: expect.stringContaining("ADMIN_TOKEN") })
+    expect(JSON.stringify(spaced)).not.toContain("hunter 2")
+  })
+
+  it("a port in use is well only when a daemon answers there", async () => {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const httpPort = (server.address() as AddressInfo).port
+    expect(await http({ httpPort })).toMatchObject({ ok: false, found: expect.stringContaining("in use") })
+    expect(await http({ httpPort }, "http://h:1")).toMatchObject({ ok: true })
+    await new Promise((resolve) => server.close(resolve))
+  })
+
+  it("takes the server's options as run does", async () => {
+    const given = await Effect.runPromise(
+      cli(makeWorld(), ["doctor", "--data-dir", directory, "--http-port", "0", "--http-host", "0.0.0.0"])
+    )
+    expect(given.code).toBe(1)
+    expect(given.out).toContain("PROBLEM  HTTP")
+  })
+})
+
 describe("doctor", () => {
   it("lists every check, changes nothing, and ends with 0 or 1", async () => {
     const target = join(directory, "fresh")
     const good = await Effect.runPromise(
-      cli(makeWorld(), ["doctor", "--data-dir", target, "--json", "--wal-max-bytes", "16MiB"])
+      cli(makeWorld(), [
+        "doctor",
+        "--data-dir",
+        target,
+        "--json",
+        "--wal-max-bytes",
+        "16MiB",
+        "--http-port",
+        "0"
+      ])
     )
     expect(JSON.parse(good.out).checks.map(({ name }: { readonly name: string }) => name)).toEqual([
       "node",
@@ -117,6 +174,7 @@ describe("doctor", () => {
       "log",
       "SQL",
       "Redis",
+      "HTTP",
       "disk space"
     ])
     expect(good).toMatchObject({ code: 0 })

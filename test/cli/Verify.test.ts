@@ -154,7 +154,7 @@ describe("repair", () => {
       const lost = await run("repair")
       expect(lost.code).toBe(1)
       expect(lost.out).toMatch(/contents lost +1 a\.2\n/)
-      expect(lost.err).toContain("the bytes of 1 items are damaged")
+      expect(lost.err).toContain("1 item damaged, and nobody")
       expect((await run("repair", "--skip-contents", "--values", "none")).code).toBe(0)
     })
   })

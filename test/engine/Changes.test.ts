@@ -202,7 +202,7 @@ describe("a Redis that hangs", () => {
       expect(report).toMatchObject({ flushedWal: true, itemsLeftInLog: 1 })
       expect(report.problems).toEqual([
         "change stream: not done within the shutdown timeout of 2000 ms",
-        "1 archived writes stay in the log: the change stream does not have them yet"
+        "1 archived write stays in the log: the change stream does not have them yet"
       ])
       expect(archive.live()).toEqual(["a"])
     })

@@ -179,7 +179,7 @@ describe("turns", () => {
       for (const fiber of asked) {
         const error = yield* Fiber.join(fiber)
         expect(error).toMatchObject({ _tag: "TierUnavailable", tier: "archive", retryAfterMs: 1000 })
-        expect(String((error as Error).message)).toContain("FLUSH_TIMEOUT (2000 ms); 1 writes are pending")
+        expect(String((error as Error).message)).toContain("FLUSH_TIMEOUT (2000 ms); 1 write is pending")
       }
       archive.letGo("commit")
       yield* settle

@@ -282,7 +282,7 @@ describe("an outage is told once when it begins and once when it ends", () => {
       for (let passed = 0; passed < 8; passed++) yield* clock.jump(hour)
       archive.down = false
       for (let passed = 0; passed < 4; passed++) yield* clock.jump(hour)
-      const told = lines.filter(({ message }) => !message.startsWith("the filter was built"))
+      const told = lines.filter(({ message }) => !message.startsWith("the filter was rebuilt"))
       expect(told.map(({ cause, level, message }) => `${level} ${message}${cause}`)).toEqual([
         "WARN the archive is unavailable: archive ping: the server is away (transient)",
         "INFO the archive is available again"

@@ -171,7 +171,7 @@ describe("START_WITHOUT_SQL", () => {
       const report = yield* Effect.flatMap(beside(engine.service.shutdown), () => engine.service.shutdown)
       expect(report).toMatchObject({
         itemsLeftInLog: 1,
-        problems: ["1 writes stay in the log and are not archived: the archive was not connected"]
+        problems: ["1 write stays in the log, not archived: the archive was not connected"]
       })
     })
   )

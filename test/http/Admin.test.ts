@@ -177,7 +177,10 @@ describe("admin", () => {
         '{"sample":0}',
         '{"values":"all"}',
         '{"budget":{"rows":0}}',
-        '{"budget":{"seconds":1}}'
+        '{"budget":{"seconds":1}}',
+        '{"rows":true,"rows":true}',
+        '{"rows":true,"\\u0072ows":true}',
+        '{"budget":{"rows":1,"rows":2}}'
       ]) {
         const refused = await request(path, { method: "POST", headers: json, body })
         expect(refused.status).toBe(400)

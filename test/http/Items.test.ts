@@ -83,6 +83,14 @@ describe("PUT and GET", () => {
     expect(coded.json).toMatchObject({ error: "UnsupportedMediaType", header: "Content-Encoding" })
   })
 
+  it("are whole: a part of one is refused", async () => {
+    const { fake, request } = await start()
+    const part = await request("/items/a", put("x", { "content-range": "bytes 0-0/5" }))
+    expect(part.status).toBe(400)
+    expect(part.json).toMatchObject({ error: "InvalidRequest", argument: "Content-Range" })
+    expect(fake.calls).toEqual([])
+  })
+
   it("carry state, own version, trace context and options", async () => {
     const { fake, request } = await start()
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -10,8 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { maxOwnVersion } from "../../engine/VersionClock.js"
 import type { Durability } from "../../SyncEngine.js"
-import { idProblem, prefixProblem, stateProblem, versionProblem } from "../../SyncItem.js"
+import { idProblem, prefixProblem, stateProblem } from "../../SyncItem.js"
 import type { Backend, BackendError } from "../Backend.js"
 import { type CliError, OutputClosed, toCliError, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
@@ -91,12 +92,7 @@ export const acceptWhole = (
 
 /** @since 0.1.0 @category validation */
 export const acceptVersion = (option: string, text: Option.Option<string>) =>
-  Effect.flatMap(acceptWhole(option, text, 0, Number.MAX_SAFE_INTEGER), (version) => {
-    const problem = version === undefined ? undefined : versionProblem(version)
-    return problem === undefined
-      ? Effect.succeed(version)
-      : Effect.fail(usage(`option ${option}: ${problem}`))
-  })
+  acceptWhole(option, text, 1, maxOwnVersion)
 
 /** Writes text to standard output. @since 0.1.0 @category functions */
 export const print = (text: string | Uint8Array) => Effect.flatMap(Stdio, (stdio) => stdio.write(text))

@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { walFile } from "../../EngineConfig.js"
+import { counted } from "../../internal/Counted.js"
 import * as SqliteLog from "../../wal/SqliteLog.js"
 import { failed } from "../CliError.js"
 import * as ConfigFlags from "../ConfigFlags.js"
@@ -17,6 +18,7 @@ import { define } from "../Definition.js"
 import {
   type Check,
   checkDirectory,
+  checkHttp,
   checkLog,
   checkNode,
   checkRedis,
@@ -46,7 +48,7 @@ const text = ({ advice, found, name, ok }: Check): string =>
 export const doctor = define({
   name: "doctor",
   description:
-    "Check Node.js, the data directory, the log, SQL, Redis and the disk, without changing anything. Exit code 1 when there is a problem.",
+    "Check Node.js, the data directory, the log, SQL, Redis, the HTTP address and the disk, without changing anything. Exit code 1 when there is a problem.",
   examples: [
     ["sync-engine doctor --data-dir /var/lib/sync-engine", "Before the first start, or when a start fails."],
     ["sync-engine doctor --json", "For a script."]
@@ -54,12 +56,12 @@ export const doctor = define({
   config: {
     url: Connection.remoteOptions.url,
     json: Common.json,
-    flags: ConfigFlags.engineOptions
+    flags: ConfigFlags.allOptions
   },
   switches: ConfigFlags.switches,
   handler: (input) =>
     Effect.gen(function* () {
-      const { engine } = yield* ConfigFlags.load(input.flags)
+      const { engine, server } = yield* ConfigFlags.load(input.flags)
       const url = yield* Connection.readUrl({
         url: input.url,
         token: Option.none(),
@@ -72,6 +74,7 @@ export const doctor = define({
         yield* checkLog(walFile(engine), tryOpen, daemonAt(url)),
         yield* checkSql(engine),
         yield* checkRedis(engine),
+        yield* checkHttp(server, daemonAt),
         checkSpace(engine.dataDir, engine.walMaxBytes)
       ]
       const problems = checks.filter(({ ok }) => !ok).length
@@ -81,6 +84,6 @@ export const doctor = define({
             checks: checks.map(({ advice, ...check }) => ({ ...check, advice: advice ?? null }))
           })
         : Common.print(checks.map(text).join(""))
-      if (problems > 0) yield* failed(problems === 1 ? "1 problem" : `${problems} problems`)
+      if (problems > 0) yield* failed(counted(problems, "problem"))
     })
 })

@@ -9,6 +9,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Stream from "effect/Stream"
+import { counted } from "../../internal/Counted.js"
 import type { Backend } from "../Backend.js"
 import { type CliError, failed, toCliError, usage } from "../CliError.js"
 import * as Connection from "../Connection.js"
@@ -172,7 +173,9 @@ export const ingest = define({
             : Either.isLeft(rooted)
               ? failed(`everything is acknowledged, but not archived yet: ${toCliError(rooted.left).message}`)
               : counts.rejected > 0
-                ? failed(`${counts.rejected} of ${counts.items} lines were rejected`)
+                ? failed(
+                    `${counts.rejected} of ${counted(counts.items, "line")} ${counts.rejected === 1 ? "was" : "were"} rejected`
+                  )
                 : undefined
           if (problem !== undefined) yield* problem
         })

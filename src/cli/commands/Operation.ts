@@ -99,13 +99,19 @@ const list = define({
   handler: (input) =>
     Common.withBackend(input, (backend) =>
       backend.deadLetters.list.pipe(
-        Stream.runForEachChunk((letters) =>
-          Common.print(
-            Chunk.toReadonlyArray(letters)
-              .map((letter) => (input.json ? `${JSON.stringify(letter)}\n` : deadLetterText(letter)))
-              .join("")
+        Stream.chunks,
+        Stream.filter(Chunk.isNonEmpty),
+        Stream.runFoldEffect(false, (_, letters) =>
+          Effect.as(
+            Common.print(
+              Chunk.toReadonlyArray(letters)
+                .map((letter) => (input.json ? `${JSON.stringify(letter)}\n` : deadLetterText(letter)))
+                .join("")
+            ),
+            true
           )
-        )
+        ),
+        Effect.flatMap((any) => (any || input.json ? Effect.void : Common.print("no dead letters\n")))
       )
     )
 })

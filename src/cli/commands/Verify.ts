@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { counted } from "../../internal/Counted.js"
 import { type Difference, divergence } from "../../reconcile/Divergence.js"
 import type { Backend, CheckOptions, VerifyDocument } from "../Backend.js"
 import { type CliError, failed, usage } from "../CliError.js"
@@ -128,7 +129,8 @@ const showDifferences = (
             ["differences", total]
           ])
         )
-    if (!inSync) yield* failed(`${other.where} holds ${total} items otherwise than ${backend.where}`)
+    if (!inSync)
+      yield* failed(`${other.where} holds ${counted(total, "item")} otherwise than ${backend.where}`)
   })
 
 /** @since 0.1.0 @category commands */
@@ -265,7 +267,7 @@ export const repair = define({
             if (!document.in_sync) {
               yield* failed(
                 document.contents_lost > 0
-                  ? `the bytes of ${document.contents_lost} items are damaged, and nobody has the right ones`
+                  ? `${counted(document.contents_lost, "item")} damaged, and nobody has the right bytes`
                   : document.problems.join("; ") || "the tiers still differ"
               )
             }

@@ -291,7 +291,7 @@ describe("2 · SQL", () => {
       expect(report).toMatchObject({
         itemsLeftInLog: 1,
         flushedWal: false,
-        problems: ["1 writes stay in the log and are not archived: no archive is configured"]
+        problems: ["1 write stays in the log, not archived: no archive is configured"]
       })
     })
   )
