@@ -37,6 +37,8 @@ export interface PlainError {
   readonly code: string | undefined
   /** The driver refused a value before it reached the database. */
   readonly invalidValue?: boolean
+  /** The database is not what it was; see `isDamage`. */
+  readonly damaged?: boolean
 }
 
 /** Answers; the one with id 0 tells how opening the database went. @since 0.1.0 @category models */

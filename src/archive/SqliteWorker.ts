@@ -6,7 +6,7 @@
 
 import { parentPort, workerData } from "node:worker_threads"
 import Database from "better-sqlite3"
-import { OpenedFiles } from "../internal/OpenedFiles.js"
+import { isDamage, OpenedFiles } from "../internal/OpenedFiles.js"
 import { privateDatabase } from "../internal/PrivateFiles.js"
 import {
   type PlainError,
@@ -24,7 +24,8 @@ const port = parentPort!
 const plain = (error: unknown): PlainError => ({
   message: error instanceof Error ? error.message : String(error),
   code: error instanceof Database.SqliteError ? error.code : undefined,
-  invalidValue: error instanceof RangeError || error instanceof TypeError
+  invalidValue: error instanceof RangeError || error instanceof TypeError,
+  damaged: isDamage(error)
 })
 
 const reply = (message: SqliteReply): void => {
@@ -111,6 +112,8 @@ const serve = (database: Database.Database): void => {
     // A database that has lost its file takes and gives everything, and nobody ever finds it.
     const lost = database.inTransaction && sql !== "COMMIT" ? undefined : files.problem()
     if (lost !== undefined) throw new Error(lost)
+    // A page that is remembered hides what was written over it. After a commit the reader reads everything again anyway.
+    if (role === "reader" && files.wasWritten()) database.pragma("shrink_memory")
     const { columns, statement } = patiently(() => prepare(sql))
     if (!statement.reader) {
       const { changes } = patiently(() => statement.run(params))

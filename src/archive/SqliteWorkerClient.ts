@@ -15,6 +15,7 @@ import * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { damageAdvice } from "../internal/OpenedFiles.js"
 import {
   type PlainError,
   pack,
@@ -50,7 +51,12 @@ class Thread {
   private readonly waiting = new Map<number, Waiting>()
   private nextId = 1
 
-  constructor(data: SqliteWorkerData, opened: Waiting) {
+  constructor(
+    data: SqliteWorkerData,
+    opened: Waiting,
+    /** What is told of an error that is none of a statement's alone. */
+    private readonly damageOf: (error: PlainError) => SqlError | undefined
+  ) {
     this.waiting.set(0, opened)
     const file = createRequire(import.meta.url).resolve("#workers/archive/SqliteWorker")
     this.worker = new Worker(file, { workerData: data, execArgv: [], name: `sqlite-${data.role}` })
@@ -73,10 +79,9 @@ class Thread {
       waiting?.done(reply)
       return
     }
-    const error = failure(
-      reply.id === 0 ? "Failed to open database" : "Failed to execute statement",
-      reply.error
-    )
+    const error =
+      this.damageOf(reply.error) ??
+      failure(reply.id === 0 ? "Failed to open database" : "Failed to execute statement", reply.error)
     waiting?.fail(error)
     if (reply.id === 0) this.lose(reply.error)
   }
@@ -137,14 +142,16 @@ const objectsOf = (reply: Extract<SqliteReply, { columns: unknown }>): Rows => {
   return rows
 }
 
-/** A connection over whatever thread `thread` returns at the time of the call. */
-const connectionOver = (thread: () => Thread): Connection => {
+/** A connection over whatever thread `thread` returns at the time of the call, unless it is refused then. */
+const connectionOver = (thread: () => Thread, refused: () => SqlError | undefined): Connection => {
   const request = <A>(
     sql: string,
     params: ReadonlyArray<unknown>,
     map: (reply: Extract<SqliteReply, { columns: unknown }>) => A
   ) =>
     Effect.async<A, SqlError>((resume) => {
+      const refusal = refused()
+      if (refusal !== undefined) return resume(Effect.fail(refusal))
       try {
         thread().run(sql, params, {
           done: (reply) => resume(Effect.succeed(map(reply))),
@@ -185,10 +192,20 @@ export const make = (
   Effect.gen(function* () {
     const threads: { reader?: Thread; writer?: Thread } = {}
     let closed = false
+    /** Whichever thread finds the damage: both stand on the same file. */
+    let damaged: SqlError | undefined
+    const damageOf = ({ code, damaged: found, message }: PlainError) => {
+      if (found !== true) return undefined
+      damaged ??= failure("Damaged database", {
+        code,
+        message: `${options.path} is damaged: ${message}; ${damageAdvice}`
+      })
+      return damaged
+    }
 
     const start = (role: "reader" | "writer", opened: Waiting): Thread => {
       const data = { path: options.path, role, busyTimeoutMs: options.busyTimeoutMs ?? 5_000 }
-      const thread = new Thread(data, opened)
+      const thread = new Thread(data, opened, damageOf)
       threads[role] = thread
       return thread
     }
@@ -219,7 +236,10 @@ export const make = (
     yield* open("writer")
     yield* open("reader")
 
-    const reading = connectionOver(() => thread("reader"))
+    const reading = connectionOver(
+      () => thread("reader"),
+      () => damaged
+    )
     const turn = Effect.unsafeMakeSemaphore(1)
 
     // A transaction stays with the thread it began on: on a new one its statements would run on their own.
@@ -233,7 +253,10 @@ export const make = (
             return turn.release(1)
           })
         )
-        return connectionOver(() => own)
+        return connectionOver(
+          () => own,
+          () => damaged
+        )
       })
     )
 

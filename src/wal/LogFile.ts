@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import type Database from "better-sqlite3"
+import { OverwrittenFile } from "../internal/OpenedFiles.js"
 import { LetterTable } from "./LetterTable.js"
 import { storeBinding } from "./LogBinding.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
@@ -279,8 +280,7 @@ export class LogFile implements LogOperations {
     try {
       this.statements.begin.run()
       const result = body()
-      const problem = this.file.files.problem()
-      if (problem !== undefined) throw new Error(problem)
+      this.assertOwn()
       this.statements.commit.run()
       return result
     } catch (error) {
@@ -302,10 +302,23 @@ export class LogFile implements LogOperations {
   }
 
   private runCheckpoint(mode: "PASSIVE" | "TRUNCATE"): void {
-    const [result] = this.db.pragma(`wal_checkpoint(${mode})`) as Array<{ busy: number }>
-    if (result?.busy !== 0) throw new Error("the -wal file could not be folded into the log")
+    this.assertOwn()
+    try {
+      const [result] = this.db.pragma(`wal_checkpoint(${mode})`) as Array<{ busy: number }>
+      if (result?.busy !== 0) throw new Error("the -wal file could not be folded into the log")
+    } finally {
+      this.file.files.wasWritten()
+    }
     this.writtenBytes = 0
     this.counts.checkpoints++
+  }
+
+  /** What is written would be found; and nobody but a checkpoint has written to the file itself. */
+  private assertOwn(): void {
+    const { files } = this.file
+    const problem = files.problem()
+    if (problem !== undefined) throw new Error(problem)
+    if (files.wasWritten()) throw new OverwrittenFile("it was overwritten while it is in use")
   }
 
   private deleteReleased(released: number): number {

@@ -122,7 +122,7 @@ export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile 
     const { content, unfolded } = prove(db)
     const identity = identityOf(db, path)
     if (resume !== undefined) assertResumes(resume, identity, content.committed)
-    const files = new OpenedFiles(path)
+    const files = new OpenedFiles(given)
     return { db, content: { ...content, identity, binding: bindingOf(db) }, unfolded, files, close }
   } catch (error) {
     close()

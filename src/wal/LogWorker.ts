@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { parentPort, workerData } from "node:worker_threads"
+import { damageAdvice, isDamage } from "../internal/OpenedFiles.js"
 import { LogFile } from "./LogFile.js"
 import type { LogReply, LogRequest, LogWorkerData } from "./LogProtocol.js"
 import { openProblemOf } from "./OpenRefused.js"
@@ -14,19 +15,19 @@ if (port === null) throw new Error("this module runs in a worker thread")
 const reply = (message: LogReply) => port.postMessage(message)
 
 const serve = (file: LogFile) => {
+  let broken: Error | undefined
   port.on("message", (request: LogRequest) => {
     try {
+      if (broken !== undefined && request.operation !== "close") throw broken
       const operation = file[request.operation] as (...parameters: ReadonlyArray<unknown>) => unknown
       const value = operation.apply(file, request.arguments as Array<unknown>)
       reply({ type: "done", id: request.id, value })
     } catch (error) {
       const code = (error as { code?: unknown } | null)?.code
       const message = error instanceof Error ? error.message : String(error)
-      reply({
-        type: "failed",
-        id: request.id,
-        problem: typeof code === "string" ? `${message} (${code})` : message
-      })
+      const problem = typeof code === "string" ? `${message} (${code})` : message
+      if (isDamage(error)) broken = new Error(`it is damaged: ${problem}; ${damageAdvice}`)
+      reply({ type: "failed", id: request.id, problem: broken?.message ?? problem })
     }
     if (request.operation === "close") port.close()
     else file.afterReply()

@@ -1,11 +1,15 @@
 import {
   chmodSync,
+  copyFileSync,
+  cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync
 } from "node:fs"
@@ -22,6 +26,7 @@ import * as DefaultParts from "../../src/engine/DefaultParts.js"
 import * as EngineModule from "../../src/engine/Engine.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import { testConfig } from "../support/engine.js"
+import { logged } from "../support/Logged.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "sync-engine-files-"))),
@@ -106,14 +111,49 @@ describe("an engine over its own files", () => {
       })
   )
 
+  for (const elsewhere of ["an empty folder", "a copy of it"]) {
+    it.scopedLive(
+      `notices that the link to its folder leads to ${elsewhere}, and goes on when it is back`,
+      () =>
+        Effect.gen(function* () {
+          const base = yield* folder
+          const dataDir = join(base, "data")
+          const point = (to: string) => {
+            rmSync(dataDir, { force: true })
+            symlinkSync(join(base, to), dataDir)
+          }
+          mkdirSync(join(base, "first"))
+          mkdirSync(join(base, "second"))
+          point("first")
+          const service = yield* engineOver(dataDir)
+          yield* service.submit({ id: "a", content: "1" })
+          yield* service.flush
+          if (elsewhere === "a copy of it")
+            cpSync(join(base, "first"), join(base, "second"), { recursive: true })
+          point("second")
+          const seen = (components: ReadonlyArray<string>) =>
+            soon(
+              Effect.filterOrFail(
+                service.health,
+                ({ degraded }) =>
+                  degraded
+                    .map(({ component }) => component)
+                    .sort()
+                    .join() === components.join()
+              )
+            )
+          expect((yield* seen(["archive", "log"])).acceptsWrites).toBe(false)
+          point("first")
+          yield* seen([])
+          yield* service.submit({ id: "b", content: "1" })
+          yield* service.flush
+        })
+    )
+  }
+
   const damages: ReadonlyArray<readonly [string, string, (path: string) => void]> = [
     ["an archive that was emptied in its place", "archive", (path) => truncateSync(path, 0)],
-    ["a log that was emptied in its place", "log", (path) => truncateSync(path, 0)],
-    [
-      "an archive that was overwritten in its place",
-      "archive",
-      (path) => writeFileSync(path, Buffer.alloc(statSync(path).size, 0x41), { flag: "r+" })
-    ]
+    ["a log that was emptied in its place", "log", (path) => truncateSync(path, 0)]
   ]
   for (const [name, component, damage] of damages) {
     it.scopedLive(`notices ${name}`, () =>
@@ -128,6 +168,55 @@ describe("an engine over its own files", () => {
             degraded.some((one) => one.component === component)
           )
         )
+      })
+    )
+  }
+
+  const overwritten: ReadonlyArray<
+    readonly [string, "archive" | "log", (path: string, old: string) => void]
+  > = [
+    ["a log by an older copy of it", "log", (path, old) => copyFileSync(old, path)],
+    [
+      "an archive by something else",
+      "archive",
+      (path) => writeFileSync(path, Buffer.alloc(statSync(path).size, 0x41), { flag: "r+" })
+    ]
+  ]
+  for (const [name, component, overwrite] of overwritten) {
+    it.scopedLive(`goes on refusing ${name}, until it is started again`, () =>
+      Effect.gen(function* () {
+        const dataDir = yield* folder
+        const file = join(dataDir, component === "log" ? "wal.db" : "archive.db")
+        const { lines, provide } = logged()
+        yield* provide(
+          Effect.gen(function* () {
+            const service = yield* engineOver(dataDir, { shutdownTimeout: 1000 })
+            const write = (id: string) => service.submit({ id, content: "x".repeat(5000) })
+            yield* write("a")
+            yield* service.flush
+            const old = join(dataDir, "old")
+            copyFileSync(file, old)
+            yield* write("b")
+            yield* service.flush
+            overwrite(file, old)
+            const reasons = Effect.map(service.health, ({ degraded }) =>
+              degraded.filter((one) => one.component === component).map(({ reason }) => reason)
+            )
+            yield* soon(Effect.filterOrFail(reasons, ([reason]) => reason?.includes("is damaged") === true))
+            // Also when what was there before is put back: what happened in between is not known.
+            for (let round = 0; round < 20; round++) {
+              expect(Either.isLeft(yield* Effect.either(write(`c${round}`)))).toBe(component === "log")
+              expect(Either.isLeft(yield* Effect.either(service.flush))).toBe(component === "archive")
+              expect(yield* reasons).toEqual([expect.stringContaining("restore it from a backup")])
+              if (round === 10) copyFileSync(old, file)
+              yield* Effect.sleep("30 millis")
+            }
+            expect((yield* service.health).acceptsWrites).toBe(component === "archive")
+          })
+        )
+        expect(lines.filter(({ level }) => level === "WARN" || level === "ERROR")).toEqual([
+          expect.objectContaining({ level: "WARN", message: expect.stringContaining("is damaged") })
+        ])
       })
     )
   }

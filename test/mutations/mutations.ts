@@ -825,5 +825,33 @@ export const mutations: ReadonlyArray<Mutation> = [
     find: "    yield* checkExposure(wanted)\n",
     replace: "",
     tests: ["test/cli/Doctor.test.ts"]
+  },
+  {
+    name: "files: the log does not notice that its file was overwritten",
+    file: "src/wal/LogFile.ts",
+    find: "    if (files.wasWritten()) throw",
+    replace: "    if (files === undefined) throw",
+    tests: ["test/engine/EmbeddedFiles.test.ts"]
+  },
+  {
+    name: "files: damage of the archive is forgotten",
+    file: "src/archive/SqliteWorkerClient.ts",
+    find: "      if (refusal !== undefined) return",
+    replace: "      if (refusal === null) return",
+    tests: ["test/engine/EmbeddedFiles.test.ts"]
+  },
+  {
+    name: "files: damage of the log is forgotten",
+    file: "src/wal/LogWorker.ts",
+    find: "      if (isDamage(error)) broken =",
+    replace: "      if (error === null) broken =",
+    tests: ["test/engine/EmbeddedFiles.test.ts"]
+  },
+  {
+    name: "files: a link to the log's folder is followed once only",
+    file: "src/wal/LogFileOpen.ts",
+    find: "new OpenedFiles(given)",
+    replace: "new OpenedFiles(path)",
+    tests: ["test/engine/EmbeddedFiles.test.ts"]
   }
 ]
