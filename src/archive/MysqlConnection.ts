@@ -1,8 +1,9 @@
 /**
- * One connection to a MySQL or MariaDB server. The driver knows no time limit for an answer: a server that hangs
- * or a network that swallows packets, also in the middle of an answer, would hold whoever waits for ever. Here
- * every wait has a limit of its own, on a timer that no uninterruptible region can hold back: what was asked
- * fails then, and the connection is destroyed.
+ * One connection to a MySQL or MariaDB server. The driver's own time limit for a statement only tells who asked: the
+ * statement stays at the head of the connection's queue until its answer is whole, and with a server that hangs or a
+ * network that swallows packets all that is asked next would wait behind it for ever. Here every wait has a limit of
+ * its own, on a timer that no uninterruptible region can hold back: what was asked fails then, and the connection is
+ * destroyed.
  *
  * @since 0.1.0
  */

@@ -1,5 +1,6 @@
 /**
- * Start-up: every phase is a layer with its own typed error, and their composition is their order. Read
+ * Start-up: every phase is a layer, and their composition is their order. The phases that can end a start (the log,
+ * the archive) fail with typed errors; the others go on without what they could not get, and log why. Read
  * {@link startup} from top to bottom.
  *
  * @since 0.1.0
