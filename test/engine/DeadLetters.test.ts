@@ -68,39 +68,41 @@ describe("dead letters put back", () => {
 })
 
 describe("many dead letters", () => {
-  it.scoped("take their part of the log's bounds, and can be retried although they fill it", () =>
-    Effect.gen(function* () {
-      const archive = choosy()
-      const disk = MemoryLog.makeDisk()
-      const { service } = yield* start({
-        disk,
-        archive: archive.options,
-        config: { walMaxBytes: 20_000, maxPayloadBytes: 10_000 },
-        limits: { pageBytes: 5_000 }
-      })
-      const content = `bad ${"x".repeat(996)}`
-      let refused = "nothing"
-      for (let n = 0; n < 100 && refused === "nothing"; n++) {
-        const writer = yield* beside(Effect.either(service.submit({ id: `item.${n}`, content })))
-        // Under pressure a write waits a little.
-        yield* TestClock.adjust(200)
-        const result = yield* Fiber.join(writer)
-        if (Either.isLeft(result)) refused = result.left._tag
-        else yield* service.flush
-      }
-      expect(["Backpressure", "LogFull"]).toContain(refused)
-      const { deadLetters, log, pending } = yield* service.stats
-      expect(deadLetters).toBeGreaterThan(10)
-      expect([pending, log.items, log.letters]).toEqual([0, 0, deadLetters])
-      expect(log.letterBytes).toBeLessThanOrEqual(20_000)
+  it.scoped.each([{ walMaxBytes: 20_000 }, { walMaxItems: 15 }])(
+    "take their part of the log's bounds (%j), and can be retried although they fill it",
+    (bounds) =>
+      Effect.gen(function* () {
+        const archive = choosy()
+        const disk = MemoryLog.makeDisk()
+        const { service } = yield* start({
+          disk,
+          archive: archive.options,
+          config: { ...bounds, maxPayloadBytes: 10_000 },
+          limits: { pageBytes: 5_000 }
+        })
+        const content = `bad ${"x".repeat(996)}`
+        let refused = "nothing"
+        for (let n = 0; n < 100 && refused === "nothing"; n++) {
+          const writer = yield* beside(Effect.either(service.submit({ id: `item.${n}`, content })))
+          // Under pressure a write waits a little.
+          yield* TestClock.adjust(200)
+          const result = yield* Fiber.join(writer)
+          if (Either.isLeft(result)) refused = result.left._tag
+          else yield* service.flush
+        }
+        expect(refused).toBe("Backpressure")
+        const { deadLetters, log, pending } = yield* service.stats
+        expect(deadLetters).toBeGreaterThan(10)
+        expect([pending, log.items, log.letters]).toEqual([0, 0, deadLetters])
+        expect(log.letterBytes).toBeLessThanOrEqual(20_000)
 
-      archive.refuses = acceptsAll
-      expect(yield* service.deadLetters.retry()).toBe(deadLetters)
-      yield* service.flush
-      expect(archive.live()).toHaveLength(deadLetters)
-      expect((yield* service.stats).log).toMatchObject({ items: 0, letters: 0, letterBytes: 0 })
-      yield* service.submit({ id: "after", content: "x" })
-    })
+        archive.refuses = acceptsAll
+        expect(yield* service.deadLetters.retry()).toBe(deadLetters)
+        yield* service.flush
+        expect(archive.live()).toHaveLength(deadLetters)
+        expect((yield* service.stats).log).toMatchObject({ items: 0, letters: 0, letterBytes: 0 })
+        yield* service.submit({ id: "after", content: "x" })
+      })
   )
 
   it.scoped("are listed, retried and dropped in pages bounded by bytes", () =>

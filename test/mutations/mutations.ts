@@ -516,6 +516,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     file: "src/wal/LogOptions.ts",
     find: "const heldItems = usage.items + usage.letters",
     replace: "const heldItems = usage.items",
+    tests: ["test/wal/WriteAheadLog.test.ts"]
+  },
+  {
+    name: "bytes of letters do not count towards the log's bounds",
+    file: "src/wal/LogOptions.ts",
+    find: "const heldBytes = usage.bytes + usage.letterBytes",
+    replace: "const heldBytes = usage.bytes",
+    tests: ["test/wal/WriteAheadLog.test.ts"]
+  },
+  {
+    name: "letters do not press on writers",
+    file: "src/engine/EngineCore.ts",
+    find: "      (items + letters) / maxItems,\n      (bytes + letterBytes) / maxBytes,\n",
+    replace: "      items / maxItems,\n      bytes / maxBytes,\n",
     tests: ["test/engine/DeadLetters.test.ts"]
   },
   {

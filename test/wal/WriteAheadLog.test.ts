@@ -275,6 +275,29 @@ for (const [name, storage] of Object.entries(storages)) {
       })
     )
 
+    it.scopedLive("counts dead letters towards both bounds, also when it is opened again", () =>
+      Effect.gen(function* () {
+        const letters = [letterOf(1), letterOf(2)]
+        for (const bounds of [{ maxItems: 3 }, { maxBytes: encodedBytes(recordOf(1)) * 3.5 }]) {
+          const open = yield* storage
+          for (const stored of [letters, []]) {
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const { log } = yield* open(bounds)
+                yield* log.deadLetters.add(stored)
+                expect(yield* Effect.flip(log.append(recordsOf(3, 2)))).toMatchObject({
+                  _tag: "LogFull",
+                  items: 2,
+                  letters: 2
+                })
+                yield* log.release((yield* log.append([recordOf(3)])).first)
+              })
+            )
+          }
+        }
+      })
+    )
+
     it.scopedLive("does not look at the bytes again once they were appended", () =>
       Effect.gen(function* () {
         const open = yield* storage
