@@ -48,7 +48,7 @@ export const globalOptions: ReadonlyArray<OptionSpec> = [
   { name: "--help", isSwitch: true },
   { name: "--version", isSwitch: true },
   { name: "--wizard", isSwitch: true },
-  { name: "--completions", isSwitch: false, values: ["bash", "zsh", "fish", "sh"] },
+  { name: "--completions", isSwitch: false, values: ["bash", "zsh", "fish"] },
   { name: "--log-level", isSwitch: false },
   { name: "--log-format", isSwitch: false }
 ]

@@ -18,7 +18,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import { normalise } from "./Argv.js"
 import { CliError, type ExitCode, failed, OutputClosed, renderError, usage } from "./CliError.js"
-import { bashCompletions } from "./Completions.js"
+import { completions } from "./Completions.js"
 import { doctor } from "./commands/Doctor.js"
 import { ingest } from "./commands/Ingest.js"
 import { get, put, remove, scan } from "./commands/Items.js"
@@ -71,8 +71,9 @@ const escapes = /\u001b\[[0-9;]*m/g
 const plain = (text: string, isTerminal: boolean): string =>
   (isTerminal ? text : text.replace(escapes, "").replace(/[ \t]+$/gm, "")).replace(/\n*$/, "\n")
 
-/** What the parser prints (completions, the wizard) as our standard output; its own error texts are replaced by ours. */
-const consoleFor = (stdio: Context.Tag.Service<Stdio>, print: (text: string) => void): Console.Console => {
+/** What the parser prints (the wizard) goes to standard error; its own error texts are replaced by ours. */
+const consoleFor = (stdio: Context.Tag.Service<Stdio>): Console.Console => {
+  const print = (text: string) => stdio.unsafeError(text)
   const write = (...parts: ReadonlyArray<unknown>) =>
     Effect.sync(() => print(plain(parts.map(String).join(" "), stdio.stdoutIsTerminal)))
   const nothing = () => Effect.void
@@ -164,17 +165,16 @@ export const run = (
     const settings = Logging.logSettings(stdio, globals, path[0] === "run")
     if (Either.isLeft(settings)) return yield* conclude(stdio, path, Exit.fail(settings.left))
     const definition = at(root, path)
-    const isBash = globals.completions === "bash" || globals.completions === "sh"
-    if (help || versionAsked || isBash) {
+    const { completions: shell } = globals
+    if (help || versionAsked || shell !== undefined) {
       const text = help
         ? helpText(definition, path, version)
         : versionAsked
           ? `${version}\n`
-          : bashCompletions(root.spec)
+          : completions(root.spec, shell)
       return yield* conclude(stdio, path, yield* Effect.exit(stdio.write(text)))
     }
 
-    const printed: Array<string> = []
     const parse = Command.run(root.command, {
       name: "sync-engine",
       version,
@@ -188,16 +188,8 @@ export const run = (
     if (wizard && !stdio.stdinIsTerminal) {
       return yield* conclude(stdio, path, Exit.fail(usage("--wizard asks questions: it needs a terminal")))
     }
-    const print = (text: string) => {
-      // The wizard talks while it runs; completions are written as a whole.
-      if (wizard) stdio.unsafeError(text)
-      else printed.push(text)
-    }
     return yield* (definition.handlesSignals ? command : Effect.raceFirst(command, interrupted)).pipe(
-      Effect.withConsole(consoleFor(stdio, print)),
-      Effect.zipLeft(
-        Effect.suspend(() => (printed.length === 0 ? Effect.void : stdio.write(printed.join(""))))
-      ),
+      Effect.withConsole(consoleFor(stdio)),
       Effect.asVoid,
       Effect.exit,
       Effect.flatMap((exit) => conclude(stdio, path, exit)),

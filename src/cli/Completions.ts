@@ -1,6 +1,6 @@
 /**
- * Completions for bash, from the declarations of the commands. The parser's own script stops behind the first word
- * of a command whose name holds a dash. Pure.
+ * Completions, from the declarations of the commands. The parser's own scripts for bash and zsh stop behind the first
+ * word of a command whose name holds a dash, and those for zsh and fish offer levels of logs that are refused. Pure.
  *
  * @since 0.1.0
  */
@@ -65,7 +65,7 @@ export const bashCompletions = (root: CommandSpec): string => {
   # Bash takes the = of --name=value for a word of its own.
   [[ $cur == "=" ]] && cur=""
   [[ \${COMP_WORDS[before - 1]} == "=" ]] && ((before -= 1))
-  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+  for word in "\${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do
     case "$path/$word" in
 ${steps(all).replace(/^/gm, "  ").trimEnd()}
     esac
@@ -82,3 +82,65 @@ ${names(all).replace(/^/gm, "    ").trimEnd()}
 complete -o bashdefault -o default -F _sync_engine sync-engine
 `
 }
+
+/**
+ * The same script for zsh, which can read it.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+const zshCompletions = (root: CommandSpec): string =>
+  `autoload -Uz compinit bashcompinit
+(( $+functions[compdef] )) || compinit
+bashcompinit
+${bashCompletions(root)}`
+
+/** One line of a `switch`. */
+const arm = (pattern: string, list: ReadonlyArray<string>): string =>
+  list.length === 0 ? "" : `    case "${pattern}"\n      printf '%s\\n' ${list.join(" ")}\n`
+
+/**
+ * The same for fish; for values that are not few, fish completes file names.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+const fishCompletions = (root: CommandSpec): string => {
+  const all = places(root, "")
+  const steps = all.flatMap(({ command, path }) =>
+    command.children.map(
+      ({ name }) =>
+        `      case "${path}/${name}"\n        set path "${path === "" ? name : `${path} ${name}`}"\n`
+    )
+  )
+  const values = all.flatMap(({ command, path }) =>
+    optionsOf(command).map(({ isSwitch, name, values }) =>
+      isSwitch ? "" : arm(`${path}/${name}`, values ?? [])
+    )
+  )
+  const names = all.map(({ command, path }) =>
+    arm(
+      path,
+      [...command.children, ...optionsOf(command)].map(({ name }) => name)
+    )
+  )
+  return `function __sync_engine
+  set -l typed (commandline -opc)
+  set -l path ""
+  for word in $typed[2..-1]
+    switch "$path/$word"
+${steps.join("")}    end
+  end
+  switch "$path/$typed[-1]"
+${values.join("")}    case "*"
+      switch "$path"
+${names.join("")}      end
+  end
+end
+complete -c sync-engine -a "(__sync_engine)"
+`
+}
+
+/** @since 0.1.0 @category rendering */
+export const completions = (root: CommandSpec, shell: string | undefined): string =>
+  shell === "fish" ? fishCompletions(root) : shell === "zsh" ? zshCompletions(root) : bashCompletions(root)

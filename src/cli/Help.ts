@@ -54,7 +54,7 @@ const common: ReadonlyArray<HelpRow> = [
     "--log-format FORMAT",
     "auto, pretty or json. Default: SYNC_ENGINE_LOG_FORMAT, else auto: pretty on a terminal, json elsewhere."
   ],
-  ["--completions SHELL", "Print a completion script for bash, zsh, fish or sh."],
+  ["--completions SHELL", "Print a completion script for bash, zsh or fish."],
   ["--wizard", "Build the command line by answering questions."]
 ]
 

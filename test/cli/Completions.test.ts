@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process"
 import { describe, expect, it } from "vitest"
 import { root } from "../../src/cli/Cli.js"
-import { bashCompletions } from "../../src/cli/Completions.js"
+import { completions } from "../../src/cli/Completions.js"
 
-const script = bashCompletions(root.spec)
+const script = completions(root.spec, "bash")
 
 /** What bash offers for the last of these words, which is being typed. */
 const complete = (...typed: ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -55,5 +55,26 @@ describe("completions for bash", () => {
     expect(complete("run", "--data-dir", "")).toEqual([])
     expect(complete("run", "--data-dir", "-")).toEqual([])
     expect(complete("ingest", "")).toEqual([])
+  })
+})
+
+describe("completions for zsh and fish", () => {
+  it("zsh reads bash's script, behind what makes it do so", () => {
+    const zsh = completions(root.spec, "zsh")
+    expect(zsh.endsWith(script)).toBe(true)
+    expect(zsh).toContain("\nbashcompinit\n")
+    // Zsh takes a word behind the second colon for a modifier.
+    expect(script).toContain("{COMP_WORDS[@]:1:$((COMP_CWORD - 1))}")
+  })
+
+  it("fish knows every place, and offers no value that is refused", () => {
+    const fish = completions(root.spec, "fish")
+    for (const command of root.spec.children) {
+      expect(fish).toContain(`case "/${command.name}"`)
+      for (const { name } of command.options) expect(fish).toContain(` ${name} `)
+      for (const { name } of command.children) expect(fish).toContain(`case "${command.name}/${name}"`)
+    }
+    expect(fish).toContain("case \"put/--durability\"\n      printf '%s\\n' memory wal archive\n")
+    expect(fish).not.toContain("fatal")
   })
 })
