@@ -164,6 +164,39 @@ export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []):
   }
 }
 
+// What may be over with the next attempt: another process, a full volume, a disk that fails.
+const passingSqlite = new Set([
+  ...contentionSqlite,
+  "SQLITE_FULL",
+  "SQLITE_IOERR",
+  "SQLITE_NOMEM",
+  "SQLITE_WORKER"
+])
+
+const damagedFile = "Keep the file and restore it from a backup, or name another one with SQL_URL."
+const fileAdvice: Readonly<Record<string, string>> = {
+  SQLITE_NOTADB: damagedFile,
+  SQLITE_CORRUPT: damagedFile,
+  SQLITE_READONLY:
+    "The file, its folder or the file system is read-only; this user has to be able to write all three.",
+  SQLITE_ERROR:
+    "It is a SQLite database, but not an archive of this version of the engine; name another file with SQL_URL, or start the version that wrote it."
+}
+
+/**
+ * What to do when a SQLite file cannot be opened as an archive; none when waiting may help.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export const sqliteAdvice = (failure: unknown): string | undefined => {
+  const primary = driverError(failure).code?.split("_").slice(0, 2).join("_") ?? ""
+  return passingSqlite.has(primary)
+    ? undefined
+    : (fileAdvice[primary] ??
+        "SQL_URL has to name a file, in a folder in which this user may write and make files.")
+}
+
 /** An `ArchiveError` for one operation, from whatever was thrown. @since 0.1.0 @category constructors */
 export const archiveError = (
   operation: string,

@@ -9,6 +9,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { ArchiveStartError } from "../EngineError.js"
 import { Archive } from "./Archive.js"
+import { sqliteAdvice } from "./ArchiveErrors.js"
 import { migrateAndVerify } from "./Schema.js"
 import * as SqlArchive from "./SqlArchive.js"
 import { tables as makeTables } from "./SqlDialect.js"
@@ -82,7 +83,8 @@ export const make = (
         secrets: []
       })
       return { ...archive, client }
-    })
+    }),
+    sqliteAdvice
   )
 
 /** @since 0.1.0 @category layers */

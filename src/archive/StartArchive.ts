@@ -21,7 +21,9 @@ import { classify, reasonOf } from "./ArchiveErrors.js"
 export const start = <A, E>(
   target: string,
   secrets: ReadonlyArray<string>,
-  effect: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
+  effect: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>,
+  /** What to do about a failure that no waiting ends. */
+  adviceFor: (failure: unknown) => string | undefined = () => undefined
 ): Effect.Effect<A, ArchiveStartError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -38,6 +40,12 @@ export const start = <A, E>(
       if (found === undefined) return yield* Effect.interrupt
       if (found.reason instanceof ArchiveStartError) return yield* found.reason
       const { problem, unreachable } = classify(found.reason, secrets)
-      return yield* new ArchiveStartError({ target, kind: unreachable ? "unreachable" : "refused", problem })
+      const advice = adviceFor(found.reason)
+      return yield* new ArchiveStartError({
+        target,
+        kind: unreachable ? "unreachable" : "refused",
+        problem,
+        ...(advice === undefined ? {} : { advice })
+      })
     })
   )

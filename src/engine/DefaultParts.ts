@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Archive } from "../archive/Archive.js"
+import { sqliteAdvice } from "../archive/ArchiveErrors.js"
 import * as MysqlArchive from "../archive/MysqlArchive.js"
 import * as SqliteArchive from "../archive/SqliteArchive.js"
 import * as RedisCache from "../cache/RedisCache.js"
@@ -30,7 +31,8 @@ const withDirectory = (file: string, layer: Layer.Layer<Archive, ArchiveStartErr
         new ArchiveStartError({
           target: `sqlite:${file}`,
           kind: "refused",
-          problem: `its directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`
+          problem: `its directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
+          advice: sqliteAdvice(cause)
         })
     })
   )

@@ -146,8 +146,9 @@ const connectArchive = (
       const giveUpAtMs = core.elapsedMs() + core.config().sqlStartTimeout
       let said: string | undefined
       return yield* connect(core, filterCare, parts.archive, tiers).pipe(
-        Effect.tapError(({ problem }) => {
-          if (problem === said) return Effect.void
+        Effect.tapError(({ advice, problem }) => {
+          // No second attempt is made: the start says so itself.
+          if (advice !== undefined || problem === said) return Effect.void
           said = problem
           return Effect.logWarning(`SQL is not there yet: ${problem}`)
         }),

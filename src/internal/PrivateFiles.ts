@@ -18,7 +18,12 @@ const sticky = 0o1000
 export const keepPrivate = (path: string): void => {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat === undefined || (stat.mode & forOthers) === 0 || (stat.mode & sticky) !== 0) return
-  if (process.getuid?.() === stat.uid) chmodSync(path, stat.mode & 0o700)
+  if (process.getuid?.() !== stat.uid) return
+  try {
+    chmodSync(path, stat.mode & 0o700)
+  } catch {
+    // A read-only file system, or one without rights: who opens the file says what is wrong with it.
+  }
 }
 
 /**

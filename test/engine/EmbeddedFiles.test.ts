@@ -14,8 +14,9 @@ import {
   writeFileSync
 } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
+import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
@@ -148,6 +149,48 @@ describe("an engine over its own files", () => {
           yield* service.submit({ id: "b", content: "1" })
           yield* service.flush
         })
+    )
+  }
+
+  const unusable: ReadonlyArray<readonly [string, string, (path: string) => void]> = [
+    [
+      "no database",
+      "restore it from a backup",
+      (path) => writeFileSync(path, "no database at all\n".repeat(500))
+    ],
+    ["a folder", "has to name a file", (path) => mkdirSync(path)],
+    ["under a file", "has to name a file", (path) => writeFileSync(dirname(path), "")],
+    [
+      "another program's database",
+      "not an archive of this version",
+      (path) => {
+        const database = new Database(path)
+        database.exec("CREATE TABLE items(name TEXT)")
+        database.close()
+      }
+    ]
+  ]
+  for (const [name, advice, make] of unusable) {
+    it.scopedLive(`does not wait for an archive that is ${name}`, () =>
+      Effect.gen(function* () {
+        const base = yield* folder
+        const path = join(base, "sub", "archive.db")
+        if (name !== "under a file") mkdirSync(dirname(path))
+        make(path)
+        const { lines, provide } = logged()
+        const refused = yield* Effect.either(
+          provide(
+            Effect.scoped(
+              engineOver(join(base, "data"), {
+                sqlUrl: Redacted.make(`sqlite:${path}`),
+                sqlStartTimeout: 3_600_000
+              })
+            )
+          )
+        )
+        expect(Either.isLeft(refused) && refused.left.message).toContain(advice)
+        expect(lines.filter(({ message }) => message.includes("not there yet"))).toEqual([])
+      })
     )
   }
 

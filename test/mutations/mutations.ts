@@ -855,6 +855,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/EmbeddedFiles.test.ts"]
   },
   {
+    name: "files: a start waits for an archive that no waiting helps",
+    file: "src/archive/ArchiveErrors.ts",
+    find: "return passingSqlite.has(primary)",
+    replace: "return primary !== undefined",
+    tests: ["test/engine/EmbeddedFiles.test.ts"]
+  },
+  {
     name: "files: damage of the log is forgotten",
     file: "src/wal/LogWorker.ts",
     find: "      if (isDamage(error)) broken =",
