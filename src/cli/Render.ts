@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { counted } from "../internal/Counted.js"
 import type { SyncItem } from "../SyncItem.js"
 import type { DeadLetterRow, RepairDocument, ReportDocument, VerifyDocument } from "./Backend.js"
 
@@ -161,7 +162,7 @@ export const repairText = (document: RepairDocument): string =>
 export const leftHint = (itemsLeftInLog: number | null | undefined): string | undefined => {
   if (itemsLeftInLog === 0) return undefined
   return typeof itemsLeftInLog === "number"
-    ? `${itemsLeftInLog} acknowledged writes are safe in the log; the next start goes on with them`
+    ? `${counted(itemsLeftInLog, "acknowledged write is", "acknowledged writes are")} safe in the log; the next start goes on from there`
     : "what the log holds is not known; keep its file"
 }
 

@@ -110,7 +110,7 @@ describe("run", () => {
         expect(result.code).toBe(1)
         expect(reports(result.err)[0]?.annotations).toMatchObject({ clean: false, items_left_in_log: 1 })
         expect(result.err).toContain("sync-engine: the shutdown was not clean: ")
-        expect(result.err).toContain("1 acknowledged writes are safe in the log")
+        expect(result.err).toContain("1 acknowledged write is safe in the log")
       })
     ))
 
@@ -188,8 +188,15 @@ describe("run", () => {
     const file = join(directory, "config.json")
     writeFileSync(file, '{"LOG_FORMAT":"pretty","LOG_LEVEL":"warning"}')
     const logs = async (...flags: ReadonlyArray<string>) => {
-      const running = await Effect.runPromise(start(makeWorld(), [...run, "--config", file, ...flags]))
-      await Effect.runPromise(Effect.sleep(300))
+      const world = makeWorld()
+      let started = false
+      world.hooks.before = () =>
+        Effect.sync(() => {
+          started = true
+        })
+      const running = await Effect.runPromise(start(world, [...run, "--config", file, ...flags]))
+      // The server listens before the engine starts.
+      await Effect.runPromise(until(() => started))
       running.signal("SIGTERM")
       return (await Effect.runPromise(finish(running))).err
     }
@@ -205,12 +212,19 @@ describe("other commands", () => {
     Effect.runPromise(
       Effect.gen(function* () {
         const world = makeWorld()
-        world.hooks.before = () => Effect.sleep(2_000)
+        let asked = false
+        world.hooks.before = () =>
+          Effect.zipRight(
+            Effect.sync(() => {
+              asked = true
+            }),
+            Effect.never
+          )
         const running = yield* start(
           world,
           ["verify", "--offline", "--data-dir", ".", "--shutdown-timeout", "1s"].slice(0, 4)
         )
-        yield* Effect.sleep(50)
+        yield* until(() => asked)
         running.signal("SIGINT")
         const result = yield* finish(running)
         expect(result).toMatchObject({ code: 1 })

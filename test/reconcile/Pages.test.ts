@@ -49,11 +49,18 @@ describe("lists read page by page", () => {
   }, 30_000)
 
   it("reads on only when it has to", async () => {
-    const asked: Array<number> = []
-    await Effect.runPromise(
-      Stream.runHead(joinNames(listOf(["a", "b", "c", "d"], 2, asked), listOf(["a", "b"], 2)))
-    )
-    expect(asked.length).toBeLessThanOrEqual(1)
+    const letters = ["a", "b", "c", "d", "e"]
+    for (const [taken, pagesOfTwo] of [
+      [1, 1],
+      [2, 1],
+      [3, 2],
+      [5, 3]
+    ] as const) {
+      const asked: Array<number> = []
+      const joined = joinNames(listOf(letters, 2, asked), listOf(["a", "b"], 2))
+      await Effect.runPromise(Stream.runDrain(Stream.take(joined, taken)))
+      expect(asked.length, `${taken} taken`).toBe(pagesOfTwo)
+    }
   })
 
   it("fails as its list fails", async () => {
