@@ -233,21 +233,23 @@ export const detectContentType = (content: Uint8Array): ContentType => {
 }
 
 /**
- * Orders two versions of the same item: positive when `a` is newer, negative when `b` is, zero when they
- * are the same version. Equal version numbers are settled by the higher content hash, and a tombstone
- * loses to content of the same version, so that all tiers converge.
+ * Orders two versions of the same item by number alone: positive when `a` is newer, negative when `b` is. Of one number
+ * there is one version, the one that the archive took first; another content under it is a conflict and never
+ * replaces it.
  *
  * @since 0.1.0
  * @category functions
  */
-export const compareVersions = (
-  a: { readonly version: number; readonly contentHash: string; readonly deleted: boolean },
-  b: { readonly version: number; readonly contentHash: string; readonly deleted: boolean }
-): number => {
-  if (a.version !== b.version) return a.version < b.version ? -1 : 1
-  if (a.contentHash !== b.contentHash) return a.contentHash < b.contentHash ? -1 : 1
-  return a.deleted === b.deleted ? 0 : a.deleted ? -1 : 1
-}
+export const compareVersions = (a: { readonly version: number }, b: { readonly version: number }): number =>
+  a.version - b.version
+
+/** Whether two heads of an id are of the same content under the same version number. @since 0.1.0 @category functions */
+export const sameHead = (a: Omit<ItemHead, "id">, b: Omit<ItemHead, "id">): boolean =>
+  a.version === b.version && a.contentHash === b.contentHash && a.deleted === b.deleted
+
+/** Whether `a` is newer than `b`, or the same. @since 0.1.0 @category functions */
+export const isAtLeast = (a: Omit<ItemHead, "id">, b: Omit<ItemHead, "id">): boolean =>
+  a.version > b.version || sameHead(a, b)
 
 /**
  * Whether two writes of an id are the same version: a repeat that changes nothing. The same number with another hash,
@@ -257,7 +259,7 @@ export const compareVersions = (
  * @category functions
  */
 export const sameVersion = (a: ItemVersion, b: ItemVersion): boolean =>
-  compareVersions(a, b) === 0 && a.state === b.state && a.contentType === b.contentType
+  sameHead(a, b) && a.state === b.state && a.contentType === b.contentType
 
 /** The tombstone of an item. @since 0.1.0 @category constructors */
 export const tombstone = (

@@ -40,8 +40,6 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
 export interface CommitResult extends NotTaken {
   /** How many records were newer than the stored ones and were written. */
   readonly applied: number
-  /** How many of those replaced a row of the same version number with a lower content hash. */
-  readonly overruled: number
   /** The root digest before and after this commit. `before` differs from the last `after` this node saw exactly when another node has written. */
   readonly rootBefore: Digest
   readonly rootAfter: Digest
@@ -106,7 +104,7 @@ export class Archive extends Context.Tag("effect-sync-engine/Archive")<
     readonly maxContentBytes: number
     /**
      * Writes a batch (ids distinct) and the tree's change in one transaction. Each record is applied only if
-     * it is newer than the stored row by (version, contentHash). Idempotent. Fails as transient, without any
+     * its version is newer than the stored row's. Idempotent. Fails as transient, without any
      * effect, when it would change something while another node is the sole writer: whose commits these are
      * is known from `writers`.
      */

@@ -6,7 +6,7 @@
  */
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { type Total, TreeDelta } from "../merkle/TreeDelta.js"
-import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "../SyncItem.js"
+import { compareVersions, type ItemHead, type ItemRecord, sameHead, sameVersion } from "../SyncItem.js"
 
 /** A stored row without its content. @since 0.1.0 @category models */
 export interface StoredHead extends ItemHead {
@@ -21,10 +21,8 @@ export interface Verdict {
   readonly updates: ReadonlyArray<ItemRecord>
   /** Records of the very version and hash of their row, by ascending id: repeats, or other states of it. */
   readonly equal: ReadonlyArray<ItemRecord>
-  /** Records that lose against their row, by ascending id. */
+  /** Records that lose against their row, newer or of the same number, by ascending id. */
   readonly losers: ReadonlyArray<ItemRecord>
-  /** How many updates replace a row of the same version number, because their content hash is the higher one. */
-  readonly overruled: number
   /** What the winners add to the tree. */
   readonly delta: ReadonlyMap<string, Total>
   /** Highest version among the winners; 0 without any. */
@@ -33,7 +31,7 @@ export interface Verdict {
 
 /**
  * The records by ascending id, byte for byte: the one order in which rows are locked. Should an id stand there
- * twice, its newest record is kept.
+ * twice, its newest record is kept; of one version the first.
  *
  * @since 0.1.0
  * @category functions
@@ -54,7 +52,6 @@ export class Judgement {
   private readonly updates: Array<ItemRecord> = []
   private readonly equal: Array<ItemRecord> = []
   private readonly losers: Array<ItemRecord> = []
-  private overruled = 0
   private readonly delta = new TreeDelta()
   private maxVersion = 0
 
@@ -65,13 +62,11 @@ export class Judgement {
       if (head === undefined) {
         this.inserts.push(record)
       } else {
-        const order = compareVersions(record, head)
-        if (order <= 0) {
-          if (order === 0) this.equal.push(record)
+        if (compareVersions(record, head) <= 0) {
+          if (sameHead(record, head)) this.equal.push(record)
           else this.losers.push(record)
           continue
         }
-        if (record.version === head.version) this.overruled++
         this.updates.push(record)
       }
       if (record.version > this.maxVersion) this.maxVersion = record.version
@@ -83,8 +78,8 @@ export class Judgement {
   }
 
   verdict(): Verdict {
-    const { delta, equal, inserts, losers, maxVersion, overruled, updates } = this
-    return { inserts, updates, equal, losers, overruled, delta: delta.toMap(), maxVersion }
+    const { delta, equal, inserts, losers, maxVersion, updates } = this
+    return { inserts, updates, equal, losers, delta: delta.toMap(), maxVersion }
   }
 }
 

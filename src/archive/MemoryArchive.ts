@@ -134,7 +134,6 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
     state.topVersion = Math.max(state.topVersion, verdict.maxVersion)
     return Either.right({
       applied: winners.length,
-      overruled: verdict.overruled,
       superseded,
       repeated,
       rootBefore,

@@ -211,7 +211,6 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
       const before = subtract(after, verdict.delta.get("") ?? zero)
       const result: CommitResult = {
         applied,
-        overruled: verdict.overruled,
         ...(yield* notTakenIn(run, verdict)),
         rootBefore: nodeDigest("", before.count, before.sum),
         rootAfter: nodeDigest("", after.count, after.sum),
@@ -361,7 +360,6 @@ export const make = (options: SqlArchiveOptions): Archive["Type"] => {
               const digest = nodeDigest("", count, sum)
               return {
                 applied: 0,
-                overruled: 0,
                 superseded: [],
                 repeated: [],
                 rootBefore: digest,

@@ -93,11 +93,12 @@ class Model {
     for (const record of records) {
       const old = this.live(record.id, now)
       const order = old === undefined ? 1 : compareVersions(record, old.record)
-      if (order < 0) {
+      const other = order === 0 && !sameVersion(record, old!.record)
+      if (order < 0 || (other && mode !== "repair" && (inTree(old!) || ttlMs > 0))) {
         newer.push(headOf(old!.record))
         continue
       }
-      if (order === 0) same += 1
+      if (order === 0 && !other) same += 1
       else applied += 1
       // Of a version that the tree holds, another record only comes in by a repair.
       if (order === 0 && mode !== "repair" && inTree(old!) && !sameRecord(record, old!.record)) continue

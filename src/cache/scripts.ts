@@ -56,14 +56,14 @@ local function nameOf(path, parent)
   return string.sub(path, #parent + 2)
 end
 
--- Version, kind and hash in a line, or nothing when it makes no sense.
+-- Version, kind, hash and state in a line, or nothing when it makes no sense.
 local function parse(m)
   if not m then return nil end
-  local v, kind, h = string.match(m, '^(%d+) %d+ ([jbd]) (%x+) ')
+  local v, kind, h, state = string.match(m, '^(%d+) %d+ ([jbd]) (%x+) %S* ?(.*)$')
   if not v or #v > 16 or #h ~= 64 then return nil end
   local n = tonumber(v)
   if n > 9007199254740991 then return nil end
-  return n, kind, h
+  return n, kind, h, state
 end
 
 -- The digest this item has in the tree of this epoch, or nil.
@@ -179,8 +179,9 @@ return E
 `
 
 /**
- * Writes a chunk of records. Of a version that the tree holds, another line (state, times, trace) is only written by a
- * repair. Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone
+ * Writes a chunk of records. Of a version that the tree holds, another line is only written by a repair. What stands
+ * outside of the tree gives way to another content of its version, which the archive has, but not to one that expires.
+ * Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone
  * stays (ms), an epoch for a new tree, the packed records (ids distinct). Returns applied, same, foreign, and a flat list of
  * id and line of what was newer.
  *
@@ -198,7 +199,7 @@ local pos, size = 1, #data
 while pos <= size do
   local id, m, leaf, c
   id, m, leaf, c, pos = struct.unpack('>I2c0I2c0c32I4c0', data, pos)
-  local v, kind, h = parse(m)
+  local v, kind, h, state = parse(m)
   local deleted = kind == 'd'
   local key = P .. 'item:' .. id
   local old = attempt('HMGET', key, 'm', 'l')
@@ -206,22 +207,17 @@ while pos <= size do
     foreign = foreign + 1
     old = {}
   end
-  local ov, okind, oh = parse(old[1])
-  local order = 1
-  if ov then
-    if v ~= ov then order = v > ov and 1 or -1
-    elseif h ~= oh then order = h > oh and 1 or -1
-    elseif deleted == (okind == 'd') then order = 0
-    else order = deleted and -1 or 1 end
-  end
+  local ov, okind, oh, ostate = parse(old[1])
+  local order = ov and v - ov or 1
+  local other = order == 0 and (h ~= oh or kind ~= okind or state ~= ostate)
   local was = leafIn(E, old[2])
-  if order < 0 then
+  if order < 0 or other and not repair and (was or ttl > 0) then
     newer[#newer + 1] = id
     newer[#newer + 1] = old[1]
   elseif order == 0 and was and old[1] ~= m and not repair then
     same = same + 1
   else
-    if order == 0 then same = same + 1 else applied = applied + 1 end
+    if order == 0 and not other then same = same + 1 else applied = applied + 1 end
     local keep = ttl
     if deleted then keep = tombstoneTtl
     elseif fill and old[1] and not old[2] and okind ~= 'd' then

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { ItemRecord } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import { compareVersions, sameVersion } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 
 /**
@@ -26,16 +26,19 @@ export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<Log
 }
 
 /**
- * The batch's other versions of an id, newest first: what to archive instead when the newest is refused.
+ * The batch's other versions of an id, newest first: what to archive instead when the newest is refused. Of the
+ * refused number only what came later.
  *
  * @since 0.1.0
  * @category functions
  */
 export const olderVersions = (entries: ReadonlyArray<LogEntry>, refused: LogEntry): ReadonlyArray<LogEntry> =>
   entries
-    .filter(
-      (entry) => entry.record.id === refused.record.id && compareVersions(entry.record, refused.record) < 0
-    )
+    .filter(({ record, sequence }) => {
+      if (record.id !== refused.record.id) return false
+      const order = compareVersions(record, refused.record)
+      return order < 0 || (order === 0 && sequence > refused.sequence && !sameVersion(record, refused.record))
+    })
     .sort((a, b) => compareVersions(b.record, a.record))
 
 /** Bytes of contents in these records. @since 0.1.0 @category functions */

@@ -67,7 +67,9 @@ export const make = (core: EngineCore, onCommitted: () => void): SyncEngineServi
           resume(Effect.fail(result.left))
           return
         }
-        core.fresh.push(result.right.first, records)
+        const { first } = result.right
+        for (let n = 0; n < records.length; n++) core.retried.add(first + n)
+        core.fresh.push(first, records)
         onCommitted()
         resume(Effect.void)
       }

@@ -17,7 +17,7 @@ import type { BackpressureLevel } from "../memory/Backpressure.js"
 import { levelOf } from "../memory/Backpressure.js"
 import { MemoryCache } from "../memory/MemoryCache.js"
 import type { ItemHead, ItemRecord, ItemVersion } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import { compareVersions, sameVersion } from "../SyncItem.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import type { CacheTier } from "./CacheTier.js"
 import type { Limits } from "./EngineLimits.js"
@@ -26,6 +26,7 @@ import type { Degradation, FlushReason } from "./EngineService.js"
 import { FreshQueue } from "./FreshQueue.js"
 import { InFlight } from "./InFlight.js"
 import { PendingIndex } from "./PendingIndex.js"
+import { SequenceSet } from "./SequenceSet.js"
 import { VersionClock } from "./VersionClock.js"
 
 /** How long a caller should wait before it knocks at a closed gate again. @since 0.1.0 @category constants */
@@ -88,6 +89,8 @@ export class EngineCore {
   readonly inFlight = new InFlight()
   /** The last acknowledged version of an id that the archive did not take; of the last ids of which that is so. */
   readonly lostVersions = new Map<string, number>()
+  /** Dead letters that were put back into the log in this life. */
+  readonly retried = new SequenceSet()
   readonly watches = new Map<string, Watch>()
   readonly degradations = new Map<Degradation["component"], Degradation>()
   readonly counters: Counters = {
@@ -431,7 +434,9 @@ export class EngineCore {
   /** The archive has taken this record, which readers were not shown before. */
   forgetOlder(record: ItemRecord): void {
     const held = this.memory.peek(record.id)
-    if (held !== undefined && compareVersions(held, record) < 0) this.memory.remove(record.id)
+    if (held !== undefined && compareVersions(held, record) <= 0 && !sameVersion(held, record)) {
+      this.memory.remove(record.id)
+    }
     this.touch(record.id)
   }
 
@@ -440,14 +445,14 @@ export class EngineCore {
     this.pending.add(record, sequence, unchecked)
     this.touch(record.id)
     // A later write may be visible already, acknowledged before its commit, and memory may have evicted it.
-    if (compareVersions(this.pending.get(record.id) ?? record, record) > 0) return
+    if (!sameVersion(this.pending.get(record.id) ?? record, record)) return
     // An unchecked version may be older than the archive's: reads compare first, so memory must not answer.
     if (unchecked) this.memory.remove(record.id)
     else this.memory.put(record)
   }
 }
 
-/** The newer of two versions of an item; the first when they are the same version. @since 0.1.0 @category functions */
+/** The newer of two versions of an item; the first when they are of the same number. @since 0.1.0 @category functions */
 export const newestOf = <A extends ItemHead, B extends ItemHead>(
   a: A | undefined,
   b: B | undefined

@@ -25,7 +25,7 @@ import * as Conditions from "./Conditions.js"
 import type { EngineCore } from "./EngineCore.js"
 import type { FlushReason } from "./EngineService.js"
 import { commitSplitting } from "./PoisonSplit.js"
-import type { Committed } from "./Settle.js"
+import type { Committed, Lost } from "./Settle.js"
 import { answer, settle } from "./Settle.js"
 import { Turns } from "./Turns.js"
 
@@ -89,8 +89,7 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
   }
 
   interface Answered extends Timed {
-    /** Acknowledged writes that lost, and whose writers were not told. */
-    readonly lost: ReadonlyArray<Superseded>
+    readonly lost: Lost
   }
 
   /** Writes that were acknowledged and are not what the archive holds: one line a batch. */
@@ -151,12 +150,12 @@ export const make = (core: EngineCore, waiters: ArchiveWaiters, feed: ChangeFeed
         Effect.suspend(() => {
           const { entries, result, startedMs } = committed
           feed.carried(entries, result.taken)
-          settle(core, waiters, committed)
+          settle(core, waiters, committed, committed.lost)
           core.counters.flushes[reason]++
           Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
           return Effect.zipRight(
-            tellOfLosses(committed.lost),
+            tellOfLosses(committed.lost.untold),
             reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
           )
         })

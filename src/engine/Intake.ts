@@ -19,7 +19,7 @@ import {
 import * as Metrics from "../Metrics.js"
 import { policy } from "../memory/Backpressure.js"
 import type { ItemRecord, ItemVersion } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import { sameHead } from "../SyncItem.js"
 import type { Appended } from "../wal/WriteAheadLog.js"
 import type { ArchiveOutcome, ArchiveWaiters } from "./ArchiveWaiters.js"
 import { contentBytes } from "./Batch.js"
@@ -214,7 +214,7 @@ const takeBack = (core: EngineCore, records: ReadonlyArray<ItemRecord>): void =>
   for (const record of records) {
     core.pending.revoke(record)
     const held = core.memory.peek(record.id)
-    if (held !== undefined && compareVersions(held, record) === 0) core.memory.remove(record.id)
+    if (held !== undefined && sameHead(held, record)) core.memory.remove(record.id)
     core.touch(record.id)
   }
   core.lost(records.length)

@@ -10,7 +10,7 @@ import type { ScanRange } from "../archive/Archive.js"
 import type { ReadError, WriteError } from "../EngineError.js"
 import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
-import { compareVersions, contentHashOf, idProblem, prefixProblem, stateProblem } from "../SyncItem.js"
+import { contentHashOf, idProblem, isAtLeast, prefixProblem, sameHead, stateProblem } from "../SyncItem.js"
 import { archiveUnavailable } from "./ArchiveAway.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
@@ -62,7 +62,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           const now = core.pending.get(id)
           // Archived while the archive was asked: its answer may be from before.
           const missed = now === undefined && (pending !== undefined || watches.get(id)!.dirty)
-          return missed ? newestHead(id, operation) : Effect.succeed(newestOf(now, stored))
+          return missed ? newestHead(id, operation) : Effect.succeed(newestOf(stored, now))
         })
       )
     })
@@ -96,7 +96,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           return Option.none<SyncItem>()
         }
         const held = core.memory.peek(id)
-        if (held !== undefined && compareVersions(held, head) >= 0 && corrupt(held) === undefined) {
+        if (held !== undefined && isAtLeast(held, head) && corrupt(held) === undefined) {
           return held.deleted ? Option.none<SyncItem>() : Option.some<SyncItem>(held)
         }
         // Memory is behind, or holds damaged bytes. The cache, though trusted, may be behind as well.
@@ -188,7 +188,7 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
         id,
         Effect.map(knownHead(id), (found) => {
           const entry = core.pending.get(id)
-          const pending = entry !== undefined && found !== undefined && compareVersions(entry, found) === 0
+          const pending = entry !== undefined && found !== undefined && sameHead(entry, found)
           return {
             id,
             state:

@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import type { ItemHead } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import type { ItemVersion } from "../SyncItem.js"
+import { compareVersions, sameVersion } from "../SyncItem.js"
 
 /** The versions of one id. */
 class Several<K, V extends object> {
@@ -27,7 +27,7 @@ export class NewestPerId<K, V extends object> {
 
   constructor(
     private readonly keyOf: (one: V) => K,
-    private readonly headOf: (one: V) => ItemHead
+    private readonly headOf: (one: V) => ItemVersion
   ) {}
 
   get size(): number {
@@ -43,7 +43,7 @@ export class NewestPerId<K, V extends object> {
     return this.ids.has(id)
   }
 
-  /** The newest one of an id; of the same version the one added last. */
+  /** The newest one of an id; of one number the version added first, of its repeats the last. */
   newest(id: string): V | undefined {
     const known = this.ids.get(id)
     return known instanceof Several ? known.newest : known
@@ -89,6 +89,8 @@ export class NewestPerId<K, V extends object> {
   }
 
   private newer(a: V, b: V): V {
-    return compareVersions(this.headOf(a), this.headOf(b)) > 0 ? a : b
+    const [first, second] = [this.headOf(a), this.headOf(b)]
+    const order = compareVersions(first, second)
+    return order > 0 || (order === 0 && !sameVersion(first, second)) ? a : b
   }
 }

@@ -183,7 +183,7 @@ export const make = (core: EngineCore, carry: Carry, reads: Reads): Pages => {
 }
 
 const isNewer = (item: SyncItem | undefined, record: ItemRecord | undefined): boolean =>
-  item !== undefined && record !== undefined && compareVersions({ ...item, deleted: false }, record) > 0
+  item !== undefined && record !== undefined && compareVersions(item, record) >= 0
 
 const noIds: ReadonlySet<string> = new Set()
 

@@ -4,8 +4,8 @@
  *
  * @since 0.1.0
  */
-import type { ItemHead, ItemRecord, ItemVersion } from "../SyncItem.js"
-import { compareVersions } from "../SyncItem.js"
+import type { ItemRecord, ItemVersion } from "../SyncItem.js"
+import { compareVersions, sameVersion } from "../SyncItem.js"
 import { NewestPerId } from "./NewestPerId.js"
 import { PendingOrder } from "./PendingOrder.js"
 
@@ -95,16 +95,18 @@ export class PendingIndex {
       const order = compareVersions(known, record)
       if (order > 0) return
       // The same version twice: the later sequence number, because the entry must outlive the earlier's release.
-      if (order === 0 && known.sequence > sequence) return
+      // Of one number the version that the archive is asked first stays.
+      if (order === 0 && known.sequence > sequence === sameVersion(known, record)) return
     }
     if (known === undefined) this.loggedMemory += memoryOf(record.id)
     this.logged.set(record.id, entryOf(record, sequence, unchecked))
   }
 
   /** The archive holds this version of the id, or none: pending writes that are not older have been compared with it. */
-  compared(id: string, stored: ItemHead | undefined): void {
+  compared(id: string, stored: ItemVersion | undefined): void {
     const known = this.logged.get(id)
-    if (known?.unchecked && (stored === undefined || compareVersions(known, stored) >= 0)) {
+    if (!known?.unchecked) return
+    if (stored === undefined || compareVersions(known, stored) > 0 || sameVersion(known, stored)) {
       this.logged.set(id, { ...known, unchecked: false })
     }
   }

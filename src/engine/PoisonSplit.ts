@@ -24,8 +24,6 @@ export interface Culprit {
 /** @since 0.1.0 @category models */
 export interface SplitResult {
   readonly applied: number
-  /** Rows of the same version number that were replaced by a higher content hash. */
-  readonly overruled: number
   /** What the archive has of the batch's ids after the commits, where it was written or repeated. */
   readonly taken: ReadonlyArray<ItemRecord>
   /** Records that were repeats: in `taken` stands what is stored. */
@@ -38,7 +36,6 @@ export interface SplitResult {
 
 const nothing: SplitResult = {
   applied: 0,
-  overruled: 0,
   taken: [],
   repeated: [],
   superseded: [],
@@ -51,7 +48,6 @@ const both = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> =>
 
 const join = (a: SplitResult, b: SplitResult): SplitResult => ({
   applied: a.applied + b.applied,
-  overruled: a.overruled + b.overruled,
   taken: both(a.taken, b.taken),
   repeated: both(a.repeated, b.repeated),
   superseded: both(a.superseded, b.superseded),
@@ -60,14 +56,14 @@ const join = (a: SplitResult, b: SplitResult): SplitResult => ({
 })
 
 const ofCommit = (records: ReadonlyArray<ItemRecord>, commit: CommitResult): SplitResult => {
-  const { applied, overruled, repeated, superseded, topVersion } = commit
+  const { applied, repeated, superseded, topVersion } = commit
   let taken = records
   if (superseded.length + repeated.length > 0) {
     const stored = new Map<string, ItemRecord | undefined>(repeated.map((record) => [record.id, record]))
     for (const { submitted } of superseded) stored.set(submitted.id, undefined)
     taken = records.flatMap((record) => (stored.has(record.id) ? (stored.get(record.id) ?? []) : record))
   }
-  return { applied, overruled, taken, repeated, superseded, culprits: [], topVersion }
+  return { applied, taken, repeated, superseded, culprits: [], topVersion }
 }
 
 /**

@@ -123,7 +123,7 @@ const versionFor = (
 ): Versioned | WriteError => {
   const { id } = write
   const here = core.known(id)
-  const known = newestOf(here, asked?.head)
+  const known = newestOf(asked?.head, here)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
   if (own === undefined) {
     const version = core.clock.next(known?.version)

@@ -214,7 +214,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
             continue
           }
           if (failed.has(id)) continue
-          const record = newestOf(logged.get(id), archived.get(id))
+          const record = newestOf(archived.get(id), logged.get(id))
           remember(id, record, mayExpire.has(id))
           found(id, record)
         }

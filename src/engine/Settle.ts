@@ -7,7 +7,7 @@
 import type { StoredRecord, Superseded } from "../archive/Batch.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { compareVersions, sameVersion } from "../SyncItem.js"
+import { compareVersions, sameHead, sameVersion } from "../SyncItem.js"
 import type { LogEntry } from "../wal/WriteAheadLog.js"
 import type { ArchiveWaiters } from "./ArchiveWaiters.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -22,6 +22,14 @@ export interface Committed {
   readonly result: SplitResult
 }
 
+/** What {@link answer} found out. @since 0.1.0 @category models */
+export interface Lost {
+  /** How many writes the archive has a newer version of, or another one of the same number. */
+  readonly superseded: number
+  /** Those of them that were acknowledged and whose writers are not told. */
+  readonly untold: ReadonlyArray<Superseded>
+}
+
 /** Memory follows the archive, unless it knows of something newer. */
 const adopt = (core: EngineCore, stored: StoredRecord): void => {
   const { id } = stored
@@ -34,14 +42,13 @@ const adopt = (core: EngineCore, stored: StoredRecord): void => {
   if (!deleted && content !== undefined) core.memory.put({ ...stored, content })
 }
 
-/** Tells the waiting writers of these entries what became of them. Returns the lost writes for which nobody waits. */
-const decide = (
-  waiters: ArchiveWaiters,
-  { batch, entries, result }: Committed
-): ReadonlyArray<Superseded> => {
+/** Tells the waiting writers of these entries what became of them. */
+const decide = (waiters: ArchiveWaiters, { batch, entries, result }: Committed): Lost => {
   const { culprits, superseded } = result
   const merged = entries.length > batch.length
-  if (!merged && (waiters.size === 0 || culprits.length + superseded.length === 0)) return superseded
+  if (!merged && (waiters.size === 0 || culprits.length + superseded.length === 0)) {
+    return { superseded: superseded.length, untold: superseded }
+  }
   const refused = new Map<string, Array<Culprit>>()
   for (const culprit of culprits) {
     const { id } = culprit.entry.record
@@ -53,11 +60,12 @@ const decide = (
   const latest = new Map<string, number>()
   if (merged) for (const { record, sequence } of entries) latest.set(record.id, sequence)
   const waitedFor = new Set<ItemRecord>()
+  /** Of the number of what the archive has taken from this very batch. */
   const conflicts: Array<Superseded> = []
   for (const { record, sequence } of entries) {
     const { id } = record
     // Also whoever wrote the refused version once more.
-    const culprit = refused.get(id)?.find(({ entry }) => compareVersions(entry.record, record) === 0)
+    const culprit = refused.get(id)?.find(({ entry }) => sameHead(entry.record, record))
     if (culprit !== undefined) {
       waiters.decide(sequence, { _tag: "Rejected", problem: culprit.problem })
       continue
@@ -68,29 +76,33 @@ const decide = (
     if (!lost.has(id) && record.version !== stored.version) continue
     const followed = (latest.get(id) ?? sequence) > sequence
     if (waiters.decide(sequence, { _tag: "Superseded", stored, followed })) waitedFor.add(record)
-    else if (!lost.has(id)) conflicts.push({ submitted: record, stored })
+    if (!lost.has(id)) conflicts.push({ submitted: record, stored })
   }
-  return [...superseded.filter(({ submitted }) => !waitedFor.has(submitted)), ...conflicts]
+  const all = [...superseded, ...conflicts]
+  return { superseded: all.length, untold: all.filter(({ submitted }) => !waitedFor.has(submitted)) }
 }
 
 /**
  * Wakes the writers that wait for the archive, and for nothing else; those who lost hear of it once this node's
- * readers see what has won. Returns acknowledged writes that lost and whose writers are not told.
+ * readers see what has won.
  *
  * @since 0.1.0
  * @category functions
  */
-export const answer = (
-  core: EngineCore,
-  waiters: ArchiveWaiters,
-  committed: Committed
-): ReadonlyArray<Superseded> => {
+export const answer = (core: EngineCore, waiters: ArchiveWaiters, committed: Committed): Lost => {
   const { entries, result } = committed
   core.clock.observe(result.topVersion)
-  const lost = decide(waiters, committed)
+  const { superseded, untold } = decide(waiters, committed)
+  // Whoever puts a letter back was told once that the archive did not take it.
+  const letters = new Set(
+    untold.length === 0
+      ? []
+      : entries.filter(({ sequence }) => core.retried.has(sequence)).map(({ record }) => record)
+  )
+  const lost = untold.filter(({ submitted }) => !letters.has(submitted))
   for (const { submitted } of lost) core.lostTo(submitted)
   waiters.settle(entries[entries.length - 1]!.sequence, true)
-  return lost
+  return { superseded, untold: lost }
 }
 
 /**
@@ -99,7 +111,12 @@ export const answer = (
  * @since 0.1.0
  * @category functions
  */
-export const settle = (core: EngineCore, waiters: ArchiveWaiters, committed: Committed): void => {
+export const settle = (
+  core: EngineCore,
+  waiters: ArchiveWaiters,
+  committed: Committed,
+  { superseded }: Lost
+): void => {
   const { entries, result } = committed
   const last = entries[entries.length - 1]!.sequence
   for (const entry of entries) {
@@ -117,7 +134,7 @@ export const settle = (core: EngineCore, waiters: ArchiveWaiters, committed: Com
     if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
     core.touch(entry.record.id)
   }
-  const superseded = result.superseded.length + result.overruled
+  core.retried.forget(last)
   core.fresh.consume(last)
   core.counters.archived += entries.length - result.culprits.length
   core.counters.deadLettered += result.culprits.length

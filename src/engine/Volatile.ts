@@ -12,7 +12,7 @@ import type { InvalidItem, WriteError } from "../EngineError.js"
 import { InvalidRequest, NotSupported, TierUnavailable, VersionConflict } from "../EngineError.js"
 import { giveWay } from "../internal/GiveWay.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { compareVersions, contentHashOf, emptyContent } from "../SyncItem.js"
+import { compareVersions, contentHashOf, emptyContent, sameVersion } from "../SyncItem.js"
 import type { CacheTier } from "./CacheTier.js"
 import { cacheFailed } from "./CacheWrites.js"
 import type { EngineCore } from "./EngineCore.js"
@@ -97,7 +97,7 @@ export const submit = (
       for (const write of writes) {
         const { record } = write.prepared
         const known = newest.get(record.id)
-        if (known === undefined || compareVersions(record, known.prepared.record) >= 0) {
+        if (known === undefined || compareVersions(record, known.prepared.record) > 0) {
           newest.set(record.id, write)
         }
       }
@@ -107,7 +107,9 @@ export const submit = (
         const later: Array<Write> = []
         for (const write of writes) {
           const { index, item, prepared } = write
-          const head = stored.get(prepared.record.id)
+          const { record } = newest.get(prepared.record.id)!.prepared
+          const other = record.version === prepared.record.version && !sameVersion(record, prepared.record)
+          const head = stored.get(record.id) ?? (other ? record : undefined)
           if (head !== undefined) core.clock.observe(head.version)
           const next = head === undefined || item.version !== undefined ? prepared : prepare(core, item)
           if (head === undefined) {

@@ -129,7 +129,7 @@ export const make = (
       if (!sole || current === undefined || core.unchecked(current)) {
         if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))
         stored = asked.head
-        current = newestOf(current, stored)
+        current = newestOf(stored, current)
       }
       const actual = current === undefined || current.deleted ? 0 : current.version
       const other = expected.contentHash !== undefined && current?.contentHash !== expected.contentHash

@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
-import { compareVersions, type ItemHead } from "../SyncItem.js"
+import { type ItemHead, isAtLeast } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import { type Difference, divergence } from "./Divergence.js"
 import type { ArchiveService } from "./Groups.js"
@@ -140,21 +140,19 @@ export const stillDiffers = (
   if (after === undefined || after.deleted) {
     // Gone, at the latest now. Whether it may still be there depends on when it went.
     if (held === undefined || held.deleted) return undefined
-    return before === undefined || before.deleted || after === undefined || isOlder(held, before)
+    return before === undefined || before.deleted || after === undefined || !isAtLeast(held, before)
       ? "extra"
       : undefined
   }
-  if (held !== undefined && isOlder(after, held)) return "changed"
+  if (held !== undefined && !isAtLeast(after, held)) return "changed"
   if (before === undefined || before.deleted) {
-    return before !== undefined && held !== undefined && !held.deleted && isOlder(held, before)
+    return before !== undefined && held !== undefined && !held.deleted && !isAtLeast(held, before)
       ? "extra"
       : undefined
   }
   if (held === undefined) return "missing"
-  return isOlder(held, before) ? (held.deleted ? "missing" : "changed") : undefined
+  return !isAtLeast(held, before) ? (held.deleted ? "missing" : "changed") : undefined
 }
-
-const isOlder = (a: ItemHead, b: ItemHead): boolean => compareVersions(a, b) < 0
 
 const byId = (heads: ReadonlyArray<ItemHead>) => new Map(heads.map((head) => [head.id, head]))
 

@@ -10,7 +10,7 @@ import * as Random from "effect/Random"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { giveWay } from "../internal/GiveWay.js"
-import { compareVersions, contentHashOf, type ItemHead, type ItemRecord, type SyncItem } from "../SyncItem.js"
+import { contentHashOf, type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { type ArchiveService, bytesAtOnce, groupsByBytes } from "./Groups.js"
@@ -155,7 +155,7 @@ const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>): Readon
   new Map(some.map((one) => [one.id, one]))
 
 const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
-  head !== undefined && compareVersions(row, head) === 0
+  head !== undefined && sameHead(row, head)
 
 /** What is done with the pages of a check. @since 0.1.0 @category models */
 export interface PageChecks<E> {

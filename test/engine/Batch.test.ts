@@ -6,7 +6,7 @@ import { contentBytes, newestPerId, olderVersions } from "../../src/engine/Batch
 import { retryDelayMs } from "../../src/engine/Flush.js"
 import * as FlushDemand from "../../src/engine/FlushDemand.js"
 import { commitSplitting } from "../../src/engine/PoisonSplit.js"
-import { compareVersions, textOf } from "../../src/SyncItem.js"
+import { compareVersions, sameVersion, textOf } from "../../src/SyncItem.js"
 import type { LogEntry } from "../../src/wal/WriteAheadLog.js"
 import { beside, ended, PlayedArchive, recordOf } from "./support.js"
 
@@ -40,10 +40,12 @@ describe("batches", () => {
           for (const other of others)
             expect(compareVersions(kept.record, other.record)).toBeGreaterThanOrEqual(0)
           const older = olderVersions(list, kept)
-          expect(older.every(({ record }) => compareVersions(record, kept.record) < 0)).toBe(true)
-          expect(older).toHaveLength(
-            others.filter(({ record }) => compareVersions(record, kept.record) < 0).length
-          )
+          // Of the number that is kept the first; the others of it are what to try next.
+          const equals = others.filter(({ record }) => record.version === kept.record.version)
+          expect(equals[0]).toBe(kept)
+          const rest = equals.filter(({ record }) => !sameVersion(record, kept.record))
+          expect(older.slice(0, rest.length)).toEqual(rest)
+          expect(older).toHaveLength(rest.length + others.length - equals.length)
           for (let n = 1; n < older.length; n++) {
             expect(compareVersions(older[n - 1]!.record, older[n]!.record)).toBeGreaterThanOrEqual(0)
           }
@@ -72,8 +74,11 @@ describe("batches", () => {
                 const good = newestPerId(own.filter(({ record }) => !isBad(record)))[0]
                 expect(played.state.records.get(id)?.version).toBe(good?.record.version)
                 const worse = own.filter(
-                  ({ record }) =>
-                    isBad(record) && (good === undefined || compareVersions(record, good.record) > 0)
+                  ({ record, sequence }) =>
+                    isBad(record) &&
+                    (good === undefined ||
+                      record.version > good.record.version ||
+                      (record.version === good.record.version && sequence < good.sequence))
                 )
                 const named = result.culprits.filter(({ entry }) => entry.record.id === id)
                 // The same version twice stands for one culprit at least.

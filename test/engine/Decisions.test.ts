@@ -25,10 +25,12 @@ const startTwo = (options: TestEngineOptions = {}) =>
     const joining = yield* Effect.fork(start({ ...options, archive: archive.options }))
     yield* TestClock.adjust("4 seconds")
     const near = yield* Fiber.join(joining)
-    /** As the other node, archived at once. */
+    /** As the other node, archived at once. A moment later: in the same one, both nodes may give the same version. */
+    const later = TestClock.adjust(1)
     const write = (id: string, content: string) =>
-      Effect.zipLeft(far.service.submit({ id, content }), far.service.flush)
-    const remove = (id: string) => Effect.zipLeft(far.service.delete(id), far.service.flush)
+      later.pipe(Effect.zipRight(far.service.submit({ id, content })), Effect.zipLeft(far.service.flush))
+    const remove = (id: string) =>
+      later.pipe(Effect.zipRight(far.service.delete(id)), Effect.zipLeft(far.service.flush))
     return { archive, far, near: near.service, remove, write }
   })
 

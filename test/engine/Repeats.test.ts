@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 import { Cache } from "../../src/cache/Cache.js"
 import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
 import type { Durability, SubmitItem } from "../../src/engine/EngineService.js"
@@ -101,6 +103,70 @@ describe("the same version once more", () => {
       expect(Option.getOrThrow(yield* cache.get("a")).state).toBeUndefined()
       expect(yield* service.verify(everything)).toMatchObject({ inSync: true })
       expect((yield* service.stats).superseded).toBeGreaterThanOrEqual(1)
+    })
+  )
+})
+
+describe("another content of the same version", () => {
+  it.scoped("written at two nodes at once, it is acknowledged to the one whose commit came first", () =>
+    Effect.gen(function* () {
+      const near = new PlayedArchive()
+      const far = new PlayedArchive(near.state)
+      const one = yield* start({ archive: near.options })
+      const joining = yield* Effect.fork(start({ archive: far.options }))
+      yield* TestClock.adjust("4 seconds")
+      const two = yield* Fiber.join(joining)
+      near.hold("commit")
+      far.hold("commit")
+      const ids = Array.from({ length: 8 }, (_, n) => `id.${n}`)
+      const write = (service: typeof one.service, text: string) =>
+        Effect.fork(
+          service.submitMany(
+            ids.map((id) => ({ id, content: `${text} ${id}`, version: 9 })),
+            { durability: "archive" }
+          )
+        )
+      const first = yield* write(one.service, "one")
+      const second = yield* write(two.service, "two")
+      yield* settle
+      near.letGo("commit")
+      const taken = yield* Fiber.join(first)
+      far.letGo("commit")
+      const lost = yield* Fiber.join(second)
+      for (const result of taken)
+        expect(result).toMatchObject({ receipt: { durability: "archive", version: 9 } })
+      for (const result of lost) {
+        expect(result).toMatchObject({ error: { _tag: "VersionConflict", submitted: 9, current: 9 } })
+      }
+      for (const id of ids) {
+        expect(textOf(near.state.records.get(id)!)).toBe(`one ${id}`)
+        for (const { service } of [one, two]) {
+          expect(textOf(Option.getOrThrow(yield* service.get(id)))).toBe(`one ${id}`)
+        }
+      }
+      expect((yield* two.service.stats).superseded).toBe(ids.length)
+    })
+  )
+
+  it.scoped("put back from the dead letters, it loses, and is no lost acknowledged write", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      archive.refuses = () => true
+      const { service } = yield* start({ archive: archive.options })
+      const ids = Array.from({ length: 8 }, (_, n) => `id.${n}`)
+      yield* service.submitMany(ids.map((id) => ({ id, content: `refused ${id}`, version: 5 })))
+      yield* service.flush
+      expect((yield* service.stats).deadLetters).toBe(ids.length)
+      const stored = ids.map((id) => archive.put(id, 5, `taken ${id}`))
+      archive.refuses = () => false
+      expect(yield* service.deadLetters.retry()).toBe(ids.length)
+      yield* service.flush
+      expect(ids.map((id) => archive.state.records.get(id))).toEqual(stored)
+      for (const id of ids) {
+        expect(textOf(Option.getOrThrow(yield* service.get(id)))).toBe(`taken ${id}`)
+        expect((yield* service.status(id)).lostVersion).toBeUndefined()
+      }
+      expect(yield* service.stats).toMatchObject({ superseded: ids.length, deadLetters: 0 })
     })
   )
 })

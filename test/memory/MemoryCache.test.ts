@@ -71,7 +71,7 @@ describe("MemoryCache", () => {
         for (const record of order) {
           const isOlder = newest !== undefined && compareVersions(record, newest) < 0
           expect(cache.put(record)).toBe(!isOlder)
-          if (!isOlder) newest = record
+          if (newest === undefined || compareVersions(record, newest) > 0) newest = record
           expect(cache.peek("a")).toBe(newest)
           expect(cache.bytes).toBe(recordBytes(newest!))
         }

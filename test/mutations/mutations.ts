@@ -729,6 +729,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/Flush.test.ts"]
   },
   {
+    name: "another content of a stored version replaces it",
+    file: "src/archive/Batch.ts",
+    find: "if (compareVersions(record, head) <= 0) {",
+    replace: "if (compareVersions(record, head) <= 0 && record.contentHash <= head.contentHash) {",
+    tests: ["test/archive/MemoryArchive.test.ts"]
+  },
+  {
+    name: "a retried letter counts as a lost write",
+    file: "src/engine/DeadLetters.ts",
+    find: "core.retried.add(first + n)",
+    replace: "core.retried.has(first + n)",
+    tests: ["test/engine/Repeats.test.ts"]
+  },
+  {
     name: "a version counts as a repeat whatever it holds",
     file: "src/archive/Batch.ts",
     find: "if (sameVersion(submitted, row)) repeated.push(row)",
@@ -801,7 +815,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an older write comes back over a later one that memory has evicted",
     file: "src/engine/EngineCore.ts",
-    find: "    if (compareVersions(this.pending.get(record.id) ?? record, record) > 0) return\n",
+    find: "    if (!sameVersion(this.pending.get(record.id) ?? record, record)) return\n",
     replace: "",
     tests: ["test/engine/Reads.test.ts"]
   },

@@ -1,6 +1,6 @@
 /** What a receipt may say. */
 import type { Receipt, SubmitResult } from "../../src/engine/EngineService.js"
-import { compareVersions } from "../../src/SyncItem.js"
+import { isAtLeast } from "../../src/SyncItem.js"
 import type { Call } from "./Call.js"
 import { archiveTrouble, logTrouble } from "./Checks.js"
 import { checkError } from "./Errors.js"
@@ -37,7 +37,7 @@ export const checkReceipt = (world: World, call: Call, receipt: Receipt): void =
   if (receipt.durability === "archive") {
     const stored = archive.records.get(receipt.id)
     violations.require(
-      asked === "archive" && !wasPutAside && stored !== undefined && compareVersions(stored, version) >= 0,
+      asked === "archive" && !wasPutAside && stored !== undefined && isAtLeast(stored, version),
       () => `${name} at archive (asked for ${asked}), but the archive holds ${headText(stored)}`
     )
   } else {
