@@ -52,29 +52,37 @@ export type SqliteReply =
     }
   | { readonly id: number; readonly error: PlainError }
 
-/** Moves the bytes of these values into one buffer of their own. @since 0.1.0 @category conversions */
-export const pack = (input: ReadonlyArray<unknown>): PackedValues => {
-  let total = 0
-  for (const value of input) if (value instanceof Uint8Array) total += value.byteLength
+/** Takes the bytes out of these values: what `parts` holds goes into one buffer. @since 0.1.0 @category conversions */
+export const unmix = (
+  input: ReadonlyArray<unknown>
+): Omit<PackedValues, "bytes"> & { readonly parts: ReadonlyArray<Uint8Array> } => {
   const values = Array.from(input)
   const places: Array<number> = []
-  let bytes: Uint8Array<ArrayBuffer> | undefined
+  const parts: Array<Uint8Array> = []
   let offset = 0
   for (let i = 0; i < values.length; i++) {
     const value = values[i]
     if (!(value instanceof Uint8Array)) continue
-    bytes ??= new Uint8Array(total)
-    bytes.set(value, offset)
+    parts.push(value)
     values[i] = null
     places.push(i, offset, value.byteLength)
     offset += value.byteLength
   }
-  return { values, bytes: bytes?.buffer, places }
+  return { values, places, parts }
+}
+
+/** As {@link unmix}, with the buffer, made at once. @since 0.1.0 @category conversions */
+export const pack = (input: ReadonlyArray<unknown>): PackedValues => {
+  const { parts, places, values } = unmix(input)
+  if (parts.length === 0) return { values, places, bytes: undefined }
+  const bytes = new Uint8Array(places[places.length - 2]! + places[places.length - 1]!)
+  for (const [index, part] of parts.entries()) bytes.set(part, places[index * 3 + 1])
+  return { values, places, bytes: bytes.buffer }
 }
 
 /**
- * Puts the bytes back, in place. Copies, unless there is only one value: whoever keeps a small value must not
- * keep the whole message alive.
+ * Puts the bytes back, in place. Copies, unless a value is most of the message: whoever keeps a small value must
+ * not keep the whole message alive.
  *
  * @since 0.1.0
  * @category conversions
@@ -82,10 +90,9 @@ export const pack = (input: ReadonlyArray<unknown>): PackedValues => {
 export const unpack = (packed: PackedValues, copy: boolean): Array<unknown> => {
   const { bytes, places, values } = packed
   if (bytes === undefined) return values
-  const alone = places.length === 3
   for (let i = 0; i < places.length; i += 3) {
     const view = new Uint8Array(bytes, places[i + 1]!, places[i + 2]!)
-    values[places[i]!] = copy && !alone ? view.slice() : view
+    values[places[i]!] = copy && bytes.byteLength > 2 * view.byteLength ? view.slice() : view
   }
   return values
 }

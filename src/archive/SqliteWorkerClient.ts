@@ -16,12 +16,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { damageAdvice } from "../internal/OpenedFiles.js"
+import { join } from "../internal/Pieces.js"
 import {
+  type PackedValues,
   type PlainError,
-  pack,
   type SqliteReply,
   type SqliteRequest,
   type SqliteWorkerData,
+  unmix,
   unpack
 } from "./SqliteProtocol.js"
 
@@ -100,14 +102,14 @@ class Thread {
     this.worker.postMessage(request, bytes === undefined ? [] : [bytes])
   }
 
-  run(sql: string, params: ReadonlyArray<unknown> | undefined, waiting: Waiting): void {
+  run(sql: string, params: PackedValues, waiting: Waiting): void {
     if (this.lost !== undefined) {
       waiting.fail(this.lost)
       return
     }
     const id = this.nextId++
     this.waiting.set(id, waiting)
-    this.post({ kind: "statement", id, sql, params: pack(params ?? []) })
+    this.post({ kind: "statement", id, sql, params })
   }
 
   async close(): Promise<void> {
@@ -142,6 +144,13 @@ const objectsOf = (reply: Extract<SqliteReply, { columns: unknown }>): Rows => {
   return rows
 }
 
+const packed = (params: ReadonlyArray<unknown>): Effect.Effect<PackedValues> =>
+  Effect.suspend(() => {
+    const { parts, places, values } = unmix(params ?? [])
+    if (parts.length === 0) return Effect.succeed({ values, places, bytes: undefined })
+    return Effect.map(join(parts), ({ buffer }): PackedValues => ({ values, places, bytes: buffer }))
+  })
+
 /** A connection over whatever thread `thread` returns at the time of the call, unless it is refused then. */
 const connectionOver = (thread: () => Thread, refused: () => SqlError | undefined): Connection => {
   const request = <A>(
@@ -149,18 +158,20 @@ const connectionOver = (thread: () => Thread, refused: () => SqlError | undefine
     params: ReadonlyArray<unknown>,
     map: (reply: Extract<SqliteReply, { columns: unknown }>) => A
   ) =>
-    Effect.async<A, SqlError>((resume) => {
-      const refusal = refused()
-      if (refusal !== undefined) return resume(Effect.fail(refusal))
-      try {
-        thread().run(sql, params, {
-          done: (reply) => resume(Effect.succeed(map(reply))),
-          fail: (error) => resume(Effect.fail(error))
-        })
-      } catch (cause) {
-        resume(Effect.fail(new SqlError({ cause, message: "Failed to send statement" })))
-      }
-    })
+    Effect.flatMap(packed(params), (values) =>
+      Effect.async<A, SqlError>((resume) => {
+        const refusal = refused()
+        if (refusal !== undefined) return resume(Effect.fail(refusal))
+        try {
+          thread().run(sql, values, {
+            done: (reply) => resume(Effect.succeed(map(reply))),
+            fail: (error) => resume(Effect.fail(error))
+          })
+        } catch (cause) {
+          resume(Effect.fail(new SqlError({ cause, message: "Failed to send statement" })))
+        }
+      })
+    )
   const execute: Connection["execute"] = (sql, params, transformRows) =>
     request(sql, params, (reply) => {
       const rows = objectsOf(reply)

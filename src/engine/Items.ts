@@ -9,8 +9,9 @@ import * as Option from "effect/Option"
 import type { ScanRange } from "../archive/Archive.js"
 import type { ReadError, WriteError } from "../EngineError.js"
 import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../EngineError.js"
+import { hashOf } from "../internal/Pieces.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../SyncItem.js"
-import { contentHashOf, idProblem, isAtLeast, prefixProblem, sameHead, stateProblem } from "../SyncItem.js"
+import { idProblem, isAtLeast, prefixProblem, sameHead, stateProblem } from "../SyncItem.js"
 import { archiveUnavailable } from "./ArchiveAway.js"
 import type { EngineCore } from "./EngineCore.js"
 import { newestOf } from "./EngineCore.js"
@@ -74,17 +75,12 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
       return pending === undefined || pending.unchecked ? Effect.fail(error) : Effect.succeed(pending)
     })
 
-  const corrupt = (record: ItemRecord): CorruptItem | undefined => {
-    const actualHash = contentHashOf(record.content)
-    return actualHash === record.contentHash
-      ? undefined
-      : new CorruptItem({
-          id: record.id,
-          version: record.version,
-          expectedHash: record.contentHash,
-          actualHash
-        })
-  }
+  const corrupt = ({ content, contentHash, id, version }: ItemRecord) =>
+    Effect.map(hashOf(content), (actualHash) =>
+      actualHash === contentHash
+        ? undefined
+        : new CorruptItem({ id, version, expectedHash: contentHash, actualHash })
+    )
 
   const getVerified: Items["getVerified"] = (id) =>
     gated(
@@ -96,14 +92,14 @@ export const make = (core: EngineCore, reads: Reads, writes: Writes, pages: Page
           return Option.none<SyncItem>()
         }
         const held = core.memory.peek(id)
-        if (held !== undefined && isAtLeast(held, head) && corrupt(held) === undefined) {
+        if (held !== undefined && isAtLeast(held, head) && (yield* corrupt(held)) === undefined) {
           return held.deleted ? Option.none<SyncItem>() : Option.some<SyncItem>(held)
         }
         // Memory is behind, or holds damaged bytes. The cache, though trusted, may be behind as well.
         core.memory.remove(id)
         const stored = (yield* reads.fetchStored([id])).get(id)
         if (stored === undefined || stored.deleted) return Option.none<SyncItem>()
-        const damage = corrupt(stored)
+        const damage = yield* corrupt(stored)
         if (damage === undefined) return Option.some<SyncItem>(stored)
         core.memory.remove(id)
         return yield* damage

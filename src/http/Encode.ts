@@ -123,12 +123,15 @@ export const nodeBody = (
 }
 
 const lineEnd = Buffer.from("}\n")
+const base64End = Buffer.from('"}\n')
+/** A multiple of three, so that base64 can be made of it alone. */
+const bytesPerPiece = 48 * 1024
 
 /**
  * An item as one NDJSON line. JSON content goes in as it stands, nothing is parsed; JSON that spans several lines
  * goes in as base64, so that the bytes are always the ones the hash covers.
  */
-const itemLine = (item: SyncItem): Buffer => {
+function* itemLine(item: SyncItem): Generator<Uint8Array> {
   const head = JSON.stringify({
     id: item.id,
     version: item.version,
@@ -139,13 +142,44 @@ const itemLine = (item: SyncItem): Buffer => {
   }).slice(0, -1)
   const content = Buffer.from(item.content.buffer, item.content.byteOffset, item.content.byteLength)
   if (item.contentType === "binary" || content.includes(0x0a) || content.includes(0x0d)) {
-    return Buffer.from(`${head},"content_base64":"${content.toString("base64")}"}\n`)
+    yield Buffer.from(`${head},"content_base64":"`)
+    for (let at = 0; at < content.length; at += bytesPerPiece) {
+      yield Buffer.from(content.toString("base64", at, at + bytesPerPiece), "latin1")
+    }
+    yield base64End
+  } else {
+    yield Buffer.from(`${head},"content":`)
+    yield content
+    yield lineEnd
   }
-  return Buffer.concat([Buffer.from(`${head},"content":`), content, lineEnd])
 }
 
-/** Items as NDJSON. @since 0.1.0 @category functions */
-export const itemLines = (items: Iterable<SyncItem>): Uint8Array => Buffer.concat(Array.from(items, itemLine))
+/**
+ * Items as NDJSON, in parts of some size. A large content is not copied, and encoded in parts that are made when they
+ * are asked for.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
+export function* itemLines(items: Iterable<SyncItem>): Generator<Uint8Array> {
+  let parts: Array<Uint8Array> = []
+  let bytes = 0
+  const taken = (): Uint8Array => {
+    const together = parts.length === 1 ? parts[0]! : Buffer.concat(parts, bytes)
+    parts = []
+    bytes = 0
+    return together
+  }
+  for (const item of items) {
+    for (const part of itemLine(item)) {
+      if (part.length >= bytesPerPiece && bytes > 0) yield taken()
+      parts.push(part)
+      bytes += part.length
+      if (bytes >= bytesPerPiece) yield taken()
+    }
+  }
+  if (bytes > 0) yield taken()
+}
 
 /** One value as an NDJSON line. @since 0.1.0 @category functions */
 export const jsonLine = (value: unknown): string => `${JSON.stringify(value)}\n`

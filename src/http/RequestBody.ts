@@ -8,6 +8,7 @@ import type { IncomingMessage } from "node:http"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { PayloadTooLarge } from "../EngineError.js"
+import { join } from "../internal/Pieces.js"
 import { repeatedName } from "../ndjson/JsonMembers.js"
 import { askForBody, bodyProblem, isBroken } from "./BodySource.js"
 import { HttpProblem, invalidBody, invalidRequest, unsupportedMediaType } from "./HttpProblem.js"
@@ -66,14 +67,14 @@ const collect = (
   maxBytes: number,
   tooLarge: (bytes: number) => PayloadTooLarge | HttpProblem,
   taken: { bytes: number }
-): Effect.Effect<Uint8Array, PayloadTooLarge | HttpProblem> =>
+): Effect.Effect<ReadonlyArray<Uint8Array>, PayloadTooLarge | HttpProblem> =>
   Effect.async((resume) => {
     const declared = declaredLength(source)
     if (declared !== undefined && declared > maxBytes) {
       source.resume()
       return resume(Effect.fail(tooLarge(declared)))
     }
-    if (source.readableEnded) return resume(Effect.succeed(new Uint8Array(0)))
+    if (source.readableEnded) return resume(Effect.succeed([]))
     if (isBroken(source)) return resume(Effect.fail(bodyProblem(source)))
     askForBody(source)
     const parts: Array<Buffer> = []
@@ -95,7 +96,7 @@ const collect = (
     }
     const onEnd = () => {
       stop()
-      resume(Effect.succeed(Buffer.concat(parts, taken.bytes)))
+      resume(Effect.succeed(parts))
     }
     const onClose = () => {
       stop()
@@ -128,6 +129,7 @@ export const withBody = <A, E, R>(
     const { budget } = options
     const taken = { bytes: 0 }
     return collect(source, budget, options.maxBytes, options.tooLarge, taken).pipe(
+      Effect.flatMap(join),
       Effect.flatMap(use),
       Effect.ensuring(
         Effect.sync(() => {

@@ -26,9 +26,6 @@ const defaultLimit = 1_000
 /** Items asked of the engine at once when it lists by state; it may answer fewer and still have more. */
 const statePageItems = 100
 
-/** Items turned into one buffer at once. */
-const encodedItems = 64
-
 const queryProblem = ({ prefix, state, after }: typeof ScanQuery.Type): HttpProblem | undefined => {
   if (prefix !== undefined && state !== undefined)
     return invalidRequest("prefix", "cannot be combined with state")
@@ -66,7 +63,7 @@ const line = (value: unknown): Uint8Array => encoder.encode(jsonLine(value))
 const encode = (progress: Progress, items: Chunk.Chunk<SyncItem>): Stream.Stream<Uint8Array> => {
   progress.items += items.length
   if (items.length > 0) progress.last = Chunk.unsafeLast(items).id
-  return Stream.map(Stream.rechunk(Stream.fromChunk(items), encodedItems).pipe(Stream.chunks), itemLines)
+  return Stream.fromIteratorSucceed(itemLines(items), 1)
 }
 
 /** A failure becomes the last line. */

@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 
-import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { giveWay } from "../internal/GiveWay.js"
-import { contentHashOf, type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
+import { hashOf, pieceBytes } from "../internal/Pieces.js"
+import { type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { type ArchiveService, bytesAtOnce, groupsByBytes } from "./Groups.js"
@@ -26,21 +26,6 @@ const rowsPerPage = 250
 const idsPerPage = 5000
 /** Contents of both tiers that are held at once to be compared. */
 const valuesAtOnce = 50
-/** Contents above this are hashed piece by piece. */
-const pieceBytes = 1024 * 1024
-
-const hashOf = (content: Uint8Array): Effect.Effect<string> =>
-  content.length <= pieceBytes
-    ? Effect.sync(() => contentHashOf(content))
-    : Effect.gen(function* () {
-        const hash = createHash("sha256")
-        for (let at = 0; at < content.length; at += pieceBytes) {
-          hash.update(content.subarray(at, at + pieceBytes))
-          yield* giveWay
-        }
-        return hash.digest("hex")
-      })
-
 /** Items of a page whose bytes are not what their hash says. */
 const damagedOf = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<SyncItem>> =>
   Effect.gen(function* () {

@@ -220,7 +220,11 @@ export class GroupCommit {
     // After the microtasks of this turn, so that all fibers that run now share the group.
     setImmediate(() => {
       this.scheduled = false
-      while (this.inFlight < maxGroupsInFlight && this.groups.length > 0) this.send()
+      while (this.inFlight < maxGroupsInFlight && this.groups.length > 0) {
+        // One piece of a large content, and the next in a later turn.
+        if (!this.groups[0]!.writers.every((writer) => writer.fill())) return this.schedule()
+        this.send()
+      }
     })
   }
 

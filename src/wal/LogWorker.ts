@@ -12,7 +12,15 @@ import { openProblemOf } from "./OpenRefused.js"
 const port = parentPort
 if (port === null) throw new Error("this module runs in a worker thread")
 
-const reply = (message: LogReply) => port.postMessage(message)
+/** What was read from the log is handed over: to copy it would take the main thread's time. */
+const buffersOf = (value: unknown): Array<ArrayBuffer> => {
+  const { parts = value } = (value ?? {}) as { readonly parts?: unknown }
+  const data = Array.isArray(parts) ? parts.map((part: { data: Uint8Array<ArrayBuffer> }) => part.data) : []
+  return data.flatMap(({ buffer, length }) => (buffer.byteLength === length ? [buffer] : []))
+}
+
+const reply = (message: LogReply) =>
+  port.postMessage(message, message.type === "done" ? buffersOf(message.value) : [])
 
 const serve = (file: LogFile) => {
   let broken: Error | undefined

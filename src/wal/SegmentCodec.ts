@@ -104,8 +104,8 @@ export const cut = (data: Uint8Array, items: number, indexes: ReadonlyArray<numb
 }
 
 /**
- * Decodes the entries `from` (inclusive) to `to` (exclusive). Contents are copies: a record does not keep the
- * segment in memory. Bytes are not checked here; `firstDamaged` does that.
+ * Decodes the entries `from` (inclusive) to `to` (exclusive). Contents are copies, unless one is most of the segment:
+ * a record does not keep many others in memory. Bytes are not checked here; `firstDamaged` does that.
  *
  * @since 0.1.0
  * @category functions
@@ -124,7 +124,8 @@ export const decode = (data: Uint8Array, items: number, from = 0, to = items): A
     const traceAt = stateBytes === absent ? stateAt : stateAt + stateBytes
     const traceBytes = view.getUint16(start + 6, true)
     const contentAt = traceBytes === absent ? traceAt : traceAt + traceBytes
-    const contentEnd = contentAt + view.getUint32(start + 8, true)
+    const length = view.getUint32(start + 8, true)
+    const alone = data.buffer.byteLength <= 2 * length
     out.push({
       id: bytes.toString("utf8", idAt, stateAt),
       version: view.getFloat64(start + 16, true),
@@ -132,7 +133,9 @@ export const decode = (data: Uint8Array, items: number, from = 0, to = items): A
       contentType: (bits & flags.json) === 0 ? "binary" : "json",
       contentHash: bytes.toString("hex", start + 32, start + entryHeaderBytes),
       state: stateBytes === absent ? undefined : bytes.toString("utf8", stateAt, traceAt),
-      content: new Uint8Array(data.subarray(contentAt, contentEnd)),
+      content: alone
+        ? new Uint8Array(data.buffer, data.byteOffset + contentAt, length)
+        : new Uint8Array(data.subarray(contentAt, contentAt + length)),
       traceparent: traceBytes === absent ? undefined : bytes.toString("utf8", traceAt, contentAt),
       deleted: (bits & flags.deleted) !== 0
     })

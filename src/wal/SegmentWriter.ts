@@ -12,6 +12,9 @@ export const maxSegmentBytes = 256 * 1024
 /** A segment is closed when it holds this many entries. @since 0.1.0 @category constants */
 export const maxSegmentEntries = 4096
 
+/** Larger contents are copied in pieces, each in a turn of the event loop. */
+const pieceBytes = 1024 * 1024
+
 const maxTextBytes = absent - 1
 
 // The value of each hexadecimal digit by its character code; 255 marks what is none.
@@ -77,6 +80,8 @@ export class SegmentWriter {
   private length = 0
   private readonly ends: Array<number> = []
   private maxVersion = 0
+  /** A large content is copied later, in pieces. It stands alone: nothing else fits into its segment. */
+  private missing: { readonly content: Uint8Array; readonly at: number; from: number } | undefined
 
   /** `first` is the sequence number of the first entry, `capacity` the expected bytes. */
   constructor(
@@ -133,14 +138,27 @@ export class SegmentWriter {
     at = this.text(record.id, start + 2, at)
     at = this.text(record.state, start + 4, at)
     at = this.text(record.traceparent, start + 6, at)
-    buffer.set(record.content, at)
+    if (record.content.length <= pieceBytes) buffer.set(record.content, at)
+    else this.missing = { content: record.content, at, from: 0 }
     this.length = at + record.content.length
     this.ends.push(this.length)
     if (record.version > this.maxVersion) this.maxVersion = record.version
   }
 
+  /** Copies a piece of a large content. Whether the segment is whole then. */
+  fill(): boolean {
+    const { missing } = this
+    if (missing === undefined) return true
+    const { at, content, from } = missing
+    missing.from = Math.min(content.length, from + pieceBytes)
+    this.buffer.set(content.subarray(from, missing.from), at + from)
+    if (missing.from === content.length) this.missing = undefined
+    return this.missing === undefined
+  }
+
   /** Finishes the segment; the writer must not be used afterwards. The CRCs are still to be stamped. */
   seal(): Segment {
+    while (!this.fill());
     const items = this.items
     this.reserve(items * slotBytes)
     let at = this.length

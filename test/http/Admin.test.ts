@@ -1,3 +1,4 @@
+import * as http from "node:http"
 import * as Effect from "effect/Effect"
 import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../src/EngineError.js"
@@ -32,6 +33,25 @@ describe("health", () => {
     expect(await statuses()).toEqual([200, 200, 503, 503, 503])
     await Effect.runPromise(lifecycle.complete(fake.report))
     expect(await statuses()).toEqual([503, 200, 503, 503, 503])
+  })
+
+  it("is answered in the call that brings the request, before whatever is queued", async () => {
+    const answered: Array<boolean> = []
+    const emit = http.Server.prototype.emit
+    const observed = function (this: http.Server, name: string, ...rest: ReadonlyArray<unknown>): boolean {
+      const handled = Reflect.apply(emit, this, [name, ...rest]) as boolean
+      if (name === "request") answered.push((rest[1] as http.ServerResponse).writableEnded)
+      return handled
+    }
+    const { request } = await start()
+    http.Server.prototype.emit = observed as typeof emit
+    try {
+      for (const path of ["live", "startup", "ready", "ready?for=writes"]) await request(`/health/${path}`)
+      await request("/health/live", { method: "HEAD" })
+    } finally {
+      http.Server.prototype.emit = emit
+    }
+    expect(answered).toEqual([true, true, true, true, true])
   })
 
   it("says phase, stage and reason", async () => {

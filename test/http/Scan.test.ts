@@ -80,8 +80,31 @@ describe("GET /items", () => {
       content,
       traceparent: undefined
     }
-    itemLines([item])
+    for (const _ of itemLines([item]));
     expect(content.toString()).toBe("[\n1\n]")
+  })
+
+  it("does not copy a large content, and encodes one in parts", () => {
+    const content = Buffer.alloc(1_000_001, 0x31)
+    const item: SyncItem = {
+      id: "a",
+      version: 1,
+      updatedAt: 1,
+      contentType: "json",
+      contentHash: contentHashOf(content),
+      state: undefined,
+      content,
+      traceparent: undefined
+    }
+    const asJson = [...itemLines([item, item])]
+    expect(asJson.filter(({ buffer }) => buffer === content.buffer)).toHaveLength(2)
+    const inBase64 = [...itemLines([{ ...item, contentType: "binary" }])]
+    expect(Math.max(...inBase64.map(({ length }) => length))).toBeLessThan(200_000)
+    const [json, , base64] = Buffer.concat([...asJson, ...inBase64])
+      .toString()
+      .split("\n")
+    expect(json?.endsWith(`"content":${content.toString()}}`)).toBe(true)
+    expect(base64?.endsWith(`"content_base64":"${content.toString("base64")}"}`)).toBe(true)
   })
 
   it("refuses what it cannot list", async () => {

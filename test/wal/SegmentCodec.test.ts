@@ -71,6 +71,20 @@ describe("SegmentCodec", () => {
     expect(maxVersion).toBe(9007199254740991)
   })
 
+  it("copies a large content piece by piece, also when nobody waits for it", () => {
+    const large = { ...recordOf(1), content: seeded(2).bytes(2_500_000) }
+    const writer = new SegmentWriter(1)
+    writer.add(large, encodedBytes(large))
+    expect([writer.fill(), writer.fill(), writer.fill(), writer.fill()]).toEqual([false, false, true, true])
+    const { data } = writer.seal()
+    stampChecksums(data, 1)
+    expect(Buffer.compare(data, encodeOne(large))).toBe(0)
+    const [decoded] = decode(data, 1)
+    expect(Buffer.compare(decoded!.content, large.content)).toBe(0)
+    // Nothing else is in that memory, so it is not copied once more.
+    expect(decoded!.content.buffer).toBe(data.buffer)
+  })
+
   it("gives contents memory of their own, so that a record does not keep its segment", () => {
     const { data, items } = encode(recordsOf(1, 3))
     const [first] = decode(data, items)
