@@ -21,8 +21,9 @@ export type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailab
 
 /** Groups that may be with the worker at once: one being written, the next already waiting there. */
 const maxGroupsInFlight = 2
-/** A group takes no further calls once it holds this many bytes. */
+/** A group takes no further calls once it holds this much: all of its callbacks run in one turn of the event loop. */
 const maxGroupBytes = 4 * 1024 * 1024
+const maxGroupItems = 2_000
 
 interface Call {
   readonly appended: Appended
@@ -208,7 +209,9 @@ export class GroupCommit {
 
   private openGroup(): Group {
     const last = this.groups[this.groups.length - 1]
-    if (last !== undefined && last.bytes < maxGroupBytes) return last
+    if (last !== undefined && last.bytes < maxGroupBytes && last.items < maxGroupItems) {
+      return last
+    }
     const group: Group = { first: this.nextSequence, calls: [], writers: [], items: 0, bytes: 0 }
     this.groups.push(group)
     return group

@@ -888,5 +888,33 @@ export const mutations: ReadonlyArray<Mutation> = [
     find: "new OpenedFiles(given)",
     replace: "new OpenedFiles(path)",
     tests: ["test/engine/EmbeddedFiles.test.ts"]
+  },
+  {
+    name: "a group's callbacks take as long as they like",
+    file: "src/wal/GroupCommit.ts",
+    find: " && last.items < maxGroupItems",
+    replace: "",
+    tests: ["test/wal/SqliteLog.test.ts"]
+  },
+  {
+    name: "a large content is copied in one turn",
+    file: "src/internal/Pieces.ts",
+    find: "        if (left > 0) continue\n        yield* giveWay\n",
+    replace: "",
+    tests: ["test/internal/Pieces.test.ts"]
+  },
+  {
+    name: "a large content is copied into the log in one turn",
+    file: "src/wal/SegmentWriter.ts",
+    find: "record.content.length <= pieceBytes",
+    replace: "record.content.length >= 0",
+    tests: ["test/wal/SegmentCodec.test.ts"]
+  },
+  {
+    name: "a listing copies large contents",
+    file: "src/http/Encode.ts",
+    find: "      if (part.length >= bytesPerPiece && bytes > 0) yield taken()\n",
+    replace: "",
+    tests: ["test/http/Scan.test.ts"]
   }
 ]

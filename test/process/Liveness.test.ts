@@ -19,7 +19,7 @@ describe("under full write load", () => {
     expect(written).toBeGreaterThan(1000)
     expect(pending).toBeGreaterThanOrEqual(0)
     // 204 before work was cut into parts.
-    expect(turns.p99).toBeLessThan(100)
+    expect(turns.p99).toBeLessThan(60)
   })
 
   it("large JSON bodies do not hold them up either", async () => {
@@ -28,6 +28,6 @@ describe("under full write load", () => {
     expect(health.p99).toBeLessThan(3000)
     expect(statuses).not.toHaveProperty("0")
     // 640 and more before large bodies were examined in pieces.
-    expect(turns.p99).toBeLessThan(250)
+    expect(turns.p99).toBeLessThan(60)
   })
 })

@@ -124,6 +124,15 @@ describe("SqliteLog", () => {
     })
   )
 
+  it.scopedLive("a group has so few entries that its callbacks fit into one turn of the event loop", () =>
+    Effect.gen(function* () {
+      const opened = yield* SqliteLog.open({ path: yield* temporaryLog })
+      const calls = Array.from({ length: 50 }, (_, call) => recordsOf(call * 200 + 1, 200))
+      yield* Effect.forEach(calls, (records) => opened.log.append(records), { concurrency: "unbounded" })
+      expect((yield* countersOf(opened)).commits).toBe(5)
+    })
+  )
+
   it.scopedLive("splits large groups into segments of one transaction", () =>
     Effect.gen(function* () {
       const path = yield* temporaryLog
