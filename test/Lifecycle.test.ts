@@ -15,7 +15,6 @@ const report = (over: Partial<ShutdownReport> = {}): ShutdownReport => ({
   flushedWal: true,
   finalCheckpoint: true,
   filterSnapshot: true,
-  backupUploaded: false,
   itemsFlushed: 3,
   itemsLeftInLog: 0,
   problems: [],

@@ -173,7 +173,6 @@ export const reportText = (report: ReportDocument): string =>
     ["log flushed", report.flushed_wal ? "yes" : "no"],
     ["final checkpoint", report.final_checkpoint ? "yes" : "no"],
     ["filter snapshot", report.filter_snapshot ? "yes" : "no"],
-    ["backup uploaded", report.backup_uploaded ? "yes" : "no"],
     ["items flushed", report.items_flushed],
     ["items left in the log", report.items_left_in_log ?? "unknown"],
     ["problems", report.problems.join("; ") || "none"],

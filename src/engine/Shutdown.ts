@@ -111,7 +111,7 @@ export const perform = (
     }
     // Nobody waits for an archive that has not answered: the log has their writes.
     waiters.close(core.fresh.consumed)
-    const filterSnapshot = yield* step("filter snapshot", "snapshot", filterCare.save)
+    const saved = yield* step("filter snapshot", "snapshot", filterCare.save)
     // After the snapshot: only a writer in the register can vouch for its root.
     yield* step("writers' register", "register", filterCare.leave)
     if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", "stream", feed.publish)
@@ -122,15 +122,15 @@ export const perform = (
     const closed = yield* step("closing log and archive", "closing", Scope.close(scopes.tiers, Exit.void))
     core.giveUpAppends()
     // Counted at the very end: a batch that was under way when its time was over may have been archived since.
-    const itemsLeftInLog = opened || earlier.length === 0 ? core.committedEntries() : undefined
+    // A start that could not open the log has done nothing; one that never began has nothing to do.
+    const known = opened || earlier.length === 0
+    const itemsLeftInLog = known ? core.committedEntries() : undefined
     const flushedWal = itemsLeftInLog !== undefined && core.fresh.isEmpty
     problems.push(...leftOver(core, lostBefore, feed.published()))
     const report: ShutdownReport = {
       flushedWal,
-      // A log that was never opened has nothing to checkpoint.
-      finalCheckpoint: (checkpointed || !opened) && closed,
-      filterSnapshot,
-      backupUploaded: false,
+      finalCheckpoint: (checkpointed || !opened) && closed && known,
+      filterSnapshot: saved && known,
       itemsFlushed: core.counters.archived - archivedBefore,
       itemsLeftInLog,
       problems,

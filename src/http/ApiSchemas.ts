@@ -192,7 +192,6 @@ export const ShutdownBody = Schema.Struct({
   flushed_wal: Schema.Boolean,
   final_checkpoint: Schema.Boolean,
   filter_snapshot: Schema.Boolean,
-  backup_uploaded: Schema.Boolean,
   items_flushed: Schema.Number,
   items_left_in_log: Schema.NullOr(Schema.Number),
   problems: Schema.Array(Schema.String),

@@ -44,7 +44,6 @@ export const shutdownBody = (report: ShutdownReport): typeof ShutdownBody.Type =
   flushed_wal: report.flushedWal,
   final_checkpoint: report.finalCheckpoint,
   filter_snapshot: report.filterSnapshot,
-  backup_uploaded: report.backupUploaded,
   items_flushed: report.itemsFlushed,
   items_left_in_log: report.itemsLeftInLog ?? null,
   problems: report.problems,

@@ -67,8 +67,6 @@ export interface ShutdownReport {
   readonly finalCheckpoint: boolean
   /** The filter's snapshot was saved (or there was none to save). */
   readonly filterSnapshot: boolean
-  /** A backup was uploaded; false when none was asked for. */
-  readonly backupUploaded: boolean
   /** Entries archived by this shutdown. */
   readonly itemsFlushed: number
   /** Acknowledged entries that stay in the log for the next start; undefined when it could not be opened, so that nobody knows. */

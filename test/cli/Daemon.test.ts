@@ -38,7 +38,6 @@ describe("run", () => {
           expect(world.state.records.size).toBe(1)
           expect(reports(result.err)).toHaveLength(1)
           expect(Object.keys(reports(result.err)[0]?.annotations ?? {}).sort()).toEqual([
-            "backup_uploaded",
             "clean",
             "completed_at_ms",
             "duration_ms",

@@ -506,7 +506,6 @@ describe("shutdown", () => {
         flushedWal: true,
         finalCheckpoint: true,
         filterSnapshot: true,
-        backupUploaded: false,
         itemsFlushed: 25,
         itemsLeftInLog: 0,
         problems: [],

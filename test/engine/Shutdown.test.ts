@@ -178,7 +178,12 @@ describe("the report", () => {
       const { service, start: begin } = yield* makeEngine({ disk })
       yield* Effect.flip(begin)
       const report = yield* service.shutdown
-      expect(report).toMatchObject({ flushedWal: false, itemsLeftInLog: undefined })
+      expect(report).toMatchObject({
+        flushedWal: false,
+        finalCheckpoint: false,
+        filterSnapshot: false,
+        itemsLeftInLog: undefined
+      })
       expect(report.problems[0]).toContain("start: ")
       expect(isClean(report)).toBe(false)
     })

@@ -395,7 +395,6 @@ describe("shutdown over HTTP", () => {
         flushed_wal: true,
         final_checkpoint: true,
         filter_snapshot: true,
-        backup_uploaded: false,
         items_flushed: 3,
         items_left_in_log: 0,
         problems: ["backup: no"],

@@ -176,7 +176,6 @@ export class Fake {
     flushedWal: true,
     finalCheckpoint: true,
     filterSnapshot: true,
-    backupUploaded: false,
     itemsFlushed: 3,
     itemsLeftInLog: 0,
     problems: [],

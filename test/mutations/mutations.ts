@@ -876,6 +876,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/EmbeddedFiles.test.ts"]
   },
   {
+    name: "files: a start that did nothing reports a checkpoint",
+    file: "src/engine/Shutdown.ts",
+    find: "&& closed && known",
+    replace: "&& closed",
+    tests: ["test/engine/Shutdown.test.ts"]
+  },
+  {
     name: "files: damage of the log is forgotten",
     file: "src/wal/LogWorker.ts",
     find: "      if (isDamage(error)) broken =",
