@@ -149,7 +149,17 @@ export const make = (
       return again
     })
 
-  return (id, make, asked) => withOptions(asked, (options) => getOrInsert(id, make, options))
+  return (id, make, asked) =>
+    withOptions(asked, (options) =>
+      options?.sql === false
+        ? // Its insertion expects that nothing is there, which only the archive can say.
+          new InvalidRequest({
+            argument: "sql",
+            problem:
+              "must not be false: getOrInsertWith has to know that the id is absent, and no volatile item can be compared"
+          })
+        : getOrInsert(id, make, options)
+    )
 }
 
 const liveIn = (records: ReadonlyMap<string, ItemRecord>, id: string): Option.Option<SyncItem> =>

@@ -106,6 +106,45 @@ describe("while another node is registered", () => {
     })
   )
 
+  it.scoped("a new state that loses to the other node goes to what has won, and its receipt says so", () =>
+    Effect.gen(function* () {
+      const { archive, near, write } = yield* startTwo()
+      for (const durability of ["wal", "archive"] as const) {
+        const id = `lost.${durability}`
+        const first = yield* write(id, "1")
+        archive.hold("commit")
+        const setting = yield* beside(near.setState(id, "done", { durability }))
+        const second = yield* write(id, "2")
+        // Later by more than the near node's clock can have been ahead.
+        yield* TestClock.adjust(5)
+        const third = yield* write(id, "3")
+        archive.letGo("commit")
+        yield* near.flush
+        yield* TestClock.adjust("1 second")
+        const exit = yield* Fiber.await(setting)
+        const item = Option.getOrThrow(yield* near.getVerified(id))
+        expect(textOf(item)).toBe("3")
+        expect(third.version).toBeGreaterThan(second.version)
+        if (durability === "archive") {
+          // Compared and set once more: the newest content has the state, and that is what the receipt names.
+          const receipt = Option.getOrThrow(yield* exit)
+          expect(receipt).toMatchObject({ durability, version: item.version, previousVersion: third.version })
+          expect(item.state).toBe("done")
+        } else {
+          const receipt = Option.getOrThrow(yield* exit)
+          expect(receipt.version).toBeGreaterThan(first.version)
+          expect(item).toMatchObject({ version: third.version, state: undefined })
+          expect(yield* near.status(id)).toMatchObject({
+            state: "archived",
+            version: third.version,
+            lostVersion: receipt.version
+          })
+          expect((yield* near.stats).superseded).toBe(1)
+        }
+      }
+    })
+  )
+
   it.scoped("an insertion asks whether it is there", () =>
     Effect.gen(function* () {
       const { near, remove, write } = yield* startTwo()

@@ -124,6 +124,17 @@ describe("volatile batches", () => {
   })
   const volatile = { sql: false, ttl: "1 hour" } as const
 
+  it.scoped("are nothing that getOrInsertWith inserts, and it names the option that says so", () =>
+    Effect.gen(function* () {
+      const { cache } = yield* makeMemory()
+      const { service } = yield* start({ cache: Layer.succeed(Cache, cache) })
+      const made = Effect.die("made all the same")
+      const error = yield* Effect.flip(service.getOrInsertWith("a", made, volatile))
+      expect(error).toMatchObject({ _tag: "InvalidRequest", argument: "sql" })
+      expect(error.message).not.toContain("expectedVersion")
+    })
+  )
+
   it.scoped("give way as others do", () =>
     Effect.gen(function* () {
       const { service } = yield* counted
