@@ -144,6 +144,9 @@ export class LogUnavailable extends Schema.TaggedError<LogUnavailable>()("LogUna
   }
 }
 
+/** What a driver said, for the middle of a text. */
+const unstopped = (problem: string): string => problem.replace(/[.\s]+$/, "")
+
 /** The log cannot be opened, is in use by another process, or is damaged. Fatal. @since 0.1.0 @category errors */
 export class LogOpenError extends Schema.TaggedError<LogOpenError>()("LogOpenError", {
   path: Schema.String,
@@ -157,7 +160,7 @@ export class LogOpenError extends Schema.TaggedError<LogOpenError>()("LogOpenErr
         : this.kind === "damaged"
           ? "keep the file, restore it from a backup or move it away to start without what it held"
           : "check that the path exists and is writable"
-    return `log ${this.path}: ${this.problem}. Durability cannot be guaranteed without the log: ${advice}.`
+    return `log ${this.path}: ${unstopped(this.problem)}. Durability cannot be guaranteed without the log: ${advice}.`
   }
 }
 
@@ -193,7 +196,7 @@ export class ArchiveStartError extends Schema.TaggedError<ArchiveStartError>()("
       (this.kind === "unreachable"
         ? "The archive is the ground truth; check that it is up and reachable."
         : "The archive is the ground truth; check the URL, and that the user may read, write and, for a new archive, create its tables.")
-    return `archive ${this.target}: ${this.problem}. ${advice}`
+    return `archive ${this.target}: ${unstopped(this.problem)}. ${advice}`
   }
 }
 
