@@ -64,7 +64,9 @@ export const readOnce = (given: () => SubmitItem | undefined): SubmitItem | Inva
     const item = given()
     if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
     const { content, contentType, id, state, traceparent, version } = item
-    return { id, content, contentType, state, traceparent, version }
+    // Copied: whoever writes into its bytes later changes neither what was hashed nor what memory returns.
+    const own = content instanceof Uint8Array && content.byteLength > 0 ? new Uint8Array(content) : content
+    return { id, content: own, contentType, state, traceparent, version }
   } catch (cause) {
     return invalid("", "item", unreadable(cause))
   }

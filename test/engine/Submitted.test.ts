@@ -2,9 +2,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { SubmitItem } from "../../src/engine/EngineService.js"
-import { textOf } from "../../src/SyncItem.js"
+import { contentHashOf, textOf } from "../../src/SyncItem.js"
 import { items, PlayedArchive, start } from "./support.js"
 
 const throwing = (field: keyof SubmitItem): SubmitItem =>
@@ -218,6 +219,28 @@ describe("contents that are none", () => {
         expect(results.map(({ _tag }) => _tag)).toEqual(["Acknowledged", "Rejected", "Acknowledged"])
       }
       expect(Option.getOrThrow(yield* service.get("b")).content).toHaveLength(0)
+    })
+  )
+})
+
+describe("bytes that the caller goes on writing to", () => {
+  it.scoped("are stored as they were when they were handed in, small and large", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start({ config: { batchFlushInterval: 3_600_000 } })
+      for (const size of [10, 3_000_000]) {
+        const content = new Uint8Array(size).fill(1)
+        const submitting = yield* Effect.fork(
+          service.submit({ id: `a${size}`, content, contentType: "binary" })
+        )
+        yield* Effect.yieldNow()
+        content.fill(2)
+        const receipt = yield* Fiber.join(submitting)
+        content.fill(3)
+        yield* service.flush
+        const stored = Option.getOrThrow(yield* service.get(`a${size}`))
+        expect(stored.content[size - 1]).toBe(1)
+        expect(contentHashOf(stored.content)).toBe(receipt.contentHash)
+      }
     })
   )
 })

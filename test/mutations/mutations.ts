@@ -883,6 +883,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/Shutdown.test.ts"]
   },
   {
+    name: "a caller's buffer is kept instead of its bytes",
+    file: "src/engine/Preparation.ts",
+    find: "content instanceof Uint8Array && content.byteLength > 0 ?",
+    replace: "content instanceof Uint8Array && content.byteLength < 0 ?",
+    tests: ["test/engine/Submitted.test.ts"]
+  },
+  {
     name: "files: damage of the log is forgotten",
     file: "src/wal/LogWorker.ts",
     find: "      if (isDamage(error)) broken =",
