@@ -26,31 +26,69 @@ export interface CacheCare {
   ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
   /** Compares the roots of a trusted cache; a difference takes its trust away. */
   readonly check: Effect.Effect<void, ArchiveError | CacheError>
+  /** Makes sure that the cache is this archive's, or goes on being it; until that is known it is not used. */
+  readonly claim: Effect.Effect<void, CacheError>
 }
 
-/** How long a cache stays an archive's at least when nobody renews that. */
-const leastClaimMs = 60_000
+/** How long a cache stays an archive's when nobody renews that. */
+const claimMs = 60_000
+/** How often that is renewed at least. @since 0.1.0 @category constants */
+export const mostClaimIntervalMs = claimMs / 4
 
 class OtherArchive {
   readonly _tag = "OtherArchive"
-  readonly problem = othersProblem
 }
 
 /** @since 0.1.0 @category constructors */
 export const make = (core: EngineCore, flush: Flush): CacheCare => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
-  /** Makes sure that the cache is this archive's: two archives behind one prefix would take each other's items out. */
+  /** Two archives behind one prefix would take each other's items out. */
   const claim = (cache: CacheTier): Effect.Effect<void, CacheError | OtherArchive> =>
     Effect.suspend(() => {
-      const { lineage } = core
-      if (lineage === undefined) return Effect.void
-      const milliseconds = Math.max(leastClaimMs, 3 * core.config().healthInterval)
-      return Effect.flatMap(cache.service.claim(lineage, milliseconds), (owner) => {
-        cache.isOurs = owner === lineage
-        return cache.isOurs ? Effect.void : Effect.fail(new OtherArchive())
+      // Before SQL is there, the log knows its archive.
+      const lineage = core.lineage ?? core.log.binding()?.lineage
+      if (lineage === undefined || !core.expectsArchive) return Effect.void
+      const { generation } = cache.service.status()
+      const untilMs = core.elapsedMs() + claimMs
+      return Effect.flatMap(cache.service.claim(lineage, claimMs), (owner) => {
+        const isOurs = owner === lineage
+        cache.claimed(isOurs, generation, untilMs)
+        return isOurs ? Effect.void : Effect.fail(new OtherArchive())
       })
     })
+
+  const othersCache = (cache: CacheTier) => Effect.as(cacheFailed(core, cache, othersProblem), undefined)
+
+  const proveOurs = (
+    cache: CacheTier,
+    options: ResyncOptions
+  ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> => {
+    const archive = core.tiers?.archive
+    if (archive === undefined) return Effect.succeed(undefined)
+    const { generation } = cache.service.status()
+    const doubts = cache.doubtsSoFar
+    // Values that were found damaged count as absent there; writing them again repairs them.
+    const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
+    return Volatile.lookForMark(core, cache).pipe(
+      Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
+      Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
+      Effect.tap((result) => {
+        if (!result.equal && options.budget?.exhausted === true) return Effect.void
+        if (!result.equal)
+          return cacheFailed(core, cache, "its root still differs after the repair; trying again")
+        if (!cache.trust(generation, doubts)) return Effect.void
+        const changed = result.written + result.removed
+        const back = core.recover("cache")
+        if (changed === 0 && !back) return Effect.void
+        return Effect.logInfo(
+          changed === 0
+            ? "the cache is trusted: its root equals the archive's"
+            : `the cache is trusted again: ${counted(result.written, "item")} written, ${result.removed} removed`
+        )
+      })
+    )
+  }
 
   const prove = (
     options: ResyncOptions = {}
@@ -58,33 +96,10 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     turn.withPermits(1)(
       Effect.suspend(() => {
         const { cache } = core
-        const archive = core.tiers?.archive
-        if (cache === undefined || archive === undefined || !cache.connected) return Effect.succeed(undefined)
-        const { generation } = cache.service.status()
-        const doubts = cache.doubtsSoFar
-        // Values that were found damaged count as absent there; writing them again repairs them.
-        const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
+        if (cache === undefined || !cache.connected) return Effect.succeed(undefined)
         return claim(cache).pipe(
-          Effect.zipRight(Volatile.lookForMark(core, cache)),
-          Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
-          Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
-          Effect.tap((result) => {
-            if (!result.equal && options.budget?.exhausted === true) return Effect.void
-            if (!result.equal)
-              return cacheFailed(core, cache, "its root still differs after the repair; trying again")
-            if (!cache.trust(generation, doubts)) return Effect.void
-            const changed = result.written + result.removed
-            const back = core.recover("cache")
-            if (changed === 0 && !back) return Effect.void
-            return Effect.logInfo(
-              changed === 0
-                ? "the cache is trusted: its root equals the archive's"
-                : `the cache is trusted again: ${counted(result.written, "item")} written, ${result.removed} removed`
-            )
-          }),
-          Effect.catchTag("OtherArchive", ({ problem }) =>
-            Effect.as(cacheFailed(core, cache, problem), undefined)
-          ),
+          Effect.zipRight(Effect.suspend(() => proveOurs(cache, options))),
+          Effect.catchTag("OtherArchive", () => othersCache(cache)),
           // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
           Effect.tapError((error) =>
             error._tag === "CacheError" ? cacheFailed(core, cache, error.message) : Effect.void
@@ -98,15 +113,19 @@ export const make = (core: EngineCore, flush: Flush): CacheCare => {
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
     const tiers = { archive, cache: cache.service, exclusively: flush.exclusively }
-    return claim(cache).pipe(
-      Effect.zipRight(Volatile.lookForMark(core, cache)),
+    return Volatile.lookForMark(core, cache).pipe(
       Effect.zipRight(settledRoots(tiers)),
       Effect.flatMap(({ equal }) =>
         equal ? Effect.void : cacheFailed(core, cache, "its root differs from the archive's")
-      ),
-      Effect.catchTag("OtherArchive", ({ problem }) => cacheFailed(core, cache, problem))
+      )
     )
   })
 
-  return { prove: prove(), proveWithin: prove, check }
+  const renew: CacheCare["claim"] = Effect.suspend(() => {
+    const { cache } = core
+    if (cache === undefined || !cache.connected) return Effect.void
+    return Effect.catchTag(claim(cache), "OtherArchive", () => othersCache(cache))
+  })
+
+  return { prove: prove(), proveWithin: prove, check, claim: renew }
 }

@@ -1,21 +1,33 @@
 /**
- * The cache as the engine sees it: the service, and whether its content has been proven.
+ * The cache as the engine sees it: the service, whose it is, and whether its content has been proven.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import { CacheError, type CacheService } from "../cache/Cache.js"
 
+/** Whether the cache is this archive's. @since 0.1.0 @category models */
+export type CacheOwner = "ours" | "another's" | "unknown"
+
+interface Claim {
+  readonly isOurs: boolean
+  readonly generation: number
+  readonly untilMs: number
+}
+
+const notCompared = "it has been connected or claimed again, and its root has not been compared since"
+
 /**
- * Trust is bound to the connection it was proven on: after a reconnect writes may have been missed, so the roots
- * are compared again. An untrusted cache is written to (older versions never replace newer ones there), but no
- * read believes it.
+ * Whose it is, is known only on the connection on which it was claimed and for as long as the claim lasts: behind
+ * another connection may be another server, and after the claim another archive may have come. Until then it is
+ * neither read nor written. Trust ends with the claim too: writes may have been missed, so the roots are compared again.
+ * An untrusted cache is written to (older versions never replace newer ones there), but no read believes it.
  *
  * @since 0.1.0
  * @category models
  */
 export class CacheTier {
-  private provenGeneration: number | undefined
+  private claim: Claim | undefined
   private doubts = 0
   private doubt: string | undefined = "its root has not been compared yet"
 
@@ -27,29 +39,46 @@ export class CacheTier {
   /** Calls that were not waited for to their end: while there are any, it is not given more. */
   unanswered = 0
 
-  /** Fails while the cache is another archive's, whoever calls: writes, repairs, volatile items, the change stream. */
+  /** Fails unless the cache is this archive's, whoever calls: writes, repairs, volatile items, the change stream. */
   readonly service: CacheService
 
-  constructor(given: CacheService) {
-    this.service = ownOnly(given, () => this.isOurs)
+  /** @param elapsedMs when there is an archive to claim it for: milliseconds that only go on */
+  constructor(
+    given: CacheService,
+    private readonly elapsedMs?: () => number
+  ) {
+    this.service = ownOnly(given, () => this.owner)
   }
 
   get connected(): boolean {
     return this.service.status().connection === "connected"
   }
 
-  /** Whether it is this archive's, as far as is known; what is another one's is not touched. */
-  isOurs = true
+  /** Without an archive there is nothing that another one's items could be taken for. */
+  get owner(): CacheOwner {
+    const { claim, elapsedMs } = this
+    if (elapsedMs === undefined) return "ours"
+    if (claim?.generation !== this.service.status().generation || elapsedMs() >= claim.untilMs)
+      return "unknown"
+    return claim.isOurs ? "ours" : "another's"
+  }
+
+  /** What a claim has found that was begun in this generation. */
+  claimed(isOurs: boolean, generation: number, untilMs: number): void {
+    if (generation !== this.service.status().generation) return
+    // Until now nobody could say who writes to it.
+    if (this.owner !== "ours") this.distrust(this.doubt ?? notCompared)
+    this.claim = { isOurs, generation, untilMs }
+  }
 
   /** Whether it may be written to. */
   get usable(): boolean {
-    return this.connected && this.isOurs
+    return this.connected && this.owner === "ours"
   }
 
   /** Whether reads may believe it. */
   get trusted(): boolean {
-    const { connection, generation } = this.service.status()
-    return this.doubt === undefined && connection === "connected" && generation === this.provenGeneration
+    return this.doubt === undefined && this.usable
   }
 
   /** Why it is not trusted; `undefined` when it is. */
@@ -58,7 +87,7 @@ export class CacheTier {
     const { connection, lastError } = this.service.status()
     if (connection !== "connected")
       return lastError === undefined ? connection : `${connection}: ${lastError}`
-    return this.doubt ?? "it has reconnected and its root has not been compared since"
+    return this.doubt ?? notCompared
   }
 
   /** Rises with every doubt: a proof that was begun before a doubt proves nothing. */
@@ -78,7 +107,8 @@ export class CacheTier {
   holdsNoVolatile(lease: string | undefined): boolean {
     if (this.mayHoldVolatile) return false
     const { generation } = this.service.status()
-    return !this.usable || (this.looked?.generation === generation && this.looked.lease === lease)
+    if (!this.connected || this.owner === "another's") return true
+    return this.looked?.generation === generation && this.looked.lease === lease
   }
 
   /** Something was not written, or does not match. */
@@ -90,7 +120,6 @@ export class CacheTier {
   /** The roots were equal, on this connection, with no doubt raised since. Says whether it is trusted now. */
   trust(generation: number, doubtsBefore: number): boolean {
     if (this.doubts !== doubtsBefore || this.service.status().generation !== generation) return false
-    this.provenGeneration = generation
     this.doubt = undefined
     return true
   }
@@ -100,17 +129,18 @@ export class CacheTier {
 export const othersProblem =
   "it belongs to another archive, whose nodes use the same Redis and prefix; give each archive a REDIS_PREFIX of its own"
 
-const ownOnly = (given: CacheService, isOurs: () => boolean): CacheService => {
+const unknownProblem = "whose it is has not been found out yet"
+
+const ownOnly = (given: CacheService, ownerNow: () => CacheOwner): CacheService => {
   const own =
     (operation: string) =>
     <A>(call: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
-      Effect.suspend(() =>
-        isOurs()
-          ? call
-          : Effect.fail(
-              new CacheError({ operation, kind: "unavailable", problem: othersProblem, retryAfterMs: 1000 })
-            )
-      )
+      Effect.suspend(() => {
+        const owner = ownerNow()
+        if (owner === "ours") return call
+        const problem = owner === "unknown" ? unknownProblem : othersProblem
+        return Effect.fail(new CacheError({ operation, kind: "unavailable", problem, retryAfterMs: 1000 }))
+      })
   return {
     ...given,
     put: (records, options) => own("put")(given.put(records, options)),

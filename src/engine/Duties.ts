@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import type { ArchiveStartError } from "../EngineError.js"
 import { counted } from "../internal/Counted.js"
 import * as Metrics from "../Metrics.js"
+import { mostClaimIntervalMs } from "./CacheCare.js"
 import { cacheFailed } from "./CacheWrites.js"
 import * as Conditions from "./Conditions.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
@@ -87,7 +88,13 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
 /** Connects the archive that a start did without, and has the log carried to it. @since 0.1.0 @category duties */
 export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError> =>
   Effect.suspend(() =>
-    runtime.core.awaitsArchive ? Effect.zipRight(runtime.connectArchive, archiveHealth(runtime)) : Effect.void
+    runtime.core.awaitsArchive
+      ? runtime.connectArchive.pipe(
+          Effect.zipRight(archiveHealth(runtime)),
+          // What keeps it from being compared is told of there.
+          Effect.zipRight(Effect.ignore(runtime.care.prove))
+        )
+      : Effect.void
   )
 
 /** Repairs an untrusted cache, compares the roots of a trusted one. @since 0.1.0 @category duties */
@@ -250,7 +257,13 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   {
     name: "change stream",
     intervalMs: (config) => (config.cdc ? config.batchFlushInterval : 0),
-    round: Effect.suspend(() => (runtime.core.cache?.connected === true ? runtime.feed.publish : Effect.void))
+    round: Effect.suspend(() => (runtime.core.cache?.usable === true ? runtime.feed.publish : Effect.void))
+  },
+  {
+    name: "cache claim",
+    // A comparison may take longer than a claim lasts.
+    intervalMs: (config) => Math.min(config.healthInterval, mostClaimIntervalMs),
+    round: runtime.care.claim
   },
   { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
   {

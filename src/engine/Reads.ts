@@ -140,7 +140,7 @@ export const make = (core: EngineCore, scope: Scope.Scope): Reads => {
   ): Effect.Effect<ReadonlyArray<CachedRecord>, TierUnavailable> =>
     Effect.suspend(() => {
       const { cache } = core
-      if (cache === undefined || ids.length === 0 || !cache.mayHoldVolatile || !cache.isOurs) {
+      if (cache === undefined || ids.length === 0 || !cache.mayHoldVolatile || cache.owner === "another's") {
         return Effect.succeed([])
       }
       return cache.service.getMany(ids).pipe(

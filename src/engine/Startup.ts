@@ -332,7 +332,8 @@ const connectCache = (
     CacheConnected,
     Effect.gen(function* () {
       const { core } = yield* EngineRuntime
-      const cache = new CacheTier(Context.get(yield* Layer.buildWithScope(layer, tiers), Cache))
+      const service = Context.get(yield* Layer.buildWithScope(layer, tiers), Cache)
+      const cache = new CacheTier(service, core.expectsArchive ? () => core.elapsedMs() : undefined)
       core.cache = cache
       return yield* Effect.matchEffect(cache.service.connect, {
         onFailure: (error) => {
@@ -363,6 +364,7 @@ const syncCache: Layer.Layer<CacheSynced, never, EngineRuntime | Lifecycle | Cac
       if (!(yield* CacheConnected)) return false
       if (Option.isNone(root)) {
         core.degrade("cache", "the archive's root could not be read, so the cache cannot be compared")
+        yield* Effect.ignore(Effect.timeout(care.claim, startSyncBudget))
         return false
       }
       return yield* care.prove.pipe(

@@ -11,8 +11,14 @@ const tier = () => {
     warnings: []
   }
   const service = { status: () => status } as CacheService
+  let elapsedMs = 0
+  const cache = new CacheTier(service, () => elapsedMs)
+  cache.claimed(true, 1, 1000)
   return {
-    cache: new CacheTier(service),
+    cache,
+    wait: (milliseconds: number) => {
+      elapsedMs += milliseconds
+    },
     set: (change: Partial<CacheStatus>) => {
       status = { ...status, ...change }
     }
@@ -41,7 +47,9 @@ describe("trust in the cache", () => {
     const { cache, set } = tier()
     set({ generation: 2 })
     expect(cache.trust(1, cache.doubtsSoFar)).toBe(false)
+    cache.claimed(true, 2, 1000)
     expect(cache.trust(2, cache.doubtsSoFar)).toBe(true)
+    expect(cache.trusted).toBe(true)
     set({ generation: 3 })
     expect([cache.trusted, cache.connected]).toEqual([false, true])
     expect(cache.reason).toContain("root has not been compared since")
@@ -54,5 +62,36 @@ describe("trust in the cache", () => {
     expect([cache.trusted, cache.reason]).toEqual([false, "circuit-open: slow"])
     set({ connection: "connected" })
     expect(cache.trusted).toBe(true)
+  })
+})
+
+describe("whose it is", () => {
+  it("is nobody's before a claim, on another connection, and after the claim", () => {
+    const { cache, set, wait } = tier()
+    expect([cache.owner, cache.usable]).toEqual(["ours", true])
+    set({ generation: 2 })
+    expect([cache.owner, cache.usable]).toEqual(["unknown", false])
+    // The answer to a claim that was begun on the connection before.
+    cache.claimed(true, 1, 1000)
+    expect(cache.owner).toBe("unknown")
+    cache.claimed(false, 2, 1000)
+    expect([cache.owner, cache.usable]).toEqual(["another's", false])
+    cache.claimed(true, 2, 1000)
+    expect(cache.owner).toBe("ours")
+    wait(1000)
+    expect([cache.owner, cache.usable]).toEqual(["unknown", false])
+  })
+
+  it("when it is ours again, is no proof of what it holds", () => {
+    const { cache, wait } = tier()
+    const before = cache.doubtsSoFar
+    cache.trust(1, before)
+    cache.claimed(true, 1, 2000)
+    expect(cache.trusted).toBe(true)
+    wait(2000)
+    cache.claimed(true, 1, 4000)
+    expect(cache.trusted).toBe(false)
+    expect(cache.trust(1, before)).toBe(false)
+    expect(cache.trust(1, cache.doubtsSoFar)).toBe(true)
   })
 })

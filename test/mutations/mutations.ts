@@ -680,10 +680,45 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/integration/cache/RedisCache.test.ts"]
   },
   {
+    name: "a cache that nobody has claimed is ours",
+    file: "src/engine/CacheTier.ts",
+    find: 'elapsedMs() >= claim.untilMs) return "unknown"',
+    replace: 'elapsedMs() >= claim.untilMs) return "ours"',
+    tests: ["test/engine/CacheOwner.test.ts"]
+  },
+  {
+    name: "a claim lasts for ever",
+    file: "src/engine/CacheTier.ts",
+    find: " || elapsedMs() >= claim.untilMs",
+    replace: "",
+    tests: ["test/engine/CacheTier.test.ts"]
+  },
+  {
+    name: "a claim holds on every connection",
+    file: "src/engine/CacheTier.ts",
+    find: "claim?.generation !== this.service.status().generation || ",
+    replace: "claim === undefined || ",
+    tests: ["test/engine/CacheTier.test.ts"]
+  },
+  {
+    name: "a cache that is claimed again is believed as before",
+    file: "src/engine/CacheTier.ts",
+    find: 'if (this.owner !== "ours") this.distrust(this.doubt ?? notCompared)',
+    replace: "",
+    tests: ["test/engine/CacheTier.test.ts"]
+  },
+  {
+    name: "the cache waits for its interval when SQL has come",
+    file: "src/engine/Duties.ts",
+    find: "Effect.zipRight(Effect.ignore(runtime.care.prove))",
+    replace: "Effect.asVoid",
+    tests: ["test/engine/CacheOwner.test.ts"]
+  },
+  {
     name: "whose cache it is does not matter",
     file: "src/engine/CacheCare.ts",
-    find: "cache.isOurs = owner === lineage",
-    replace: "cache.isOurs = owner.length > 0",
+    find: "const isOurs = owner === lineage",
+    replace: "const isOurs = owner.length > 0",
     tests: ["test/integration/engine/SharedRedis.test.ts"]
   },
   {
