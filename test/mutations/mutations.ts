@@ -682,8 +682,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a cache that nobody has claimed is ours",
     file: "src/engine/CacheTier.ts",
-    find: 'elapsedMs() >= claim.untilMs) return "unknown"',
-    replace: 'elapsedMs() >= claim.untilMs) return "ours"',
+    find: 'return "unknown"',
+    replace: 'return "ours"',
     tests: ["test/engine/CacheOwner.test.ts"]
   },
   {
