@@ -262,7 +262,8 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   {
     name: "cache claim",
     // A comparison may take longer than a claim lasts.
-    intervalMs: (config) => Math.min(config.healthInterval, mostClaimIntervalMs),
+    intervalMs: (config) =>
+      runtime.core.cache === undefined ? 0 : Math.min(config.healthInterval, mostClaimIntervalMs),
     round: runtime.care.claim
   },
   { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
