@@ -1,8 +1,7 @@
 /**
  * `get` of ids that nobody has stored, with a trusted filter: time, I/O, memory, false positives.
  */
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
+import { Effect, Redacted } from "effect"
 import { CuckooFilter } from "effect-sync-engine/filter/CuckooFilter"
 import type { Fixtures } from "./fixtures.js"
 import { grouped, wideId } from "./fixtures.js"

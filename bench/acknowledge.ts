@@ -4,7 +4,7 @@
  */
 import { join } from "node:path"
 import Database from "better-sqlite3"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { contentHashOf, SyncEngine } from "effect-sync-engine"
 import type { Line } from "./support.js"
 import { atLeast, contentOf, inTurn, temporaryDirectory } from "./support.js"

@@ -1,10 +1,8 @@
 /**
  * Finding few changes among very many siblings: what the comparison of MariaDB and Redis moves.
  */
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import * as Stream from "effect/Stream"
-import * as MysqlArchive from "effect-sync-engine/archive/MysqlArchive"
+import { Effect, Redacted, Stream } from "effect"
+import * as MysqlArchive from "effect-sync-engine/archive/mysql/MysqlArchive"
 import * as RedisCache from "effect-sync-engine/cache/RedisCache"
 import type { DivergenceCost } from "effect-sync-engine/reconcile/Divergence"
 import { divergence } from "effect-sync-engine/reconcile/Divergence"

@@ -5,15 +5,13 @@
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import Database from "better-sqlite3"
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import * as MysqlArchive from "effect-sync-engine/archive/MysqlArchive"
-import * as MysqlDialect from "effect-sync-engine/archive/MysqlDialect"
-import type { Dialect, Query } from "effect-sync-engine/archive/SqlDialect"
-import { tables as makeTables } from "effect-sync-engine/archive/SqlDialect"
-import * as SqliteArchive from "effect-sync-engine/archive/SqliteArchive"
-import * as SqliteDialect from "effect-sync-engine/archive/SqliteDialect"
+import { Effect, Redacted, Scope } from "effect"
+import * as MysqlArchive from "effect-sync-engine/archive/mysql/MysqlArchive"
+import * as MysqlDialect from "effect-sync-engine/archive/mysql/MysqlDialect"
+import type { Dialect, Query } from "effect-sync-engine/archive/sql/SqlDialect"
+import { tables as makeTables } from "effect-sync-engine/archive/sql/SqlDialect"
+import * as SqliteArchive from "effect-sync-engine/archive/sqlite/SqliteArchive"
+import * as SqliteDialect from "effect-sync-engine/archive/sqlite/SqliteDialect"
 import { leafSum } from "effect-sync-engine/merkle/Digest"
 import { ancestors } from "effect-sync-engine/merkle/TreeDelta"
 import type { ItemRecord } from "effect-sync-engine/SyncItem"
@@ -58,7 +56,7 @@ export const recordOf = (id: string, seed: number, version: number): ItemRecord 
 
 const loadedAtOnce = 10_000
 
-const giveWay = Effect.async<void>((resume) => {
+const yieldToEventLoop = Effect.async<void>((resume) => {
   const handle = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(handle))
 })
@@ -77,7 +75,7 @@ const loadWide = (
       )
       for (const record of records) sum += leafSum(record)
       yield* Effect.tryPromise(() => write(dialect.inserts(records)))
-      yield* giveWay
+      yield* yieldToEventLoop
     }
     const changes = ancestors(wideId(0)).map((path) => ({ path, count, sum: BigInt.asUintN(256, sum) }))
     yield* Effect.tryPromise(() => write(dialect.addToTree(changes, 1)))

@@ -2,12 +2,7 @@
  * Prints ratios against raw drivers, measured in this one run. `npm run bench -- acknowledge memory` runs parts;
  * `--small` runs them at sizes that check the bench and measure nothing.
  */
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
+import { Cause, Effect, Exit, FiberId, Logger, LogLevel } from "effect"
 import { absent } from "./absent.js"
 import { acknowledge } from "./acknowledge.js"
 import { diff } from "./diff.js"

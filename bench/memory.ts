@@ -1,7 +1,7 @@
 /**
  * `get` from memory inside a running fiber, against `Map.get` in the same loop.
  */
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { SyncEngine } from "effect-sync-engine"
 import type { Line } from "./support.js"
 import { atMost, contentOf, inTurn, temporaryDirectory } from "./support.js"

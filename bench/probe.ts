@@ -2,13 +2,11 @@
  * An engine whose tiers are timed: a few timestamps a batch, so that a line can say where the time goes and which
  * tier answered.
  */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import { Context, Effect, Layer } from "effect"
 import type { EngineConfig } from "effect-sync-engine"
 import { Archive, fromPartial, SyncEngine, WriteAheadLog } from "effect-sync-engine"
 import { Cache } from "effect-sync-engine/cache/Cache"
-import * as DefaultParts from "effect-sync-engine/engine/DefaultParts"
+import * as DefaultComponents from "effect-sync-engine/engine/DefaultComponents"
 
 export interface Spent {
   calls: number
@@ -66,7 +64,7 @@ const timed = <A, E, R>(spent: Spent, effect: Effect.Effect<A, E, R>): Effect.Ef
 export const probedEngine = (options: Partial<EngineConfig>) =>
   Effect.gen(function* () {
     const probe = makeProbe()
-    const parts = yield* DefaultParts.fromConfig(yield* fromPartial(options))
+    const parts = yield* DefaultComponents.fromConfig(yield* fromPartial(options))
     const log = Layer.map(parts.log, (context) => {
       const inner = Context.get(context, WriteAheadLog)
       return Context.add(context, WriteAheadLog, {

@@ -3,7 +3,7 @@
  */
 import { join } from "node:path"
 import Database from "better-sqlite3"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { contentHashOf } from "effect-sync-engine"
 import { Redis } from "ioredis"
 import { createConnection, type RowDataPacket } from "mysql2/promise"

@@ -1,10 +1,7 @@
 /**
  * Concurrent `get`s that Redis answers, against ioredis `GET`s of the same bytes.
  */
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Redacted from "effect/Redacted"
-import * as Runtime from "effect/Runtime"
+import { Effect, Exit, Redacted, Runtime } from "effect"
 import { Redis } from "ioredis"
 import type { Fixtures } from "./fixtures.js"
 import { contentBytes, grouped } from "./fixtures.js"

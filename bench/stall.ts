@@ -1,8 +1,7 @@
 /**
  * How long the main thread is blocked under full load: a 1 ms timer's lateness while batches are submitted and flushed.
  */
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
+import { Effect, Fiber } from "effect"
 import { SyncEngine } from "effect-sync-engine"
 import type { Line } from "./support.js"
 import { atMost, contentOf, percentile, temporaryDirectory } from "./support.js"

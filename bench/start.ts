@@ -1,10 +1,7 @@
 /**
  * How long a clean start takes as the archive grows.
  */
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
+import { Effect, Exit, Redacted, Scope } from "effect"
 import type { Fixtures } from "./fixtures.js"
 import { grouped } from "./fixtures.js"
 import { filterTrusted, probedEngine } from "./probe.js"

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 
 /** One measured line: what was measured, the ratio, what the budget asks, and whether it is met. */
 export interface Line {

@@ -2,8 +2,7 @@
  * Throughput from the log to MariaDB and Redis with both trees, against loops over the raw drivers that write the
  * same rows and fields without trees. From the first submit of a backlog until all of it is archived and cached.
  */
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
+import { Effect, Redacted } from "effect"
 import type { Fixtures } from "./fixtures.js"
 import { contentBytes, grouped } from "./fixtures.js"
 import { probedEngine } from "./probe.js"

@@ -178,7 +178,14 @@ const onNode = (major) => () => {
   const { dependencies } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"))
   npm("install", "--no-save", `better-sqlite3@${dependencies["better-sqlite3"]}`)
   const node = join(binary, "bin/node")
-  const args = ["--project", "unit", "test/archive", "test/wal", "test/engine/Flush.test.ts", "test/http"]
+  const args = [
+    "--project",
+    "unit",
+    "test/archive",
+    "test/wal",
+    "test/engine/flush/Flusher.test.ts",
+    "test/http"
+  ]
   return vitest(`Node ${run(node, ["--version"]).trim()}`, args, { env, cwd: project, node })
 }
 

@@ -3,38 +3,50 @@
  *
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Equal from "effect/Equal"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import { allowedValues, checkTogether, checkValue } from "./config/Check.js"
+import { Config, ConfigError, Context, Effect, Either, Equal, Layer, Option, SubscriptionRef } from "effect"
+import { nearest } from "./config/DidYouMean.js"
 import { load, variablePrefix } from "./config/Load.js"
 import type { EngineConfig } from "./config/Model.js"
 import { type ConfigOption, defaultOf, engineOptions } from "./config/Options.js"
 import { readFile } from "./config/ReadFile.js"
-import { nearest } from "./config/Suggest.js"
+import { allowedValues, checkTogether, checkValue } from "./config/Validation.js"
 import { InvalidConfig } from "./EngineError.js"
 
-export {
-  /** An archive in an SQLite file. @since 0.1.0 @category models */
-  type ArchiveFile,
-  /** The archive that `sqlUrl` names; an SQLite one always with its path. @since 0.1.0 @category functions */
-  sqlTarget,
-  /** The log's file. @since 0.1.0 @category functions */
-  walFile
-} from "./config/Check.js"
 export * from "./config/Load.js"
 export * from "./config/Model.js"
 export type { SqlTarget } from "./config/SqlUrl.js"
+export {
+  /**
+   * An archive in an SQLite file.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  type ArchiveFile,
+  /**
+   * The archive that `sqlUrl` names; an SQLite one always with its path.
+   *
+   * @since 0.1.0
+   * @category functions
+   */
+  sqlTarget,
+  /**
+   * The log's file.
+   *
+   * @since 0.1.0
+   * @category functions
+   */
+  walFile
+} from "./config/Validation.js"
 
 const byKey: ReadonlyMap<string, ConfigOption> = new Map(engineOptions.map((option) => [option.key, option]))
 
-/** Every option's default. @since 0.1.0 @category constants */
+/**
+ * Every option's default.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const defaults: EngineConfig = Object.fromEntries(
   engineOptions.map(({ key, definition }) => [key, defaultOf(definition)])
 ) as unknown as EngineConfig
@@ -136,7 +148,11 @@ export class LiveConfig extends Context.Tag("effect-sync-engine/LiveConfig")<
     readonly update: (patch: Partial<EngineConfig>) => Effect.Effect<EngineConfig, InvalidConfig>
   }
 >() {
-  /** Begins with this configuration. @since 0.1.0 */
+  /**
+   * Begins with this configuration.
+   *
+   * @since 0.1.0
+   */
   static readonly layer = (config: EngineConfig): Layer.Layer<LiveConfig> =>
     Layer.effect(LiveConfig, makeLive(config))
 }

@@ -3,11 +3,16 @@
  *
  * @since 0.1.0
  */
-import * as Schema from "effect/Schema"
+import { Schema } from "effect"
 
 const retryAfterMs = Schema.Number
 
-/** Part of a submitted item is not acceptable; nothing was written. @since 0.1.0 @category errors */
+/**
+ * Part of a submitted item is not acceptable; nothing was written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidItem extends Schema.TaggedError<InvalidItem>()("InvalidItem", {
   id: Schema.String,
   field: Schema.String,
@@ -18,7 +23,12 @@ export class InvalidItem extends Schema.TaggedError<InvalidItem>()("InvalidItem"
   }
 }
 
-/** A request's own argument (a prefix, a limit, a cursor) is not acceptable. @since 0.1.0 @category errors */
+/**
+ * A request's own argument (a prefix, a limit, a cursor) is not acceptable.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", {
   argument: Schema.String,
   problem: Schema.String
@@ -28,7 +38,12 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   }
 }
 
-/** Content above `MAX_PAYLOAD_BYTES`, or above what the archive can carry. @since 0.1.0 @category errors */
+/**
+ * Content above `MAX_PAYLOAD_BYTES`, or above what the archive can carry.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class PayloadTooLarge extends Schema.TaggedError<PayloadTooLarge>()("PayloadTooLarge", {
   id: Schema.String,
   bytes: Schema.Number,
@@ -60,7 +75,12 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>()("Vers
   }
 }
 
-/** Compare-and-set failed: the stored version is not the expected one (0 stands for "absent"). @since 0.1.0 @category errors */
+/**
+ * Compare-and-set failed: the stored version is not the expected one (0 stands for "absent").
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class VersionMismatch extends Schema.TaggedError<VersionMismatch>()("VersionMismatch", {
   id: Schema.String,
   expected: Schema.Number,
@@ -71,7 +91,12 @@ export class VersionMismatch extends Schema.TaggedError<VersionMismatch>()("Vers
   }
 }
 
-/** The lifecycle does not admit this operation now. @since 0.1.0 @category errors */
+/**
+ * The lifecycle does not admit this operation now.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class GateClosed extends Schema.TaggedError<GateClosed>()("GateClosed", {
   operation: Schema.Literal("write", "query"),
   phase: Schema.String,
@@ -84,7 +109,12 @@ export class GateClosed extends Schema.TaggedError<GateClosed>()("GateClosed", {
   }
 }
 
-/** The machine's clock stands before 1970 or beyond the year 2200; what it would stamp could not be kept. @since 0.1.0 @category errors */
+/**
+ * The machine's clock stands before 1970 or beyond the year 2200; what it would stamp could not be kept.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ClockOutOfRange extends Schema.TaggedError<ClockOutOfRange>()("ClockOutOfRange", {
   /** Milliseconds since the epoch, as the clock says. */
   nowMs: Schema.Number,
@@ -95,14 +125,24 @@ export class ClockOutOfRange extends Schema.TaggedError<ClockOutOfRange>()("Cloc
   }
 }
 
-/** An operator has set the engine read-only. @since 0.1.0 @category errors */
+/**
+ * An operator has set the engine read-only.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ReadOnly extends Schema.TaggedError<ReadOnly>()("ReadOnly", { retryAfterMs }) {
   override get message() {
     return "the engine is read-only; an operator has to lift it (POST /admin/readonly)"
   }
 }
 
-/** The engine is under pressure and asks this caller to wait. @since 0.1.0 @category errors */
+/**
+ * The engine is under pressure and asks this caller to wait.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Backpressure extends Schema.TaggedError<Backpressure>()("Backpressure", {
   level: Schema.String,
   pressure: Schema.Number,
@@ -113,7 +153,12 @@ export class Backpressure extends Schema.TaggedError<Backpressure>()("Backpressu
   }
 }
 
-/** The write-ahead log is at its bound; nothing of this call was written. @since 0.1.0 @category errors */
+/**
+ * The write-ahead log is at its bound; nothing of this call was written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LogFull extends Schema.TaggedError<LogFull>()("LogFull", {
   /** Dead letters included. */
   items: Schema.Number,
@@ -132,7 +177,12 @@ export class LogFull extends Schema.TaggedError<LogFull>()("LogFull", {
   }
 }
 
-/** The log could not be written or read; what was not acknowledged is not stored. @since 0.1.0 @category errors */
+/**
+ * The log could not be written or read; what was not acknowledged is not stored.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LogUnavailable extends Schema.TaggedError<LogUnavailable>()("LogUnavailable", {
   path: Schema.String,
   operation: Schema.String,
@@ -147,7 +197,12 @@ export class LogUnavailable extends Schema.TaggedError<LogUnavailable>()("LogUna
 /** What a driver said, for the middle of a text. */
 const unstopped = (problem: string): string => problem.replace(/[.\s]+$/, "")
 
-/** The log cannot be opened, is in use by another process, or is damaged. Fatal. @since 0.1.0 @category errors */
+/**
+ * The log cannot be opened, is in use by another process, or is damaged. Fatal.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LogOpenError extends Schema.TaggedError<LogOpenError>()("LogOpenError", {
   path: Schema.String,
   kind: Schema.Literal("cannot-open", "in-use", "damaged"),
@@ -164,7 +219,12 @@ export class LogOpenError extends Schema.TaggedError<LogOpenError>()("LogOpenErr
   }
 }
 
-/** A tier that has to be asked cannot be reached. This is never "not found". @since 0.1.0 @category errors */
+/**
+ * A tier that has to be asked cannot be reached. This is never "not found".
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TierUnavailable extends Schema.TaggedError<TierUnavailable>()("TierUnavailable", {
   tier: Schema.Literal("archive", "cache"),
   operation: Schema.String,
@@ -200,7 +260,12 @@ export class ArchiveStartError extends Schema.TaggedError<ArchiveStartError>()("
   }
 }
 
-/** The archive refused this acknowledged write for a permanent reason; it is among the dead letters. @since 0.1.0 @category errors */
+/**
+ * The archive refused this acknowledged write for a permanent reason; it is among the dead letters.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ItemRejected extends Schema.TaggedError<ItemRejected>()("ItemRejected", {
   id: Schema.String,
   version: Schema.Number,
@@ -211,7 +276,12 @@ export class ItemRejected extends Schema.TaggedError<ItemRejected>()("ItemReject
   }
 }
 
-/** Stored bytes do not match their hash in any tier that could be asked. @since 0.1.0 @category errors */
+/**
+ * Stored bytes do not match their hash in any tier that could be asked.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class CorruptItem extends Schema.TaggedError<CorruptItem>()("CorruptItem", {
   id: Schema.String,
   version: Schema.Number,
@@ -223,7 +293,12 @@ export class CorruptItem extends Schema.TaggedError<CorruptItem>()("CorruptItem"
   }
 }
 
-/** A configuration value is unknown or invalid. @since 0.1.0 @category errors */
+/**
+ * A configuration value is unknown or invalid.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidConfig extends Schema.TaggedError<InvalidConfig>()("InvalidConfig", {
   name: Schema.String,
   problem: Schema.String,
@@ -234,7 +309,12 @@ export class InvalidConfig extends Schema.TaggedError<InvalidConfig>()("InvalidC
   }
 }
 
-/** The engine is no longer (or not yet) able to do this at all. @since 0.1.0 @category errors */
+/**
+ * The engine is no longer (or not yet) able to do this at all.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class NotSupported extends Schema.TaggedError<NotSupported>()("NotSupported", {
   operation: Schema.String,
   problem: Schema.String
@@ -244,7 +324,12 @@ export class NotSupported extends Schema.TaggedError<NotSupported>()("NotSupport
   }
 }
 
-/** What a write can fail with. @since 0.1.0 @category unions */
+/**
+ * What a write can fail with.
+ *
+ * @since 0.1.0
+ * @category unions
+ */
 export type WriteError =
   | InvalidRequest
   | InvalidItem
@@ -261,7 +346,12 @@ export type WriteError =
   | ItemRejected
   | NotSupported
 
-/** What a read can fail with. @since 0.1.0 @category unions */
+/**
+ * What a read can fail with.
+ *
+ * @since 0.1.0
+ * @category unions
+ */
 export type ReadError =
   | InvalidItem
   | InvalidRequest
@@ -270,8 +360,18 @@ export type ReadError =
   | LogUnavailable
   | CorruptItem
 
-/** What a start can fail with. @since 0.1.0 @category unions */
+/**
+ * What a start can fail with.
+ *
+ * @since 0.1.0
+ * @category unions
+ */
 export type StartError = LogOpenError | ArchiveStartError | InvalidConfig
 
-/** Every error of the engine. @since 0.1.0 @category unions */
+/**
+ * Every error of the engine.
+ *
+ * @since 0.1.0
+ * @category unions
+ */
 export type EngineError = WriteError | ReadError | StartError

@@ -3,16 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
-import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
-import * as Stream from "effect/Stream"
+import { Chunk, Clock, Context, Deferred, Effect, FiberId, Layer, Option, Ref, Stream } from "effect"
 import type {
   BootStage,
   LifecycleSnapshot,
@@ -22,8 +13,8 @@ import type {
   ShutdownReport,
   StartupLabel,
   Transition
-} from "./internal/LifecycleState.js"
-import * as State from "./internal/LifecycleState.js"
+} from "./shared/LifecycleState.js"
+import * as State from "./shared/LifecycleState.js"
 
 export type {
   BootStage,
@@ -33,15 +24,30 @@ export type {
   Phase,
   ShutdownReport,
   StartupLabel
-} from "./internal/LifecycleState.js"
+} from "./shared/LifecycleState.js"
 export {
-  /** The boot stages in their order. @since 0.1.0 @category constants */
+  /**
+   * The boot stages in their order.
+   *
+   * @since 0.1.0
+   * @category constants
+   */
   bootStages,
-  /** The phases in their order. @since 0.1.0 @category constants */
+  /**
+   * The phases in their order.
+   *
+   * @since 0.1.0
+   * @category constants
+   */
   phases
-} from "./internal/LifecycleState.js"
+} from "./shared/LifecycleState.js"
 
-/** Whether a report is clean: nothing left behind, nothing failed. @since 0.1.0 @category functions */
+/**
+ * Whether a report is clean: nothing left behind, nothing failed.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const isClean = (report: ShutdownReport): boolean =>
   report.flushedWal &&
   report.finalCheckpoint &&
@@ -112,7 +118,12 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
   }
 >() {}
 
-/** The service inside the tag. @since 0.1.0 @category models */
+/**
+ * The service inside the tag.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type LifecycleService = Context.Tag.Service<Lifecycle>
 
 /** The wall clock, to show, and the clock that only goes on, to measure. */
@@ -246,5 +257,10 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
   })
 })
 
-/** A lifecycle of its own. @since 0.1.0 @category layers */
+/**
+ * A lifecycle of its own.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Lifecycle> = Layer.effect(Lifecycle, make)

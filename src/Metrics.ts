@@ -7,9 +7,17 @@
  *
  * @since 0.1.0
  */
-import * as Metric from "effect/Metric"
-import * as MetricKey from "effect/MetricKey"
+import { Metric, MetricKey } from "effect"
 import type { WriteError } from "./EngineError.js"
+import {
+  type BootStage,
+  bootStages,
+  type LifecycleSnapshot,
+  type Phase,
+  phases,
+  type StartupLabel
+} from "./Lifecycle.js"
+import type { BackpressureLevel } from "./shared/Backpressure.js"
 import {
   type Counter,
   counter,
@@ -23,26 +31,32 @@ import {
   noTags,
   set,
   setOnly
-} from "./internal/MetricHandles.js"
-import {
-  type BootStage,
-  bootStages,
-  type LifecycleSnapshot,
-  type Phase,
-  phases,
-  type StartupLabel
-} from "./Lifecycle.js"
-import type { BackpressureLevel } from "./memory/Backpressure.js"
+} from "./shared/MetricHandles.js"
 
 export {
-  /** Begins the name of every metric. @since 0.1.0 @category constants */
+  /**
+   * Begins the name of every metric.
+   *
+   * @since 0.1.0
+   * @category constants
+   */
   prefix
-} from "./internal/MetricHandles.js"
+} from "./shared/MetricHandles.js"
 
-/** Where a read was answered; `filter`: proven absent without I/O, `absent`: the deciding tier had nothing. @since 0.1.0 @category models */
+/**
+ * Where a read was answered; `filter`: proven absent without I/O, `absent`: the deciding tier had nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ReadTier = "memory" | "log" | "cache" | "archive" | "filter" | "absent"
 
-/** How the cache is connected, `none` without one. @since 0.1.0 @category models */
+/**
+ * How the cache is connected, `none` without one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CacheState = "none" | "connecting" | "connected" | "reconnecting" | "circuit-open" | "closed"
 
 type Durability = "memory" | "wal" | "archive"
@@ -148,59 +162,129 @@ const cacheErrors = counter("cache_errors_total", "Calls to the cache that faile
 const watchdogAlerts = counter("watchdog_alerts_total", "Times that pending writes did not move")
 const changeEntries = counter("change_stream_entries_total", "Entries added to the change stream")
 
-/** Items acknowledged at this durability. @since 0.1.0 @category updates */
+/**
+ * Items acknowledged at this durability.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const acknowledged = (durability: Durability, items: number): void =>
   acknowledgedWrites[durability].unsafeUpdate(items, noTags)
 
-/** Items refused with this error. @since 0.1.0 @category updates */
+/**
+ * Items refused with this error.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const rejected = (error: WriteError["_tag"], items: number): void =>
   rejectedWrites[error].unsafeUpdate(items, noTags)
 
-/** One group commit of the log. @since 0.1.0 @category updates */
+/**
+ * One group commit of the log.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const groupCommitted = (items: number): void => {
   groupCommits.unsafeUpdate(1, noTags)
   groupCommitItems.unsafeUpdate(items, noTags)
 }
 
-/** One batch was carried to the archive. @since 0.1.0 @category updates */
+/**
+ * One batch was carried to the archive.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const flushed = (reason: FlushReason, items: number, durationMs: number): void => {
   flushBatches[reason].unsafeUpdate(1, noTags)
   flushItems.unsafeUpdate(items, noTags)
   flushSeconds.unsafeUpdate(durationMs / 1000, noTags)
 }
 
-/** A batch failed and stays in the log. @since 0.1.0 @category updates */
+/**
+ * A batch failed and stays in the log.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const flushFailed = (): void => flushFailures.unsafeUpdate(1, noTags)
 
-/** One transaction at the archive. @since 0.1.0 @category updates */
+/**
+ * One transaction at the archive.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const archiveCommitted = (durationMs: number): void =>
   archiveSeconds.unsafeUpdate(durationMs / 1000, noTags)
 
-/** Entries the archive had a newer version of. @since 0.1.0 @category updates */
+/**
+ * Entries the archive had a newer version of.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const superseded = (items: number): void => supersededItems.unsafeUpdate(items, noTags)
 
-/** Writes acknowledged at `memory` that the log did not take. @since 0.1.0 @category updates */
+/**
+ * Writes acknowledged at `memory` that the log did not take.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const lost = (items: number): void => lostItems.unsafeUpdate(items, noTags)
 
-/** Entries that went to the dead letters. @since 0.1.0 @category updates */
+/**
+ * Entries that went to the dead letters.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const deadLettered = (items: number): void => deadLetterItems.unsafeUpdate(items, noTags)
 
-/** Items read from this tier. @since 0.1.0 @category updates */
+/**
+ * Items read from this tier.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const read = (tier: ReadTier, items: number): void => reads[tier].unsafeUpdate(items, noTags)
 
-/** Calls to the cache that failed. @since 0.1.0 @category updates */
+/**
+ * Calls to the cache that failed.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const cacheFailed = (calls: number): void => cacheErrors.unsafeUpdate(calls, noTags)
 
-/** Pending writes did not move. @since 0.1.0 @category updates */
+/**
+ * Pending writes did not move.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const watchdogAlert = (): void => watchdogAlerts.unsafeUpdate(1, noTags)
 
-/** Entries that were added to the change stream. @since 0.1.0 @category updates */
+/**
+ * Entries that were added to the change stream.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const changesPublished = (entries: number): void => changeEntries.unsafeUpdate(entries, noTags)
 
 const restartKey = counterKey("fiber_restarts_total", "Rounds of the run loop that failed, by duty")
 const restarts = new Map<string, Counter>()
 
-/** A duty's round failed and is started again. Duties are few and named in code. @since 0.1.0 @category updates */
+/**
+ * A duty's round failed and is started again. Duties are few and named in code.
+ *
+ * @since 0.1.0
+ * @category updates
+ */
 export const dutyFailed = (duty: string): void => {
   let handle = restarts.get(duty)
   if (handle === undefined) {

@@ -17,32 +17,26 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import { Context, Effect, Layer, type Scope } from "effect"
 import type { EngineConfig } from "./EngineConfig.js"
 import { engineConfig, fromPartial, LiveConfig } from "./EngineConfig.js"
 import type { GateClosed, InvalidConfig, StartError } from "./EngineError.js"
-import * as DefaultParts from "./engine/DefaultParts.js"
+import * as DefaultComponents from "./engine/DefaultComponents.js"
 import type { Engine } from "./engine/Engine.js"
 import * as EngineModule from "./engine/Engine.js"
-import type { EngineParts } from "./engine/EngineParts.js"
-import type { SyncEngineService } from "./engine/EngineService.js"
+import type { EngineComponents } from "./engine/EngineComponents.js"
 import * as Lifecycle from "./Lifecycle.js"
+import type { SyncEngineApi } from "./SyncEngineApi.js"
 
 export type { Engine } from "./engine/Engine.js"
-export type { EngineParts } from "./engine/EngineParts.js"
-export * from "./engine/EngineService.js"
+export type { EngineComponents } from "./engine/EngineComponents.js"
+export * from "./SyncEngineApi.js"
 
 /**
  * @since 0.1.0
  * @category services
  */
-export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<
-  SyncEngine,
-  SyncEngineService
->() {
+export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<SyncEngine, SyncEngineApi>() {
   /**
    * A started engine. The layer is built when the engine serves; releasing it shuts the engine down (flush,
    * checkpoint, close) within `shutdownTimeout`. Options not given have their documented defaults.
@@ -73,7 +67,7 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<
    * @since 0.1.0
    */
   static readonly layerParts = (
-    parts: EngineParts,
+    parts: EngineComponents,
     options: Partial<EngineConfig> = {}
   ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed> =>
     Layer.unwrapEffect(Effect.map(fromPartial(options), (config) => started(config, parts)))
@@ -88,14 +82,14 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<
  */
 export const make = (
   config: EngineConfig,
-  parts?: EngineParts
+  parts?: EngineComponents
 ): Effect.Effect<Engine, InvalidConfig, Lifecycle.Lifecycle | LiveConfig | Scope.Scope> =>
   Effect.flatMap(
-    parts === undefined ? DefaultParts.fromConfig(config) : Effect.succeed(parts),
+    parts === undefined ? DefaultComponents.fromConfig(config) : Effect.succeed(parts),
     EngineModule.make
   )
 
-const started = (config: EngineConfig, parts?: EngineParts) =>
+const started = (config: EngineConfig, parts?: EngineComponents) =>
   Layer.scoped(
     SyncEngine,
     Effect.gen(function* () {

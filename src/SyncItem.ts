@@ -73,19 +73,38 @@ export interface ItemVersion extends ItemHead {
   readonly state: string | undefined
 }
 
-/** @since 0.1.0 @category limits */
+/**
+ * @since 0.1.0
+ * @category limits
+ */
 export const maxIdBytes = 255
 
-/** @since 0.1.0 @category limits */
+/**
+ * @since 0.1.0
+ * @category limits
+ */
 export const maxStateBytes = 64
 
-/** Contents above this size are taken as `binary` unless the caller says `json`. @since 0.1.0 @category limits */
+/**
+ * Contents above this size are taken as `binary` unless the caller says `json`.
+ *
+ * @since 0.1.0
+ * @category limits
+ */
 export const maxDetectedJsonBytes = 1024 * 1024
 
-/** SHA-256 of zero bytes: the content hash of every tombstone. @since 0.1.0 @category constants */
+/**
+ * SHA-256 of zero bytes: the content hash of every tombstone.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const emptyContentHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-/** @since 0.1.0 @category constants */
+/**
+ * @since 0.1.0
+ * @category constants
+ */
 export const emptyContent: Uint8Array = new Uint8Array(0)
 
 /**
@@ -98,11 +117,21 @@ export const contentHashOf = (content: Uint8Array): string => hash("sha256", con
 
 // C0 controls, DEL, C1 controls.
 const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/
-/** What is wrong with a text that has no form in UTF-8. @since 0.1.0 @category validation */
+/**
+ * What is wrong with a text that has no form in UTF-8.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const illFormed = "is not well-formed Unicode (a lone surrogate)"
 const plainAscii = /^[!-~ ]*$/
 
-/** The text's length in UTF-8 bytes. @since 0.1.0 @category functions */
+/**
+ * The text's length in UTF-8 bytes.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf8")
 
 /**
@@ -139,7 +168,12 @@ export const idProblem = (id: unknown): string | undefined => {
 export const prefixProblem = (prefix: unknown): string | undefined =>
   prefix === "" ? undefined : idProblem(prefix)
 
-/** Says what is wrong with a state tag, or `undefined` when it is valid. @since 0.1.0 @category validation */
+/**
+ * Says what is wrong with a state tag, or `undefined` when it is valid.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const stateProblem = (state: unknown): string | undefined => {
   if (typeof state !== "string") return "must be a string"
   if (state.length === 0) return "is empty; it takes 1 to 64 bytes"
@@ -151,7 +185,12 @@ export const stateProblem = (state: unknown): string | undefined => {
     : undefined
 }
 
-/** Says what is wrong with a version, or `undefined` when it is valid. @since 0.1.0 @category validation */
+/**
+ * Says what is wrong with a version, or `undefined` when it is valid.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const versionProblem = (version: unknown): string | undefined =>
   Number.isSafeInteger(version) && (version as number) > 0
     ? undefined
@@ -159,7 +198,12 @@ export const versionProblem = (version: unknown): string | undefined =>
 
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
-/** Says what is wrong with a W3C traceparent, or `undefined`. @since 0.1.0 @category validation */
+/**
+ * Says what is wrong with a W3C traceparent, or `undefined`.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const traceparentProblem = (traceparent: unknown): string | undefined =>
   typeof traceparent === "string" && traceparentPattern.test(traceparent)
     ? undefined
@@ -193,7 +237,12 @@ export const bytesOf = (content: unknown): Uint8Array | string => {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Whether the bytes are one valid JSON text in UTF-8. @since 0.1.0 @category functions */
+/**
+ * Whether the bytes are one valid JSON text in UTF-8.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const isJson = (content: Uint8Array): boolean => {
   if (content.length === 0) return false
   try {
@@ -243,11 +292,21 @@ export const detectContentType = (content: Uint8Array): ContentType => {
 export const compareVersions = (a: { readonly version: number }, b: { readonly version: number }): number =>
   a.version - b.version
 
-/** Whether two heads of an id are of the same content under the same version number. @since 0.1.0 @category functions */
+/**
+ * Whether two heads of an id are of the same content under the same version number.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const sameHead = (a: Omit<ItemHead, "id">, b: Omit<ItemHead, "id">): boolean =>
   a.version === b.version && a.contentHash === b.contentHash && a.deleted === b.deleted
 
-/** Whether `a` is newer than `b`, or the same. @since 0.1.0 @category functions */
+/**
+ * Whether `a` is newer than `b`, or the same.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const isAtLeast = (a: Omit<ItemHead, "id">, b: Omit<ItemHead, "id">): boolean =>
   a.version > b.version || sameHead(a, b)
 
@@ -261,7 +320,12 @@ export const isAtLeast = (a: Omit<ItemHead, "id">, b: Omit<ItemHead, "id">): boo
 export const sameVersion = (a: ItemVersion, b: ItemVersion): boolean =>
   sameHead(a, b) && a.state === b.state && a.contentType === b.contentType
 
-/** The tombstone of an item. @since 0.1.0 @category constructors */
+/**
+ * The tombstone of an item.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const tombstone = (
   id: string,
   version: number,
@@ -281,8 +345,18 @@ export const tombstone = (
 
 const utf8Lenient = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** An item's bytes as text (UTF-8, invalid sequences replaced). @since 0.1.0 @category functions */
+/**
+ * An item's bytes as text (UTF-8, invalid sequences replaced).
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const textOf = (item: SyncItem): string => utf8Lenient.decode(item.content)
 
-/** An item's content parsed as JSON; throws a `SyntaxError` when it is not JSON. @since 0.1.0 @category functions */
+/**
+ * An item's content parsed as JSON; throws a `SyntaxError` when it is not JSON.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const jsonOf = (item: SyncItem): unknown => JSON.parse(textOf(item))

@@ -17,10 +17,10 @@ export type {
   StartupLabel
 } from "./Lifecycle.js"
 export { isClean, Lifecycle } from "./Lifecycle.js"
-export type { BackpressureLevel } from "./memory/Backpressure.js"
 export type { Digest, TreeChild, TreeNode } from "./merkle/Tree.js"
 export * from "./SyncEngine.js"
 export * from "./SyncItem.js"
+export type { BackpressureLevel } from "./shared/Backpressure.js"
 export { FilterSnapshots } from "./wal/FilterSnapshots.js"
 export type { Appended, DeadLetter, LogEntry, LogUsage } from "./wal/WriteAheadLog.js"
 export { WriteAheadLog } from "./wal/WriteAheadLog.js"

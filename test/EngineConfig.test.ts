@@ -1,19 +1,21 @@
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
-import * as ConfigProvider from "effect/ConfigProvider"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as FC from "effect/FastCheck"
-import * as Fiber from "effect/Fiber"
-import * as Logger from "effect/Logger"
-import * as Redacted from "effect/Redacted"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import { checkText, checkValue } from "../src/config/Check.js"
+import {
+  Chunk,
+  ConfigProvider,
+  Effect,
+  Either,
+  FastCheck as FC,
+  Fiber,
+  Logger,
+  Redacted,
+  Stream,
+  SubscriptionRef
+} from "effect"
 import { withOptionTables } from "../src/config/Document.js"
 import { engineOptions, options } from "../src/config/Options.js"
+import { checkText, checkValue } from "../src/config/Validation.js"
 import type { ConfigSources, EngineConfig } from "../src/EngineConfig.js"
 import {
   defaults,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Metric from "effect/Metric"
-import { encodeMetrics } from "../src/http/PrometheusText.js"
+import { Metric } from "effect"
+import { encodeMetrics } from "../src/http/handlers/PrometheusText.js"
 import { bootStages, phases } from "../src/Lifecycle.js"
 import * as Metrics from "../src/Metrics.js"
 import type { EngineHealth, EngineStats } from "../src/SyncEngine.js"

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import { describe, expect, it } from "@effect/vitest"
-import * as FC from "effect/FastCheck"
+import { FastCheck as FC } from "effect"
 import {
   compareVersions,
   contentHashOf,

@@ -4,15 +4,12 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
-import type { WriterRegister } from "../filter/WriterGrant.js"
+import { Context, Data, type Effect, type Option } from "effect"
 import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { Total } from "../merkle/TreeDelta.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
-import type { NotTaken } from "./Batch.js"
+import type { NotTaken } from "./CommitPlan.js"
+import type { WriterRegister } from "./WriterLease.js"
 
 /**
  * Any failure of the archive, defects of the driver included. `transient`: the archive or the way to it is
@@ -36,7 +33,10 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   }
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface CommitResult extends NotTaken {
   /** How many records were newer than the stored ones and were written. */
   readonly applied: number
@@ -47,7 +47,12 @@ export interface CommitResult extends NotTaken {
   readonly topVersion: number
 }
 
-/** What to select in a scan; byte ranges, never LIKE. @since 0.1.0 @category models */
+/**
+ * What to select in a scan; byte ranges, never LIKE.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ScanRange {
   /** Items whose id equals the prefix or lies below it (`prefix.`); empty for all. */
   readonly prefix: string
@@ -57,14 +62,22 @@ export interface ScanRange {
   readonly after?: string | undefined
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface RecomputedRoot {
   readonly root: Digest
   /** Live items read. */
   readonly rows: number
 }
 
-/** One stored row of the tree. @since 0.1.0 @category models */
+/**
+ * One stored row of the tree.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface StoredNode extends Total {
   readonly path: string
 }

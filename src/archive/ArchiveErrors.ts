@@ -1,11 +1,6 @@
-/**
- * What the drivers' failures mean: whether the same call can succeed later, and whether to try again at once.
- *
- * @since 0.1.0
- */
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import { redact } from "../internal/Redaction.js"
+/** What the drivers' failures mean: whether the same call can succeed later, and whether to try again at once. */
+import { Cause, Effect } from "effect"
+import { redact } from "../shared/Redaction.js"
 import { ArchiveError } from "./Archive.js"
 
 // MySQL/MariaDB: this very data is refused. https://mariadb.com/kb/en/mariadb-error-codes/
@@ -71,7 +66,7 @@ const ownCode = /^(ANSWER_OVERDUE|SERVER_READ_ONLY|POOL_)/
 const permanentSqlite = new Set(["SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"])
 const contentionSqlite = new Set(["SQLITE_BUSY", "SQLITE_LOCKED"])
 
-/** What is known about a failure of a driver. @since 0.1.0 @category models */
+/** What is known about a failure of a driver. */
 export interface Failure {
   readonly kind: "transient" | "permanent"
   /** Another transaction was in the way; the same one may be tried again at once. */
@@ -127,9 +122,6 @@ const unknownFailure = {
 /**
  * Classifies what a driver threw. What is not known to be about the data is taken as transient: a write that
  * is tried once too often harms less than one that is given up.
- *
- * @since 0.1.0
- * @category functions
  */
 export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []): Failure => {
   const { code, invalidValue, message, number } = driverError(failure)
@@ -183,12 +175,7 @@ const fileAdvice: Readonly<Record<string, string>> = {
     "It is a SQLite database, but not an archive of this version of the engine; name another file with SQL_URL, or start the version that wrote it."
 }
 
-/**
- * What to do when a SQLite file cannot be opened as an archive; none when waiting may help.
- *
- * @since 0.1.0
- * @category functions
- */
+/** What to do when a SQLite file cannot be opened as an archive; none when waiting may help. */
 export const sqliteAdvice = (failure: unknown): string | undefined => {
   const primary = driverError(failure).code?.split("_").slice(0, 2).join("_") ?? ""
   return passingSqlite.has(primary)
@@ -197,7 +184,7 @@ export const sqliteAdvice = (failure: unknown): string | undefined => {
         "SQL_URL has to name a file, in a folder in which this user may write and make files.")
 }
 
-/** An `ArchiveError` for one operation, from whatever was thrown. @since 0.1.0 @category constructors */
+/** An `ArchiveError` for one operation, from whatever was thrown. */
 export const archiveError = (
   operation: string,
   failure: unknown,
@@ -208,19 +195,14 @@ export const archiveError = (
   return new ArchiveError({ operation, kind, problem, ...(overdue ? { overdue } : {}) })
 }
 
-/** What a cause is about: its failure, else its defect; none when it is an interruption. @since 0.1.0 @category functions */
+/** What a cause is about: its failure, else its defect; none when it is an interruption. */
 export const reasonOf = (cause: Cause.Cause<unknown>): { readonly reason: unknown } | undefined => {
   for (const reason of Cause.failures(cause)) return { reason }
   for (const reason of Cause.defects(cause)) return { reason }
   return undefined
 }
 
-/**
- * Turns every failure and defect of an effect into an `ArchiveError`; interruption stays interruption.
- *
- * @since 0.1.0
- * @category functions
- */
+/** Turns every failure and defect of an effect into an `ArchiveError`; interruption stays interruption. */
 export const refail =
   (operation: string, secrets: ReadonlyArray<string> = []) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, ArchiveError, R> =>

@@ -1,22 +1,18 @@
 /**
  * What every archive does for its writers' register besides storing it: whose commits it makes, and which names
- * it takes. The protocol is told in `filter/WriterGrant`.
- *
- * @since 0.1.0
+ * it takes. The protocol is told in `filter/WriterLease`.
  */
-import type { AttendRequest } from "../filter/WriterGrant.js"
-import { ArchiveError } from "./Archive.js"
 
-/** The most bytes that a node's name, a token or a beat may have. @since 0.1.0 @category constants */
+import { ArchiveError } from "./Archive.js"
+import type { AttendRequest } from "./WriterLease.js"
+
+/** The most bytes that a node's name, a token or a beat may have. */
 export const maxNameBytes = 64
 
 /**
  * Whose commits an archive makes: those of the node that attends through it, from its first attendance until it
  * leaves. Before and after that they are nobody's, and nobody's commit is refused while any token stands. An
  * archive serves one node at a time: were it taken for two, the commits of one would pass for the other's.
- *
- * @since 0.1.0
- * @category models
  */
 export class Committer {
   private current: string | undefined
@@ -44,7 +40,7 @@ export class Committer {
 
 const fits = (name: string): boolean => name !== "" && Buffer.byteLength(name) <= maxNameBytes
 
-/** Why a register cannot take these names and this lease, if so. @since 0.1.0 @category functions */
+/** Why a register cannot take these names and this lease, if so. */
 export const refusedRequest = ({ fresh, leaseMs, node }: AttendRequest): ArchiveError | undefined => {
   const refuse = (problem: string) => new ArchiveError({ operation: "attend", kind: "permanent", problem })
   if (!fits(node)) return refuse(`the node's name must have 1 to ${maxNameBytes} bytes`)
@@ -54,7 +50,7 @@ export const refusedRequest = ({ fresh, leaseMs, node }: AttendRequest): Archive
   return undefined
 }
 
-/** A commit that came while another node is the sole writer. @since 0.1.0 @category constructors */
+/** A commit that came while another node is the sole writer. */
 export const heldByAnother = (): ArchiveError =>
   new ArchiveError({
     operation: "commit",

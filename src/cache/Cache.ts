@@ -5,11 +5,7 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
-import type * as Stream from "effect/Stream"
+import { Context, Data, type Effect, type Option, type Stream } from "effect"
 import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 
@@ -45,7 +41,10 @@ export class CacheError extends Data.TaggedError("CacheError")<{
  */
 export type CacheConnection = "connecting" | "connected" | "reconnecting" | "circuit-open" | "closed"
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface CacheStatus {
   readonly connection: CacheConnection
   /** Milliseconds since the epoch at which `connection` last changed. */
@@ -62,16 +61,27 @@ export interface CacheStatus {
   readonly warnings: ReadonlyArray<string>
 }
 
-/** How records are written: what was committed, what a read found, what a comparison found. @since 0.1.0 @category models */
+/**
+ * How records are written: what was committed, what a read found, what a comparison found.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type PutMode = "put" | "fill" | "repair"
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface PutOptions {
   /** Time to live in milliseconds, 1 or more. Items with a time to live stay outside the tree. */
   readonly ttlMs?: number | undefined
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface PutResult {
   /** Records that were newer than what was stored. */
   readonly applied: number
@@ -84,37 +94,67 @@ export interface PutResult {
   readonly newer: ReadonlyArray<ItemHead>
 }
 
-/** A record as the cache holds it. @since 0.1.0 @category models */
+/**
+ * A record as the cache holds it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CachedRecord extends ItemRecord {
   /** It has a time to live and is not in the tree: gone when that is over. */
   readonly volatile?: true | undefined
 }
 
-/** An item to remove; with `version`, only unless a newer version is stored. @since 0.1.0 @category models */
+/**
+ * An item to remove; with `version`, only unless a newer version is stored.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Removal {
   readonly id: string
   readonly version?: number | undefined
 }
 
-/** One leaf of the cache's own tree; version 0 and a digest of zeros for what is listed but gone. @since 0.1.0 @category models */
+/**
+ * One leaf of the cache's own tree; version 0 and a digest of zeros for what is listed but gone.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CacheLeaf extends ItemHead {
   /** The leaf digest the tree was given. */
   readonly digest: Digest
 }
 
-/** Leaves of one path by name, byte for byte: above `after`, up to and including `upTo`. @since 0.1.0 @category models */
+/**
+ * Leaves of one path by name, byte for byte: above `after`, up to and including `upTo`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LeafRange {
   readonly after?: string | undefined
   readonly upTo?: string | undefined
 }
 
-/** How many leaves a range holds and the sum of their digests modulo 2^256. @since 0.1.0 @category models */
+/**
+ * How many leaves a range holds and the sum of their digests modulo 2^256.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LeafSum {
   readonly count: number
   readonly sum: bigint
 }
 
-/** An entry for the change stream. @since 0.1.0 @category models */
+/**
+ * An entry for the change stream.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CacheChange {
   readonly operation: "PUT" | "DELETE"
   readonly id: string
@@ -124,13 +164,21 @@ export interface CacheChange {
   readonly sequence: number
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface PositionedChange extends CacheChange {
   /** Where the entry stands in the stream; pass it to `readChanges` to go on after it. */
   readonly position: string
 }
 
-/** Counters since the start. @since 0.1.0 @category models */
+/**
+ * Counters since the start.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CacheStats {
   readonly hits: number
   readonly misses: number

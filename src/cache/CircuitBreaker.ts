@@ -1,17 +1,11 @@
 /**
  * A circuit breaker as one plain cell. After a number of failures in a row it opens: calls are turned away until
  * the cool-down is over, then one probe is let through, whose outcome closes it or opens it again.
- *
- * @since 0.1.0
  */
 
-/** What a call may do. @since 0.1.0 @category models */
+/** What a call may do. */
 export type Admission = "go" | "probe" | "shed"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class CircuitBreaker {
   private failures = 0
   private openedAt: number | undefined

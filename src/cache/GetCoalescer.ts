@@ -1,11 +1,8 @@
 /**
  * Collects the single gets of one turn of the event loop and reads them together. No fiber, Deferred or timer an
  * item: a waiting get is one callback in a list.
- *
- * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import { Effect, Option } from "effect"
 import { type CachedRecord, CacheError } from "./Cache.js"
 
 type Answer = Effect.Effect<Option.Option<CachedRecord>, CacheError>
@@ -13,10 +10,6 @@ type Waiter = (answer: Answer) => void
 
 const absent: Answer = Effect.succeed(Option.none())
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class GetCoalescer {
   private waiting = new Map<string, Array<Waiter>>()
 

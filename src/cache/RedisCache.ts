@@ -7,16 +7,19 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
-import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import {
+  Duration,
+  Effect,
+  Layer,
+  Option,
+  PubSub,
+  Random,
+  Redacted,
+  Schedule,
+  type Scope,
+  Stream
+} from "effect"
+import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "../config/RedisUrl.js"
 import { InvalidConfig } from "../EngineError.js"
 import { emptyRoot } from "../merkle/Digest.js"
 import { Cache, CacheError, type CacheService, type CacheStatus } from "./Cache.js"
@@ -26,12 +29,14 @@ import { RedisConnection } from "./RedisConnection.js"
 import { RedisItems, readBatch } from "./RedisItems.js"
 import { script } from "./RedisScript.js"
 import { RedisTree } from "./RedisTree.js"
-import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "./RedisUrl.js"
 import { claimScript } from "./scripts.js"
 
 const claimLua = script(claimScript)
 
-/** @since 0.1.0 @category options */
+/**
+ * @since 0.1.0
+ * @category options
+ */
 export interface RedisCacheOptions {
   /** `redis://`, `rediss://`, `redis-cluster://host:port,host:port` or `rediss-cluster://`. Secret. */
   readonly url: Redacted.Redacted

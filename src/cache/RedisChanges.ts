@@ -1,13 +1,9 @@
-/**
- * The change stream: a Redis stream of what the archive has committed, at least once, in log order.
- *
- * @since 0.1.0
- */
+/** The change stream: a Redis stream of what the archive has committed, at least once, in log order. */
 import type { CacheChange, PositionedChange } from "./Cache.js"
-import { packChanges } from "./Packing.js"
-import { type Field, textIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import { script } from "./RedisScript.js"
+import { type Field, textIn } from "./ReplyDecoder.js"
+import { packChanges } from "./ScriptArguments.js"
 import { appendChangesScript } from "./scripts.js"
 
 const appendLua = script(appendChangesScript)
@@ -26,7 +22,7 @@ const changeIn = (position: string, fields: ReadonlyArray<Field>): PositionedCha
   }
 }
 
-/** Appends in order; after a failure a beginning of the entries may have been appended. @since 0.1.0 @category functions */
+/** Appends in order; after a failure a beginning of the entries may have been appended. */
 export const appendChanges = async (
   connection: RedisConnection,
   entries: ReadonlyArray<CacheChange>,
@@ -38,7 +34,7 @@ export const appendChanges = async (
   }
 }
 
-/** Entries after a position, oldest first. @since 0.1.0 @category functions */
+/** Entries after a position, oldest first. */
 export const readChanges = async (
   connection: RedisConnection,
   after: string,

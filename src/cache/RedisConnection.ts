@@ -1,10 +1,5 @@
-/**
- * The connection to Redis: made in the background, kept for ever, bounded in time, behind a circuit breaker.
- *
- * @since 0.1.0
- */
-import type * as Clock from "effect/Clock"
-import type * as PubSub from "effect/PubSub"
+/** The connection to Redis: made in the background, kept for ever, bounded in time, behind a circuit breaker. */
+import type { Clock, PubSub } from "effect"
 import type { Redis } from "ioredis"
 import { type CacheConnection, CacheError, type CacheStatus } from "./Cache.js"
 import { CircuitBreaker } from "./CircuitBreaker.js"
@@ -13,7 +8,6 @@ import { RedisLink, type RedisLinkOptions } from "./RedisLink.js"
 import type { Script } from "./RedisScript.js"
 import { type Argument, evaluate } from "./RedisServer.js"
 
-/** @since 0.1.0 @category models */
 export interface RedisConnectionOptions extends RedisLinkOptions {
   /** Failures in a row that open the circuit. */
   readonly failureThreshold: number
@@ -24,9 +18,6 @@ export interface RedisConnectionOptions extends RedisLinkOptions {
 /**
  * One connection, its state and its breaker. The methods return promises that reject with a `CacheError` and nothing
  * else.
- *
- * @since 0.1.0
- * @category models
  */
 export class RedisConnection {
   readonly breaker: CircuitBreaker

@@ -1,15 +1,10 @@
-/**
- * Goes in as an engine would and says what is in the way, without changing anything there.
- *
- * @since 0.1.0
- */
+/** Goes in as an engine would and says what is in the way, without changing anything there. */
 import type { Redis } from "ioredis"
+import { keyPrefixIn, type RedisAddress, type RedisTarget } from "../config/RedisUrl.js"
 import { isElsewhere, kindOf, movedTo, problemIn } from "./RedisFailure.js"
 import { infoOf, introduce, openClient, warningsIn } from "./RedisServer.js"
-import { keyPrefixIn, type RedisAddress, type RedisTarget } from "./RedisUrl.js"
 import { examineScript } from "./scriptsRead.js"
 
-/** @since 0.1.0 @category models */
 export interface Examination {
   /** What is in the way, secrets removed; none when an engine could work. */
   readonly problem: string | undefined
@@ -30,10 +25,6 @@ const adviceFor = (problem: string): string => {
     : "check that the server is up and reachable from here; without it the engine runs degraded"
 }
 
-/**
- * @since 0.1.0
- * @category functions
- */
 export const examine = async (
   target: RedisTarget,
   prefix: string,

@@ -1,10 +1,7 @@
-/**
- * What a failure of the driver or an answer of the server means.
- *
- * @since 0.1.0
- */
-import { redact } from "../internal/Redaction.js"
-import type { RedisAddress } from "./RedisUrl.js"
+/** What a failure of the driver or an answer of the server means. */
+
+import type { RedisAddress } from "../config/RedisUrl.js"
+import { redact } from "../shared/Redaction.js"
 
 const unreachable =
   /ECONN|EPIPE|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|Connection is closed|Stream isn't writeable|connection close|Socket closed|max retries per request/i
@@ -18,7 +15,6 @@ const notHere = /^(READONLY|MOVED|CLUSTERDOWN|MASTERDOWN|LOADING|NOAUTH)\b/
 /** A server that answers so is the right one, and takes no writes at present. */
 const noWrites = /^(OOM|MISCONF|NOREPLICAS)\b/
 
-/** @since 0.1.0 @category functions */
 export const kindOf = (problem: string): "unavailable" | "timeout" | "refused" =>
   /Command timed out|Blocking command timed out/.test(problem)
     ? "timeout"
@@ -26,13 +22,13 @@ export const kindOf = (problem: string): "unavailable" | "timeout" | "refused" =
       ? "unavailable"
       : "refused"
 
-/** Whether the keys are to be looked for through another connection. @since 0.1.0 @category functions */
+/** Whether the keys are to be looked for through another connection. */
 export const isElsewhere = (problem: string): boolean => notHere.test(problem)
 
-/** Whether this is the right server, which only takes no writes at present. @since 0.1.0 @category functions */
+/** Whether this is the right server, which only takes no writes at present. */
 export const isFull = (problem: string): boolean => noWrites.test(problem)
 
-/** Where a cluster says that the keys are; the host that was asked where it names none. @since 0.1.0 @category functions */
+/** Where a cluster says that the keys are; the host that was asked where it names none. */
 export const movedTo = (problem: string, asked: string): RedisAddress | undefined => {
   const match = /^MOVED \d+ (\S*):(\d{1,5})\b/.exec(problem)
   if (match === null) return undefined
@@ -43,9 +39,6 @@ export const movedTo = (problem: string, asked: string): RedisAddress | undefine
 /**
  * What went wrong, as one text. The driver attaches the whole command, password or content included, to its errors:
  * only the text is kept.
- *
- * @since 0.1.0
- * @category functions
  */
 export const problemIn = (cause: unknown, secrets: ReadonlyArray<string>): string => {
   const error = cause as {

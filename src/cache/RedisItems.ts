@@ -1,14 +1,10 @@
-/**
- * Items in Redis: guarded writes, reads, removals. Plain asynchronous code; failures are `CacheError`s.
- *
- * @since 0.1.0
- */
+/** Items in Redis: guarded writes, reads, removals. Plain asynchronous code; failures are `CacheError`s. */
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import type { CachedRecord, PutMode, PutResult, Removal } from "./Cache.js"
-import { packIds, packRecords, packRemovals } from "./Packing.js"
-import { type Field, headIn, recordIn, textIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import { script } from "./RedisScript.js"
+import { type Field, headIn, recordIn, textIn } from "./ReplyDecoder.js"
+import { packIds, packRecords, packRemovals } from "./ScriptArguments.js"
 import { putScript, removeScript } from "./scripts.js"
 import { headsScript, readScript } from "./scriptsRead.js"
 
@@ -17,13 +13,13 @@ const removeLua = script(removeScript)
 const readLua = script(readScript)
 const headsLua = script(headsScript)
 
-/** Bounds of one command. @since 0.1.0 @category models */
+/** Bounds of one command. */
 export interface ChunkLimits {
   readonly maxItems: number
   readonly maxBytes: number
 }
 
-/** Ids a read takes in one command, unless their contents exceed the bytes. @since 0.1.0 @category constants */
+/** Ids a read takes in one command, unless their contents exceed the bytes. */
 export const readBatch = 500
 
 const headsBatch = 1_000
@@ -55,10 +51,6 @@ const inTurns = async <A>(
   }
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class RedisItems {
   hits = 0
   misses = 0

@@ -5,15 +5,12 @@
  * nodes has that slot. A node that does not have it names the one that has, and the connection is made there. The
  * driver's own cluster client was given up for this: it follows a failover without a word, and what was proven of the
  * old primary would be believed of the new one.
- *
- * @since 0.1.0
  */
 import type { Redis } from "ioredis"
+import type { RedisAddress, RedisTarget } from "../config/RedisUrl.js"
 import { isElsewhere, movedTo, problemIn } from "./RedisFailure.js"
 import { clusterNodes, type Greeting, greet, introduce, openClient, type Seen } from "./RedisServer.js"
-import type { RedisAddress, RedisTarget } from "./RedisUrl.js"
 
-/** @since 0.1.0 @category models */
 export interface RedisLinkOptions {
   readonly target: RedisTarget
   readonly keyPrefix: string
@@ -27,7 +24,7 @@ export interface RedisLinkOptions {
   readonly nextEpoch: () => string
 }
 
-/** What a link tells of itself. @since 0.1.0 @category models */
+/** What a link tells of itself. */
 export interface RedisLinkEvents {
   /** The connection stands and its server was looked at. */
   readonly up: (warnings: ReadonlyArray<string>) => void
@@ -42,10 +39,6 @@ export interface RedisLinkEvents {
 /** How often in a row another node's word for where the keys are is followed without a pause. */
 const mostRedirections = 5
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class RedisLink {
   /** None between two attempts. */
   private client: Redis | undefined

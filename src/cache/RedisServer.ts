@@ -1,19 +1,17 @@
 /**
  * What is asked of a Redis server before it is used, and once a second while it is: that it is the right one, that
  * it takes writes, and that it is still the same with the same data.
- *
- * @since 0.1.0
  */
 import { Redis } from "ioredis"
+import type { RedisAddress, RedisTarget } from "../config/RedisUrl.js"
 import { isFull, kindOf } from "./RedisFailure.js"
 import { type Script, script } from "./RedisScript.js"
-import type { RedisAddress, RedisTarget } from "./RedisUrl.js"
 import { helloScript } from "./scripts.js"
 
-/** A command's argument. @since 0.1.0 @category models */
+/** A command's argument. */
 export type Argument = string | number | Buffer
 
-/** Who answers, and with which data; any difference means that what was proven is to be proven again. @since 0.1.0 @category models */
+/** Who answers, and with which data; any difference means that what was proven is to be proven again. */
 export interface Seen {
   /** The epoch of the cache's tree; another one after `FLUSHALL`, a restored snapshot or another node's rebuild. */
   readonly epoch: string
@@ -21,7 +19,6 @@ export interface Seen {
   readonly server: string
 }
 
-/** @since 0.1.0 @category models */
 export interface Greeting {
   readonly seen: Seen
   /** What an operator should change. */
@@ -30,7 +27,7 @@ export interface Greeting {
 
 const helloLua = script(helloScript)
 
-/** One socket to one server, given up rather than made again. @since 0.1.0 @category constructors */
+/** One socket to one server, given up rather than made again. */
 export const openClient = (
   target: RedisTarget,
   address: RedisAddress,
@@ -55,7 +52,7 @@ export const openClient = (
     disableClientInfo: true
   })
 
-/** Runs a script; its first key is the prefix. @since 0.1.0 @category functions */
+/** Runs a script; its first key is the prefix. */
 export const evaluate = async (
   client: Redis,
   { sha, source }: Script,
@@ -71,10 +68,10 @@ export const evaluate = async (
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** What `INFO` says, or why it was refused. @since 0.1.0 @category models */
+/** What `INFO` says, or why it was refused. */
 export type Info = { readonly text: string } | { readonly refused: string }
 
-/** `INFO`, or why it was refused. Anything but a refusal fails. @since 0.1.0 @category functions */
+/** `INFO`, or why it was refused. Anything but a refusal fails. */
 export const infoOf = async (client: Redis): Promise<Info> => {
   try {
     return { text: String(await client.callBuffer("INFO", ["server", "replication", "memory"])) }
@@ -89,8 +86,6 @@ export const infoOf = async (client: Redis): Promise<Info> => {
  * every write needs.
  *
  * @param token the epoch that begins where there is none
- * @since 0.1.0
- * @category functions
  */
 export const greet = async (client: Redis, keyPrefix: string, token: string): Promise<Greeting> => {
   const [epoch, info] = await Promise.all([
@@ -109,7 +104,7 @@ export const greet = async (client: Redis, keyPrefix: string, token: string): Pr
   }
 }
 
-/** What an operator should know. @since 0.1.0 @category functions */
+/** What an operator should know. */
 export const warningsIn = (info: Info): ReadonlyArray<string> =>
   "refused" in info
     ? [
@@ -120,9 +115,6 @@ export const warningsIn = (info: Info): ReadonlyArray<string> =>
 /**
  * Says who we are and which database is meant. The driver would do both by itself, but go on in database 0 when the
  * other one is refused, and print what it thinks of a password that is not needed.
- *
- * @since 0.1.0
- * @category functions
  */
 export const introduce = async (client: Redis, target: RedisTarget): Promise<void> => {
   // With a user name the server takes a password also where it needs none.
@@ -137,7 +129,7 @@ export const introduce = async (client: Redis, target: RedisTarget): Promise<voi
   }
 }
 
-/** All nodes that a cluster names; none when the user may not ask. @since 0.1.0 @category functions */
+/** All nodes that a cluster names; none when the user may not ask. */
 export const clusterNodes = async (client: Redis, asked: string): Promise<ReadonlyArray<RedisAddress>> => {
   try {
     const ranges = (await client.call("CLUSTER", ["SLOTS"])) as ReadonlyArray<ReadonlyArray<unknown>>
@@ -155,9 +147,6 @@ export const clusterNodes = async (client: Redis, asked: string): Promise<Readon
 /**
  * What an operator should know about the server's eviction policy. The tree's keys never expire: only `allkeys-*`
  * policies may drop them.
- *
- * @since 0.1.0
- * @category functions
  */
 export const evictionWarnings = (info: string): ReadonlyArray<string> => {
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? ""

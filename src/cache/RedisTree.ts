@@ -5,20 +5,19 @@
  * A rebuild begins a new epoch: from that instant the tree is a new, empty one, and items enter it as they are
  * written or as the rebuild comes to them, each exactly once, because an item carries the epoch of the tree that
  * counts it. So writes need not stop.
- *
- * @since 0.1.0
  */
+
+import { escapePattern } from "../config/RedisUrl.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import { makeNode, nodeDigest } from "../merkle/Digest.js"
 import type { TreeChild, TreeNode } from "../merkle/Tree.js"
 import { joinPath } from "../merkle/TreeDelta.js"
 import { emptyContentHash } from "../SyncItem.js"
 import type { CacheLeaf, LeafRange, LeafSum } from "./Cache.js"
-import { packIds } from "./Packing.js"
-import { digestIn, type Field, headIn, textIn, totalIn } from "./Reading.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import { script } from "./RedisScript.js"
-import { escapePattern } from "./RedisUrl.js"
+import { digestIn, type Field, headIn, textIn, totalIn } from "./ReplyDecoder.js"
+import { packIds } from "./ScriptArguments.js"
 import { adoptScript, beginScript, dropScript, endScript, sweepScript, unfinishedScript } from "./scripts.js"
 import { childrenScript, leafRangeScript, leavesScript, nodeScript } from "./scriptsRead.js"
 
@@ -43,16 +42,12 @@ const branchChild = (path: string, name: string, node: Field): TreeChild => {
   return { name, kind: "branch", count, digest: nodeDigest(joinPath(path, name), count, sum) }
 }
 
-/** Where a page of children begins. @since 0.1.0 @category models */
+/** Where a page of children begins. */
 export interface ChildrenPage {
   readonly after?: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined
   readonly limit: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class RedisTree {
   constructor(private readonly connection: RedisConnection) {}
 

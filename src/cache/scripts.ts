@@ -17,16 +17,11 @@
  *
  * Lua counts in doubles. Sums are therefore added as eight 32-bit words with carries, which stays exact for any
  * number of changes; versions arrive as decimal text and are at most 2^53 - 1.
- *
- * @since 0.1.0
  */
 
 /**
  * Another program's value in the place of ours is what `attempt` returns as an error; any other failure, such as a
  * command that the user may not run, ends the script.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const attempt = `
 local function attempt(...)
@@ -36,7 +31,7 @@ local function attempt(...)
 end
 `
 
-/** Definitions that several scripts share; every script begins with them. @since 0.1.0 @category scripts */
+/** Definitions that several scripts share; every script begins with them. */
 export const prelude = `${attempt}
 local P = KEYS[1]
 local WORDS = '>I4I4I4I4I4I4I4I4'
@@ -73,7 +68,7 @@ local function leafIn(e, l)
 end
 `
 
-/** How a batch's leaves change the tree. Needs the prelude. @since 0.1.0 @category scripts */
+/** How a batch's leaves change the tree. Needs the prelude. */
 const settle = `
 local deltas, added, removed, relist = {}, {}, {}, {}
 
@@ -168,9 +163,6 @@ end
 /**
  * Proves that this server takes writes, and names the tree that is there. Argument: an epoch for a new tree. Returns
  * the valid epoch.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const helloScript = `${prelude}
 local E = epoch(ARGV[1])
@@ -184,9 +176,6 @@ return E
  * Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone
  * stays (ms), an epoch for a new tree, the packed records (ids distinct). Returns applied, same, foreign, and a flat list of
  * id and line of what was newer.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const putScript = `${prelude}${settle}
 local fill, repair = ARGV[1] == 'fill', ARGV[1] == 'repair'
@@ -250,9 +239,6 @@ return {applied, same, foreign, newer}
 /**
  * Removes items from cache and tree. Arguments: an epoch for a new tree, the packed targets (id and version, an
  * empty version means any). Returns how many keys were removed.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const removeScript = `${prelude}${settle}
 local data = ARGV[2]
@@ -276,19 +262,19 @@ settle(E)
 return gone
 `
 
-/** Begins a new tree. Arguments: its epoch, what for (`rebuild` or `reset`). @since 0.1.0 @category scripts */
+/** Begins a new tree. Arguments: its epoch, what for (`rebuild` or `reset`). */
 export const beginScript = `${prelude}
 redis.call('MSET', P .. 'epoch', ARGV[1], P .. 'unfinished', ARGV[2])
 return 1
 `
 
-/** Ends what began an epoch. Argument: the epoch. Returns -1 when another one took over. @since 0.1.0 @category scripts */
+/** Ends what began an epoch. Argument: the epoch. Returns -1 when another one took over. */
 export const endScript = `${prelude}
 if epoch() ~= ARGV[1] then return -1 end
 return redis.call('DEL', P .. 'unfinished')
 `
 
-/** What is unfinished: returns its epoch and what it is for, or nothing. @since 0.1.0 @category scripts */
+/** What is unfinished: returns its epoch and what it is for, or nothing. */
 export const unfinishedScript = `${prelude}
 local what = attempt('GET', P .. 'unfinished')
 local E = epoch()
@@ -296,7 +282,7 @@ if not E or (what ~= 'rebuild' and what ~= 'reset') then return {} end
 return {E, what}
 `
 
-/** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Returns whose it is. @since 0.1.0 @category scripts */
+/** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Returns whose it is. */
 export const claimScript = `${prelude}
 local owner = attempt('GET', P .. 'owner')
 if type(owner) == 'string' and owner ~= ARGV[1] then return owner end
@@ -307,9 +293,6 @@ return ARGV[1]
 /**
  * Lets items that are there enter the tree of the present epoch, as they stand. Arguments: the epoch this rebuild
  * began (another one means another rebuild took over), the packed ids. Returns how many entered, or -1.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const adoptScript = `${prelude}${settle}
 local E, data = ARGV[1], ARGV[2]
@@ -336,9 +319,6 @@ return entered
 /**
  * Removes items that are not in the tree of this epoch. Arguments: the epoch this reset began, the packed ids.
  * Returns how many were removed, or -1 when another reset took over.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const dropScript = `${prelude}
 local E, data = ARGV[1], ARGV[2]
@@ -357,9 +337,6 @@ return gone
 /**
  * Removes keys of earlier trees. Arguments: the epoch that this rebuild or reset began, then the keys. Returns how
  * many were removed, or -1 when another one took over.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const sweepScript = `${prelude}
 if epoch() ~= ARGV[1] then return -1 end
@@ -371,9 +348,6 @@ return gone
 /**
  * Appends to the change stream. Arguments: about how many entries to keep, the packed entries. Returns the last
  * position.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const appendChangesScript = `
 local key, data = KEYS[1] .. 'changes', ARGV[2]

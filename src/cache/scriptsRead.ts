@@ -1,17 +1,10 @@
-/**
- * The Lua scripts that read. They change nothing, and a value of another type counts as absent.
- *
- * @since 0.1.0
- */
+/** The Lua scripts that read. They change nothing, and a value of another type counts as absent. */
 import { attempt, prelude } from "./scripts.js"
 
 /**
  * Reads records. Arguments: a bound on the bytes of contents, the packed ids. Returns line, content and whether it is
  * in the tree (1 or 0) of each id, in order (line `0` for a foreign value); fewer ids than asked for when the bytes
  * would exceed the bound, at least one.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const readScript = `${attempt}
 local P, limit, data = KEYS[1], tonumber(ARGV[1]), ARGV[2]
@@ -33,7 +26,7 @@ end
 return out
 `
 
-/** Reads the line of each id, in order (`0` for a foreign value). Argument: the packed ids. @since 0.1.0 @category scripts */
+/** Reads the line of each id, in order (`0` for a foreign value). Argument: the packed ids. */
 export const headsScript = `${attempt}
 local P, data = KEYS[1], ARGV[1]
 local out, pos, size = {}, 1, #data
@@ -47,7 +40,7 @@ end
 return out
 `
 
-/** One node. Argument: the path. Returns its 40 bytes or nothing. @since 0.1.0 @category scripts */
+/** One node. Argument: the path. Returns its 40 bytes or nothing. */
 export const nodeScript = `${prelude}
 local E = epoch()
 if not E then return false end
@@ -70,9 +63,6 @@ end
 /**
  * A page of children. Arguments: the path, where branches and where leaves begin (ZRANGEBYLEX bounds), the limit.
  * Returns branch names, their nodes, leaf names, their digests; up to `limit` of each kind.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const childrenScript = `${prelude}${range}
 local path, limit = ARGV[1], ARGV[4]
@@ -95,9 +85,6 @@ return {branches, nodes, leaves, digests}
 /**
  * A page of leaves. Arguments: the path, where to begin, the limit. Returns name, line and digest of each
  * (empty texts for what is listed but not there).
- *
- * @since 0.1.0
- * @category scripts
  */
 export const leavesScript = `${prelude}${range}
 local path = ARGV[1]
@@ -117,9 +104,6 @@ return out
 /**
  * Adds up a stretch of leaves. Arguments: the path, where to begin, where to end, how many at most. Returns how
  * many were listed, the last name, and a node of those that are there.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const leafRangeScript = `${prelude}${range}
 local path = ARGV[1]
@@ -149,9 +133,6 @@ return {#names, names[#names] or '', struct.pack(NODE, w[1], w[2], w[3], w[4], w
 /**
  * Proves that this server takes writes (by a deletion of what is not there), and returns which of the commands that
  * an engine needs this user may not run.
- *
- * @since 0.1.0
- * @category scripts
  */
 export const examineScript = `
 local K = KEYS[1] .. 'item:'

@@ -1,11 +1,7 @@
 #!/usr/bin/env node
-/**
- * The bin: catches signals first, because loading everything else takes long enough for one to come.
- *
- * @since 0.1.0
- */
-import { catchSignals } from "./EarlySignals.js"
+/** The bin: catches signals first, because loading everything else takes long enough for one to come. */
+import { catchSignals } from "./app/EarlySignals.js"
 
 catchSignals()
-const { main } = await import("./Process.js")
+const { main } = await import("./app/Process.js")
 main()

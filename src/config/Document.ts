@@ -1,11 +1,8 @@
-/**
- * The options as a page of documentation.
- *
- * @since 0.1.0
- */
-import { allowedValues, formatNumber, formatRange } from "./Check.js"
+/** The options as a page of documentation. */
+
 import type { OptionDefinition } from "./OptionDefinition.js"
 import { type ConfigOption, engineOptions, serverOptions } from "./Options.js"
+import { allowedValues, formatNumber, formatRange } from "./Validation.js"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|")
 
@@ -48,19 +45,14 @@ const table = (options: ReadonlyArray<ConfigOption>): string =>
     "\n"
   )
 
-/** Markdown tables of all options. @since 0.1.0 @category rendering */
+/** Markdown tables of all options. */
 export const optionTables = (): string =>
   `### The engine\n\n${table(engineOptions)}\n\n### The process\n\n${table(serverOptions)}\n`
 
 const begin = "<!-- options: generated, see src/config/Options.ts -->\n"
 const end = "<!-- end of options -->"
 
-/**
- * The page with its tables renewed. Fails by returning `undefined` when the page has no place for them.
- *
- * @since 0.1.0
- * @category rendering
- */
+/** The page with its tables renewed. Fails by returning `undefined` when the page has no place for them. */
 export const withOptionTables = (page: string): string | undefined => {
   const from = page.indexOf(begin)
   const to = page.indexOf(end)

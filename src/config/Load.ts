@@ -1,27 +1,17 @@
-/**
- * The configuration of a process: flags, then variables, then a file, then defaults.
- *
- * @since 0.1.0
- */
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+/** The configuration of a process: flags, then variables, then a file, then defaults. */
+import { Effect, Either } from "effect"
 import { InvalidConfig } from "../EngineError.js"
-import { repeatedName } from "../ndjson/JsonMembers.js"
 import { illFormed } from "../SyncItem.js"
-import { allowedValues, checkText, checkTogether, checkValue } from "./Check.js"
+import { repeatedName } from "../shared/ndjson/JsonMembers.js"
+import { nearest } from "./DidYouMean.js"
 import type { EngineConfig, ServerConfig } from "./Model.js"
 import { type ConfigOption, defaultOf, flagOf, options } from "./Options.js"
-import { nearest } from "./Suggest.js"
+import { allowedValues, checkText, checkTogether, checkValue } from "./Validation.js"
 
-/** Begins the name of every variable. @since 0.1.0 @category constants */
+/** Begins the name of every variable. */
 export const variablePrefix = "SYNC_ENGINE_"
 
-/**
- * Where values come from. Nothing else is read.
- *
- * @since 0.1.0
- * @category models
- */
+/** Where values come from. Nothing else is read. */
 export interface ConfigSources {
   /** By flag (`wal-max-items`, with or without the dashes in front) or by name (`WAL_MAX_ITEMS`). */
   readonly flags: Readonly<Record<string, string | undefined>>
@@ -31,7 +21,6 @@ export interface ConfigSources {
   readonly readFile: (path: string) => Effect.Effect<string, unknown>
 }
 
-/** @since 0.1.0 @category models */
 export interface LoadedConfig {
   readonly engine: EngineConfig
   readonly server: ServerConfig
@@ -243,9 +232,6 @@ const configFile = (
  * Loads the configuration of a process. Flags come before `SYNC_ENGINE_*` variables, these before the file that
  * `--config` or `SYNC_ENGINE_CONFIG` names, that before the defaults. Unknown names and invalid values are refused in
  * every source. No error ever holds the value of a secret.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const load = (sources: ConfigSources): Effect.Effect<LoadedConfig, InvalidConfig> =>
   Effect.gen(function* () {

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type * as Redacted from "effect/Redacted"
+import type { Redacted } from "effect"
 
 /**
  * Every option of the engine. Those marked *live* take effect when changed through `LiveConfig`;
@@ -83,10 +83,20 @@ export interface EngineConfig {
   readonly shutdownTimeout: number
 }
 
-/** From the most to the least talkative. @since 0.1.0 @category models */
+/**
+ * From the most to the least talkative.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type LogLevelName = "trace" | "debug" | "info" | "warning" | "error"
 
-/** `auto` is `pretty` on a terminal and `json` elsewhere. @since 0.1.0 @category models */
+/**
+ * `auto` is `pretty` on a terminal and `json` elsewhere.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type LogFormatName = "auto" | "pretty" | "json"
 
 /**

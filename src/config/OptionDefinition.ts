@@ -1,9 +1,5 @@
-/**
- * How one option is described.
- *
- * @since 0.1.0
- */
-import type * as Redacted from "effect/Redacted"
+/** How one option is described. */
+import type { Redacted } from "effect"
 
 interface Common {
   /** As in `SYNC_ENGINE_<name>` and in the configuration file. */
@@ -13,7 +9,7 @@ interface Common {
   readonly live?: true
 }
 
-/** A whole number, a size in bytes or a duration in milliseconds. @since 0.1.0 @category models */
+/** A whole number, a size in bytes or a duration in milliseconds. */
 export interface NumberOption extends Common {
   readonly kind: "integer" | "bytes" | "duration"
   readonly min: number
@@ -21,20 +17,18 @@ export interface NumberOption extends Common {
   readonly default: number
 }
 
-/** @since 0.1.0 @category models */
 export interface BooleanOption extends Common {
   readonly kind: "boolean"
   readonly default: boolean
 }
 
-/** One word out of a few. @since 0.1.0 @category models */
+/** One word out of a few. */
 export interface ChoiceOption<A extends string = string> extends Common {
   readonly kind: "choice"
   readonly values: ReadonlyArray<A>
   readonly default: A
 }
 
-/** @since 0.1.0 @category models */
 export interface TextOption extends Common {
   readonly kind: "text"
   readonly default: string | undefined
@@ -44,7 +38,7 @@ export interface TextOption extends Common {
   readonly problem: (text: string) => string | undefined
 }
 
-/** Never shown; also read from `SYNC_ENGINE_<name>_FILE`. @since 0.1.0 @category models */
+/** Never shown; also read from `SYNC_ENGINE_<name>_FILE`. */
 export interface SecretOption extends Common {
   readonly kind: "secret"
   /** Not a secret itself. */
@@ -55,10 +49,9 @@ export interface SecretOption extends Common {
   readonly problem: (text: string) => string | undefined
 }
 
-/** @since 0.1.0 @category models */
 export type OptionDefinition = NumberOption | BooleanOption | ChoiceOption | TextOption | SecretOption
 
-/** The kind of definition that a key of this type takes. @since 0.1.0 @category models */
+/** The kind of definition that a key of this type takes. */
 export type DefinitionFor<A> = [A] extends [number]
   ? NumberOption
   : [A] extends [boolean]

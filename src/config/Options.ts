@@ -1,14 +1,11 @@
 /**
  * The one table of options: from it come the defaults, the reading of flags, variables and files, the checks of
  * what library users pass, the command's flags and docs/configuration.md.
- *
- * @since 0.1.0
  */
-import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
-import { keyPrefixProblem, parseRedisUrl } from "../cache/RedisUrl.js"
+import { Either, Redacted } from "effect"
 import type { EngineConfig, LogFormatName, LogLevelName, ServerConfig } from "./Model.js"
 import type { DefinitionFor, OptionDefinition } from "./OptionDefinition.js"
+import { keyPrefixProblem, parseRedisUrl } from "./RedisUrl.js"
 import { allowedSqlUrls, parseSqlUrl } from "./SqlUrl.js"
 
 type Table<Config> = { readonly [Key in keyof Config]-?: DefinitionFor<Config[Key]> }
@@ -28,7 +25,6 @@ const path = {
     text === "" ? "is empty" : /[\u0000-\u001f\u007f]/.test(text) ? "holds a control character" : undefined
 } as const
 
-/** @since 0.1.0 @category constants */
 export const engineTable: Table<EngineConfig> = {
   dataDir: {
     name: "DATA_DIR",
@@ -326,7 +322,6 @@ export const engineTable: Table<EngineConfig> = {
 const logLevels: ReadonlyArray<LogLevelName> = ["trace", "debug", "info", "warning", "error"]
 const logFormats: ReadonlyArray<LogFormatName> = ["auto", "pretty", "json"]
 
-/** @since 0.1.0 @category constants */
 export const serverTable: Table<ServerConfig> = {
   httpHost: {
     name: "HTTP_HOST",
@@ -372,7 +367,7 @@ export const serverTable: Table<ServerConfig> = {
   }
 }
 
-/** An option with where it belongs. @since 0.1.0 @category models */
+/** An option with where it belongs. */
 export type ConfigOption = {
   readonly name: string
   /** Without the dashes in front: `wal-max-items`. */
@@ -383,13 +378,13 @@ export type ConfigOption = {
   | { readonly scope: "server"; readonly key: keyof ServerConfig }
 )
 
-/** `WAL_MAX_ITEMS` → `wal-max-items`. @since 0.1.0 @category functions */
+/** `WAL_MAX_ITEMS` → `wal-max-items`. */
 export const flagOf = (name: string): string => name.toLowerCase().replaceAll("_", "-")
 
 const keysOf = <A extends object>(table: A): ReadonlyArray<keyof A> =>
   Object.keys(table) as Array<keyof A & string>
 
-/** The engine's options, in the order of the documentation. @since 0.1.0 @category constants */
+/** The engine's options, in the order of the documentation. */
 export const engineOptions: ReadonlyArray<ConfigOption & { readonly scope: "engine" }> = keysOf(
   engineTable
 ).map((key) => {
@@ -397,7 +392,7 @@ export const engineOptions: ReadonlyArray<ConfigOption & { readonly scope: "engi
   return { scope: "engine", key, name: definition.name, flag: flagOf(definition.name), definition }
 })
 
-/** The process's options. @since 0.1.0 @category constants */
+/** The process's options. */
 export const serverOptions: ReadonlyArray<ConfigOption & { readonly scope: "server" }> = keysOf(
   serverTable
 ).map((key) => {
@@ -405,10 +400,10 @@ export const serverOptions: ReadonlyArray<ConfigOption & { readonly scope: "serv
   return { scope: "server", key, name: definition.name, flag: flagOf(definition.name), definition }
 })
 
-/** All options. @since 0.1.0 @category constants */
+/** All options. */
 export const options: ReadonlyArray<ConfigOption> = [...engineOptions, ...serverOptions]
 
-/** The default as it stands in the configuration. @since 0.1.0 @category functions */
+/** The default as it stands in the configuration. */
 export const defaultOf = (definition: OptionDefinition): unknown =>
   definition.kind === "secret" && definition.default !== undefined
     ? Redacted.make(definition.default)

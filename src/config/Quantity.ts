@@ -1,9 +1,5 @@
-/**
- * Numbers, sizes and durations as people write them, and back.
- *
- * @since 0.1.0
- */
-import * as Either from "effect/Either"
+/** Numbers, sizes and durations as people write them, and back. */
+import { Either } from "effect"
 
 const shown = (text: string): string => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
 
@@ -33,13 +29,13 @@ const quantity = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i
 const isoDuration =
   /^p(?:(\d+(?:\.\d+)?)d)?(?:t(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?)?$/i
 
-/** Digits only, perhaps with a sign. @since 0.1.0 @category parsing */
+/** Digits only, perhaps with a sign. */
 export const parseInteger = (text: string): Either.Either<number, string> =>
   /^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))
     ? Either.right(Number(text))
     : Either.left(`${shown(text)} is not an integer`)
 
-/** Bytes, or a number with B, KiB, MiB, GiB or TiB. @since 0.1.0 @category parsing */
+/** Bytes, or a number with B, KiB, MiB, GiB or TiB. */
 export const parseBytes = (text: string): Either.Either<number, string> => {
   const match = quantity.exec(text)
   if (match === null) return Either.left(`${shown(text)} is not a size`)
@@ -62,7 +58,7 @@ const wholeMs = (text: string, ms: number): Either.Either<number, string> => {
     : Either.left(`${shown(text)} is not a whole number of milliseconds`)
 }
 
-/** Milliseconds, a number with a unit (`5 s`, `100 millis`), or ISO 8601 (`PT5S`). @since 0.1.0 @category parsing */
+/** Milliseconds, a number with a unit (`5 s`, `100 millis`), or ISO 8601 (`PT5S`). */
 export const parseDuration = (text: string): Either.Either<number, string> => {
   const match = quantity.exec(text)
   if (match !== null) {
@@ -91,7 +87,7 @@ const words: Readonly<Record<string, boolean>> = {
   "0": false
 }
 
-/** `true`, `on`, `yes`, `1` or `false`, `off`, `no`, `0`. @since 0.1.0 @category parsing */
+/** `true`, `on`, `yes`, `1` or `false`, `off`, `no`, `0`. */
 export const parseBoolean = (text: string): Either.Either<boolean, string> => {
   const word = text.toLowerCase()
   return Object.hasOwn(words, word)
@@ -99,7 +95,7 @@ export const parseBoolean = (text: string): Either.Either<boolean, string> => {
     : Either.left(`${shown(text)} is neither true nor false`)
 }
 
-/** `1,000,000`; numbers of up to four digits stand unbroken, as ports do. @since 0.1.0 @category formatting */
+/** `1,000,000`; numbers of up to four digits stand unbroken, as ports do. */
 export const formatInteger = (value: number): string =>
   Math.abs(value) < 10_000 ? String(value) : String(value).replace(/\B(?=(\d{3})+$)/g, ",")
 
@@ -111,8 +107,8 @@ const inUnits = (
   return `${formatInteger(value / size)} ${value === size && name === "days" ? "day" : name}`
 }
 
-/** In the largest unit that fits without a fraction. @since 0.1.0 @category formatting */
+/** In the largest unit that fits without a fraction. */
 export const formatBytes = (bytes: number): string => inUnits(bytes, byteUnits)
 
-/** In the largest unit that fits without a fraction. @since 0.1.0 @category formatting */
+/** In the largest unit that fits without a fraction. */
 export const formatDuration = (ms: number): string => inUnits(ms, durationUnits)

@@ -1,16 +1,11 @@
-/**
- * Reads configuration files from the file system.
- *
- * @since 0.1.0
- */
+/** Reads configuration files from the file system. */
 import { createReadStream } from "node:fs"
-import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
+import { Data, Effect } from "effect"
 
-/** A configuration file could not be read. `code` is the system's, or `TOO_LARGE` or `NOT_UTF8`. @since 0.1.0 @category errors */
+/** A configuration file could not be read. `code` is the system's, or `TOO_LARGE` or `NOT_UTF8`. */
 export class FileProblem extends Data.TaggedError("FileProblem")<{ readonly code: string }> {}
 
-/** Configuration files and files of secrets have at most this many bytes. @since 0.1.0 @category constants */
+/** Configuration files and files of secrets have at most this many bytes. */
 export const maxFileBytes = 1024 * 1024
 
 const readBounded = async (path: string): Promise<string> => {
@@ -29,7 +24,7 @@ const readBounded = async (path: string): Promise<string> => {
   }
 }
 
-/** Reads a file of at most 1 MiB of UTF-8. @since 0.1.0 @category functions */
+/** Reads a file of at most 1 MiB of UTF-8. */
 export const readFile = (path: string): Effect.Effect<string, FileProblem> =>
   Effect.tryPromise({
     try: () => readBounded(path),

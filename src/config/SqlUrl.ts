@@ -1,14 +1,9 @@
-/**
- * What a `SQL_URL` says.
- *
- * @since 0.1.0
- */
-import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
-import * as MysqlUrl from "../archive/MysqlUrl.js"
+/** What a `SQL_URL` says. */
+import { Either, Redacted } from "effect"
 import { InvalidConfig } from "../EngineError.js"
+import * as MysqlUrl from "./MysqlUrl.js"
 
-/** The archive a `SQL_URL` names; `display` never holds a secret. @since 0.1.0 @category models */
+/** The archive a `SQL_URL` names; `display` never holds a secret. */
 export type SqlTarget =
   | {
       readonly _tag: "Sqlite"
@@ -27,7 +22,6 @@ export type SqlTarget =
     }
   | { readonly _tag: "None"; readonly display: string }
 
-/** @since 0.1.0 @category constants */
 export const allowedSqlUrls =
   "sqlite: (a file in the data directory), sqlite:/path, sqlite:./path, mysql://[user[:password]@]host[:port]/database[?tls=true], mariadb://… or none"
 
@@ -70,12 +64,7 @@ const mysql = (url: string): Either.Either<SqlTarget, InvalidConfig> => {
   })
 }
 
-/**
- * Reads a `SQL_URL`. The error never repeats the URL, since it may hold a password.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Reads a `SQL_URL`. The error never repeats the URL, since it may hold a password. */
 export const parseSqlUrl = (url: string): Either.Either<SqlTarget, InvalidConfig> => {
   if (url.toLowerCase() === "none") return Either.right({ _tag: "None", display: "none" })
   const colon = url.indexOf(":")

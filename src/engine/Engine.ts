@@ -1,83 +1,64 @@
-/**
- * One engine: its rooms put together, its start and its shutdown.
- *
- * @since 0.1.0
- */
-import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+/** One engine: its rooms put together, its start and its shutdown. */
+import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope, Stream, SubscriptionRef } from "effect"
 import { LiveConfig } from "../EngineConfig.js"
 import type { StartError } from "../EngineError.js"
 import { GateClosed } from "../EngineError.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
-import { ArchiveWaiters } from "./ArchiveWaiters.js"
-import * as CacheCare from "./CacheCare.js"
-import * as Carry from "./Carry.js"
-import * as ChangeFeed from "./ChangeFeed.js"
-import * as Comparison from "./Comparison.js"
-import * as DeadLetters from "./DeadLetters.js"
-import * as Duties from "./Duties.js"
-import { EngineCore } from "./EngineCore.js"
-import { EngineLimits } from "./EngineLimits.js"
-import type { EngineParts } from "./EngineParts.js"
-import { EngineRuntime } from "./EngineRuntime.js"
-import type { SyncEngineService } from "./EngineService.js"
-import * as FilterCare from "./FilterCare.js"
-import * as Flush from "./Flush.js"
-import * as FlushDemand from "./FlushDemand.js"
-import * as Items from "./Items.js"
-import * as LogCare from "./LogCare.js"
-import { healthOf, statsOf } from "./Observation.js"
-import * as Pages from "./Pages.js"
-import * as Reads from "./Reads.js"
-import * as RunLoop from "./RunLoop.js"
-import * as Sets from "./Sets.js"
-import * as Shutdown from "./Shutdown.js"
-import { connectLater, startup } from "./Startup.js"
-import * as Verification from "./Verification.js"
-import * as Writes from "./Writes.js"
+import type { SyncEngineApi } from "../SyncEngineApi.js"
+import * as BackgroundTasks from "./background/BackgroundTasks.js"
+import * as CacheResync from "./background/CacheResync.js"
+import { EngineRuntime } from "./background/EngineRuntime.js"
+import * as FilterMaintenance from "./background/FilterMaintenance.js"
+import * as LogProbe from "./background/LogProbe.js"
+import * as RunLoop from "./background/RunLoop.js"
+import type { EngineComponents } from "./EngineComponents.js"
+import * as ChangeStream from "./flush/ChangeStream.js"
+import * as FlushBarrier from "./flush/FlushBarrier.js"
+import * as Flusher from "./flush/Flusher.js"
+import * as FlushSignal from "./flush/FlushSignal.js"
+import * as DeadLetters from "./query/DeadLetters.js"
+import * as Integrity from "./query/Integrity.js"
+import * as ItemQueries from "./query/ItemQueries.js"
+import * as Pages from "./query/Pages.js"
+import * as RangeQueries from "./query/RangeQueries.js"
+import * as PointReads from "./read/PointReads.js"
+import * as Shutdown from "./shutdown/Shutdown.js"
+import { connectLater, startup } from "./startup/Startup.js"
+import { ArchiveWaiters } from "./state/ArchiveWaiters.js"
+import { EngineLimits } from "./state/EngineLimits.js"
+import { EngineState } from "./state/EngineState.js"
+import { healthOf, statsOf } from "./state/HealthAndStats.js"
+import * as VersionComparison from "./write/VersionComparison.js"
+import * as WriteOperations from "./write/WriteOperations.js"
 
-/** @since 0.1.0 @category models */
 export interface Engine {
   /** Usable at once; until the start is through, its gate refuses with the reason. */
-  readonly service: SyncEngineService
+  readonly service: SyncEngineApi
   /** Runs the start-up phases; every call waits for the same one start. A failed start has been shut down again. */
   readonly start: Effect.Effect<void, StartError | GateClosed>
   /** Shuts down at once, without `SHUTDOWN_DELAY`; every call gets the same report. */
   readonly shutdown: Effect.Effect<ShutdownReport>
 }
 
-/**
- * Builds an engine that has not been started. Closing the scope shuts it down if nobody has.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Builds an engine that has not been started. Closing the scope shuts it down if nobody has. */
 export const make = (
-  parts: EngineParts
+  parts: EngineComponents
 ): Effect.Effect<Engine, never, Lifecycle | LiveConfig | Scope.Scope> =>
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const live = yield* LiveConfig
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
-    const core = new EngineCore(live.unsafeGet, lifecycle, clock, yield* EngineLimits)
+    const core = new EngineState(live.unsafeGet, lifecycle, clock, yield* EngineLimits)
     core.expectsArchive = parts.archive !== undefined
     const waiters = new ArchiveWaiters()
-    const feed = ChangeFeed.make(core)
-    const flush = Flush.make(core, waiters, feed)
-    const demand = FlushDemand.make()
-    const care = CacheCare.make(core, flush)
-    const filterCare = FilterCare.make(core, lifecycle)
-    const logCare = LogCare.make(core)
+    const feed = ChangeStream.make(core)
+    const flush = Flusher.make(core, waiters, feed)
+    const demand = FlushSignal.make()
+    const care = CacheResync.make(core, flush)
+    const filterMaintenance = FilterMaintenance.make(core, lifecycle)
+    const logProbe = LogProbe.make(core)
     const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
     const rounds: Context.Tag.Service<EngineRuntime> = {
       care,
@@ -87,9 +68,9 @@ export const make = (
       core,
       demand,
       feed,
-      filterCare,
+      filterMaintenance,
       flush,
-      logCare,
+      logProbe,
       waiters
     }
     const runtime = Context.make(EngineRuntime, rounds).pipe(
@@ -164,22 +145,29 @@ export const make = (
 
     yield* Scope.addFinalizer(scope, shutdown)
 
-    const reads = Reads.make(core, readers)
+    const reads = PointReads.make(core, readers)
     const onCommitted = () => {
       if (flush.batchIsFull()) demand.ask("full")
     }
-    const comparison = Comparison.make(core, readers)
-    const writes = Writes.make(core, reads, waiters, onCommitted, () => demand.ask("forced"), comparison)
-    const carry = Carry.make(core, flush)
+    const comparison = VersionComparison.make(core, readers)
+    const writes = WriteOperations.make(
+      core,
+      reads,
+      waiters,
+      onCommitted,
+      () => demand.ask("forced"),
+      comparison
+    )
+    const carry = FlushBarrier.make(core, flush)
     const pages = Pages.make(core, carry, reads)
-    const sets = Sets.make(core, carry, pages)
-    const items = Items.make(core, reads, writes, pages)
-    const verification = Verification.make(core, flush, carry, care, writes.submit)
+    const sets = RangeQueries.make(core, carry, pages)
+    const items = ItemQueries.make(core, reads, writes, pages)
+    const verification = Integrity.make(core, flush, carry, care, writes.submit)
 
     /** Waits for the end of the start, and of one without SQL: until then nothing can be flushed. */
     const served = Stream.runDrain(Stream.takeUntil(lifecycle.changes, () => lifecycle.acceptsQueries()))
 
-    const service: SyncEngineService = {
+    const service: SyncEngineApi = {
       submit: writes.submit,
       submitMany: writes.submitMany,
       delete: writes.delete,
@@ -191,12 +179,12 @@ export const make = (
       getMany: reads.getMany,
       tick: Effect.gen(function* () {
         if (!lifecycle.acceptsQueries()) return
-        yield* Duties.flushByAge(rounds)
-        yield* Duties.drainLog(rounds)
-        yield* logCare.probe
-        yield* Duties.archiveHealth(rounds)
-        yield* Effect.ignore(Duties.careForCache(rounds))
-        yield* Effect.ignore(Duties.shrinkLog(rounds))
+        yield* BackgroundTasks.flushByAge(rounds)
+        yield* BackgroundTasks.drainLog(rounds)
+        yield* logProbe.probe
+        yield* BackgroundTasks.archiveHealth(rounds)
+        yield* Effect.ignore(BackgroundTasks.careForCache(rounds))
+        yield* Effect.ignore(BackgroundTasks.shrinkLog(rounds))
       }),
       warmUp: Effect.void,
       setReadOnly: (readOnly) => SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly })),

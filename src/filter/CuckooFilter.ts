@@ -11,13 +11,12 @@
  * what is stored, fingerprints stay until the filter is rebuilt: a deleted key answers "probably" until then
  * and costs its readers one question to the archive. `staleKeys` tells how many such keys there are. The rule is
  * safe by construction: bits are only ever added, kicks only move them, a failed insertion is undone.
- *
- * @since 0.1.0
  */
-import { FilterLayer, maxLayerCapacity, slotsPerBucket } from "./FilterLayer.js"
-import { IdHash } from "./IdHash.js"
 
-/** The share of false positives above which a filter asks to be rebuilt: 0.02 %. @since 0.1.0 @category constants */
+import { IdHash } from "../shared/IdHash.js"
+import { FilterLayer, maxLayerCapacity, slotsPerBucket } from "./FilterLayer.js"
+
+/** The share of false positives above which a filter asks to be rebuilt: 0.02 %. */
 export const maxFalsePositiveRate = 0.0002
 
 const defaultSeed = 0x5ec0_0f11
@@ -38,9 +37,6 @@ const maxLayers = 32
  * filter.add("geo.fr.11.2988507") // true
  * filter.has("geo.fr.11.2988507") // true
  * ```
- *
- * @since 0.1.0
- * @category models
  */
 export class CuckooFilter {
   readonly #capacity: number

@@ -4,19 +4,16 @@
  * It speaks for the archive and for this node's own writes. The promise, while `trusted`: `mightExist(id)` is
  * `true` for every live item in the archive, whoever wrote it, and for every put that was handed to
  * `beforeWrite`. It does not know of items that were never meant for the archive. What makes it hold across nodes
- * is told in `WriterGrant`, what makes it hold within one in `FilterTrust`.
+ * is told in `WriterLease`, what makes it hold within one in `FilterTrust`.
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
+import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
-import { giveWay } from "../internal/GiveWay.js"
-import { Attendant, type Standing } from "./Attendant.js"
+import { attendanceShare, defaultLeaseMs, type WriterRegister } from "../archive/WriterLease.js"
+import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"
+import { LeaseClient, type Standing } from "./LeaseClient.js"
 import {
   type FilterStatus,
   type LeaseClock,
@@ -24,15 +21,22 @@ import {
   TrackedFilter,
   type TrackedWrite
 } from "./TrackedFilter.js"
-import { attendanceShare, defaultLeaseMs, type WriterRegister } from "./WriterGrant.js"
 
-/** How a rebuild ended. @since 0.1.0 @category models */
+/**
+ * How a rebuild ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type WarmUp =
   | { readonly _tag: "Rebuilt"; readonly entries: number; readonly pages: number }
   /** Nothing was changed; an old filter goes on as it was. Try again later. */
   | { readonly _tag: "NotNow"; readonly reason: string }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface WarmUpOptions {
   /** Ids read in one page, at least 1. */
   readonly batch: number
@@ -108,7 +112,10 @@ export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFi
   }
 >() {}
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface ExistenceFilterOptions {
   /** This node's name in the register, 1 to 64 bytes: belongs to the log and is kept with it, see `WriterRow`. */
   readonly node: string
@@ -142,7 +149,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
       millis: () => clock.unsafeCurrentTimeMillis()
     }
     const tracked = new TrackedFilter(leaseClock)
-    const attendant = new Attendant(tracked, node, leaseMs)
+    const attendant = new LeaseClient(tracked, node, leaseMs)
     const attending = Effect.unsafeMakeSemaphore(1)
     const building = Effect.unsafeMakeSemaphore(1)
     // Time and chance: neither two starts nor two calls get the same.
@@ -206,7 +213,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
           if (piece.length < idsPerTurn) continue
           if (!tracked.addPage(piece)) return false
           piece = []
-          yield* giveWay
+          yield* yieldToEventLoop
         }
         return tracked.addPage(piece)
       })
@@ -240,7 +247,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
             if (!(yield* addAll(page))) return notNow(undefined)
             after = page[page.length - 1]!
             pages++
-            yield* giveWay
+            yield* yieldToEventLoop
           }
           const problem = yield* finish
           if (problem !== undefined) return notNow(problem)
@@ -267,6 +274,9 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
     }
   })
 
-/** @since 0.1.0 @category layers */
+/**
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options: ExistenceFilterOptions): Layer.Layer<ExistenceFilter> =>
   Layer.effect(ExistenceFilter, make(options))

@@ -1,13 +1,8 @@
-/**
- * One table of the cuckoo filter, of a fixed size.
- *
- * @since 0.1.0
- */
+/** One table of the cuckoo filter, of a fixed size. */
 
-/** @since 0.1.0 @category constants */
 export const slotsPerBucket = 4
 
-/** The largest number of keys a layer is built for: about 565 MB. @since 0.1.0 @category constants */
+/** The largest number of keys a layer is built for: about 565 MB. */
 export const maxLayerCapacity = 2 ** 28
 
 const designFill = 0.95
@@ -21,9 +16,6 @@ const kickedSlots = new Int32Array(maxKicks)
  * Buckets of four 16-bit fingerprints; 0 is a free slot. A key's buckets are `first` and `offset - first` modulo
  * the number of buckets, where `offset` depends on the fingerprint alone: each follows from the other as with the
  * paper's exclusive or, but the number of buckets need not be a power of two, so no table is up to twice too large.
- *
- * @since 0.1.0
- * @category models
  */
 export class FilterLayer {
   /** Keys by design: 95 % of the slots. */

@@ -1,13 +1,8 @@
-/**
- * A filter as it is kept between two runs: with the root it was proven against and a checksum over everything.
- *
- * @since 0.1.0
- */
+/** A filter as it is kept between two runs: with the root it was proven against and a checksum over everything. */
 import { createHash } from "node:crypto"
 import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"
 
-/** @since 0.1.0 @category models */
 export interface FilterSnapshot {
   readonly filter: CuckooFilter
   /** The root over all items whose ids the filter holds. */
@@ -29,9 +24,6 @@ const rootPattern = /^[0-9a-f]{64}$/
  * The snapshot as bytes, all numbers little-endian: magic and format version (32 bits each), the root's 32 bytes,
  * the entry count and the length of the filter (64 bits each), the filter, and the SHA-256 of all that. About
  * 1.5 ms a megabyte. Throws a `RangeError` for a root that is no digest or a count that is no whole number.
- *
- * @since 0.1.0
- * @category encoding
  */
 export const encodeFilterSnapshot = (snapshot: FilterSnapshot): Uint8Array => {
   if (!rootPattern.test(snapshot.root)) throw new RangeError(`root is not a digest: ${snapshot.root}`)
@@ -55,9 +47,6 @@ export const encodeFilterSnapshot = (snapshot: FilterSnapshot): Uint8Array => {
 /**
  * The snapshot that `encodeFilterSnapshot` wrote, or what is wrong with the bytes: damage anywhere, a cut, a
  * format of another version. Never throws.
- *
- * @since 0.1.0
- * @category encoding
  */
 export const decodeFilterSnapshot = (bytes: Uint8Array): FilterSnapshot | string => {
   const end = bytes.byteLength - checksumBytes

@@ -7,19 +7,18 @@
  *   and ids are only ever added, so this stays true for ever. Own commits carry it on: their ids are in the filter
  *   before they start, so a commit from the covered root to another one makes that the covered root.
  * - *grant*: the archive has said that this node is its sole writer, with a token and until when that is certain
- *   (see `WriterGrant`).
+ *   (see `WriterLease`).
  * - *proven*: under the present token, the archive was once seen at the covered root. From then on everything that
  *   enters the archive comes from this node, so everything in it is in the filter.
  *
  * Trusted is: a grant, proven, and not past its time. Without a grant the covered root is only kept up, so that
  * trust is back at once when the node is alone again and nobody has written meanwhile.
- *
- * @since 0.1.0
  */
-import type { Digest } from "../merkle/Tree.js"
-import { trustedShare } from "./WriterGrant.js"
 
-/** Why a filter is not trusted. @since 0.1.0 @category constants */
+import { trustedShare } from "../archive/WriterLease.js"
+import type { Digest } from "../merkle/Tree.js"
+
+/** Why a filter is not trusted. */
 export const reasons = {
   empty: "the filter has not been built yet",
   foreign: "another node has written the archive",
@@ -33,14 +32,14 @@ export const reasons = {
   closed: "the filter is closed"
 } as const
 
-/** A commit under way. @since 0.1.0 @category models */
+/** A commit under way. */
 export interface CommitTicket {
   readonly serial: number
   readonly alone: boolean
   readonly under: string | undefined
 }
 
-/** An attendance under way. @since 0.1.0 @category models */
+/** An attendance under way. */
 export interface AttendTicket {
   readonly serial: number
   readonly quiet: boolean
@@ -48,12 +47,7 @@ export interface AttendTicket {
   readonly sentAt: number
 }
 
-/**
- * All times are milliseconds of one monotonic clock of this process.
- *
- * @since 0.1.0
- * @category models
- */
+/** All times are milliseconds of one monotonic clock of this process. */
 export class FilterTrust {
   private grant: { readonly token: string; readonly until: number } | undefined
   private proven = false

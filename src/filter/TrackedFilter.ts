@@ -1,22 +1,19 @@
-/**
- * A cuckoo filter together with the rules of its trust: synchronous and without I/O.
- *
- * @since 0.1.0
- */
+/** A cuckoo filter together with the rules of its trust: synchronous and without I/O. */
+
+import { trustedShare } from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"
 import { maxLayerCapacity } from "./FilterLayer.js"
 import { decodeFilterSnapshot, encodeFilterSnapshot } from "./FilterSnapshot.js"
 import { type AttendTicket, type CommitTicket, FilterTrust, reasons } from "./FilterTrust.js"
-import { trustedShare } from "./WriterGrant.js"
 
-/** What the filter needs to know of a write. @since 0.1.0 @category models */
+/** What the filter needs to know of a write. */
 export interface TrackedWrite {
   readonly id: string
   readonly deleted: boolean
 }
 
-/** The two clocks that a lease is measured with; either may end it. @since 0.1.0 @category models */
+/** The two clocks that a lease is measured with; either may end it. */
 export interface LeaseClock {
   /** Monotonic, in nanoseconds. Stands still while the machine is suspended. */
   readonly nanos: () => bigint
@@ -24,7 +21,7 @@ export interface LeaseClock {
   readonly millis: () => number
 }
 
-/** What the filter says about itself, without I/O. @since 0.1.0 @category models */
+/** What the filter says about itself, without I/O. */
 export interface FilterStatus {
   readonly trusted: boolean
   /** Why not, while it is not trusted. */
@@ -41,14 +38,14 @@ export interface FilterStatus {
   readonly rebuilding: boolean
 }
 
-/** A commit whose ids the filter holds. @since 0.1.0 @category models */
+/** A commit whose ids the filter holds. */
 export interface TrackedCommit {
   readonly succeeded: (before: Digest, after: Digest) => void
   /** Failed or interrupted: it may have been made all the same. */
   readonly failed: () => void
 }
 
-/** A snapshot to be saved. @since 0.1.0 @category models */
+/** A snapshot to be saved. */
 export interface TakenSnapshot {
   readonly bytes: Uint8Array
   readonly root: Digest
@@ -60,10 +57,6 @@ export interface TakenSnapshot {
 const staleShare = 0.25
 const staleMin = 10_000
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class TrackedFilter {
   readonly trust = new FilterTrust()
   /** Only while it covers some root of the archive. */

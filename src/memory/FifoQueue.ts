@@ -1,16 +1,7 @@
-/**
- * The cache's queues: intrusive doubly linked lists, so that any entry leaves in constant time.
- *
- * @since 0.1.0
- */
+/** The cache's queues: intrusive doubly linked lists, so that any entry leaves in constant time. */
 import type { ItemRecord } from "../SyncItem.js"
 
-/**
- * What the cache keeps for an id: the record and its place in a queue.
- *
- * @since 0.1.0
- * @category models
- */
+/** What the cache keeps for an id: the record and its place in a queue. */
 export class CacheEntry {
   /** Uses since it entered its queue, saturating at 3: the two bits of S3-FIFO. */
   frequency = 0
@@ -27,12 +18,7 @@ export class CacheEntry {
   ) {}
 }
 
-/**
- * First in, first out, with a count of entries and bytes.
- *
- * @since 0.1.0
- * @category models
- */
+/** First in, first out, with a count of entries and bytes. */
 export class FifoQueue {
   bytes = 0
   length = 0

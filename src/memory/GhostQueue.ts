@@ -1,8 +1,4 @@
-/**
- * S3-FIFO's ghost queue: which ids have lately left the small queue without having been used.
- *
- * @since 0.1.0
- */
+/** S3-FIFO's ghost queue: which ids have lately left the small queue without having been used. */
 
 const slotsPerBucket = 4
 const minSlots = 64
@@ -15,9 +11,6 @@ const minSlots = 64
  *
  * Memory: 8 bytes a slot and, while `limit` is at least 32, between 2 and 16 slots per unit of it
  * (at most 4 after growth; up to 16 only after the cache has shrunk).
- *
- * @since 0.1.0
- * @category models
  */
 export class GhostQueue {
   #hashes = new Int32Array(minSlots)

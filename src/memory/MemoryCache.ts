@@ -6,11 +6,10 @@
  * than once moves on to the main queue; the rest leaves, and its hash enters the ghost queue. An id that comes
  * back while it is a ghost goes straight to the main queue. At the end of the main queue a used entry is
  * entered again with one use less; an unused one leaves. A read changes one counter and moves nothing.
- *
- * @since 0.1.0
  */
-import { IdHash } from "../filter/IdHash.js"
+
 import { compareVersions, type ItemRecord } from "../SyncItem.js"
+import { IdHash } from "../shared/IdHash.js"
 import { CacheEntry, FifoQueue } from "./FifoQueue.js"
 import { GhostQueue } from "./GhostQueue.js"
 
@@ -19,18 +18,12 @@ import { GhostQueue } from "./GhostQueue.js"
  * of its strings and of its byte array, the cache's entry, its share of the map and of the ghost queue's table.
  * Measured with Node 20 on a 64-bit machine: about 450 bytes on V8's heap and, for the bytes of a content, about
  * 190 outside it.
- *
- * @since 0.1.0
- * @category accounting
  */
 export const recordOverheadBytes = 640
 
 /**
  * The bytes a record is accounted with: its content, two bytes for each UTF-16 unit of id and state, one for each
  * character of the content hash and the traceparent, and `recordOverheadBytes`.
- *
- * @since 0.1.0
- * @category accounting
  */
 export const recordBytes = (record: ItemRecord): number =>
   recordOverheadBytes +
@@ -40,7 +33,6 @@ export const recordBytes = (record: ItemRecord): number =>
   (record.state === undefined ? 0 : 2 * record.state.length) +
   (record.traceparent === undefined ? 0 : record.traceparent.length)
 
-/** @since 0.1.0 @category models */
 export interface MemoryCacheStats {
   /** `get`s that found a record (tombstones included). */
   readonly hits: number
@@ -75,9 +67,6 @@ const ghostSeed = 0x53336f66
  * cache.put(record)
  * cache.get(record.id) // record
  * ```
- *
- * @since 0.1.0
- * @category models
  */
 export class MemoryCache {
   readonly #entries = new Map<string, CacheEntry>()

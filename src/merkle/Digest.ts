@@ -33,7 +33,12 @@ const writeUint64 = (value: number, at: number): number => {
   return input.writeUInt32BE(value - high * 0x1_0000_0000, next)
 }
 
-/** The bits of a sum, as 64 hexadecimal digits. @since 0.1.0 @category conversions */
+/**
+ * The bits of a sum, as 64 hexadecimal digits.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
 export const sumToHex = (sum: bigint): string => BigInt.asUintN(256, sum).toString(16).padStart(64, "0")
 
 /**
@@ -53,10 +58,20 @@ export const leafDigest = (leaf: Leaf): Digest => {
   return hash("sha256", input.subarray(0, at + 32), "hex")
 }
 
-/** The digest of a live item as the number that the sums above it add up. @since 0.1.0 @category digests */
+/**
+ * The digest of a live item as the number that the sums above it add up.
+ *
+ * @since 0.1.0
+ * @category digests
+ */
 export const leafSum = (leaf: Leaf): bigint => BigInt(`0x${leafDigest(leaf)}`)
 
-/** The digest of an interior node. @since 0.1.0 @category digests */
+/**
+ * The digest of an interior node.
+ *
+ * @since 0.1.0
+ * @category digests
+ */
 export const nodeDigest = (path: string, count: number, sum: bigint): Digest => {
   input[0] = nodeDomain
   const at = writeUint64(count, writeText(path))
@@ -64,10 +79,20 @@ export const nodeDigest = (path: string, count: number, sum: bigint): Digest => 
   return hash("sha256", input.subarray(0, at + 32), "hex")
 }
 
-/** The root of a tree without leaves. @since 0.1.0 @category constants */
+/**
+ * The root of a tree without leaves.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const emptyRoot: Digest = nodeDigest("", 0, 0n)
 
-/** A node with its digest. @since 0.1.0 @category constructors */
+/**
+ * A node with its digest.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makeNode = (
   path: string,
   total: { readonly count: number; readonly sum: bigint }

@@ -3,22 +3,15 @@
  * -2^31 to 2^31 - 1), so that the totals which the database adds up are a random walk around zero and stay
  * far inside 64 bits: after n changes they are near 2^31 times the square root of n. Signed-digit number
  * representations: A. Avizienis, "Signed-Digit Number Representations for Fast Parallel Arithmetic", 1961.
- *
- * @since 0.1.0
  */
 
-/** How many digits a sum has. @since 0.1.0 @category constants */
+/** How many digits a sum has. */
 export const limbCount = 8
 
-/** A stored total outside ±2^52 is brought back to digits at the next chance. @since 0.1.0 @category constants */
+/** A stored total outside ±2^52 is brought back to digits at the next chance. */
 export const limbBound = 2n ** 52n
 
-/**
- * The eight balanced digits of a sum, taken modulo 2^256 (what is carried out of the last digit is dropped).
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The eight balanced digits of a sum, taken modulo 2^256 (what is carried out of the last digit is dropped). */
 export const toLimbs = (sum: bigint): Array<number> => {
   const limbs = new Array<number>(limbCount)
   let carry = 0
@@ -33,12 +26,7 @@ export const toLimbs = (sum: bigint): Array<number> => {
   return limbs
 }
 
-/**
- * The sum, modulo 2^256, that any eight totals of digits stand for.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The sum, modulo 2^256, that any eight totals of digits stand for. */
 export const fromLimbs = (limbs: ReadonlyArray<bigint | number | string>): bigint => {
   if (limbs.length !== limbCount) throw new RangeError(`a sum has ${limbCount} limbs, not ${limbs.length}`)
   let sum = 0n
@@ -46,6 +34,6 @@ export const fromLimbs = (limbs: ReadonlyArray<bigint | number | string>): bigin
   return BigInt.asUintN(256, sum)
 }
 
-/** Whether a total has drifted out of ±2^52 and should be stored again as plain digits. @since 0.1.0 @category conversions */
+/** Whether a total has drifted out of ±2^52 and should be stored again as plain digits. */
 export const needsNormalising = (limbs: ReadonlyArray<bigint>): boolean =>
   limbs.some((limb) => limb > limbBound || limb < -limbBound)

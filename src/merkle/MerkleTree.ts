@@ -1,8 +1,6 @@
 /**
  * The whole tree in memory: the model that the stored trees are tested against, and the tree of the
  * in-memory archive.
- *
- * @since 0.1.0
  */
 
 import { compareBytes } from "./ByteOrder.js"
@@ -10,7 +8,7 @@ import { emptyRoot, leafDigest, leafSum, makeNode, nodeDigest } from "./Digest.j
 import type { Digest, Leaf, TreeChild, TreeNode } from "./Tree.js"
 import { addInto, joinPath, splitPath, type Total, TreeDelta } from "./TreeDelta.js"
 
-/** Orders children as `Archive.children` pages them: by name, a branch before the leaf of the same name. @since 0.1.0 @category ordering */
+/** Orders children as `Archive.children` pages them: by name, a branch before the leaf of the same name. */
 export const compareChildren = (
   a: { readonly name: string; readonly kind: "branch" | "leaf" },
   b: { readonly name: string; readonly kind: "branch" | "leaf" }
@@ -20,7 +18,7 @@ export const compareChildren = (
   return a.kind === b.kind ? 0 : a.kind === "branch" ? -1 : 1
 }
 
-/** A leaf as a child of the path above it. @since 0.1.0 @category constructors */
+/** A leaf as a child of the path above it. */
 export const leafChild = (leaf: Leaf): TreeChild => ({
   name: splitPath(leaf.id).name,
   kind: "leaf",
@@ -28,12 +26,7 @@ export const leafChild = (leaf: Leaf): TreeChild => ({
   digest: leafDigest(leaf)
 })
 
-/**
- * A mutable tree of leaves and node totals.
- *
- * @since 0.1.0
- * @category models
- */
+/** A mutable tree of leaves and node totals. */
 export class MerkleTree {
   private readonly nodes = new Map<string, Total>()
   private readonly leaves = new Map<string, Leaf>()

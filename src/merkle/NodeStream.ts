@@ -1,11 +1,7 @@
-/**
- * The nodes of the tree from its leaves in order, with no more in hand than one path.
- *
- * @since 0.1.0
- */
+/** The nodes of the tree from its leaves in order, with no more in hand than one path. */
 import { ancestors, type Total } from "./TreeDelta.js"
 
-/** A node's total and where it stands. @since 0.1.0 @category models */
+/** A node's total and where it stands. */
 export interface PathTotal extends Total {
   readonly path: string
 }
@@ -13,9 +9,6 @@ export interface PathTotal extends Total {
 /**
  * Turns leaves in ascending order into finished nodes. The ids below a path stand next to each other, so only
  * the nodes above the current leaf are open at any time.
- *
- * @since 0.1.0
- * @category builders
  */
 export class NodeStream {
   private readonly open: Array<{ path: string; count: number; sum: bigint }> = []

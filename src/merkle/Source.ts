@@ -1,13 +1,8 @@
-/**
- * Whatever has a tree that can be compared: the archive, the cache, another node.
- *
- * @since 0.1.0
- */
-import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+/** Whatever has a tree that can be compared: the archive, the cache, another node. */
+import type { Effect, Option } from "effect"
 import type { Digest, TreeNode } from "./Tree.js"
 
-/** A child prefix with items below. @since 0.1.0 @category models */
+/** A child prefix with items below. */
 export interface Branch {
   /** The last segment. */
   readonly name: string
@@ -15,20 +10,20 @@ export interface Branch {
   readonly digest: Digest
 }
 
-/** One item directly below a path. @since 0.1.0 @category models */
+/** One item directly below a path. */
 export interface LeafHead {
   /** The last segment. */
   readonly name: string
   readonly digest: Digest
 }
 
-/** The items directly below a path whose names lie in a range: above `after`, up to and including `upTo`. @since 0.1.0 @category models */
+/** The items directly below a path whose names lie in a range: above `after`, up to and including `upTo`. */
 export interface NameRange {
   readonly after?: string | undefined
   readonly upTo?: string | undefined
 }
 
-/** One part of a range: up to and including this name. @since 0.1.0 @category models */
+/** One part of a range: up to and including this name. */
 export interface LeafPart {
   readonly upTo: string
   readonly count: number
@@ -36,12 +31,7 @@ export interface LeafPart {
   readonly sum: bigint
 }
 
-/**
- * Names are compared byte for byte; pages are ascending.
- *
- * @since 0.1.0
- * @category models
- */
+/** Names are compared byte for byte; pages are ascending. */
 export interface MerkleSource<E> {
   readonly root: Effect.Effect<Digest, E>
   readonly node: (path: string) => Effect.Effect<Option.Option<TreeNode>, E>

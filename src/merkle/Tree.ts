@@ -6,10 +6,20 @@
  * @since 0.1.0
  */
 
-/** 32 bytes as 64 lower-case hexadecimal digits. @since 0.1.0 @category models */
+/**
+ * 32 bytes as 64 lower-case hexadecimal digits.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Digest = string
 
-/** An interior node: the live items strictly below `path` (`""` is the top). @since 0.1.0 @category models */
+/**
+ * An interior node: the live items strictly below `path` (`""` is the top).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TreeNode {
   readonly path: string
   /** Live items below. */
@@ -20,7 +30,12 @@ export interface TreeNode {
   readonly digest: Digest
 }
 
-/** One child of a path: a branch (prefix with items below) or a leaf (an item). A name can be both. @since 0.1.0 @category models */
+/**
+ * One child of a path: a branch (prefix with items below) or a leaf (an item). A name can be both.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TreeChild {
   /** The last segment. */
   readonly name: string
@@ -30,7 +45,12 @@ export interface TreeChild {
   readonly digest: Digest
 }
 
-/** What a leaf digest covers. @since 0.1.0 @category models */
+/**
+ * What a leaf digest covers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Leaf {
   readonly id: string
   readonly version: number

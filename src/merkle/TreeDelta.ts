@@ -1,66 +1,44 @@
-/**
- * The arithmetic of the tree: what a batch of changed leaves adds to the nodes above them.
- *
- * @since 0.1.0
- */
+/** The arithmetic of the tree: what a batch of changed leaves adds to the nodes above them. */
 
 import { leafSum } from "./Digest.js"
 import type { Leaf } from "./Tree.js"
 
-/**
- * How many leaves, and the sum of their digests modulo 2^256. As a difference the count may be negative.
- *
- * @since 0.1.0
- * @category models
- */
+/** How many leaves, and the sum of their digests modulo 2^256. As a difference the count may be negative. */
 export interface Total {
   readonly count: number
   readonly sum: bigint
 }
 
-/** @since 0.1.0 @category constants */
 export const zero: Total = { count: 0, sum: 0n }
 
-/** @since 0.1.0 @category arithmetic */
 export const add = (a: Total, b: Total): Total => ({
   count: a.count + b.count,
   sum: BigInt.asUintN(256, a.sum + b.sum)
 })
 
-/** @since 0.1.0 @category arithmetic */
 export const subtract = (a: Total, b: Total): Total => ({
   count: a.count - b.count,
   sum: BigInt.asUintN(256, a.sum - b.sum)
 })
 
-/**
- * The interior nodes above an id, from the top: `""`, `a`, `a.b` for `a.b.c`. The id itself is not one of them.
- *
- * @since 0.1.0
- * @category paths
- */
+/** The interior nodes above an id, from the top: `""`, `a`, `a.b` for `a.b.c`. The id itself is not one of them. */
 export const ancestors = (id: string): Array<string> => {
   const paths = [""]
   for (let dot = id.indexOf("."); dot !== -1; dot = id.indexOf(".", dot + 1)) paths.push(id.slice(0, dot))
   return paths
 }
 
-/** The path above a path, and the last segment. The top has no parent. @since 0.1.0 @category paths */
+/** The path above a path, and the last segment. The top has no parent. */
 export const splitPath = (path: string): { readonly parent: string | undefined; readonly name: string } => {
   const dot = path.lastIndexOf(".")
   if (dot !== -1) return { parent: path.slice(0, dot), name: path.slice(dot + 1) }
   return { parent: path === "" ? undefined : "", name: path }
 }
 
-/** A path with one more segment. @since 0.1.0 @category paths */
+/** A path with one more segment. */
 export const joinPath = (parent: string, name: string): string => (parent === "" ? name : `${parent}.${name}`)
 
-/**
- * Collects the changes of a batch. Changes commute, so neither their order nor their grouping matters.
- *
- * @since 0.1.0
- * @category builders
- */
+/** Collects the changes of a batch. Changes commute, so neither their order nor their grouping matters. */
 export class TreeDelta {
   private readonly totals = new Map<string, { count: number; sum: bigint }>()
 
@@ -107,7 +85,7 @@ export class TreeDelta {
   }
 }
 
-/** Adds one set of node changes into another, in place; entries that become zero are removed. @since 0.1.0 @category arithmetic */
+/** Adds one set of node changes into another, in place; entries that become zero are removed. */
 export const addInto = (target: Map<string, Total>, delta: ReadonlyMap<string, Total>): void => {
   for (const [path, change] of delta) {
     const total = add(target.get(path) ?? zero, change)

@@ -3,11 +3,15 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
-import { giveWay } from "../internal/GiveWay.js"
+import { Clock, Effect } from "effect"
+import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 
-/** Both bounds count from the call; without them there is none. @since 0.1.0 @category models */
+/**
+ * Both bounds count from the call; without them there is none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface BudgetOptions {
   /** Rows, leaves and nodes read, at least 1. What is read for two checks counts twice. */
   readonly rows?: number | undefined
@@ -47,7 +51,7 @@ export class Budget {
   /** How many rows the next page may have, at most `most`, after giving way to I/O; 0 when the budget is spent. */
   readonly nextPage = (most: number): Effect.Effect<number> =>
     Effect.zipRight(
-      giveWay,
+      yieldToEventLoop,
       Effect.map(elapsedMs, (now) => {
         const page = now >= this.deadline ? 0 : Math.min(most, Math.max(0, this.rows))
         if (page === 0) this.exhausted = true

@@ -7,22 +7,30 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import { Effect, Option, Stream } from "effect"
 import type { Branch, LeafHead, MerkleSource, NameRange } from "../merkle/Source.js"
 import { joinPath } from "../merkle/TreeDelta.js"
 import type { Budget } from "./Budget.js"
 import { joinNames, pages } from "./Pages.js"
 
-/** One item that the two sides do not hold alike. @since 0.1.0 @category models */
+/**
+ * One item that the two sides do not hold alike.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Difference {
   readonly id: string
   /** `missing`: only the left side has it; `extra`: only the right side; `changed`: both, differently. */
   readonly kind: "missing" | "extra" | "changed"
 }
 
-/** What a comparison has cost. @since 0.1.0 @category models */
+/**
+ * What a comparison has cost.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface DivergenceCost {
   /** Digests and sums taken from the right side. */
   digests: number
@@ -182,6 +190,11 @@ export const divergence = <E1, E2>(
   return walk(options.under ?? "")
 }
 
-/** What it is that only one side has, or both have unlike. @since 0.1.0 @category functions */
+/**
+ * What it is that only one side has, or both have unlike.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const kindOf = (left: unknown, right: unknown): Difference["kind"] =>
   right === undefined ? "missing" : left === undefined ? "extra" : "changed"

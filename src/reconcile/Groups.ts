@@ -1,25 +1,16 @@
-/**
- * Rows are read with their contents a few megabytes at a time, whatever they weigh.
- *
- * @since 0.1.0
- */
-import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+/** Rows are read with their contents a few megabytes at a time, whatever they weigh. */
+import { type Context, Effect } from "effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 
-/** @since 0.1.0 @category models */
 export type ArchiveService = Context.Tag.Service<Archive>
 
-/** Contents of one tier that are held at once. @since 0.1.0 @category constants */
+/** Contents of one tier that are held at once. */
 export const bytesAtOnce = 4 * 1024 * 1024
 const idsAtOnce = 500
 
 /**
  * The ids in groups whose rows have at most 4 MiB of contents together; a larger row is alone. A row that grows before
  * it is read grows its group.
- *
- * @since 0.1.0
- * @category functions
  */
 export const groupsByBytes = (
   archive: ArchiveService,

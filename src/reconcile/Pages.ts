@@ -1,21 +1,11 @@
 /**
  * Lists that are read page by page in the order of names, and two of them side by side. Never holds more than a page
  * of each.
- *
- * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import { Chunk, Effect, Option, Stream } from "effect"
 import { compareBytes } from "../merkle/ByteOrder.js"
 
-/**
- * All pages of a list; a page that is not full is the last.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** All pages of a list; a page that is not full is the last. */
 export const pages = <A extends { readonly name: string }, E>(
   after: string | undefined,
   limit: number,
@@ -34,19 +24,14 @@ export const pages = <A extends { readonly name: string }, E>(
     )
   )
 
-/** What two lists hold under one name. @since 0.1.0 @category models */
+/** What two lists hold under one name. */
 export interface Joined<A> {
   readonly name: string
   readonly left: A | undefined
   readonly right: A | undefined
 }
 
-/**
- * Two lists in the order of names as one, by name.
- *
- * @since 0.1.0
- * @category combinators
- */
+/** Two lists in the order of names as one, by name. */
 export const joinNames = <A extends { readonly name: string }, E>(
   left: Stream.Stream<A, E>,
   right: Stream.Stream<A, E>

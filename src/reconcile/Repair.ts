@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
@@ -17,7 +17,12 @@ import { treeDifferences } from "./TreeCheck.js"
 import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
 import { defaultSample, rootsOf, settledRows, type VerifyTiers } from "./Verify.js"
 
-/** What to look for and repair; everything unless said otherwise. @since 0.1.0 @category models */
+/**
+ * What to look for and repair; everything unless said otherwise.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RepairOptions {
   /** The archive's tree is rebuilt when it is not what the rows say. Default true. */
   readonly rows?: boolean | undefined
@@ -34,7 +39,10 @@ export interface RepairOptions {
   readonly budget?: BudgetOptions | undefined
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface RepairResult {
   /** At the end the roots are equal, and nothing that was found is left as it was. */
   readonly inSync: boolean
@@ -65,7 +73,12 @@ export interface RepairResult {
   readonly problems: ReadonlyArray<string>
 }
 
-/** What a repair needs of its engine. @since 0.1.0 @category models */
+/**
+ * What a repair needs of its engine.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RepairTools<E> extends VerifyTiers {
   /** Writes the right bytes of damaged rows again, where somebody has them; returns the ids of the others. */
   readonly restore: (items: ReadonlyArray<SyncItem>) => Effect.Effect<ReadonlyArray<string>, E>
@@ -79,7 +92,10 @@ export interface RepairTools<E> extends VerifyTiers {
   readonly forget: (ids: ReadonlyArray<string>) => number
 }
 
-/** @since 0.1.0 @category functions */
+/**
+ * @since 0.1.0
+ * @category functions
+ */
 export const repair = <E>(
   tools: RepairTools<E>,
   options: RepairOptions

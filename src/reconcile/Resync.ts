@@ -1,11 +1,5 @@
-/**
- * Making the cache equal to the archive: walk both trees, repair what differs and nothing else, compare again.
- *
- * @since 0.1.0
- */
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+/** Making the cache equal to the archive: walk both trees, repair what differs and nothing else, compare again. */
+import { Chunk, Effect, Stream } from "effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareVersions } from "../SyncItem.js"
@@ -16,7 +10,6 @@ import { type ArchiveService, groupsByBytes } from "./Groups.js"
 import { bothRoots, nothingLasts, type RootTiers } from "./Roots.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
-/** @since 0.1.0 @category models */
 export interface ResyncResult {
   /** The roots were equal at the end; while others write, nothing differed for longer than a write takes. */
   readonly equal: boolean
@@ -39,9 +32,6 @@ const maxRounds = 5
 /**
  * Repairs a batch of differences from the archive's rows, a few megabytes at a time. Returns how many items were written
  * and removed.
- *
- * @since 0.1.0
- * @category functions
  */
 export const repairItems = (
   archive: ArchiveService,
@@ -85,17 +75,12 @@ const repairGroup = (archive: ArchiveService, cache: CacheService, ids: Readonly
     return { written: known.filter((row) => !row.deleted).length, removed }
   })
 
-/** @since 0.1.0 @category models */
 export interface ResyncOptions {
   /** Told the ids of each batch of repaired items. Synchronous. */
   readonly repaired?: ((ids: ReadonlyArray<string>) => void) | undefined
   readonly budget?: Budget | undefined
 }
 
-/**
- * @since 0.1.0
- * @category functions
- */
 export const resync = (
   tiers: RootTiers,
   { budget, repaired }: ResyncOptions = {}

@@ -5,11 +5,8 @@
  * several nodes at work they may never be equal at the moment one looks. Then only what *lasts* is a difference: an
  * item that the cache still does not hold as the archive had it a while ago. Whatever differs for good is found by a
  * walk of both trees, because two sums that differ by it are not made equal by the writes under way.
- *
- * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import { Effect, Stream } from "effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
@@ -19,7 +16,6 @@ import { type Difference, divergence } from "./Divergence.js"
 import type { ArchiveService } from "./Groups.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
-/** @since 0.1.0 @category models */
 export interface RootTiers {
   readonly archive: ArchiveService
   readonly cache: CacheService
@@ -27,7 +23,7 @@ export interface RootTiers {
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** Both digests, and whether the cache agrees with the archive. @since 0.1.0 @category models */
+/** Both digests, and whether the cache agrees with the archive. */
 export interface Roots {
   readonly archiveRoot: Digest
   readonly cacheRoot: Digest
@@ -41,7 +37,7 @@ const looks = 4
 const mostUnderWay = 20_000
 const idsPerLook = 2000
 
-/** Both roots at one moment. @since 0.1.0 @category functions */
+/** Both roots at one moment. */
 export const bothRoots = ({
   archive,
   cache,
@@ -58,9 +54,6 @@ export const bothRoots = ({
 /**
  * As `bothRoots`; where they differ they are looked at again, and while others write they are equal when nothing
  * differs for longer than a write takes.
- *
- * @since 0.1.0
- * @category functions
  */
 export const settledRoots = (
   tiers: RootTiers,
@@ -74,7 +67,7 @@ export const settledRoots = (
     return { ...second, equal: yield* nothingLasts(tiers, budget) }
   })
 
-/** Whether all that differs now is on its way. @since 0.1.0 @category functions */
+/** Whether all that differs now is on its way. */
 export const nothingLasts = (
   { archive, cache }: RootTiers,
   budget?: Budget
@@ -98,9 +91,6 @@ export const nothingLasts = (
 /**
  * Which of these items the cache does not come to hold as the archive has them now; `undefined` when the budget ended
  * before that was known.
- *
- * @since 0.1.0
- * @category functions
  */
 export const lasting = (
   archive: ArchiveService,
@@ -128,9 +118,6 @@ export const lasting = (
 /**
  * What is wrong with what the cache holds of an item, if it must be at least what the archive had a while ago, and at
  * most what the archive has now.
- *
- * @since 0.1.0
- * @category functions
  */
 export const stillDiffers = (
   before: ItemHead | undefined,
@@ -156,6 +143,6 @@ export const stillDiffers = (
 
 const byId = (heads: ReadonlyArray<ItemHead>) => new Map(heads.map((head) => [head.id, head]))
 
-/** Gives what is on its way the time to arrive; false when the budget has none left. @since 0.1.0 @category functions */
+/** Gives what is on its way the time to arrive; false when the budget has none left. */
 export const settle = (budget: Budget | undefined): Effect.Effect<boolean> =>
   budget === undefined ? Effect.as(Effect.sleep(settleMs), true) : budget.pause(settleMs)

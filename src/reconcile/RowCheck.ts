@@ -1,10 +1,8 @@
 /**
  * Proves that the archive's tree is what its rows say: every row is hashed again, every node that they make is compared
  * with the stored one, and nothing else may be stored.
- *
- * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import type { ArchiveError, ArchiveReader, RecomputedRoot } from "../archive/Archive.js"
 import { leafSum, nodeDigest } from "../merkle/Digest.js"
 import { NodeStream, type PathTotal } from "../merkle/NodeStream.js"
@@ -13,7 +11,6 @@ import { zero } from "../merkle/TreeDelta.js"
 import type { Budget } from "./Budget.js"
 import type { Findings } from "./Findings.js"
 
-/** @since 0.1.0 @category models */
 export interface RowCheck {
   /** The stored root. */
   readonly root: Digest
@@ -27,7 +24,6 @@ export interface RowCheck {
 const rowsPerPage = 500
 const nodesAtOnce = 1000
 
-/** @since 0.1.0 @category functions */
 export const checkRows = (
   reader: ArchiveReader,
   budget: Budget,

@@ -1,10 +1,5 @@
-/**
- * The archive's and the cache's trees as sources of a comparison.
- *
- * @since 0.1.0
- */
-import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+/** The archive's and the cache's trees as sources of a comparison. */
+import { type Context, Effect } from "effect"
 import type { Archive, ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
@@ -43,9 +38,6 @@ const eachPage = <E>(
 /**
  * Parts of a range by reading at most `items` leaves once; the last part may be cut short by that. `nextAfter`: where
  * to go on.
- *
- * @since 0.1.0
- * @category functions
  */
 export const boundedParts = <E>(
   leaves: Leaves<E>,
@@ -84,12 +76,7 @@ export const boundedParts = <E>(
     )
   })
 
-/**
- * Count and sum of a range by reading at most `items` leaves. `nextAfter`: where to go on.
- *
- * @since 0.1.0
- * @category functions
- */
+/** Count and sum of a range by reading at most `items` leaves. `nextAfter`: where to go on. */
 export const boundedSum = <E>(
   leaves: Leaves<E>,
   path: string,
@@ -128,7 +115,6 @@ const sumByReading =
 const within = (name: string, upTo: string | undefined): boolean =>
   upTo === undefined || compareBytes(name, upTo) <= 0
 
-/** @since 0.1.0 @category constructors */
 export const ofArchive = (archive: Context.Tag.Service<Archive>): MerkleSource<ArchiveError> => {
   const leaves: Leaves<ArchiveError> = (path, page) =>
     Effect.gen(function* () {
@@ -157,7 +143,6 @@ export const ofArchive = (archive: Context.Tag.Service<Archive>): MerkleSource<A
   }
 }
 
-/** @since 0.1.0 @category constructors */
 export const ofCache = (cache: CacheService): MerkleSource<CacheError> => {
   const leaves: Leaves<CacheError> = (path, page) =>
     Effect.map(cache.leavesOf(path, { after: page.after, limit: page.limit }), (found) =>

@@ -1,10 +1,8 @@
 /**
  * Compares two trees node by node and item by item, without trusting that an equal digest above proves what is listed
  * below: finds nodes that were changed in their place.
- *
- * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { compareChildren } from "../merkle/MerkleTree.js"
 import type { TreeChild } from "../merkle/Tree.js"
 import { joinPath } from "../merkle/TreeDelta.js"
@@ -16,7 +14,7 @@ const childrenPerPage = 1000
 /** Pages under way at each side. */
 const concurrency = 16
 
-/** A difference of the right tree. @since 0.1.0 @category models */
+/** A difference of the right tree. */
 export interface TreeDifference {
   readonly what: "node" | "leaf"
   readonly id: string
@@ -25,7 +23,7 @@ export interface TreeDifference {
 
 type Cursor = Pick<TreeChild, "name" | "kind">
 
-/** A tree by its children, in pages by ascending name then branch before leaf. @since 0.1.0 @category models */
+/** A tree by its children, in pages by ascending name then branch before leaf. */
 export interface ChildSource<E> {
   readonly children: (
     path: string,
@@ -42,9 +40,6 @@ interface Place {
 /**
  * Tells everything in which the right tree is not the left one, a page at a time; the top node is not among it, the
  * roots say that. Each child that is looked at counts against the budget as a row.
- *
- * @since 0.1.0
- * @category functions
  */
 export const treeDifferences = <E1, E2, E3>(
   left: ChildSource<E1>,

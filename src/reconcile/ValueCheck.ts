@@ -1,22 +1,16 @@
-/**
- * Proves that stored bytes are what their hashes say, and that the cache's values are the archive's rows.
- *
- * @since 0.1.0
- */
+/** Proves that stored bytes are what their hashes say, and that the cache's values are the archive's rows. */
 
-import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
+import { Effect, Random } from "effect"
 import type { ArchiveError } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
-import { giveWay } from "../internal/GiveWay.js"
-import { hashOf, pieceBytes } from "../internal/Pieces.js"
 import { type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
+import { hashOf, pieceBytes } from "../shared/Pieces.js"
+import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { type ArchiveService, bytesAtOnce, groupsByBytes } from "./Groups.js"
 import { lasting } from "./Roots.js"
 
-/** @since 0.1.0 @category models */
 export interface ValueTiers {
   readonly archive: ArchiveService
   readonly cache: CacheService
@@ -33,7 +27,7 @@ const damagedOf = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<
     let bytes = 0
     for (const item of items) {
       if (bytes > pieceBytes) {
-        yield* giveWay
+        yield* yieldToEventLoop
         bytes = 0
       }
       bytes += item.content.length
@@ -70,7 +64,6 @@ const judge = (
 /** Suspects that are looked at again together, so that there is one wait for many. */
 const suspectsAtOnce = 2000
 
-/** @since 0.1.0 @category models */
 export interface Comparison {
   /** Compares the cache's values with these rows; returns what differs for sure, which may have been seen earlier. */
   readonly compare: (
@@ -85,9 +78,6 @@ export interface Comparison {
 /**
  * Compares both tiers' values of some items. What is on its way from the archive to the cache is no difference: it
  * has to last, and to be there when both are read once more.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const makeComparison = ({ archive, cache }: ValueTiers, budget: Budget): Comparison => {
   let suspects: Array<string> = []
@@ -142,7 +132,7 @@ const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>): Readon
 const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
   head !== undefined && sameHead(row, head)
 
-/** What is done with the pages of a check. @since 0.1.0 @category models */
+/** What is done with the pages of a check. */
 export interface PageChecks<E> {
   /** Rows whose bytes do not hash to their content hash; none to leave contents unhashed. */
   readonly damaged: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
@@ -150,12 +140,7 @@ export interface PageChecks<E> {
   readonly items: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
 }
 
-/**
- * Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read.
- *
- * @since 0.1.0
- * @category functions
- */
+/** Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read. */
 export const eachRow = <E>(
   archive: ArchiveService,
   budget: Budget,
@@ -187,9 +172,6 @@ const increment = 1442695040888963407n
 /**
  * Ids of at most `size` live items, each with the same chance, in one pass over the ids (Vitter, "Random Sampling with
  * a Reservoir", 1985, algorithm R). A budget that ends it leaves the sample of what was read.
- *
- * @since 0.1.0
- * @category functions
  */
 export const sampleIds = (
   archive: ArchiveService,
@@ -225,9 +207,6 @@ export const sampleIds = (
 
 /**
  * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Returns how many there were.
- *
- * @since 0.1.0
- * @category functions
  */
 export const eachSampled = <E>(
   archive: ArchiveService,
@@ -240,7 +219,7 @@ export const eachSampled = <E>(
     let checked = 0
     for (let at = 0; at < ids.length; at += idsPerPage) {
       for (const some of yield* groupsByBytes(archive, ids.slice(at, at + idsPerPage))) {
-        yield* giveWay
+        yield* yieldToEventLoop
         if (yield* budget.isOver) return checked
         const rows = yield* archive.getMany(some)
         const live = rows.filter((row) => !row.deleted)

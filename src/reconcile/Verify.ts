@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import type { ArchiveError, RecomputedRoot } from "../archive/Archive.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
@@ -41,13 +41,21 @@ export interface VerifyOptions {
   readonly budget?: BudgetOptions | undefined
 }
 
-/** Something that was asked for and could not be looked at. @since 0.1.0 @category models */
+/**
+ * Something that was asked for and could not be looked at.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Unchecked {
   readonly what: "roots" | "rows" | "values"
   readonly problem: string
 }
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface VerifyResult {
   /** Nothing that was looked at differs, and nothing that was asked for could not be looked at. */
   readonly inSync: boolean
@@ -75,7 +83,12 @@ export interface VerifyResult {
   readonly pending: number
 }
 
-/** What a verification works on. @since 0.1.0 @category models */
+/**
+ * What a verification works on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface VerifyTiers {
   readonly archive: ArchiveService
   /** None without a cache. */
@@ -84,10 +97,16 @@ export interface VerifyTiers {
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** @since 0.1.0 @category constants */
+/**
+ * @since 0.1.0
+ * @category constants
+ */
 export const defaultSample = 1000
 
-/** @since 0.1.0 @category constants */
+/**
+ * @since 0.1.0
+ * @category constants
+ */
 export const defaultDifferences = 100
 
 /**

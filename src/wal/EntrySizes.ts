@@ -1,8 +1,4 @@
-/**
- * How many entries the log holds and how many bytes they take, exact at every sequence number.
- *
- * @since 0.1.0
- */
+/** How many entries the log holds and how many bytes they take, exact at every sequence number. */
 
 const blockBits = 14
 const blockLength = 1 << blockBits
@@ -12,9 +8,6 @@ const blockMask = blockLength - 1
  * The encoded size of each held entry by sequence number, four bytes an entry: a release anywhere, in the middle
  * of a segment too, knows what it frees without asking the file. Sequence numbers without an entry (gaps after
  * failed commits) have size 0.
- *
- * @since 0.1.0
- * @category models
  */
 export class EntrySizes {
   private readonly blocks = new Map<number, Uint32Array>()

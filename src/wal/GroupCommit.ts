@@ -1,10 +1,8 @@
 /**
  * Collects appends and sends them to the log's worker as groups: everything that was appended in one turn of the
  * event loop, or while earlier groups were being written, shares one transaction and one sync.
- *
- * @since 0.1.0
  */
-import * as Either from "effect/Either"
+import { Either } from "effect"
 import type { LogFull } from "../EngineError.js"
 import { LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
@@ -16,7 +14,7 @@ import type { LettersMoved, OpenedFile, SegmentMessage } from "./LogProtocol.js"
 import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
 import type { Appended, LogUsage } from "./WriteAheadLog.js"
 
-/** The callback of an append. @since 0.1.0 @category models */
+/** The callback of an append. */
 export type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
 
 /** Groups that may be with the worker at once: one being written, the next already waiting there. */
@@ -38,12 +36,7 @@ interface Group {
   bytes: number
 }
 
-/**
- * Encodes, bounds, groups and sends appends, and keeps the counts of what the log holds.
- *
- * @since 0.1.0
- * @category models
- */
+/** Encodes, bounds, groups and sends appends, and keeps the counts of what the log holds. */
 export class GroupCommit {
   private readonly sizes = new EntrySizes()
   private readonly groups: Array<Group> = []

@@ -1,8 +1,4 @@
-/**
- * The dead letters inside the log's file. Runs in the log's worker thread; synchronous.
- *
- * @since 0.1.0
- */
+/** The dead letters inside the log's file. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
 import type { DeadLetterMessage, LettersMoved } from "./LogProtocol.js"
 import { deadLetterChecksum } from "./LogSchema.js"
@@ -11,10 +7,6 @@ interface LetterRow extends DeadLetterMessage {
   readonly checksum: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class LetterTable {
   private readonly statements: ReturnType<typeof prepareStatements>
 

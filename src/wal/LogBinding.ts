@@ -1,12 +1,8 @@
-/**
- * Which archive the log belongs to. Runs in the log's worker thread; synchronous.
- *
- * @since 0.1.0
- */
+/** Which archive the log belongs to. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
 import type { ArchiveBinding } from "./WriteAheadLog.js"
 
-/** What is stored, if anything; logs of the first edition have no place for it yet. @since 0.1.0 @category functions */
+/** What is stored, if anything; logs of the first edition have no place for it yet. */
 export const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
   const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
   if (made === 0) return undefined
@@ -18,7 +14,7 @@ export const bindingOf = (db: Database.Database): ArchiveBinding | undefined => 
   return row.carried_to === 0 ? bound : { ...bound, carriedTo: row.carried_to }
 }
 
-/** Stores it, inside a transaction of the caller's. @since 0.1.0 @category functions */
+/** Stores it, inside a transaction of the caller's. */
 export const storeBinding = (
   db: Database.Database,
   { archived, carriedTo, lineage }: ArchiveBinding

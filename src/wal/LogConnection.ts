@@ -1,13 +1,10 @@
 /**
  * The main thread's end of the log's worker: sends requests, keeps their callbacks, and makes sure that each is
  * called exactly once, also when the worker dies.
- *
- * @since 0.1.0
  */
 import { createRequire } from "node:module"
 import { Worker } from "node:worker_threads"
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
+import { Clock, Effect } from "effect"
 import { LogOpenError } from "../EngineError.js"
 import type {
   LogOperation,
@@ -19,7 +16,7 @@ import type {
   OpenedFile
 } from "./LogProtocol.js"
 
-/** How a request ended. @since 0.1.0 @category models */
+/** How a request ended. */
 export type Outcome<A> =
   | { readonly ok: true; readonly value: A }
   | { readonly ok: false; readonly problem: string }
@@ -30,10 +27,6 @@ type Result<K extends LogOperation> = ReturnType<LogOperations[K]>
 const realClock = Clock.make()
 const workerModule = createRequire(import.meta.url).resolve("#workers/wal/LogWorker")
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class LogConnection {
   private readonly waiting = new Map<number, (outcome: Outcome<never>) => void>()
   private nextId = 1
@@ -145,7 +138,7 @@ const opened = (worker: Worker, path: string) =>
     })
   })
 
-/** A connection and what its file held when it was opened. @since 0.1.0 @category models */
+/** A connection and what its file held when it was opened. */
 export interface OpenedConnection {
   readonly connection: LogConnection
   readonly file: OpenedFile
@@ -154,9 +147,6 @@ export interface OpenedConnection {
 /**
  * Starts the worker and opens the file at this absolute path. Whoever gets the connection has to close it; a failed
  * or interrupted attempt leaves no thread behind.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const connect = (
   path: string,

@@ -3,11 +3,9 @@
  *
  * A group commit stores whole segments, not a row for each entry. Released segments are deleted in bounded steps
  * after the released mark is durable; what a partly released segment holds below the mark is not returned.
- *
- * @since 0.1.0
  */
 import type Database from "better-sqlite3"
-import { OverwrittenFile } from "../internal/OpenedFiles.js"
+import { OverwrittenFile } from "../shared/files/OpenedFiles.js"
 import { LetterTable } from "./LetterTable.js"
 import { storeBinding } from "./LogBinding.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
@@ -44,10 +42,6 @@ interface SegmentRow {
   readonly data: Buffer
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class LogFile implements LogOperations {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile

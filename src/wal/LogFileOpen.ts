@@ -1,8 +1,6 @@
 /**
  * Opening the log's SQLite file: the lock, the creation, the proof that nothing is missing. Runs in the log's
  * worker thread; synchronous.
- *
- * @since 0.1.0
  */
 import {
   closeSync,
@@ -16,9 +14,9 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import Database from "better-sqlite3"
-import { makeDirectory, syncDirectory } from "../internal/Directory.js"
-import { OpenedFiles } from "../internal/OpenedFiles.js"
-import { privateDatabase } from "../internal/PrivateFiles.js"
+import { makeDirectory, syncDirectory } from "../shared/files/Directory.js"
+import { OpenedFiles } from "../shared/files/OpenedFiles.js"
+import { privateDatabase } from "../shared/files/PrivateFiles.js"
 import { bindingOf } from "./LogBinding.js"
 import { prove } from "./LogFileProof.js"
 import { identityOf } from "./LogIdentity.js"
@@ -27,7 +25,7 @@ import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema
 import { cannotOpen, damaged } from "./OpenRefused.js"
 import { inspectWalFile } from "./SqliteWalFile.js"
 
-/** An open, locked and proven log file. @since 0.1.0 @category models */
+/** An open, locked and proven log file. */
 export interface OpenLogFile {
   readonly db: Database.Database
   readonly content: OpenedFile
@@ -94,9 +92,6 @@ const create = (path: string): void => {
  * Opens the file, creating it and its directory when there is none. Everything it holds is read once and checked:
  * the -wal file's frames, SQLite's own structure, the checksum of every row, and that no row is missing between
  * two others. Throws an `OpenRefused`, or what SQLite and `node:fs` throw (see `openProblemOf`).
- *
- * @since 0.1.0
- * @category constructors
  */
 export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile => {
   if (resume === undefined) makeDirectory(dirname(given))

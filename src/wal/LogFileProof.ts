@@ -1,15 +1,11 @@
-/**
- * The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous.
- *
- * @since 0.1.0
- */
+/** The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
 import type { OpenedFile } from "./LogProtocol.js"
 import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
 import { damaged, hasRoom } from "./OpenRefused.js"
 import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
 
-/** What was proven. @since 0.1.0 @category models */
+/** What was proven. */
 export interface Proven {
   readonly content: Omit<OpenedFile, "identity" | "binding">
   /** See `OpenLogFile.unfolded`. */
@@ -19,9 +15,6 @@ export interface Proven {
 /**
  * Reads everything in the database once and checks it: SQLite's structure, the checksum of every row, and that no
  * segment is missing between two others. Throws an `OpenRefused` of kind `damaged` that names what it found.
- *
- * @since 0.1.0
- * @category functions
  */
 export const prove = (db: Database.Database): Proven => {
   try {

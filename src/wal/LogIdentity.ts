@@ -1,7 +1,5 @@
 /**
  * The name of the log, under which others know who writes through it. Runs in the log's worker thread; synchronous.
- *
- * @since 0.1.0
  */
 import { randomUUID } from "node:crypto"
 import { statSync } from "node:fs"
@@ -14,9 +12,6 @@ const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
  * The name stored in the file, or a new one, durable before it is returned. The inode is stored with it: a copied
  * file has another one and becomes a log of its own, because two logs under one name would pass for one writer. A
  * new name is always safe: to others the old one is a node that has gone.
- *
- * @since 0.1.0
- * @category functions
  */
 export const identityOf = (db: Database.Database, path: string): string => {
   const place = String(statSync(path, { bigint: true }).ino)

@@ -1,13 +1,8 @@
 /**
  * The way to the log's worker, whichever it is at present: when one dies, the log is opened again in a new one and
  * proven as at a start. Until then every request fails.
- *
- * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
+import { Clock, Duration, Effect, Schedule } from "effect"
 import type { LogOpenError } from "../EngineError.js"
 import type { LogConnection } from "./LogConnection.js"
 import { connect } from "./LogConnection.js"
@@ -19,10 +14,6 @@ const realClock = Clock.make()
 /** From 100 ms doubling to 5 s. */
 const attempts = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced(Duration.seconds(5))))
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class LogLink {
   private refusal: LogOpenError | undefined
 

@@ -1,12 +1,8 @@
-/**
- * What every write-ahead log takes, whatever it is made of.
- *
- * @since 0.1.0
- */
+/** What every write-ahead log takes, whatever it is made of. */
 import { LogFull } from "../EngineError.js"
 import type { LogUsage } from "./WriteAheadLog.js"
 
-/** Bounds of a log. @since 0.1.0 @category options */
+/** Bounds of a log. */
 export interface LogBounds {
   /** Entries it holds at most; 1,000,000 by default. */
   readonly maxItems?: number
@@ -14,21 +10,16 @@ export interface LogBounds {
   readonly maxBytes?: number
 }
 
-/** @since 0.1.0 @category options */
 export const defaultMaxItems = 1_000_000
 
-/** @since 0.1.0 @category options */
 export const defaultMaxBytes = 1024 * 1024 * 1024
 
-/** What a caller is told to wait after the log refused or failed it, in milliseconds. @since 0.1.0 @category constants */
+/** What a caller is told to wait after the log refused or failed it, in milliseconds. */
 export const logRetryAfterMs = 1000
 
 /**
  * The refusal of an append of this many items and bytes, or `undefined` when the bounds admit it. Dead letters take
  * their part of the bounds.
- *
- * @since 0.1.0
- * @category functions
  */
 export const refusalOf = (usage: LogUsage, items: number, bytes: number) => {
   const heldItems = usage.items + usage.letters

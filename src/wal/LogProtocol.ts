@@ -1,12 +1,8 @@
-/**
- * What the main thread and the log's worker thread say to each other.
- *
- * @since 0.1.0
- */
+/** What the main thread and the log's worker thread say to each other. */
 
 import type { ArchiveBinding } from "./WriteAheadLog.js"
 
-/** A sealed segment on its way to the file; the array buffer behind `data` is transferred. @since 0.1.0 @category models */
+/** A sealed segment on its way to the file; the array buffer behind `data` is transferred. */
 export interface SegmentMessage {
   readonly first: number
   readonly items: number
@@ -14,7 +10,7 @@ export interface SegmentMessage {
   readonly data: Uint8Array
 }
 
-/** Entries `from` (inclusive) to `to` (exclusive) of a segment. @since 0.1.0 @category models */
+/** Entries `from` (inclusive) to `to` (exclusive) of a segment. */
 export interface SegmentSlice {
   readonly first: number
   readonly items: number
@@ -23,13 +19,13 @@ export interface SegmentSlice {
   readonly data: Uint8Array
 }
 
-/** Entries picked from anywhere: their ascending sequence numbers, and they themselves as segments. @since 0.1.0 @category models */
+/** Entries picked from anywhere: their ascending sequence numbers, and they themselves as segments. */
 export interface PickedEntries {
   readonly sequences: ReadonlyArray<number>
   readonly parts: ReadonlyArray<{ readonly items: number; readonly data: Uint8Array }>
 }
 
-/** A dead letter; `data` is its record as a segment of one entry. @since 0.1.0 @category models */
+/** A dead letter; `data` is its record as a segment of one entry. */
 export interface DeadLetterMessage {
   readonly sequence: number
   readonly reason: string
@@ -37,13 +33,13 @@ export interface DeadLetterMessage {
   readonly data: Uint8Array
 }
 
-/** Letters that came or went, and the bytes of their records. @since 0.1.0 @category models */
+/** Letters that came or went, and the bytes of their records. */
 export interface LettersMoved {
   readonly items: number
   readonly bytes: number
 }
 
-/** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. @since 0.1.0 @category models */
+/** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. */
 export interface OpenedFile {
   /** See `WriteAheadLog.identity`. */
   readonly identity: string
@@ -62,9 +58,6 @@ export interface OpenedFile {
 /**
  * The operations of the file, by name. Each is one transaction at most and bounded in time; `more` asks the caller
  * to call again, so that commits get their turn in between.
- *
- * @since 0.1.0
- * @category models
  */
 export interface LogOperations {
   /** Stores the segments in one transaction. */
@@ -99,30 +92,29 @@ export interface LogOperations {
   readonly close: () => void
 }
 
-/** What the worker counted since it opened the file. @since 0.1.0 @category models */
+/** What the worker counted since it opened the file. */
 export interface LogCounters {
   /** Transactions that stored segments, each with one sync. */
   readonly commits: number
   readonly checkpoints: number
 }
 
-/** @since 0.1.0 @category models */
 export type LogOperation = keyof LogOperations
 
-/** Main thread to worker. @since 0.1.0 @category models */
+/** Main thread to worker. */
 export interface LogRequest {
   readonly id: number
   readonly operation: LogOperation
   readonly arguments: ReadonlyArray<unknown>
 }
 
-/** Why a file could not be opened. @since 0.1.0 @category models */
+/** Why a file could not be opened. */
 export interface OpenProblem {
   readonly kind: "cannot-open" | "in-use" | "damaged"
   readonly problem: string
 }
 
-/** Worker to main thread; the first message is `opened` or `refused`. @since 0.1.0 @category models */
+/** Worker to main thread; the first message is `opened` or `refused`. */
 export type LogReply =
   | { readonly type: "opened"; readonly file: OpenedFile }
   | { readonly type: "refused"; readonly problem: OpenProblem }
@@ -132,16 +124,13 @@ export type LogReply =
 /**
  * What an engine knows of a log whose worker has died: the file has to be that log, and hold at least this. What
  * stands behind `committed` was acknowledged to nobody and is removed.
- *
- * @since 0.1.0
- * @category models
  */
 export interface LogResumption {
   readonly identity: string
   readonly committed: number
 }
 
-/** What the worker is started with. @since 0.1.0 @category models */
+/** What the worker is started with. */
 export interface LogWorkerData {
   readonly path: string
   /** None: the log is opened for the first time, and made when there is none. */

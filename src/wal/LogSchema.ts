@@ -1,17 +1,13 @@
-/**
- * The tables of the log's SQLite file, and the checksums that guard their rows.
- *
- * @since 0.1.0
- */
+/** The tables of the log's SQLite file, and the checksums that guard their rows. */
 import { rowChecksum } from "./SegmentCodec.js"
 
-/** Marks the file as a log of this engine ("SELg"). @since 0.1.0 @category constants */
+/** Marks the file as a log of this engine ("SELg"). */
 export const applicationId = 0x53454c67
 
-/** Version of the tables below. @since 0.1.0 @category constants */
+/** Version of the tables below. */
 export const formatVersion = 1
 
-/** Creates the tables. @since 0.1.0 @category constants */
+/** Creates the tables. */
 export const schema = `
   CREATE TABLE segment (
     first_sequence INTEGER PRIMARY KEY,
@@ -53,7 +49,7 @@ export const schema = `
   );
 `
 
-/** The checksum of a `segment` row. @since 0.1.0 @category functions */
+/** The checksum of a `segment` row. */
 export const segmentChecksum = (
   first: number,
   last: number,
@@ -63,10 +59,10 @@ export const segmentChecksum = (
   data: Uint8Array
 ): number => rowChecksum([first, last, previous, items, maxVersion], data)
 
-/** The checksum of a `dead_letter` row. @since 0.1.0 @category functions */
+/** The checksum of a `dead_letter` row. */
 export const deadLetterChecksum = (sequence: number, reason: string, at: number, data: Uint8Array): number =>
   rowChecksum([sequence, at, rowChecksum([], Buffer.from(reason, "utf8"))], data)
 
-/** The checksum of the `state` row. @since 0.1.0 @category functions */
+/** The checksum of the `state` row. */
 export const stateChecksum = (released: number, maxVersion: number): number =>
   rowChecksum([released, maxVersion], new Uint8Array(0))

@@ -1,14 +1,9 @@
-/**
- * The statements of the log's file.
- *
- * @since 0.1.0
- */
+/** The statements of the log's file. */
 import type Database from "better-sqlite3"
 
-/** A release deletes at most this many segments in one transaction. @since 0.1.0 @category constants */
+/** A release deletes at most this many segments in one transaction. */
 export const segmentsPerPrune = 128
 
-/** @since 0.1.0 @category models */
 export type LogStatements = Record<
   | "begin"
   | "commit"
@@ -22,7 +17,7 @@ export type LogStatements = Record<
   Database.Statement
 >
 
-/** Prepares all of them. @since 0.1.0 @category constructors */
+/** Prepares all of them. */
 export const prepareStatements = (db: Database.Database): LogStatements => ({
   begin: db.prepare("BEGIN IMMEDIATE"),
   commit: db.prepare("COMMIT"),

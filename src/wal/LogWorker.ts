@@ -1,10 +1,6 @@
-/**
- * The log's worker thread: the only place where its SQLite file is touched. One request at a time, in order.
- *
- * @since 0.1.0
- */
+/** The log's worker thread: the only place where its SQLite file is touched. One request at a time, in order. */
 import { parentPort, workerData } from "node:worker_threads"
-import { damageAdvice, isDamage } from "../internal/OpenedFiles.js"
+import { damageAdvice, isDamage } from "../shared/files/OpenedFiles.js"
 import { LogFile } from "./LogFile.js"
 import type { LogReply, LogRequest, LogWorkerData } from "./LogProtocol.js"
 import { openProblemOf } from "./OpenRefused.js"

@@ -8,13 +8,7 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import { Context, Effect, Either, Layer, Option, Random, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
 import { FilterSnapshots } from "./FilterSnapshots.js"
@@ -54,7 +48,12 @@ export interface MemoryLogDisk {
   owner: object | undefined
 }
 
-/** An empty disk. @since 0.1.0 @category constructors */
+/**
+ * An empty disk.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makeDisk = (): MemoryLogDisk => ({
   identity: undefined,
   entries: [],
@@ -80,7 +79,10 @@ export const crash = (disk: MemoryLogDisk): void => {
   disk.owner = undefined
 }
 
-/** @since 0.1.0 @category options */
+/**
+ * @since 0.1.0
+ * @category options
+ */
 export interface MemoryLogOptions extends LogBounds {
   /** Where it lives; for messages. `memory` by default. */
   readonly path?: string
@@ -90,7 +92,12 @@ export interface MemoryLogOptions extends LogBounds {
   readonly commitDelay?: Effect.Effect<void>
 }
 
-/** A log and the snapshots on the same disk. @since 0.1.0 @category models */
+/**
+ * A log and the snapshots on the same disk.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface MemoryLog {
   readonly log: Context.Tag.Service<WriteAheadLog>
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
@@ -389,7 +396,12 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
     return { log, snapshots, disk }
   })
 
-/** The log alone; see `open`. @since 0.1.0 @category constructors */
+/**
+ * The log alone; see `open`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: MemoryLogOptions = {}
 ): Effect.Effect<Context.Tag.Service<WriteAheadLog>, LogOpenError, Scope.Scope> =>

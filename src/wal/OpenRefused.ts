@@ -1,27 +1,23 @@
-/**
- * Why a file could not be opened as a log.
- *
- * @since 0.1.0
- */
+/** Why a file could not be opened as a log. */
 import type { OpenProblem } from "./LogProtocol.js"
 
-/** Thrown when a file cannot be opened as a log. @since 0.1.0 @category errors */
+/** Thrown when a file cannot be opened as a log. */
 export class OpenRefused extends Error {
   constructor(readonly reason: OpenProblem) {
     super(reason.problem)
   }
 }
 
-/** The path or its file system does not allow it. @since 0.1.0 @category errors */
+/** The path or its file system does not allow it. */
 export const cannotOpen = (problem: string) => new OpenRefused({ kind: "cannot-open", problem })
 
-/** The file is there, but not all it held. @since 0.1.0 @category errors */
+/** The file is there, but not all it held. */
 export const damaged = (problem: string) => new OpenRefused({ kind: "damaged", problem })
 
-/** Another engine has it open. @since 0.1.0 @category errors */
+/** Another engine has it open. */
 export const inUse = () => new OpenRefused({ kind: "in-use", problem: "it is in use" })
 
-/** What a thrown value means for the opening of a file. @since 0.1.0 @category functions */
+/** What a thrown value means for the opening of a file. */
 export const openProblemOf = (error: unknown): OpenProblem => {
   if (error instanceof OpenRefused) return error.reason
   const code = (error as { code?: unknown } | null)?.code
@@ -43,9 +39,6 @@ const noRoom = new Set<unknown>(["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
 /**
  * Writes, and says whether there was room. A log on a full volume is opened all the same: what it holds can be read
  * and carried to the archive.
- *
- * @since 0.1.0
- * @category functions
  */
 export const hasRoom = (write: () => void): boolean => {
   try {

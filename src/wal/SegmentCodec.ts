@@ -4,33 +4,28 @@
  * so one entry can be found, and damage to it noticed, without decoding the others. Little-endian throughout.
  *
  * Pure: no I/O, no Effect.
- *
- * @since 0.1.0
  */
 import { crc32 } from "node:zlib"
 import type { ItemRecord } from "../SyncItem.js"
 
-/** Bytes of an entry's slot. @since 0.1.0 @category constants */
+/** Bytes of an entry's slot. */
 export const slotBytes = 8
 
 /**
  * Bytes of an entry before its texts and content: flags u8, unused u8, lengths of id, state and traceparent u16,
  * length of content u32, unused u32, version f64, updatedAt f64, content hash 32 bytes.
- *
- * @since 0.1.0
- * @category constants
  */
 export const entryHeaderBytes = 64
 
-/** Bits of the flags byte. @since 0.1.0 @category constants */
+/** Bits of the flags byte. */
 export const flags = { deleted: 1, json: 2 }
 
-/** Length of a text that is not there. @since 0.1.0 @category constants */
+/** Length of a text that is not there. */
 export const absent = 0xffff
 
 const viewOf = (data: Uint8Array): DataView => new DataView(data.buffer, data.byteOffset, data.byteLength)
 
-/** Writes the CRC-32 of every entry into its slot. @since 0.1.0 @category functions */
+/** Writes the CRC-32 of every entry into its slot. */
 export const stampChecksums = (data: Uint8Array, items: number): void => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
@@ -45,9 +40,6 @@ export const stampChecksums = (data: Uint8Array, items: number): void => {
 /**
  * The index of the first entry whose bytes do not match their CRC-32 (or whose slot is senseless), or `undefined`
  * when all do.
- *
- * @since 0.1.0
- * @category functions
  */
 export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = items): number | undefined => {
   const view = viewOf(data)
@@ -64,7 +56,7 @@ export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = ite
   return to === items && start !== slots ? items - 1 : undefined
 }
 
-/** Writes the encoded bytes of each entry, slots included, into `into` from `at` on. @since 0.1.0 @category functions */
+/** Writes the encoded bytes of each entry, slots included, into `into` from `at` on. */
 export const entrySizes = (data: Uint8Array, items: number, into: Uint32Array, at: number): void => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
@@ -76,7 +68,7 @@ export const entrySizes = (data: Uint8Array, items: number, into: Uint32Array, a
   }
 }
 
-/** A segment's data with only the entries at these ascending indexes. @since 0.1.0 @category functions */
+/** A segment's data with only the entries at these ascending indexes. */
 export const cut = (data: Uint8Array, items: number, indexes: ReadonlyArray<number>): Uint8Array => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
@@ -106,9 +98,6 @@ export const cut = (data: Uint8Array, items: number, indexes: ReadonlyArray<numb
 /**
  * Decodes the entries `from` (inclusive) to `to` (exclusive). Contents are copies, unless one is most of the segment:
  * a record does not keep many others in memory. Bytes are not checked here; `firstDamaged` does that.
- *
- * @since 0.1.0
- * @category functions
  */
 export const decode = (data: Uint8Array, items: number, from = 0, to = items): Array<ItemRecord> => {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
@@ -147,7 +136,7 @@ export const decode = (data: Uint8Array, items: number, from = 0, to = items): A
 const numbers = new Float64Array(8)
 const numberBytes = new Uint8Array(numbers.buffer)
 
-/** CRC-32 over the numbers (at most 8) and the bytes: what guards a row of the log's file. @since 0.1.0 @category functions */
+/** CRC-32 over the numbers (at most 8) and the bytes: what guards a row of the log's file. */
 export const rowChecksum = (values: ReadonlyArray<number>, data: Uint8Array): number => {
   numbers.fill(0)
   numbers.set(values)

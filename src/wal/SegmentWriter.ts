@@ -1,15 +1,11 @@
-/**
- * Writes segments; see `SegmentCodec` for their form. Pure: no I/O, no Effect.
- *
- * @since 0.1.0
- */
+/** Writes segments; see `SegmentCodec` for their form. Pure: no I/O, no Effect. */
 import type { ItemRecord } from "../SyncItem.js"
 import { absent, entryHeaderBytes, flags, slotBytes, stampChecksums } from "./SegmentCodec.js"
 
-/** A segment is closed when it holds this many bytes, unless its first entry alone is larger. @since 0.1.0 @category constants */
+/** A segment is closed when it holds this many bytes, unless its first entry alone is larger. */
 export const maxSegmentBytes = 256 * 1024
 
-/** A segment is closed when it holds this many entries. @since 0.1.0 @category constants */
+/** A segment is closed when it holds this many entries. */
 export const maxSegmentEntries = 4096
 
 /** Larger contents are copied in pieces, each in a turn of the event loop. */
@@ -21,7 +17,7 @@ const maxTextBytes = absent - 1
 const digitValues = new Uint8Array(256).fill(255)
 for (let value = 0; value < 16; value++) digitValues["0123456789abcdef".charCodeAt(value)] = value
 
-/** A finished segment. @since 0.1.0 @category models */
+/** A finished segment. */
 export interface Segment {
   /** Sequence number of the first entry; the others follow without a gap. */
   readonly first: number
@@ -43,9 +39,6 @@ const textBytes = (field: string, text: string): number => {
  * Bytes the record takes in the log, its slot included. Throws a `RangeError` for a record that has no form in
  * the log (a text above 65,534 bytes, a content of 4 GiB, a
  * hash that is none).
- *
- * @since 0.1.0
- * @category functions
  */
 export const encodedBytes = (record: ItemRecord): number => {
   const content = record.content.length
@@ -61,19 +54,14 @@ export const encodedBytes = (record: ItemRecord): number => {
   )
 }
 
-/** Where a writer stood; see `SegmentWriter.rewind`. @since 0.1.0 @category models */
+/** Where a writer stood; see `SegmentWriter.rewind`. */
 export interface WriterMark {
   readonly items: number
   readonly length: number
   readonly maxVersion: number
 }
 
-/**
- * Builds one segment in a buffer that grows as needed.
- *
- * @since 0.1.0
- * @category models
- */
+/** Builds one segment in a buffer that grows as needed. */
 export class SegmentWriter {
   private buffer: Buffer
   private view: DataView
@@ -212,7 +200,7 @@ const writeHash = (buffer: Buffer, at: number, hash: string): void => {
   if (seen > 15) throw new RangeError("contentHash is not 64 lower-case hexadecimal digits")
 }
 
-/** One record as a segment of its own, checksum stamped. @since 0.1.0 @category functions */
+/** One record as a segment of its own, checksum stamped. */
 export const encodeOne = (record: ItemRecord): Uint8Array => {
   const bytes = encodedBytes(record)
   const writer = new SegmentWriter(0, bytes)

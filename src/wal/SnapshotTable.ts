@@ -1,17 +1,11 @@
 /**
  * The filter's snapshot inside the log's file: parts written one by one, so that commits get their turn between
  * them, and published together. Runs in the log's worker thread.
- *
- * @since 0.1.0
  */
 import type Database from "better-sqlite3"
 
 const partsPerPrune = 8
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class SnapshotTable {
   private published: { readonly generation: number; readonly parts: number } | undefined
   private readonly statements: ReturnType<typeof prepareStatements>

@@ -4,11 +4,7 @@
  * @since 0.1.0
  */
 import * as path from "node:path"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import { Context, Effect, Layer, Option, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
 import { FilterSnapshots } from "./FilterSnapshots.js"
 import { GroupCommit } from "./GroupCommit.js"
@@ -23,13 +19,21 @@ import { encodeOne } from "./SegmentWriter.js"
 import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
 import { WriteAheadLog } from "./WriteAheadLog.js"
 
-/** @since 0.1.0 @category options */
+/**
+ * @since 0.1.0
+ * @category options
+ */
 export interface SqliteLogOptions extends LogBounds {
   /** The file. It and its directory are created when they are not there; `-wal` and `-lock` files stand beside it. */
   readonly path: string
 }
 
-/** A log, the snapshots in the same file, and the worker behind both. @since 0.1.0 @category models */
+/**
+ * A log, the snapshots in the same file, and the worker behind both.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SqliteLog {
   readonly log: Context.Tag.Service<WriteAheadLog>
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
@@ -277,7 +281,12 @@ const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
   return whole
 }
 
-/** The log alone; see `open`. @since 0.1.0 @category constructors */
+/**
+ * The log alone; see `open`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: SqliteLogOptions
 ): Effect.Effect<Context.Tag.Service<WriteAheadLog>, LogOpenError, Scope.Scope> =>

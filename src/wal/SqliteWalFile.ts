@@ -9,8 +9,6 @@
  * What damage in the very last transaction did cannot be told from a torn write.
  *
  * Format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
- *
- * @since 0.1.0
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 
@@ -23,9 +21,6 @@ const formatVersion = 3007000
 /**
  * What the file says. `sound`: every frame of this generation is valid. `torn`: the tail is the rest of one
  * transaction that was never synced. `damaged`: SQLite would drop transactions that were synced.
- *
- * @since 0.1.0
- * @category models
  */
 export type WalFileReport =
   | { readonly kind: "absent" | "sound" | "torn"; readonly commits: number }
@@ -36,7 +31,7 @@ interface Checksum {
   readonly s1: number
 }
 
-/** The format's running checksum over pairs of 32-bit words. @since 0.1.0 @category functions */
+/** The format's running checksum over pairs of 32-bit words. */
 export const walChecksum = (
   bytes: DataView,
   start: number,
@@ -76,9 +71,6 @@ const holdsContent = (file: number, from: number): boolean => {
 /**
  * Inspects the file at `path` (the database's path with `-wal` appended). Reads it once, in pieces; about 4 ms a
  * MiB. Throws what `node:fs` throws when the file is there and cannot be read.
- *
- * @since 0.1.0
- * @category functions
  */
 export const inspectWalFile = (path: string): WalFileReport => {
   let file: number

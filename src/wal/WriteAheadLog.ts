@@ -4,26 +4,37 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
+import { Context, type Effect, type Either } from "effect"
 import type { LogFull, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
 
-/** @since 0.1.0 @category models */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface LogEntry {
   /** Ascending; gaps are possible after a failed commit. */
   readonly sequence: number
   readonly record: ItemRecord
 }
 
-/** The records of one append, made durable: `sequences` are `first .. first + count - 1`. @since 0.1.0 @category models */
+/**
+ * The records of one append, made durable: `sequences` are `first .. first + count - 1`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Appended {
   readonly first: number
   readonly count: number
 }
 
-/** What the log holds, without I/O. @since 0.1.0 @category models */
+/**
+ * What the log holds, without I/O.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LogUsage {
   /** Entries that were accepted (committed or in a commit under way) and not yet released. */
   readonly items: number
@@ -40,7 +51,12 @@ export interface LogUsage {
   readonly released: number
 }
 
-/** An acknowledged write the archive refused for good. @since 0.1.0 @category models */
+/**
+ * An acknowledged write the archive refused for good.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface DeadLetter {
   readonly sequence: number
   readonly record: ItemRecord
@@ -49,7 +65,12 @@ export interface DeadLetter {
   readonly at: number
 }
 
-/** The archive that a log is carried to. @since 0.1.0 @category models */
+/**
+ * The archive that a log is carried to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArchiveBinding {
   /** See `Archive.lineage`. */
   readonly lineage: string

@@ -1,13 +1,10 @@
 import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
+import { Cause, Effect, Either, Exit } from "effect"
 import { describe, expect } from "vitest"
 import { ArchiveError } from "../../src/archive/Archive.js"
 import { archiveError, classify, refail } from "../../src/archive/ArchiveErrors.js"
-import * as MysqlUrl from "../../src/archive/MysqlUrl.js"
+import * as MysqlUrl from "../../src/config/MysqlUrl.js"
 
 const driver = (code: string, errno?: number, message = "said the driver") =>
   new SqlError({

@@ -1,8 +1,6 @@
 /** What every archive must do; run over memory, SQLite and MySQL. */
 import { it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import { Effect, Option, type Scope } from "effect"
 import { describe, expect } from "vitest"
 import type { Archive } from "../../src/archive/Archive.js"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"

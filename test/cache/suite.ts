@@ -1,7 +1,5 @@
 /** What every cache promises; run over the model in memory and over Redis. */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import { Effect, Option, type Scope } from "effect"
 import { describe, expect, it } from "vitest"
 import type { CacheChange, CacheLeaf, CacheService } from "../../src/cache/Cache.js"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"

@@ -1,7 +1,7 @@
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { ArchiveError } from "../../src/archive/Archive.js"
-import type { MemoryArchiveCall } from "../../src/archive/MemoryArchive.js"
+import type { MemoryArchiveCall } from "../../src/archive/memory/MemoryArchive.js"
 import { cli, makeWorld, type World, withDaemon } from "./support.js"
 
 /** Command lines against a daemon over HTTP. */

@@ -1,4 +1,4 @@
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { contentHashOf } from "../../src/SyncItem.js"
 import { cli, makeWorld, type World, withDaemon } from "./support.js"

@@ -1,16 +1,11 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
-import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
-import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
-import * as Cli from "../../src/cli/Cli.js"
-import { OutputClosed } from "../../src/cli/CliError.js"
-import type { Signal } from "../../src/cli/EarlySignals.js"
-import { Engines } from "../../src/cli/Engines.js"
-import { Stdio } from "../../src/cli/Stdio.js"
+import { type Context, Effect, Fiber, Layer, Queue, Stream } from "effect"
+import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import * as Cli from "../../src/cli/app/Cli.js"
+import { OutputClosed } from "../../src/cli/app/CliError.js"
+import type { Signal } from "../../src/cli/app/EarlySignals.js"
+import { EngineFactory } from "../../src/cli/backend/EngineFactory.js"
+import { Stdio } from "../../src/cli/io/Stdio.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import * as Engine from "../../src/engine/Engine.js"
 import { Lifecycle, layer as lifecycleLayer } from "../../src/Lifecycle.js"
@@ -31,13 +26,13 @@ export const makeWorld = (): World => ({
   hooks: {}
 })
 
-const enginesOf = (world: World): Layer.Layer<Engines> => {
+const enginesOf = (world: World): Layer.Layer<EngineFactory> => {
   // Looked up at each call, so that a test can change them while an engine runs.
   const hooks: MemoryArchive.MemoryArchiveHooks = {
     before: (call) => world.hooks.before?.(call) ?? Effect.void,
     after: (call) => world.hooks.after?.(call) ?? Effect.void
   }
-  return Layer.succeed(Engines, {
+  return Layer.succeed(EngineFactory, {
     make: (config) =>
       Effect.gen(function* () {
         const context = yield* Layer.buildWithScope(

@@ -1,6 +1,4 @@
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import { Clock, Duration, Effect } from "effect"
 
 /**
  * A clock that stands still until it jumps, and then wakes everything that has become due once. `TestClock` stops at

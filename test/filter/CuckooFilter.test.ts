@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as fc from "effect/FastCheck"
+import { FastCheck as fc } from "effect"
 import { CuckooFilter, maxFalsePositiveRate } from "../../src/filter/CuckooFilter.js"
 
 const key = (n: number) => `geo.fr.${n % 97}.${n}`

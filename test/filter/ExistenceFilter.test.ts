@@ -1,13 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Deferred from "effect/Deferred"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as TestClock from "effect/TestClock"
+import { Deferred, Effect, Fiber, TestClock } from "effect"
 import { ArchiveError } from "../../src/archive/Archive.js"
-import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
+import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import { MemoryWriters, type WriterRegister } from "../../src/archive/WriterLease.js"
 import * as ExistenceFilter from "../../src/filter/ExistenceFilter.js"
 import { reasons } from "../../src/filter/FilterTrust.js"
-import { MemoryWriters, type WriterRegister } from "../../src/filter/WriterGrant.js"
 import { contentHashOf, type ItemRecord, tombstone } from "../../src/SyncItem.js"
 
 const content = new TextEncoder().encode("x")

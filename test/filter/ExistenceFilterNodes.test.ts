@@ -3,10 +3,10 @@
  * that run apart: whatever happens in whatever order, no trusted filter denies what is stored.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { type Asked, Attendant } from "../../src/filter/Attendant.js"
+import { type Attendance, MemoryWriters } from "../../src/archive/WriterLease.js"
 import { reasons } from "../../src/filter/FilterTrust.js"
+import { type Asked, LeaseClient } from "../../src/filter/LeaseClient.js"
 import { type TrackedCommit, TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
-import { type Attendance, MemoryWriters } from "../../src/filter/WriterGrant.js"
 import { contentHashOf } from "../../src/SyncItem.js"
 
 const leaseMs = 10_000
@@ -63,7 +63,7 @@ interface Flight {
 
 interface Process {
   readonly filter: TrackedFilter
-  readonly attendant: Attendant
+  readonly attendant: LeaseClient
   readonly flights: Set<Flight>
   asked: { readonly asked: Asked; answer: Attendance | undefined } | undefined
   rebuild: { cursor: string | undefined; page: ReadonlyArray<string> | undefined } | undefined
@@ -137,7 +137,7 @@ class World {
     const filter = new TrackedFilter(this.clockOf(node))
     node.process = {
       filter,
-      attendant: new Attendant(filter, node.name, leaseMs),
+      attendant: new LeaseClient(filter, node.name, leaseMs),
       flights: new Set(),
       asked: undefined,
       rebuild: undefined,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import { MemoryWriters, tokenFor, trustedShare, WriterWatch } from "../../src/archive/WriterLease.js"
 import { FilterTrust, reasons } from "../../src/filter/FilterTrust.js"
 import { TrackedFilter } from "../../src/filter/TrackedFilter.js"
-import { MemoryWriters, tokenFor, trustedShare, WriterWatch } from "../../src/filter/WriterGrant.js"
 
 const leaseMs = 10_000
 const trustMs = leaseMs * trustedShare

@@ -1,5 +1,5 @@
 import * as http from "node:http"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import { closeAll, eventually, type Harness, parse, sleep, start } from "./Harness.js"
 

@@ -1,7 +1,5 @@
 /** An engine in memory, with switches for everything a client can be told. */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import { Effect, Option, Stream } from "effect"
 import {
   GateClosed,
   InvalidItem,
@@ -17,7 +15,7 @@ import type {
   SubmitItem,
   SubmitOptions,
   SubmitResult,
-  SyncEngineService,
+  SyncEngineApi,
   VerifyDifference
 } from "../../src/SyncEngine.js"
 import {
@@ -184,7 +182,7 @@ export class Fake {
     durationMs: 5
   }
 
-  readonly service: SyncEngineService = {
+  readonly service: SyncEngineApi = {
     submit: (item, options) => this.write("submit", [item, options], () => this.put(item, options)),
     submitMany: (items, options) =>
       this.write("submitMany", [items, options], () =>

@@ -1,5 +1,4 @@
-import * as Effect from "effect/Effect"
-import * as fc from "effect/FastCheck"
+import { Effect, FastCheck as fc } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../src/EngineError.js"
 import { contentHashOf, idProblem } from "../../src/SyncItem.js"

@@ -1,9 +1,13 @@
-import * as Either from "effect/Either"
-import * as fc from "effect/FastCheck"
+import { Either, FastCheck as fc } from "effect"
 import { describe, expect, it } from "vitest"
-import { parseBatchLine } from "../../src/http/BatchLine.js"
-import { etagOf, expectedVersion, noneMatchHolds, versionOfEtag } from "../../src/http/Preconditions.js"
-import { parseTarget, routeProblem } from "../../src/http/RequestTarget.js"
+import { parseBatchLine } from "../../src/http/batch/BatchLine.js"
+import {
+  etagOf,
+  expectedVersion,
+  noneMatchHolds,
+  versionOfEtag
+} from "../../src/http/handlers/Preconditions.js"
+import { parseTarget, routeProblem } from "../../src/http/middleware/RequestTarget.js"
 
 describe("preconditions", () => {
   it("reads its own tags and no others", () => {

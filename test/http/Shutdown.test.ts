@@ -1,6 +1,5 @@
 import * as http from "node:http"
-import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import { Effect, Stream } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import { closeAll, eventually, send, sleep, start } from "./Harness.js"
 

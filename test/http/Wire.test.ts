@@ -1,8 +1,8 @@
 /** What a client sees on the wire: raw bytes against the real server. */
 import * as net from "node:net"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
-import { listen, makeServer } from "../../src/http/NodeServer.js"
+import { listen, makeServer } from "../../src/http/node/NodeServer.js"
 import { closeAll, eventually, type Harness, parse, start } from "./Harness.js"
 
 afterEach(closeAll)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as fc from "effect/FastCheck"
+import { FastCheck as fc } from "effect"
 import { MemoryCache, recordBytes, recordOverheadBytes } from "../../src/memory/MemoryCache.js"
 import { compareVersions, emptyContentHash, type ItemRecord, tombstone } from "../../src/SyncItem.js"
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import * as fc from "effect/FastCheck"
+import { FastCheck as fc } from "effect"
 import { describe, expect, it } from "vitest"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { emptyRoot, leafDigest, leafSum, nodeDigest } from "../../src/merkle/Digest.js"

@@ -14,183 +14,183 @@ export interface Mutation {
 export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "compare-and-set ignores the expected hash",
-    file: "src/engine/Writes.ts",
+    file: "src/engine/write/WriteOperations.ts",
     find: "|| other) {",
     replace: ") {",
-    tests: ["test/engine/CompareAndSet.test.ts"]
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {
     name: "a write does not tell the filter",
-    file: "src/engine/Intake.ts",
+    file: "src/engine/write/LogAppend.ts",
     find: "  core.filter?.beforeWrite(records)\n",
     replace: "",
-    tests: ["test/engine/Filter.test.ts"]
+    tests: ["test/engine/background/Filter.test.ts"]
   },
   {
     name: "the replay does not tell the filter",
-    file: "src/engine/Replay.ts",
+    file: "src/engine/startup/Replay.ts",
     find: "      core.filter?.beforeWrite(page.map(({ record }) => record))\n",
     replace: "",
-    tests: ["test/engine/Filter.test.ts"]
+    tests: ["test/engine/background/Filter.test.ts"]
   },
   {
     name: "a compare-and-set believes memory while others may write",
-    file: "src/engine/Writes.ts",
+    file: "src/engine/write/WriteOperations.ts",
     find: "const sole = core.soleWriter()",
     replace: "const sole = true",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "decisions read memory and cache while others may write",
-    file: "src/engine/Reads.ts",
+    file: "src/engine/read/PointReads.ts",
     find: "past: (core) => !core.soleWriter() }",
     replace: "past: () => false }",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a new lease keeps what memory has read before",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "    this.memory.clear()\n",
     replace: "",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a new lease counts while older writes are in the log",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "return this.fresh.consumed >= lease.settledAt || this.fresh.isEmpty",
     replace: "return true",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a cache's value is believed after trust has gone",
-    file: "src/engine/Reads.ts",
+    file: "src/engine/read/PointReads.ts",
     find: "cache.trusted ? records.filter((record) => !record.deleted) : []",
     replace: "records.filter((record) => !record.deleted)",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a verified read believes the cache",
-    file: "src/engine/Items.ts",
+    file: "src/engine/query/ItemQueries.ts",
     find: "(yield* reads.fetchStored([id])).get(id)",
     replace: "(yield* reads.fetch([id])).get(id)",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "deleteByState does not look again",
-    file: "src/engine/Items.ts",
+    file: "src/engine/query/ItemQueries.ts",
     find: "return newest !== undefined && (newest.deleted || !isIn(range, newest.state))",
     replace: "return false && newest !== undefined",
-    tests: ["test/engine/Decisions.test.ts"]
+    tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "insertions that wait for each other are not noticed",
-    file: "src/engine/GetOrInsert.ts",
+    file: "src/engine/query/GetOrInsert.ts",
     find: "            if (waitsFor(other, outer)) return Effect.fail(circle(id))\n",
     replace: "",
-    tests: ["test/engine/GetOrInsert.test.ts"]
+    tests: ["test/engine/query/GetOrInsert.test.ts"]
   },
   {
     name: "an exception leaves writes under way behind",
-    file: "src/engine/Writes.ts",
+    file: "src/engine/write/WriteOperations.ts",
     find: "      for (const write of writes) core.inFlight.remove(write)\n",
     replace: "",
-    tests: ["test/engine/Submitted.test.ts"]
+    tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
     name: "contents with lone surrogates are taken",
     file: "src/SyncItem.ts",
     find: "content.isWellFormed() ? encoder.encode(content) : illFormed",
     replace: "encoder.encode(content)",
-    tests: ["test/engine/Submitted.test.ts"]
+    tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
     name: "a lost buffer is taken for an empty content",
     file: "src/SyncItem.ts",
     find: 'return isGone(content) ? "is a view of a buffer that is gone (transferred or shrunk)" : content',
     replace: "return content",
-    tests: ["test/engine/Submitted.test.ts"]
+    tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
     name: "a volatile item fills memory",
-    file: "src/engine/Reads.ts",
+    file: "src/engine/read/PointReads.ts",
     find: "    if (mayExpire) return\n",
     replace: "",
-    tests: ["test/engine/Volatile.test.ts"]
+    tests: ["test/engine/write/CacheOnlyItems.test.ts"]
   },
   {
     name: "several writes of one id cost their square",
-    file: "src/engine/NewestPerId.ts",
+    file: "src/engine/state/NewestPerId.ts",
     find: "return known instanceof Several ? known.newest : known",
     replace:
       "return known instanceof Several ? [...known.all.values()].reduce((a, b) => this.newer(a, b)) : known",
-    tests: ["test/engine/PendingIndex.test.ts"]
+    tests: ["test/engine/state/PendingIndex.test.ts"]
   },
   {
     name: "pipelined requests run side by side",
-    file: "src/http/Connection.ts",
+    file: "src/http/node/Connection.ts",
     find: "if (this.current === undefined) this.begin(exchange)",
     replace: "if (this.waiting.length >= 0) this.begin(exchange)",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "an early refusal is cut off",
-    file: "src/http/Connection.ts",
+    file: "src/http/node/Connection.ts",
     find: "socket.destroySoon = () => this.end()",
     replace: "socket.destroySoon",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "a client that closed its side gets no answer",
-    file: "src/http/NodeServer.ts",
+    file: "src/http/node/NodeServer.ts",
     find: "Object.assign(server, { httpAllowHalfOpen: true })",
     replace: "",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "unknown query parameters pass",
-    file: "src/http/RequestTarget.ts",
+    file: "src/http/middleware/RequestTarget.ts",
     find: 'if (!route.parameters.has(name)) return invalidRequest(shown, "is not a parameter of this route")',
     replace: "",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "deep JSON is parsed by recursion",
-    file: "src/http/RequestBody.ts",
+    file: "src/http/middleware/RequestBody.ts",
     find: "if (isDeeper(value, maxDepth)) return",
     replace: "if (isDeeper(value, Infinity)) return",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "every body is asked for",
-    file: "src/http/NodeServer.ts",
+    file: "src/http/node/NodeServer.ts",
     find: "awaitsContinue(request, response)",
     replace: "response.writeContinue()",
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "gzip before chunked passes",
-    file: "src/http/Protocol.ts",
+    file: "src/http/node/Protocol.ts",
     find: 'coding.trim().toLowerCase() !== "chunked"',
     replace: '!coding.includes("chunked")',
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "the durability header lies",
-    file: "src/http/ItemHandlers.ts",
+    file: "src/http/handlers/ItemHandlers.ts",
     find: '"x-sync-durability": durability',
     replace: '"x-sync-durability": "archive"',
     tests: ["test/http/Wire.test.ts"]
   },
   {
     name: "half a file is success",
-    file: "src/cli/NodeStdio.ts",
+    file: "src/cli/io/NodeStdio.ts",
     find: "for (let written = 0; written < data.length; ) written += writeSync(1, data, written)",
     replace: "writeSync(1, data)",
     tests: ["test/process/Output.test.ts"]
   },
   {
     name: "a full disk is a closed pipe",
-    file: "src/cli/NodeStdio.ts",
+    file: "src/cli/io/NodeStdio.ts",
     find: 'error.code === "EPIPE" ? new OutputClosed()',
     replace: "error.code !== undefined ? new OutputClosed()",
     tests: ["test/process/Output.test.ts"]
@@ -204,158 +204,158 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an outage is told at every meeting",
-    file: "src/engine/Conditions.ts",
+    file: "src/engine/state/Conditions.ts",
     find: "core.degrade(component, reason) ? Effect.logWarning(said)",
     replace: "core.degrade(component, reason) || true ? Effect.logWarning(said)",
-    tests: ["test/engine/RunLoop.test.ts"]
+    tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "the watchdog does not look at group commits",
-    file: "src/engine/Duties.ts",
+    file: "src/engine/background/BackgroundTasks.ts",
     find: "underWay: () => core.appendsInFlight > 0,",
     replace: "underWay: () => false,",
-    tests: ["test/engine/RunLoop.test.ts"]
+    tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "the watchdog alerts without an archive",
-    file: "src/engine/Duties.ts",
+    file: "src/engine/background/BackgroundTasks.ts",
     find: "underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,",
     replace: "underWay: () => !core.fresh.isEmpty,",
-    tests: ["test/engine/RunLoop.test.ts"]
+    tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "one transient failure ends the flush of a shutdown",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: 'while: () => kind === "flush" && !failedStart && !core.fresh.isEmpty',
     replace: "while: () => false",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a release that fails is tried again until the flush's share is used",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: 'kind === "flush" && !failedStart && !core.fresh.isEmpty',
     replace: 'kind === "flush" && !failedStart',
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a snapshot that hangs leaves no time to leave the writers' register",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: "  snapshot: 0.25,\n",
     replace: "  snapshot: 0.2,\n",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a drain is forgotten while the start is not through",
     file: "src/engine/Engine.ts",
     find: "Effect.zipRight(served, Effect.ignore(sets.flush))",
     replace: "Effect.ignore(sets.flush)",
-    tests: ["test/engine/Lifecycle.test.ts", "test/engine/StartWithoutSql.test.ts"]
+    tests: ["test/engine/startup/Lifecycle.test.ts", "test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
     name: "an archive that cannot say which one it is is connected",
-    file: "src/engine/Startup.ts",
+    file: "src/engine/startup/Startup.ts",
     find: "yield* bind(core, archive)",
     replace:
       'yield* Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void)',
-    tests: ["test/engine/Binding.test.ts"]
+    tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
     name: "another archive is accepted although the log cannot note it",
-    file: "src/engine/Binding.ts",
+    file: "src/engine/state/ArchiveBinding.ts",
     find: "        refused === undefined\n",
     replace: "        refused !== null\n",
-    tests: ["test/engine/Binding.test.ts"]
+    tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
     name: "the deadline is the wall clock's",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "return Number(this.time.unsafeCurrentTimeNanos()) / 1e6",
     replace: "return this.time.unsafeCurrentTimeMillis()",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "appends without an answer are left so",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: "    core.giveUpAppends()\n",
     replace: "",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "losses in a shutdown are not in the report",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: "  if (lost > 0)",
     replace: "  if (lost < 0)",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a log that could not be opened counts as empty",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: "opened || earlier.length === 0 ? core.committedEntries() : undefined",
     replace: "core.committedEntries()",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "SHUTDOWN_DELAY closes the gates at once",
     file: "src/engine/Engine.ts",
     find: "if (shutdownDelay === 0 || !lifecycle.acceptsQueries()) return shutdown",
     replace: "if (shutdownDelay >= 0) return shutdown",
-    tests: ["test/engine/Lifecycle.test.ts"]
+    tests: ["test/engine/startup/Lifecycle.test.ts"]
   },
   {
     name: "readiness stays on after a request to stop",
-    file: "src/http/HealthHandlers.ts",
+    file: "src/http/handlers/HealthHandlers.ts",
     find: "snapshot.shutdownRequested === true || ",
     replace: "",
     tests: ["test/process/Rolling.test.ts"]
   },
   {
     name: "the change stream publishes what the archive did not take",
-    file: "src/engine/ChangeFeed.ts",
+    file: "src/engine/flush/ChangeStream.ts",
     find: "      else untaken.add(sequence)",
     replace: "      else untaken.has(sequence)",
-    tests: ["test/engine/Changes.test.ts"]
+    tests: ["test/engine/flush/Changes.test.ts"]
   },
   {
     name: "how far the log was carried is not kept",
-    file: "src/engine/Binding.ts",
+    file: "src/engine/state/ArchiveBinding.ts",
     find: ": core.log.bind({ ...bound, carriedTo })",
     replace: ": Effect.void",
-    tests: ["test/engine/Changes.test.ts"]
+    tests: ["test/engine/flush/Changes.test.ts"]
   },
   {
     name: "writers at archive wait for the cache",
-    file: "src/engine/Settle.ts",
+    file: "src/engine/flush/CommitOutcome.ts",
     find: "  waiters.settle(entries[entries.length - 1]!.sequence, true)\n",
     replace: "",
-    tests: ["test/engine/Changes.test.ts"]
+    tests: ["test/engine/flush/Changes.test.ts"]
   },
   {
     name: "who lost at the archive is told with the next batch, before readers see it",
-    file: "src/engine/Settle.ts",
+    file: "src/engine/flush/CommitOutcome.ts",
     find: "  waiters.settle(entries[entries.length - 1]!.sequence, true)",
     replace: "  waiters.settle(entries[entries.length - 1]!.sequence)",
-    tests: ["test/engine/Compared.test.ts"]
+    tests: ["test/engine/write/Compared.test.ts"]
   },
   {
     name: "deleteByState deletes what has another state by the commit",
-    file: "src/engine/Items.ts",
+    file: "src/engine/query/ItemQueries.ts",
     find: "writes.deleteUnless(open, left, range.state !== undefined)",
     replace: "writes.deleteUnless(open, left, false)",
-    tests: ["test/engine/Compared.test.ts"]
+    tests: ["test/engine/write/Compared.test.ts"]
   },
   {
     name: "another archive at a late connect passes",
-    file: "src/engine/Startup.ts",
+    file: "src/engine/startup/Startup.ts",
     find: "          core.wrongArchive = problem\n",
     replace: "",
-    tests: ["test/engine/StartWithoutSql.test.ts"]
+    tests: ["test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
     name: "a refusal of SQL starts degraded",
-    file: "src/engine/Startup.ts",
+    file: "src/engine/startup/Startup.ts",
     find: 'kind === "unreachable" &&',
     replace: "",
-    tests: ["test/engine/StartWithoutSql.test.ts"]
+    tests: ["test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
     name: "Kubernetes' variables are unknown names",
@@ -366,108 +366,108 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a flush passes no turn on",
-    file: "src/engine/Flush.ts",
+    file: "src/engine/flush/Flusher.ts",
     find: "if (turns.wanted) {",
     replace: "if (turns.wanted && taken < 0) {",
-    tests: ["test/engine/Flush.test.ts"]
+    tests: ["test/engine/flush/Flusher.test.ts"]
   },
   {
     name: "turns are not in order",
-    file: "src/engine/Turns.ts",
+    file: "src/shared/Turns.ts",
     find: "const [next] = this.waiting",
     replace: "const next = [...this.waiting].pop()",
-    tests: ["test/engine/Turns.test.ts"]
+    tests: ["test/shared/Turns.test.ts"]
   },
   {
     name: "FLUSH_TIMEOUT does not fire",
-    file: "src/engine/Carry.ts",
+    file: "src/engine/flush/FlushBarrier.ts",
     find: "duration: Duration.millis(flushTimeout),",
     replace: "duration: Duration.millis(flushTimeout * 1000),",
-    tests: ["test/engine/Flush.test.ts"]
+    tests: ["test/engine/flush/Flusher.test.ts"]
   },
   {
     name: "a page forgets what is settled meanwhile",
-    file: "src/engine/PendingIndex.ts",
+    file: "src/engine/state/PendingIndex.ts",
     find: "    for (const settled of this.watching) settled.set(id, known)\n",
     replace: "",
-    tests: ["test/engine/Pages.test.ts"]
+    tests: ["test/engine/query/Pages.test.ts"]
   },
   {
     name: "a refused wait for a connection that is interrupted gives back a slot",
-    file: "src/archive/Slots.ts",
+    file: "src/archive/mysql/Slots.ts",
     find: "if (granted) this.giveBack()",
     replace: "this.giveBack()",
-    tests: ["test/archive/Slots.test.ts"]
+    tests: ["test/archive/mysql/Slots.test.ts"]
   },
   {
     name: "an interrupted wait keeps the slot it got",
-    file: "src/archive/Slots.ts",
+    file: "src/archive/mysql/Slots.ts",
     find: "          if (granted) this.giveBack()\n",
     replace: "",
-    tests: ["test/archive/Slots.test.ts"]
+    tests: ["test/archive/mysql/Slots.test.ts"]
   },
   {
     name: "an interrupted page is watched for ever",
-    file: "src/engine/Watching.ts",
+    file: "src/engine/state/Watching.ts",
     find: "    (settled) => Effect.sync(() => pending.unwatch(settled))\n",
     replace: "    () => Effect.void\n",
-    tests: ["test/engine/Watching.test.ts"]
+    tests: ["test/engine/state/Watching.test.ts"]
   },
   {
     name: "a page passes pending ids over",
-    file: "src/engine/Pages.ts",
+    file: "src/engine/query/Pages.ts",
     find: "const upTo = pending.length === limit ? pending[limit - 1] : bound",
     replace: "const upTo = bound",
-    tests: ["test/engine/Pages.test.ts"]
+    tests: ["test/engine/query/Pages.test.ts"]
   },
   {
     name: "pending ids stand in the order of UTF-16",
-    file: "src/engine/PendingOrder.ts",
+    file: "src/engine/state/PendingOrder.ts",
     find: "        if (slice.some((id) => wide.test(id))) self.compare = compareBytes\n",
     replace: "",
-    tests: ["test/engine/PendingOrder.test.ts"]
+    tests: ["test/engine/state/PendingOrder.test.ts"]
   },
   {
     name: "giving way is not bounded in time",
-    file: "src/internal/GiveWay.ts",
+    file: "src/shared/YieldToEventLoop.ts",
     find: "if (left > 1 && performance.now() < until)",
     replace: "if (left > 1)",
-    tests: ["test/internal/GiveWay.test.ts"]
+    tests: ["test/shared/YieldToEventLoop.test.ts"]
   },
   {
     name: "control characters pass for JSON",
-    file: "src/ndjson/JsonText.ts",
+    file: "src/shared/ndjson/JsonText.ts",
     find: "      if (byte < 0x20) return -1\n",
     replace: "",
-    tests: ["test/ndjson/JsonText.test.ts"]
+    tests: ["test/shared/ndjson/JsonText.test.ts"]
   },
   {
     name: "large contents are hashed in one go",
-    file: "src/engine/Writes.ts",
+    file: "src/engine/write/WriteOperations.ts",
     find: "      if (index > start && batch.examined?.(index) !== undefined) break\n",
     replace: "",
-    tests: ["test/engine/Content.test.ts"]
+    tests: ["test/engine/write/ContentExamination.test.ts"]
   },
   {
     name: "pending memory has no bound",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "this.pendingMemory() / this.config().pendingMaxBytes",
     replace: "0",
-    tests: ["test/engine/Pressure.test.ts"]
+    tests: ["test/engine/write/Pressure.test.ts"]
   },
   {
     name: "another archive passes",
-    file: "src/engine/Binding.ts",
+    file: "src/engine/state/ArchiveBinding.ts",
     find: "if (bound.lineage !== lineage) {",
     replace: "if (bound.lineage !== lineage && isEmpty && false) {",
-    tests: ["test/engine/Binding.test.ts"]
+    tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
     name: "an emptied archive passes",
-    file: "src/engine/Binding.ts",
+    file: "src/engine/state/ArchiveBinding.ts",
     find: "return bound.archived && isEmpty ?",
     replace: "return bound.archived && isEmpty && false ?",
-    tests: ["test/engine/Binding.test.ts"]
+    tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
     name: "what was acknowledged to nobody stays",
@@ -492,24 +492,24 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the gate stays open while the log fails",
-    file: "src/engine/Intake.ts",
+    file: "src/engine/write/LogAppend.ts",
     find: "  if (core.logRefusal !== undefined) return core.logRefusal\n",
     replace: "",
-    tests: ["test/engine/LogCare.test.ts"]
+    tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
     name: "a failed release fails the flush",
-    file: "src/engine/Flush.ts",
+    file: "src/engine/flush/Flusher.ts",
     find: "(error) => Effect.sync(() => core.logRefuses(error))",
     replace: "(error) => Effect.die(error)",
-    tests: ["test/engine/LogCare.test.ts"]
+    tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
     name: "memory keeps what a put-back letter has replaced",
-    file: "src/engine/Settle.ts",
+    file: "src/engine/flush/CommitOutcome.ts",
     find: "    if (settled === undefined) core.forgetOlder(entry.record)\n",
     replace: "",
-    tests: ["test/engine/DeadLetters.test.ts"]
+    tests: ["test/engine/query/DeadLetters.test.ts"]
   },
   {
     name: "letters do not count towards the log's bounds",
@@ -527,10 +527,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "letters do not press on writers",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "      (items + letters) / maxItems,\n      (bytes + letterBytes) / maxBytes,\n",
     replace: "      items / maxItems,\n      bytes / maxBytes,\n",
-    tests: ["test/engine/DeadLetters.test.ts"]
+    tests: ["test/engine/query/DeadLetters.test.ts"]
   },
   {
     name: "the checksum of a page of the log is not checked",
@@ -548,31 +548,31 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a new folder is not synced",
-    file: "src/internal/Directory.ts",
+    file: "src/shared/files/Directory.ts",
     find: "  syncDirectory(dirname(path))",
     replace: "",
-    tests: ["test/internal/DirectorySync.test.ts"]
+    tests: ["test/shared/files/DirectorySync.test.ts"]
   },
   {
     name: "the rights of existing files stay",
-    file: "src/internal/PrivateFiles.ts",
+    file: "src/shared/files/PrivateFiles.ts",
     find: "    chmodSync(path, stat.mode & 0o700)\n",
     replace: "",
     tests: ["test/wal/LogFile.test.ts"]
   },
   {
     name: "an item that never fits gets a retry hint",
-    file: "src/engine/Preparation.ts",
+    file: "src/engine/write/WriteValidation.ts",
     find: "if (bytes + mostOverhead <= core.logMaxBytes) return undefined",
     replace: "return undefined",
-    tests: ["test/engine/Pressure.test.ts"]
+    tests: ["test/engine/write/Pressure.test.ts"]
   },
   {
     name: "a removed archive file is not noticed",
-    file: "src/archive/SqliteWorker.ts",
+    file: "src/archive/sqlite/SqliteWorker.ts",
     find: "    if (lost !== undefined) throw new Error(lost)\n",
     replace: "",
-    tests: ["test/archive/SqliteFailures.test.ts"]
+    tests: ["test/archive/sqlite/SqliteFailures.test.ts"]
   },
   {
     name: "a RangeError is a network error",
@@ -583,31 +583,31 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "no checkpoint after a flush",
-    file: "src/engine/Sets.ts",
+    file: "src/engine/query/RangeQueries.ts",
     find: 'Effect.tap(carry.all("flush"), () => checkpoint(core))',
     replace: 'carry.all("flush")',
-    tests: ["test/engine/LogCare.test.ts"]
+    tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
     name: "ready for writes while the log takes none",
-    file: "src/http/HealthHandlers.ts",
+    file: "src/http/handlers/HealthHandlers.ts",
     find: "          acceptsWrites,",
     replace: "          !readOnly,",
     tests: ["test/http/Admin.test.ts"]
   },
   {
     name: "trust ignores doubts raised during the proof",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: "this.doubts !== doubtsBefore || ",
     replace: "",
-    tests: ["test/engine/CacheTier.test.ts"]
+    tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
     name: "a proof of another generation counts",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: "this.doubts !== doubtsBefore || this.service.status().generation !== generation",
     replace: "this.doubts !== doubtsBefore",
-    tests: ["test/engine/CacheTier.test.ts"]
+    tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
     name: "verification ignores the traceparent",
@@ -646,10 +646,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the shorter secret is replaced first",
-    file: "src/internal/Redaction.ts",
+    file: "src/shared/Redaction.ts",
     find: ".sort((a, b) => b.length - a.length)",
     replace: ".sort((a, b) => a.length - b.length)",
-    tests: ["test/internal/Redaction.test.ts"]
+    tests: ["test/shared/Redaction.test.ts"]
   },
   {
     name: "MOVED does not end a connection",
@@ -681,108 +681,108 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a cache that nobody has claimed is ours",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: 'return "unknown"',
     replace: 'return "ours"',
-    tests: ["test/engine/CacheOwner.test.ts"]
+    tests: ["test/engine/state/CacheOwner.test.ts"]
   },
   {
     name: "a claim lasts for ever",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: " || elapsedMs() >= claim.untilMs",
     replace: "",
-    tests: ["test/engine/CacheTier.test.ts"]
+    tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
     name: "a claim holds on every connection",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: "claim?.generation !== this.service.status().generation || ",
     replace: "claim === undefined || ",
-    tests: ["test/engine/CacheTier.test.ts"]
+    tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
     name: "a cache that is claimed again is believed as before",
-    file: "src/engine/CacheTier.ts",
+    file: "src/engine/state/CacheTrust.ts",
     find: 'if (this.owner !== "ours") this.distrust(this.doubt ?? notCompared)',
     replace: "",
-    tests: ["test/engine/CacheTier.test.ts"]
+    tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
     name: "the cache waits for its interval when SQL has come",
-    file: "src/engine/Duties.ts",
+    file: "src/engine/background/BackgroundTasks.ts",
     find: "Effect.zipRight(Effect.ignore(runtime.care.prove))",
     replace: "Effect.asVoid",
-    tests: ["test/engine/CacheOwner.test.ts"]
+    tests: ["test/engine/state/CacheOwner.test.ts"]
   },
   {
     name: "whose cache it is does not matter",
-    file: "src/engine/CacheCare.ts",
+    file: "src/engine/background/CacheResync.ts",
     find: "const isOurs = owner === lineage",
     replace: "const isOurs = owner.length > 0",
     tests: ["test/integration/engine/SharedRedis.test.ts"]
   },
   {
     name: "a stalled answer has no bound",
-    file: "src/archive/MysqlConnection.ts",
+    file: "src/archive/mysql/MysqlConnection.ts",
     find: "const timer = setTimeout(() => this.lose(late()), limitMs)",
     replace: "const timer = setTimeout(() => undefined, limitMs)",
     tests: ["test/integration/archive/MysqlStalls.test.ts"]
   },
   {
     name: "rows are decided by without a lock",
-    file: "src/archive/MysqlDialect.ts",
+    file: "src/archive/mysql/MysqlDialect.ts",
     find: 'forUpdate: " FOR UPDATE",',
     replace: 'forUpdate: " ",',
     tests: ["test/integration/archive/MysqlLocks.test.ts"]
   },
   {
     name: "a read-only server is served from",
-    file: "src/archive/MysqlPool.ts",
+    file: "src/archive/mysql/MysqlPool.ts",
     find: 'if (readOnly === "0" || readOnly === "OFF") return Effect.void',
     replace: 'if (readOnly !== "") return Effect.void',
     tests: ["test/integration/archive/MysqlSessions.test.ts"]
   },
   {
     name: "a session that could not be set passes",
-    file: "src/archive/MysqlSession.ts",
+    file: "src/archive/mysql/MysqlSession.ts",
     find: "if (still.length > 0) return yield* unfit(",
     replace: "if (still.length > 99) return yield* unfit(",
     tests: ["test/integration/archive/MysqlSessions.test.ts"]
   },
   {
     name: "a dead machine's session lives on",
-    file: "src/archive/MysqlSession.ts",
+    file: "src/archive/mysql/MysqlSession.ts",
     find: '    whole("wait_timeout", idleSeconds(options)),\n',
     replace: "",
     tests: ["test/integration/archive/MysqlLocks.test.ts"]
   },
   {
     name: "an overdue batch is tried unchanged",
-    file: "src/engine/Flush.ts",
+    file: "src/engine/flush/Flusher.ts",
     find: '      if (error._tag === "ArchiveError" && error.overdue === true) share.overdue()\n',
     replace: "",
-    tests: ["test/engine/Flush.test.ts"]
+    tests: ["test/engine/flush/Flusher.test.ts"]
   },
   {
     name: "another content of a stored version replaces it",
-    file: "src/archive/Batch.ts",
+    file: "src/archive/CommitPlan.ts",
     find: "if (compareVersions(record, head) <= 0) {",
     replace: "if (compareVersions(record, head) <= 0 && record.contentHash <= head.contentHash) {",
-    tests: ["test/archive/MemoryArchive.test.ts"]
+    tests: ["test/archive/memory/MemoryArchive.test.ts"]
   },
   {
     name: "a retried letter counts as a lost write",
-    file: "src/engine/DeadLetters.ts",
+    file: "src/engine/query/DeadLetters.ts",
     find: "core.retried.add(first + n)",
     replace: "core.retried.has(first + n)",
-    tests: ["test/engine/Repeats.test.ts"]
+    tests: ["test/engine/write/Repeats.test.ts"]
   },
   {
     name: "a version counts as a repeat whatever it holds",
-    file: "src/archive/Batch.ts",
+    file: "src/archive/CommitPlan.ts",
     find: "if (sameVersion(submitted, row)) repeated.push(row)",
     replace: "if (submitted.version === row.version) repeated.push(row)",
-    tests: ["test/archive/SqliteArchive.test.ts"]
+    tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
   },
   {
     name: "the cache takes another record of a version it has",
@@ -793,150 +793,150 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an equal version with another content is no conflict",
-    file: "src/engine/Preparation.ts",
+    file: "src/engine/write/WriteValidation.ts",
     find: "own <= known.version && !sameVersion(",
     replace: "own < known.version && !sameVersion(",
-    tests: ["test/engine/Repeats.test.ts"]
+    tests: ["test/engine/write/Repeats.test.ts"]
   },
   {
     name: "an absurd version stops the clock",
-    file: "src/engine/VersionClock.ts",
+    file: "src/engine/state/HybridLogicalClock.ts",
     find: "const upTo = Math.min(version, maxObservedVersion)",
     replace: "const upTo = version > maxObservedVersion ? 0 : version",
-    tests: ["test/engine/VersionClock.test.ts"]
+    tests: ["test/engine/state/HybridLogicalClock.test.ts"]
   },
   {
     name: "the clock does not observe the archive at the attendance",
-    file: "src/engine/FilterCare.ts",
+    file: "src/engine/background/FilterMaintenance.ts",
     find: "core.clock.observe(topVersion)",
     replace: "void topVersion",
-    tests: ["test/engine/Writes.test.ts"]
+    tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
     name: "the clock does not observe commits",
-    file: "src/engine/Settle.ts",
+    file: "src/engine/flush/CommitOutcome.ts",
     find: "core.clock.observe(result.topVersion)",
     replace: "void result.topVersion",
-    tests: ["test/engine/Writes.test.ts"]
+    tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
     name: "an own version is compared with memory alone",
-    file: "src/engine/Comparison.ts",
+    file: "src/engine/write/VersionComparison.ts",
     find: " || !core.soleWriter()",
     replace: "",
-    tests: ["test/engine/Compared.test.ts"]
+    tests: ["test/engine/write/Compared.test.ts"]
   },
   {
     name: "a compare-and-set that lost is written once more",
-    file: "src/engine/Intake.ts",
+    file: "src/engine/write/LogAppend.ts",
     find: "write.expected !== undefined ||",
     replace: "",
-    tests: ["test/engine/Compared.test.ts"]
+    tests: ["test/engine/write/Compared.test.ts"]
   },
   {
     name: "a write that lost is repeated over a later one",
-    file: "src/engine/Intake.ts",
+    file: "src/engine/write/LogAppend.ts",
     find: "followed ||",
     replace: "",
-    tests: ["test/engine/Compared.test.ts"]
+    tests: ["test/engine/write/Compared.test.ts"]
   },
   {
     name: "a clock before 1970 is taken",
-    file: "src/engine/Intake.ts",
+    file: "src/engine/write/LogAppend.ts",
     find: "nowMs >= 0 && nowMs <= maxWallMs",
     replace: "nowMs >= -1e15",
-    tests: ["test/engine/Writes.test.ts"]
+    tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
     name: "an older write comes back over a later one that memory has evicted",
-    file: "src/engine/EngineCore.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "    if (!sameVersion(this.pending.get(record.id) ?? record, record)) return\n",
     replace: "",
-    tests: ["test/engine/Reads.test.ts"]
+    tests: ["test/engine/read/PointReads.test.ts"]
   },
   {
     name: "an option may hold a lone surrogate",
-    file: "src/config/Check.ts",
+    file: "src/config/Validation.ts",
     find: "text.isWellFormed() ? definition.problem(text) : illFormed",
     replace: "definition.problem(text)",
     tests: ["test/EngineConfig.test.ts"]
   },
   {
     name: "an admin body may have a member twice",
-    file: "src/http/RequestBody.ts",
+    file: "src/http/middleware/RequestBody.ts",
     find: "const twice = repeatedName(Buffer.from(text))",
     replace: "const twice = repeatedName(Buffer.from('{}'))",
     tests: ["test/http/Admin.test.ts"]
   },
   {
     name: "a part is stored as the whole",
-    file: "src/http/RequestBody.ts",
+    file: "src/http/middleware/RequestBody.ts",
     find: "if (range !== undefined) {",
     replace: "if (range === '') {",
-    tests: ["test/http/Items.test.ts"]
+    tests: ["test/http/ItemQueries.test.ts"]
   },
   {
     name: "tls may be there twice",
-    file: "src/archive/MysqlUrl.ts",
+    file: "src/config/MysqlUrl.ts",
     find: 'url.searchParams.getAll("tls").length > 1',
     replace: "false",
     tests: ["test/EngineConfig.test.ts"]
   },
   {
     name: "the server listens to others without a token",
-    file: "src/http/NodeServer.ts",
+    file: "src/http/node/NodeServer.ts",
     find: "    yield* checkExposure(wanted)\n",
     replace: "",
-    tests: ["test/cli/Doctor.test.ts"]
+    tests: ["test/operations/Doctor.test.ts"]
   },
   {
     name: "files: the log does not notice that its file was overwritten",
     file: "src/wal/LogFile.ts",
     find: "    if (files.wasWritten()) throw",
     replace: "    if (files === undefined) throw",
-    tests: ["test/engine/EmbeddedFiles.test.ts"]
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
     name: "files: damage of the archive is forgotten",
-    file: "src/archive/SqliteWorkerClient.ts",
+    file: "src/archive/sqlite/SqliteWorkerClient.ts",
     find: "      if (refusal !== undefined) return",
     replace: "      if (refusal === null) return",
-    tests: ["test/engine/EmbeddedFiles.test.ts"]
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
     name: "files: a start waits for an archive that no waiting helps",
     file: "src/archive/ArchiveErrors.ts",
     find: "return passingSqlite.has(primary)",
     replace: "return primary !== undefined",
-    tests: ["test/engine/EmbeddedFiles.test.ts"]
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
     name: "files: a start that did nothing reports a checkpoint",
-    file: "src/engine/Shutdown.ts",
+    file: "src/engine/shutdown/Shutdown.ts",
     find: "&& closed && known",
     replace: "&& closed",
-    tests: ["test/engine/Shutdown.test.ts"]
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a caller's buffer is kept instead of its bytes",
-    file: "src/engine/Preparation.ts",
+    file: "src/engine/write/WriteValidation.ts",
     find: "content instanceof Uint8Array && content.byteLength > 0 ?",
     replace: "content instanceof Uint8Array && content.byteLength < 0 ?",
-    tests: ["test/engine/Submitted.test.ts"]
+    tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
     name: "files: damage of the log is forgotten",
     file: "src/wal/LogWorker.ts",
     find: "      if (isDamage(error)) broken =",
     replace: "      if (error === null) broken =",
-    tests: ["test/engine/EmbeddedFiles.test.ts"]
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
     name: "files: a link to the log's folder is followed once only",
     file: "src/wal/LogFileOpen.ts",
     find: "new OpenedFiles(given)",
     replace: "new OpenedFiles(path)",
-    tests: ["test/engine/EmbeddedFiles.test.ts"]
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
     name: "a group's callbacks take as long as they like",
@@ -947,10 +947,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a large content is copied in one turn",
-    file: "src/internal/Pieces.ts",
-    find: "        if (left > 0) continue\n        yield* giveWay\n",
+    file: "src/shared/Pieces.ts",
+    find: "        if (left > 0) continue\n        yield* yieldToEventLoop\n",
     replace: "",
-    tests: ["test/internal/Pieces.test.ts"]
+    tests: ["test/shared/Pieces.test.ts"]
   },
   {
     name: "a large content is copied into the log in one turn",
@@ -961,9 +961,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a listing copies large contents",
-    file: "src/http/Encode.ts",
+    file: "src/http/api/Encode.ts",
     find: "      if (part.length >= bytesPerPiece && bytes > 0) yield taken()\n",
     replace: "",
-    tests: ["test/http/Scan.test.ts"]
+    tests: ["test/http/handlers/Scan.test.ts"]
   }
 ]

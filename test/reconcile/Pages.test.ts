@@ -1,8 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as FastCheck from "effect/FastCheck"
-import * as Stream from "effect/Stream"
+import { Chunk, Effect, FastCheck, Stream } from "effect"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { joinNames, pages } from "../../src/reconcile/Pages.js"
 

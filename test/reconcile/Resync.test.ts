@@ -1,8 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
-import { makeMemory } from "../../src/cache/MemoryCacheTier.js"
+import { Effect, Option } from "effect"
+import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import { makeMemory } from "../../src/cache/InProcessCache.js"
 import { repairItems, resync } from "../../src/reconcile/Resync.js"
 import { recordOf, tombstoneOf } from "../cache/records.js"
 

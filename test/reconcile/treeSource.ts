@@ -1,6 +1,5 @@
 /** A tree in memory as a source of a comparison, fast for wide paths. */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import { Effect, Option } from "effect"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { leafDigest } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"

@@ -1,6 +1,6 @@
 /** One call of a client, and what was true when it began: its answer is judged by that. */
-import type * as Fiber from "effect/Fiber"
-import type { Durability } from "../../src/engine/EngineService.js"
+import type { Fiber } from "effect"
+import type { Durability } from "../../src/SyncEngineApi.js"
 import type { Floor, Version } from "./Model.js"
 
 /** What a call wants to write; lets the boundary of the log recognize its records. */

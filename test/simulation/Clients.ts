@@ -1,7 +1,6 @@
 /** The callers of a simulated engine. */
 
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import { Effect, Exit } from "effect"
 import type { Call } from "./Call.js"
 import { checkCause } from "./Errors.js"
 import type * as Life from "./Life.js"

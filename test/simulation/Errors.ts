@@ -1,5 +1,5 @@
 /** Which errors are allowed when. */
-import * as Cause from "effect/Cause"
+import { Cause } from "effect"
 import type { EngineError } from "../../src/EngineError.js"
 import type { Call } from "./Call.js"
 import { archiveTrouble, logTrouble } from "./Checks.js"

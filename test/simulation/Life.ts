@@ -1,24 +1,26 @@
 /** One life of the engine's process: from its start to its crash or its end. */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as HashSet from "effect/HashSet"
-import * as Layer from "effect/Layer"
-import * as LogLevel from "effect/LogLevel"
-import * as Random from "effect/Random"
-import * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import {
+  Context,
+  Effect,
+  type Exit,
+  type Fiber,
+  FiberRef,
+  HashSet,
+  Layer,
+  LogLevel,
+  Random,
+  Scope,
+  SubscriptionRef
+} from "effect"
 import { Archive } from "../../src/archive/Archive.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import { ArchiveStartError } from "../../src/EngineError.js"
 import * as Engine from "../../src/engine/Engine.js"
-import { EngineLimits } from "../../src/engine/EngineLimits.js"
-import type { SyncEngineService } from "../../src/engine/EngineService.js"
-import { GiveWay } from "../../src/internal/GiveWay.js"
+import { EngineLimits } from "../../src/engine/state/EngineLimits.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
+import type { SyncEngineApi } from "../../src/SyncEngineApi.js"
+import { YieldToEventLoop } from "../../src/shared/YieldToEventLoop.js"
 import { observedLog } from "./ObservedLog.js"
 import type { Process } from "./Turns.js"
 import type { World } from "./World.js"
@@ -26,7 +28,7 @@ import type { World } from "./World.js"
 export interface Life {
   readonly process: Process
   readonly engine: Engine.Engine
-  readonly service: SyncEngineService
+  readonly service: SyncEngineApi
   readonly lifecycle: Lifecycle.LifecycleService
   /** Runs something in the process; `onExit` is never told when the process dies first. */
   readonly run: <A, E>(
@@ -47,7 +49,7 @@ export const begin = (world: World): Life => {
   const inProcess = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     effect.pipe(
       Effect.provideService(EngineLimits, settings.limits),
-      Effect.provideService(GiveWay, Effect.yieldNow()),
+      Effect.provideService(YieldToEventLoop, Effect.yieldNow()),
       Effect.withRandom(random),
       Effect.withClock(clock),
       Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.None),

@@ -1,8 +1,5 @@
 /** The log as the engine gets it: the in-memory one, with the model watching what goes in and out. */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
+import { Context, Effect, Either, Layer } from "effect"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
 import { FilterSnapshots } from "../../src/wal/FilterSnapshots.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"

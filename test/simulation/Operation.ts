@@ -1,6 +1,6 @@
 /** What an operation is: how it is called, what it means to write, and how its answer is judged. */
-import type * as Effect from "effect/Effect"
-import type { Durability } from "../../src/engine/EngineService.js"
+import type { Effect } from "effect"
+import type { Durability } from "../../src/SyncEngineApi.js"
 import type { SyncItem } from "../../src/SyncItem.js"
 import type { Call, Intent } from "./Call.js"
 import { headText } from "./Model.js"

@@ -1,6 +1,6 @@
 /** What clients do. */
 
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import * as Checks from "./Checks.js"
 import type { Life } from "./Life.js"
 import { type Operation, operation } from "./Operation.js"

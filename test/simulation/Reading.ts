@@ -1,7 +1,6 @@
 /** Operations that read single items. */
 
-import type * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import { type Effect, Option } from "effect"
 import type { SyncItem } from "../../src/SyncItem.js"
 import * as Checks from "./Checks.js"
 import type { Life } from "./Life.js"

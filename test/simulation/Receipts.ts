@@ -1,5 +1,5 @@
 /** What a receipt may say. */
-import type { Receipt, SubmitResult } from "../../src/engine/EngineService.js"
+import type { Receipt, SubmitResult } from "../../src/SyncEngineApi.js"
 import { isAtLeast } from "../../src/SyncItem.js"
 import type { Call } from "./Call.js"
 import { archiveTrouble, logTrouble } from "./Checks.js"

@@ -1,8 +1,6 @@
 /** Operations that read sets of items, and the tree. */
 
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import { Chunk, Effect, Stream } from "effect"
 import type { SyncItem } from "../../src/SyncItem.js"
 import * as Checks from "./Checks.js"
 import type { Life } from "./Life.js"

@@ -1,5 +1,5 @@
 /** The end of a life in order, and the truth of its report. */
-import * as Exit from "effect/Exit"
+import { Exit } from "effect"
 import type { ShutdownReport } from "../../src/Lifecycle.js"
 import type * as Life from "./Life.js"
 import type { World } from "./World.js"

@@ -1,6 +1,6 @@
 /** A simulation: some lives of an engine in one world, all drawn from one seed, judged by the model. */
 import { createHash } from "node:crypto"
-import * as Exit from "effect/Exit"
+import { Exit } from "effect"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { compareVersions } from "../../src/SyncItem.js"
 import { Chance } from "./Chance.js"

@@ -5,10 +5,7 @@
  * Why not `TestClock`: its `adjust` asks the real event loop several times for every wake-up whether all fibers have
  * settled, which takes milliseconds and leaves the order of fibers to the platform. This clock is a `Clock` as well.
  */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import type * as Scheduler from "effect/Scheduler"
+import { Clock, Duration, Effect, type Scheduler } from "effect"
 import type { Chance } from "./Chance.js"
 
 /** A process: when it has died, none of its fibers ever runs again. */

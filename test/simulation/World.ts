@@ -2,10 +2,9 @@
  * The world around the engine: a disk, an archive and the troubles with both. They outlive the engine's process, of
  * which there is one at a time.
  */
-import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import { type Context, Effect } from "effect"
 import { type Archive, ArchiveError } from "../../src/archive/Archive.js"
-import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
+import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"

@@ -1,9 +1,8 @@
 /** Operations that write. */
 
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import type { SubmitItem } from "../../src/engine/EngineService.js"
-import { maxOwnVersion } from "../../src/engine/VersionClock.js"
+import { Effect, Option } from "effect"
+import { maxOwnVersion } from "../../src/engine/state/HybridLogicalClock.js"
+import type { SubmitItem } from "../../src/SyncEngineApi.js"
 import { compareVersions } from "../../src/SyncItem.js"
 import { traceparentOf } from "./Call.js"
 import * as Checks from "./Checks.js"

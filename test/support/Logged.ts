@@ -1,6 +1,4 @@
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Logger from "effect/Logger"
+import { Cause, Effect, Logger } from "effect"
 
 export interface LoggedLine {
   readonly level: string

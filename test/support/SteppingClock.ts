@@ -1,5 +1,4 @@
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
+import { Clock, Effect } from "effect"
 
 /** The current clock with a wall that can be moved; what only goes on is left alone. */
 export const steppingClock = Effect.map(Effect.clock, (inner) => {

@@ -1,18 +1,14 @@
-import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import { type Context, Effect, Layer, Redacted, type Scope } from "effect"
 import type { Archive } from "../../src/archive/Archive.js"
-import * as MemoryArchive from "../../src/archive/MemoryArchive.js"
+import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import type { ArchiveStartError } from "../../src/EngineError.js"
 import type { Engine } from "../../src/engine/Engine.js"
 import * as EngineModule from "../../src/engine/Engine.js"
-import type { Limits } from "../../src/engine/EngineLimits.js"
-import { defaultLimits, EngineLimits } from "../../src/engine/EngineLimits.js"
-import type { EngineParts } from "../../src/engine/EngineParts.js"
+import type { EngineComponents } from "../../src/engine/EngineComponents.js"
+import type { Limits } from "../../src/engine/state/EngineLimits.js"
+import { defaultLimits, EngineLimits } from "../../src/engine/state/EngineLimits.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 
@@ -62,13 +58,13 @@ export interface TestEngineOptions {
   readonly disk?: MemoryLog.MemoryLogDisk
   readonly commitDelay?: Effect.Effect<void>
   /** A log of the test's own, in place of the memory log over `disk`. */
-  readonly log?: EngineParts["log"]
+  readonly log?: EngineComponents["log"]
   readonly archive?:
     | MemoryArchive.MemoryArchiveOptions
     | Layer.Layer<Archive, ArchiveStartError>
     | "none"
     | undefined
-  readonly cache?: EngineParts["cache"]
+  readonly cache?: EngineComponents["cache"]
   readonly config?: Partial<EngineConfig>
   readonly limits?: Partial<Limits>
 }

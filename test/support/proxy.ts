@@ -1,7 +1,6 @@
 /** A TCP proxy between a client and its server, for what a network can do to both. */
 import { connect, createServer, type Socket } from "node:net"
-import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import { Effect, type Scope } from "effect"
 
 export interface Proxy {
   readonly port: number

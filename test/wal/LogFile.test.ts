@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, statSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import type Database from "better-sqlite3"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { LogFile } from "../../src/wal/LogFile.js"
 import { encodeOne } from "../../src/wal/SegmentWriter.js"
 import { contentOf, recordOf, recordsOf, segmentsOf, temporaryLog } from "./support.js"

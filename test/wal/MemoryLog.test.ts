@@ -1,8 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
-import * as TestClock from "effect/TestClock"
+import { Effect, Either, Fiber, TestClock } from "effect"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { recordOf, recordsOf } from "./support.js"
 

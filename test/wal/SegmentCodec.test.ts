@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as fc from "effect/FastCheck"
+import { FastCheck as fc } from "effect"
 import type { ItemRecord } from "../../src/SyncItem.js"
 import {
   cut,

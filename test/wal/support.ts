@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, dirname, join } from "node:path"
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import type { ItemRecord } from "../../src/SyncItem.js"
 import { contentHashOf, tombstone } from "../../src/SyncItem.js"
 import type { LogFile } from "../../src/wal/LogFile.js"

@@ -1,30 +1,21 @@
-/**
- * Options and arguments that several commands share, and what they have in common when they work.
- *
- * @since 0.1.0
- */
+/** Options and arguments that several commands share, and what they have in common when they work. */
 import * as Args from "@effect/cli/Args"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
-import { maxOwnVersion } from "../../engine/VersionClock.js"
+import { Effect, Either, Option, type Scope } from "effect"
+import { maxOwnVersion } from "../../engine/state/HybridLogicalClock.js"
 import type { Durability } from "../../SyncEngine.js"
 import { idProblem, prefixProblem, stateProblem } from "../../SyncItem.js"
-import type { Backend, BackendError } from "../Backend.js"
-import { type CliError, OutputClosed, toCliError, usage } from "../CliError.js"
-import * as Connection from "../Connection.js"
-import type { Environment } from "../Definition.js"
-import { Stdio } from "../Stdio.js"
+import { type CliError, OutputClosed, toCliError, usage } from "../app/CliError.js"
+import type { Backend, BackendError } from "../backend/Backend.js"
+import * as Connection from "../backend/Connection.js"
+import { Stdio } from "../io/Stdio.js"
+import type { Environment } from "../parser/CliCommand.js"
 
-/** @since 0.1.0 @category options */
 export const json = Options.boolean("json").pipe(
   Options.withDescription("Print the result as JSON. Default: text for people.")
 )
 
-/** @since 0.1.0 @category options */
 export const durability: Options.Options<Option.Option<Durability>> = Options.choice("durability", [
   "memory",
   "wal",
@@ -43,20 +34,18 @@ const checked =
     return problem === undefined ? Effect.succeed(text) : Effect.fail(HelpDoc.p(`${what} ${problem}`))
   }
 
-/** @since 0.1.0 @category arguments */
 export const id = Args.text({ name: "id" }).pipe(
   Args.withDescription("The item's id: a dot-separated path such as geo.fr.11."),
   Args.mapEffect(checked("the id", idProblem))
 )
 
-/** @since 0.1.0 @category arguments */
 export const prefix = Args.text({ name: "prefix" }).pipe(
   Args.withDescription("The item with this id and everything below it. Default: everything."),
   Args.mapEffect(checked("the prefix", prefixProblem)),
   Args.withDefault("")
 )
 
-/** Fails with a usage error when the text is not acceptable. @since 0.1.0 @category validation */
+/** Fails with a usage error when the text is not acceptable. */
 export const accept = (
   option: string,
   text: Option.Option<string>,
@@ -67,13 +56,11 @@ export const accept = (
   return problem === undefined ? Effect.succeed(value) : Effect.fail(usage(`option ${option}: ${problem}`))
 }
 
-/** @since 0.1.0 @category validation */
 export const acceptState = (state: Option.Option<string>) => accept("--state", state, stateProblem)
 
-/** @since 0.1.0 @category validation */
 export const acceptPath = (option: string, path: Option.Option<string>) => accept(option, path, prefixProblem)
 
-/** A whole number given as text, within bounds. @since 0.1.0 @category validation */
+/** A whole number given as text, within bounds. */
 export const acceptWhole = (
   option: string,
   text: Option.Option<string>,
@@ -90,21 +77,17 @@ export const acceptWhole = (
       )
 }
 
-/** @since 0.1.0 @category validation */
 export const acceptVersion = (option: string, text: Option.Option<string>) =>
   acceptWhole(option, text, 1, maxOwnVersion)
 
-/** Writes text to standard output. @since 0.1.0 @category functions */
+/** Writes text to standard output. */
 export const print = (text: string | Uint8Array) => Effect.flatMap(Stdio, (stdio) => stdio.write(text))
 
-/** Writes one JSON value and a line feed to standard output. @since 0.1.0 @category functions */
+/** Writes one JSON value and a line feed to standard output. */
 export const printJson = (value: unknown) => print(`${JSON.stringify(value)}\n`)
 
 /**
  * Opens what the options ask for, runs `use` against it, and turns every expected error into what the command shows.
- *
- * @since 0.1.0
- * @category functions
  */
 export const withBackend = <A>(
   input: Connection.Input,
@@ -116,10 +99,10 @@ export const withBackend = <A>(
     Effect.mapError((error) => (error instanceof OutputClosed ? error : toCliError(error)))
   )
 
-/** Turns a possibly missing option into its value or `undefined`. @since 0.1.0 @category functions */
+/** Turns a possibly missing option into its value or `undefined`. */
 export const orUndefined = Option.getOrUndefined
 
-/** Reads a whole number out of an argument. @since 0.1.0 @category functions */
+/** Reads a whole number out of an argument. */
 export const wholeArgument = (what: string) => (text: string) =>
   /^[1-9]\d{0,15}$/.test(text) && Number.isSafeInteger(Number(text))
     ? Either.right(Number(text))

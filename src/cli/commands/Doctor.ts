@@ -1,20 +1,8 @@
-/**
- * `doctor`: can an engine run here?
- *
- * @since 0.1.0
- */
+/** `doctor`: can an engine run here? */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import { Duration, Effect, Option } from "effect"
 import { walFile } from "../../EngineConfig.js"
-import { counted } from "../../internal/Counted.js"
-import * as SqliteLog from "../../wal/SqliteLog.js"
-import { failed } from "../CliError.js"
-import * as ConfigFlags from "../ConfigFlags.js"
-import * as Connection from "../Connection.js"
-import { define } from "../Definition.js"
 import {
   type Check,
   checkDirectory,
@@ -24,7 +12,13 @@ import {
   checkRedis,
   checkSpace,
   checkSql
-} from "../Doctor.js"
+} from "../../operations/Doctor.js"
+import { counted } from "../../shared/Counted.js"
+import * as SqliteLog from "../../wal/SqliteLog.js"
+import { failed } from "../app/CliError.js"
+import * as Connection from "../backend/Connection.js"
+import { define } from "../parser/CliCommand.js"
+import * as ConfigFlags from "../parser/ConfigFlags.js"
 import * as Common from "./Common.js"
 
 const answerTimeout = Duration.seconds(2)
@@ -44,7 +38,6 @@ const daemonAt = (url: string): Effect.Effect<string | undefined> =>
 const text = ({ advice, found, name, ok }: Check): string =>
   `${ok ? "ok     " : "PROBLEM"}  ${name.padEnd(14)}  ${found}\n${advice === undefined ? "" : `${" ".repeat(25)}${advice}\n`}`
 
-/** @since 0.1.0 @category commands */
 export const doctor = define({
   name: "doctor",
   description:

@@ -1,22 +1,16 @@
-/**
- * `ingest`: NDJSON into an engine.
- *
- * @since 0.1.0
- */
+/** `ingest`: NDJSON into an engine. */
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Stream from "effect/Stream"
-import { counted } from "../../internal/Counted.js"
-import type { Backend } from "../Backend.js"
-import { type CliError, failed, toCliError, usage } from "../CliError.js"
-import * as Connection from "../Connection.js"
-import { define } from "../Definition.js"
-import { type IngestCounts, makeIngest, nowMs, summaryOf } from "../Ingest.js"
-import { pairs } from "../Render.js"
-import { Stdio } from "../Stdio.js"
+import { Effect, Either, Stream } from "effect"
+import { counted } from "../../shared/Counted.js"
+import { type CliError, failed, toCliError, usage } from "../app/CliError.js"
+import type { Backend } from "../backend/Backend.js"
+import * as Connection from "../backend/Connection.js"
+import { type IngestCounts, makeIngest, nowMs, summaryOf } from "../ingest/Ingest.js"
+import { pairs } from "../io/Render.js"
+import { Stdio } from "../io/Stdio.js"
+import { define } from "../parser/CliCommand.js"
 import * as Common from "./Common.js"
 
 const defaultBatch = 1_000
@@ -69,7 +63,6 @@ const summaryText = (counts: IngestCounts, seconds: number, rate: number, root: 
     ["root", root ?? "unknown"]
   ])
 
-/** @since 0.1.0 @category commands */
 export const ingest = define({
   name: "ingest",
   description:

@@ -1,22 +1,15 @@
-/**
- * `put`, `get`, `delete`, `scan`: single items and ranges of them.
- *
- * @since 0.1.0
- */
+/** `put`, `get`, `delete`, `scan`: single items and ranges of them. */
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { receiptBody } from "../../http/Encode.js"
+import { Chunk, Effect, Option, Stream } from "effect"
+import { receiptBody } from "../../http/api/Encode.js"
 import { bytesOf, type SyncItem } from "../../SyncItem.js"
-import { type CliError, failed, type OutputClosed, usage } from "../CliError.js"
-import * as Connection from "../Connection.js"
-import { define } from "../Definition.js"
-import { ingestLine, itemJson, pairs } from "../Render.js"
-import { Stdio } from "../Stdio.js"
+import { type CliError, failed, type OutputClosed, usage } from "../app/CliError.js"
+import * as Connection from "../backend/Connection.js"
+import { ingestLine, itemJson, pairs } from "../io/Render.js"
+import { Stdio } from "../io/Stdio.js"
+import { define } from "../parser/CliCommand.js"
 import * as Common from "./Common.js"
 
 /** What one `put` reads at most; the engine's own bound (`MAX_PAYLOAD_BYTES`) is usually lower. */
@@ -72,7 +65,6 @@ const readContent = (file: Option.Option<string>, content: Option.Option<string>
     return yield* collect(stdio.stdin)
   })
 
-/** @since 0.1.0 @category commands */
 export const put = define({
   name: "put",
   description: "Write one item. The bytes are stored exactly as they come.",
@@ -141,7 +133,6 @@ export const put = define({
     })
 })
 
-/** @since 0.1.0 @category commands */
 export const get = define({
   name: "get",
   description: "Read one item: its exact bytes on standard output. Exit code 1 when there is none.",
@@ -162,7 +153,6 @@ export const get = define({
     )
 })
 
-/** @since 0.1.0 @category commands */
 export const remove = define({
   name: "delete",
   description: "Delete items. Deleting an absent item is not an error.",
@@ -210,7 +200,6 @@ const stateWidth = 12
 const scanText = (item: SyncItem): string =>
   `${String(item.version).padEnd(17)}${String(item.content.length).padStart(10)}  ${(item.state ?? "-").padEnd(stateWidth)}  ${item.id}\n`
 
-/** @since 0.1.0 @category commands */
 export const scan = define({
   name: "scan",
   description:

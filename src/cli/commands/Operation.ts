@@ -1,20 +1,13 @@
-/**
- * `status`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine.
- *
- * @since 0.1.0
- */
+/** `status`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine. */
 import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
-import { failed, usage } from "../CliError.js"
-import * as Connection from "../Connection.js"
-import { define, group } from "../Definition.js"
-import { deadLetterText, documentText, leftHint, pairs, reportText } from "../Render.js"
+import { Chunk, Effect, Stream } from "effect"
+import { failed, usage } from "../app/CliError.js"
+import * as Connection from "../backend/Connection.js"
+import { deadLetterText, documentText, leftHint, pairs, reportText } from "../io/Render.js"
+import { define, group } from "../parser/CliCommand.js"
 import * as Common from "./Common.js"
 
-/** @since 0.1.0 @category commands */
 export const status = define({
   name: "status",
   description: "Show phase, degradations, sizes and counters of an engine.",
@@ -34,7 +27,6 @@ export const status = define({
     )
 })
 
-/** @since 0.1.0 @category commands */
 export const flush = define({
   name: "flush",
   description: "Carry everything acknowledged so far to the archive now.",
@@ -56,7 +48,6 @@ export const flush = define({
     )
 })
 
-/** @since 0.1.0 @category commands */
 export const drain = define({
   name: "drain",
   description: "Stop accepting writes and keep serving reads. Idempotent; only a restart ends it.",
@@ -72,7 +63,6 @@ export const drain = define({
     )
 })
 
-/** @since 0.1.0 @category commands */
 export const shutdown = define({
   name: "shutdown",
   description:
@@ -166,7 +156,6 @@ const drop = define({
     )
 })
 
-/** @since 0.1.0 @category commands */
 export const deadLetters = group({
   name: "dead-letters",
   description: "Acknowledged writes that the archive refused for good: list, retry, drop.",

@@ -1,17 +1,12 @@
-/**
- * `run`: the daemon.
- *
- * @since 0.1.0
- */
-import * as Effect from "effect/Effect"
-import { toCliError } from "../CliError.js"
-import * as ConfigFlags from "../ConfigFlags.js"
-import { launch, supervise } from "../Daemon.js"
-import { define } from "../Definition.js"
-import * as Logging from "../Logging.js"
-import { Stdio } from "../Stdio.js"
+/** `run`: the daemon. */
+import { Effect } from "effect"
+import { toCliError } from "../app/CliError.js"
+import { launch, supervise } from "../app/Daemon.js"
+import * as Logging from "../io/Logging.js"
+import { Stdio } from "../io/Stdio.js"
+import { define } from "../parser/CliCommand.js"
+import * as ConfigFlags from "../parser/ConfigFlags.js"
 
-/** @since 0.1.0 @category commands */
 export const run = define({
   name: "run",
   description:

@@ -1,22 +1,15 @@
-/**
- * `verify` and `repair`: proving what the tiers hold, comparing with another daemon, and repair.
- *
- * @since 0.1.0
- */
+/** `verify` and `repair`: proving what the tiers hold, comparing with another daemon, and repair. */
 import * as Options from "@effect/cli/Options"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { counted } from "../../internal/Counted.js"
+import { Duration, Effect, Option, Stream } from "effect"
 import { type Difference, divergence } from "../../reconcile/Divergence.js"
-import type { Backend, CheckOptions, VerifyDocument } from "../Backend.js"
-import { type CliError, failed, usage } from "../CliError.js"
-import * as Connection from "../Connection.js"
-import { define } from "../Definition.js"
-import * as RemoteBackend from "../RemoteBackend.js"
-import { extendedVerificationOf, pairs, repairText, verificationOf, verificationText } from "../Render.js"
+import { counted } from "../../shared/Counted.js"
+import { type CliError, failed, usage } from "../app/CliError.js"
+import type { Backend, CheckOptions, VerifyDocument } from "../backend/Backend.js"
+import * as Connection from "../backend/Connection.js"
+import * as RemoteBackend from "../backend/RemoteBackend.js"
+import { extendedVerificationOf, pairs, repairText, verificationOf, verificationText } from "../io/Render.js"
+import { define } from "../parser/CliCommand.js"
 import * as Common from "./Common.js"
 
 const text = (name: string, description: string) =>
@@ -133,7 +126,6 @@ const showDifferences = (
       yield* failed(`${other.where} holds ${counted(total, "item")} otherwise than ${backend.where}`)
   })
 
-/** @since 0.1.0 @category commands */
 export const verify = define({
   name: "verify",
   description:
@@ -235,7 +227,6 @@ const openOther = (
     return yield* Effect.provide(RemoteBackend.make({ url: checked, token }), NodeHttpClient.layer)
   })
 
-/** @since 0.1.0 @category commands */
 export const repair = define({
   name: "repair",
   description:

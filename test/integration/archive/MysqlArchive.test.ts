@@ -1,6 +1,6 @@
-import * as Effect from "effect/Effect"
+import { Effect } from "effect"
 import { inject } from "vitest"
-import * as MysqlArchive from "../../../src/archive/MysqlArchive.js"
+import * as MysqlArchive from "../../../src/archive/mysql/MysqlArchive.js"
 import { describeArchive } from "../../archive/suite.js"
 import { freshArchive } from "./mysql.js"
 

@@ -1,9 +1,8 @@
 /** Fresh databases on the test server. */
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { MysqlClient } from "@effect/sql-mysql2"
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import * as MysqlArchive from "../../../src/archive/MysqlArchive.js"
+import { Effect, Redacted } from "effect"
+import * as MysqlArchive from "../../../src/archive/mysql/MysqlArchive.js"
 
 let next = 0
 

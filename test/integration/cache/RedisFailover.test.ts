@@ -1,9 +1,5 @@
 /** What is noticed when another server, or other data, stands behind the connection. */
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import { Duration, Effect, Option, Redacted, type Scope } from "effect"
 import { Redis } from "ioredis"
 import { describe, expect, it } from "vitest"
 import type { CacheService } from "../../../src/cache/Cache.js"

@@ -1,10 +1,8 @@
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
+import { Effect, Either, Redacted } from "effect"
 import * as Mysql from "mysql2/promise"
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest"
-import { checkSql } from "../../../src/cli/Doctor.js"
 import { fromPartial } from "../../../src/EngineConfig.js"
+import { checkSql } from "../../../src/operations/Doctor.js"
 
 const serverUrl = inject("mysqlUrl")
 const suffix = `${process.pid}`

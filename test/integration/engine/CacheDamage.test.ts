@@ -1,10 +1,6 @@
 /** What can be wrong with a Redis that answers: damaged values, other programs' keys, an old dump, nothing at all. */
 import { afterAll, describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { Effect, Either, Fiber, Option, Redacted } from "effect"
 import { inject } from "vitest"
 import { textOf } from "../../../src/SyncItem.js"
 import { freshDatabase } from "../archive/mysql.js"

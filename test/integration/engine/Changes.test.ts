@@ -1,7 +1,5 @@
 import { expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import { Effect, Option, Stream } from "effect"
 import { describe } from "vitest"
 import { NotSupported, TierUnavailable } from "../../../src/EngineError.js"
 import { textOf } from "../../../src/SyncItem.js"

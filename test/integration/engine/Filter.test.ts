@@ -1,7 +1,5 @@
 import { expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { Effect, Option, Redacted } from "effect"
 import { describe, inject } from "vitest"
 import { textOf } from "../../../src/SyncItem.js"
 import { freshDatabase } from "../archive/mysql.js"

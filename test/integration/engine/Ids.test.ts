@@ -1,11 +1,6 @@
 /** Ids that a sloppy tier would merge, or take for a pattern, stay apart in all of them. */
 import { describe, expect, it } from "@effect/vitest"
-import * as Chunk from "effect/Chunk"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import { Chunk, Effect, Option, Redacted, Scope, Stream } from "effect"
 import { inject } from "vitest"
 import { compareBytes } from "../../../src/merkle/ByteOrder.js"
 import { textOf } from "../../../src/SyncItem.js"

@@ -1,10 +1,6 @@
 /** Redis and SQL going away under load, each in its own way, and coming back. */
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { Effect, Either, Fiber, Option, Redacted } from "effect"
 import { TierUnavailable } from "../../../src/EngineError.js"
 import type { ItemRecord } from "../../../src/SyncItem.js"
 import { textOf } from "../../../src/SyncItem.js"

@@ -2,14 +2,7 @@
 import { statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import * as Stream from "effect/Stream"
+import { Context, Effect, Either, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { inject } from "vitest"
 import { ArchiveError } from "../../../src/archive/Archive.js"
 import {
@@ -19,7 +12,7 @@ import {
   LogUnavailable,
   TierUnavailable
 } from "../../../src/EngineError.js"
-import type { EngineParts } from "../../../src/engine/EngineParts.js"
+import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import type { BootStage } from "../../../src/Lifecycle.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { FilterSnapshots } from "../../../src/wal/FilterSnapshots.js"
@@ -424,7 +417,7 @@ describe("5 · the filter", () => {
   /** What the snapshot of the last run looks like to this one. */
   const withSnapshot =
     (change: (bytes: Uint8Array) => Effect.Effect<Option.Option<Uint8Array>, LogUnavailable>) =>
-    (parts: EngineParts): EngineParts => ({
+    (parts: EngineComponents): EngineComponents => ({
       ...parts,
       log: Layer.map(parts.log, (context) => {
         const snapshots = Context.get(context, FilterSnapshots)

@@ -1,10 +1,6 @@
 /** Several engines on one Redis: of other archives, and of the same one while all write. */
 import { describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { Effect, Either, Fiber, Option, Redacted } from "effect"
 import { inject } from "vitest"
 import { textOf } from "../../../src/SyncItem.js"
 import { freshDatabase } from "../archive/mysql.js"

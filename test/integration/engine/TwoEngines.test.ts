@@ -1,9 +1,6 @@
 /** Two engines with logs of their own on one MariaDB and one Redis. */
 import { describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import { Effect, Either, Option, Redacted } from "effect"
 import { inject } from "vitest"
 import { textOf } from "../../../src/SyncItem.js"
 import { seeded } from "../../cache/records.js"

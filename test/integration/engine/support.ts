@@ -1,14 +1,12 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import { Effect, Redacted, type Scope } from "effect"
 import type { EngineConfig } from "../../../src/EngineConfig.js"
 import { fromPartial, LiveConfig } from "../../../src/EngineConfig.js"
 import type { InvalidConfig } from "../../../src/EngineError.js"
-import { fromConfig } from "../../../src/engine/DefaultParts.js"
-import type { EngineParts } from "../../../src/engine/EngineParts.js"
+import { fromConfig } from "../../../src/engine/DefaultComponents.js"
+import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import * as Lifecycle from "../../../src/Lifecycle.js"
 import type { Engine } from "../../../src/SyncEngine.js"
 import { make } from "../../../src/SyncEngine.js"
@@ -26,7 +24,7 @@ export interface RealEngine extends Engine {
 /** An engine over real tiers, not started. `change` may wrap them. */
 export const makeEngine = (
   options: Partial<EngineConfig> & { readonly sql?: string; readonly redis?: string },
-  change: (parts: EngineParts) => EngineParts = (parts) => parts
+  change: (parts: EngineComponents) => EngineComponents = (parts) => parts
 ): Effect.Effect<RealEngine, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     const { redis, sql, ...rest } = options

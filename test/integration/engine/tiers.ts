@@ -2,16 +2,13 @@
 
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { MysqlClient } from "@effect/sql-mysql2"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import { Context, Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
 import { expect } from "vitest"
 import { Archive } from "../../../src/archive/Archive.js"
 import { Cache, type CacheService } from "../../../src/cache/Cache.js"
 import * as RedisCache from "../../../src/cache/RedisCache.js"
-import type { EngineParts } from "../../../src/engine/EngineParts.js"
+import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import { type RedisServer, startRedis } from "../../support/redis.js"
 import type { RealEngine } from "./support.js"
 
@@ -46,7 +43,7 @@ type ArchiveService = Archive["Type"]
 /** Gets between the engine and its archive. */
 export const wrapArchive =
   (change: (archive: ArchiveService) => Partial<ArchiveService>) =>
-  (parts: EngineParts): EngineParts => ({
+  (parts: EngineComponents): EngineComponents => ({
     ...parts,
     archive:
       parts.archive === undefined
@@ -60,7 +57,7 @@ export const wrapArchive =
 /** Gets between the engine and its cache. */
 export const wrapCache =
   (change: (cache: CacheService) => Partial<CacheService>) =>
-  (parts: EngineParts): EngineParts => ({
+  (parts: EngineComponents): EngineComponents => ({
     ...parts,
     cache:
       parts.cache === undefined

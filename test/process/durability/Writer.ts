@@ -3,18 +3,11 @@
  * random until it is killed. Runs compiled, over the compiled package.
  */
 import { openSync, writeSync } from "node:fs"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import { Context, Effect, Either, Layer, Logger, LogLevel, Option, Stream } from "effect"
 import { Archive } from "../../../src/archive/Archive.js"
 import { fromPartial } from "../../../src/EngineConfig.js"
-import * as DefaultParts from "../../../src/engine/DefaultParts.js"
-import type { Durability, SubmitItem, SubmitResult, SyncEngineService } from "../../../src/SyncEngine.js"
+import * as DefaultComponents from "../../../src/engine/DefaultComponents.js"
+import type { Durability, SubmitItem, SubmitResult, SyncEngineApi } from "../../../src/SyncEngine.js"
 import { SyncEngine } from "../../../src/SyncEngine.js"
 import { jsonOf, type SyncItem } from "../../../src/SyncItem.js"
 import { WriteAheadLog } from "../../../src/wal/WriteAheadLog.js"
@@ -66,7 +59,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
     }
   }
 
-  const everything = (engine: SyncEngineService) =>
+  const everything = (engine: SyncEngineApi) =>
     Effect.gen(function* () {
       // First as they come, from wherever they are; the scan carries what is pending to the archive.
       const read = yield* engine.getMany(ids)
@@ -112,7 +105,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
     if (byLevel.has("wal") || byLevel.has("archive")) pass("acknowledged")
   }
 
-  const turn = (engine: SyncEngineService, chance: Chance): Effect.Effect<void, unknown> =>
+  const turn = (engine: SyncEngineApi, chance: Chance): Effect.Effect<void, unknown> =>
     Effect.suspend(() => {
       const dice = chance.next()
       const level = chance.next()
@@ -149,13 +142,13 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
       )
     })
 
-  const turns = (engine: SyncEngineService, chance: Chance): Effect.Effect<void, unknown> =>
+  const turns = (engine: SyncEngineApi, chance: Chance): Effect.Effect<void, unknown> =>
     Effect.suspend(() =>
       stopping ? Effect.void : Effect.zipRight(turn(engine, chance), turns(engine, chance))
     )
 
   /** A reader after an acknowledgement sees that write or a newer one. */
-  const readsOwn = (engine: SyncEngineService, id: string, version: number) =>
+  const readsOwn = (engine: SyncEngineApi, id: string, version: number) =>
     Effect.gen(function* () {
       const item = yield* engine.get(id)
       const found = Option.isSome(item) ? item.value.version : (yield* engine.status(id)).version
@@ -168,7 +161,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
     Effect.gen(function* () {
       tell("opening")
       const options = { dataDir: life.dataDir, ...life.settings }
-      const parts = yield* DefaultParts.fromConfig(yield* fromPartial(options))
+      const parts = yield* DefaultComponents.fromConfig(yield* fromPartial(options))
       const context = yield* Layer.build(
         SyncEngine.layerParts(
           {

@@ -1,0 +1,121 @@
+/**
+ * What a batch does to the archive, decided without I/O: which records win, what is newer already, and what
+ * that adds to the tree. Every archive decides with this code, so that they cannot come to differ.
+ */
+import { compareBytes } from "../merkle/ByteOrder.js"
+import { type Total, TreeDelta } from "../merkle/TreeDelta.js"
+import { compareVersions, type ItemHead, type ItemRecord, sameHead, sameVersion } from "../SyncItem.js"
+
+/** A stored row without its content. */
+export interface StoredHead extends ItemHead {
+  readonly updatedAt: number
+}
+
+export interface CommitPlan {
+  /** Records of ids that have no row yet, by ascending id. */
+  readonly inserts: ReadonlyArray<ItemRecord>
+  /** Records that are newer than their row, by ascending id. */
+  readonly updates: ReadonlyArray<ItemRecord>
+  /** Records of the very version and hash of their row, by ascending id: repeats, or other states of it. */
+  readonly equal: ReadonlyArray<ItemRecord>
+  /** Records that lose against their row, newer or of the same number, by ascending id. */
+  readonly losers: ReadonlyArray<ItemRecord>
+  /** What the winners add to the tree. */
+  readonly delta: ReadonlyMap<string, Total>
+  /** Highest version among the winners; 0 without any. */
+  readonly maxVersion: number
+}
+
+/**
+ * The records by ascending id, byte for byte: the one order in which rows are locked. Should an id stand there
+ * twice, its newest record is kept; of one version the first.
+ */
+export const inLockOrder = (records: ReadonlyArray<ItemRecord>): ReadonlyArray<ItemRecord> => {
+  const sorted = [...records].sort((a, b) => compareBytes(a.id, b.id) || compareVersions(b, a))
+  return sorted.filter((record, i) => i === 0 || record.id !== sorted[i - 1]!.id)
+}
+
+/** Decides a batch by `compareVersions`, piece by piece: a long batch can give way between pieces. */
+export class CommitPlanner {
+  private readonly inserts: Array<ItemRecord> = []
+  private readonly updates: Array<ItemRecord> = []
+  private readonly equal: Array<ItemRecord> = []
+  private readonly losers: Array<ItemRecord> = []
+  private readonly delta = new TreeDelta()
+  private maxVersion = 0
+
+  /** Decides these records, given what is stored for their ids. */
+  decide(records: ReadonlyArray<ItemRecord>, stored: ReadonlyMap<string, StoredHead>): void {
+    for (const record of records) {
+      const head = stored.get(record.id)
+      if (head === undefined) {
+        this.inserts.push(record)
+      } else {
+        if (compareVersions(record, head) <= 0) {
+          if (sameHead(record, head)) this.equal.push(record)
+          else this.losers.push(record)
+          continue
+        }
+        this.updates.push(record)
+      }
+      if (record.version > this.maxVersion) this.maxVersion = record.version
+      this.delta.change(
+        head === undefined || head.deleted ? undefined : head,
+        record.deleted ? undefined : record
+      )
+    }
+  }
+
+  verdict(): CommitPlan {
+    const { delta, equal, inserts, losers, maxVersion, updates } = this
+    return { inserts, updates, equal, losers, delta: delta.toMap(), maxVersion }
+  }
+}
+
+/** A stored row; its content is left out when it is too large to be handed over with all the others. */
+export type StoredRecord = Omit<ItemRecord, "content"> & { readonly content: Uint8Array | undefined }
+
+/** A record that the archive did not take, and what it holds instead. */
+export interface Superseded {
+  readonly submitted: ItemRecord
+  readonly stored: StoredRecord
+}
+
+/** What became of the records that a commit did not write. */
+export interface NotTaken {
+  /** Lost against a newer row, or against one of the same version with another content, state or content type. */
+  readonly superseded: ReadonlyArray<Superseded>
+  /** The stored records of versions that the archive had already. */
+  readonly repeated: ReadonlyArray<ItemRecord>
+}
+
+/**
+ * Tells repeats from conflicts among the records that a verdict leaves out.
+ *
+ * @param stored the rows of `equal` (their contents are not looked at) and of `losers`
+ */
+export const notTaken = (
+  { equal, losers }: Pick<CommitPlan, "equal" | "losers">,
+  stored: ReadonlyMap<string, StoredRecord>
+): NotTaken => {
+  const superseded: Array<Superseded> = []
+  const repeated: Array<ItemRecord> = []
+  for (const submitted of equal) {
+    // The same hash: what was submitted has the stored bytes.
+    const row = { ...stored.get(submitted.id)!, content: submitted.content }
+    if (sameVersion(submitted, row)) repeated.push(row)
+    else superseded.push({ submitted, stored: row })
+  }
+  for (const submitted of losers) superseded.push({ submitted, stored: stored.get(submitted.id)! })
+  return { superseded, repeated }
+}
+
+/** The verdict on a whole batch at once. */
+export const judge = (
+  records: ReadonlyArray<ItemRecord>,
+  stored: ReadonlyMap<string, StoredHead>
+): CommitPlan => {
+  const judgement = new CommitPlanner()
+  judgement.decide(records, stored)
+  return judgement.verdict()
+}

@@ -1,0 +1,183 @@
+/**
+ * The archive in MySQL or MariaDB.
+ *
+ * @since 0.1.0
+ */
+import { createHash } from "node:crypto"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import { Deferred, Duration, Effect, Either, Fiber, Layer, Redacted, Schedule, type Scope } from "effect"
+import * as MysqlUrl from "../../config/MysqlUrl.js"
+import { ArchiveStartError } from "../../EngineError.js"
+import { Archive, ArchiveError } from "../Archive.js"
+import { migrateAndVerify } from "../sql/Schema.js"
+import * as SqlArchive from "../sql/SqlArchive.js"
+import { tables as makeTables, type Tables } from "../sql/SqlDialect.js"
+import { start } from "../sql/StartArchive.js"
+import * as MysqlDialect from "./MysqlDialect.js"
+import * as MysqlPool from "./MysqlPool.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface MysqlArchiveOptions {
+  /** `mysql://user:password@host:port/database`, optionally `?tls=true`. */
+  readonly url: Redacted.Redacted<string>
+  /** Connections at most; 10 unless given. */
+  readonly maxConnections?: number | undefined
+  /** How long connecting and shaking hands may take; 5 seconds unless given. */
+  readonly connectTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long a statement may take until its answer is whole, and a caller may wait for a connection; the
+   * connection is destroyed then. 30 seconds unless given. A whole call, which may be several statements, fails
+   * after twice that; `recompute` and `rebuildTree` take the time they need.
+   */
+  readonly queryTimeout?: Duration.DurationInput | undefined
+  /** Put before the name of every table; letters, digits and `_`. Empty unless given. */
+  readonly tablePrefix?: string | undefined
+}
+
+/** What the server reserves in a packet besides the content: the other fields, lengths, the statement. */
+const packetMargin = 64 * 1024
+
+const withoutLimit = new Set(["recompute", "rebuildTree"])
+
+// Works in a fiber of its own. Whoever waits for it goes on when the limit is over, also in an uninterruptible
+// region; the transaction behind is rolled back when the connection answers or is given up.
+const bounded =
+  (limit: Duration.Duration) =>
+  <A>(operation: string, effect: Effect.Effect<A, ArchiveError>): Effect.Effect<A, ArchiveError> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const outcome = yield* Deferred.make<A, ArchiveError>()
+        const working = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(effect, outcome)))
+        if (withoutLimit.has(operation)) {
+          return yield* Effect.onError(restore(Deferred.await(outcome)), () => Fiber.interruptFork(working))
+        }
+        const problem = `no answer within ${Duration.toMillis(limit)} ms`
+        const late = new ArchiveError({ operation, kind: "transient", overdue: true, problem })
+        const timing = yield* Effect.forkDaemon(
+          Effect.interruptible(Effect.delay(Deferred.fail(outcome, late), limit))
+        )
+        return yield* Effect.onExit(restore(Deferred.await(outcome)), () =>
+          Effect.zipRight(Fiber.interruptFork(timing), Fiber.interruptFork(working))
+        )
+      })
+    )
+
+// One node migrates at a time, on one connection, to which the lock belongs. Polled, because a wait in the server
+// would count as a statement without answer; for ten seconds, and only while another node has it.
+const oneNodeAtATime = (sql: SqlClient.SqlClient, database: string, tables: Tables) => {
+  const busy = new Error("another node is migrating the tables")
+  // At most 64 characters, whatever the database is called.
+  const digest = createHash("sha256").update(`${database}.${tables.items}`).digest("hex")
+  const name = `'sync-engine:${digest.slice(0, 40)}'`
+  return <A, E>(effect: Effect.Effect<A, E>) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const connection = yield* sql.reserve
+        const ask = (text: string) => connection.executeUnprepared(text, [], undefined)
+        yield* Effect.flatMap(ask(`SELECT GET_LOCK(${name}, 0) AS locked`), (rows) =>
+          Number(rows[0]?.locked) === 1 ? Effect.void : Effect.fail(busy)
+        ).pipe(
+          Effect.retry({
+            schedule: Schedule.spaced("100 millis"),
+            times: 100,
+            while: (error) => error === busy
+          })
+        )
+        return yield* effect.pipe(
+          Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
+          Effect.ensuring(Effect.ignore(ask(`SELECT RELEASE_LOCK(${name})`)))
+        )
+      })
+    )
+}
+
+// The transaction that has held rows for longest, of those that wait for nobody.
+const lockHolder = (sql: SqlClient.SqlClient): Effect.Effect<string, SqlError> =>
+  sql
+    .unsafe<Record<string, unknown>>(
+      "SELECT t.trx_mysql_thread_id AS id, p.user, p.host, p.command, p.time " +
+        "FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p " +
+        "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_locked > 0 AND t.trx_state <> 'LOCK WAIT' " +
+        "AND t.trx_mysql_thread_id <> CONNECTION_ID() ORDER BY t.trx_started LIMIT 1"
+    )
+    .unprepared.pipe(
+      Effect.map(([found]) =>
+        found === undefined
+          ? "it has ended meanwhile"
+          : `connection ${found.id} of ${found.user}@${found.host}, in state ${found.command} for ${found.time} s`
+      ),
+      Effect.catchIf(
+        ({ cause }) => (cause as { readonly errno?: number } | undefined)?.errno === 1227,
+        () => Effect.succeed("whose it is may be seen with the PROCESS privilege alone")
+      )
+    )
+
+const refused = (problem: string) => new ArchiveStartError({ target: "mysql", kind: "refused", problem })
+
+/**
+ * Connects, brings the tables up to date and asks the server for its limits. A failed start leaves nothing
+ * behind on this side; it may be tried again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: MysqlArchiveOptions
+): Effect.Effect<
+  Archive["Type"] & { readonly client: SqlClient.SqlClient },
+  ArchiveStartError,
+  Scope.Scope
+> => {
+  const parsed = MysqlUrl.parse(Redacted.value(options.url))
+  if (Either.isLeft(parsed)) {
+    return Effect.fail(refused(`the URL ${parsed.left}`))
+  }
+  const prefix = options.tablePrefix ?? ""
+  if (!/^[A-Za-z0-9_]{0,32}$/.test(prefix)) {
+    return Effect.fail(refused("the table prefix takes at most 32 letters, digits and _"))
+  }
+  const target = parsed.right
+  const secrets = [target.password]
+  const queryTimeout = Duration.decode(options.queryTimeout ?? "30 seconds")
+  const connectTimeout = Duration.decode(options.connectTimeout ?? "5 seconds")
+  const tables = makeTables(prefix)
+  return start(
+    target.label,
+    secrets,
+    Effect.gen(function* () {
+      const { client, maxPacket } = yield* MysqlPool.make({
+        target,
+        maxConnections: options.maxConnections ?? 10,
+        connectTimeoutMs: Duration.toMillis(connectTimeout),
+        answerTimeoutMs: Duration.toMillis(queryTimeout)
+      })
+      const dialect = MysqlDialect.make({
+        tables,
+        maxStatementBytes: Math.min(maxPacket / 2, 2 * 1024 * 1024)
+      })
+      yield* migrateAndVerify(client, dialect, tables, oneNodeAtATime(client, target.database, tables))
+      const archive = SqlArchive.make({
+        sql: client,
+        dialect,
+        tables,
+        target: target.label,
+        maxContentBytes: maxPacket - packetMargin,
+        secrets,
+        bounded: bounded(Duration.times(queryTimeout, 2)),
+        lockHolder: lockHolder(client)
+      })
+      return { ...archive, client }
+    })
+  )
+}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: MysqlArchiveOptions): Layer.Layer<Archive, ArchiveStartError> =>
+  Layer.scoped(Archive, make(options))

@@ -1,0 +1,142 @@
+/**
+ * MySQL's and MariaDB's side of the dialects. Statements go through the text protocol with every value
+ * written out: texts and bytes as hexadecimal literals, which no SQL mode and no character set can misread.
+ * Only contents too large for that go through the binary protocol.
+ */
+import { toLimbs } from "../../merkle/Limbs.js"
+import { splitPath } from "../../merkle/TreeDelta.js"
+import type { ItemRecord } from "../../SyncItem.js"
+import {
+  type Dialect,
+  integer,
+  itemColumns,
+  limbColumns,
+  type Query,
+  type Tables,
+  type TreeChange,
+  treeColumns
+} from "../sql/SqlDialect.js"
+
+/** Contents from this size on travel as they are, in a statement of their own. */
+export const largeContent = 256 * 1024
+
+const literal = (text: string): string => `X'${Buffer.from(text, "utf8").toString("hex")}'`
+
+const hexOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")
+
+const hashPattern = /^[0-9a-f]{64}$/
+
+const itemRow = (record: ItemRecord): string => {
+  if (!hashPattern.test(record.contentHash))
+    throw new RangeError("a content hash must have 64 hexadecimal digits")
+  const state = record.state === undefined ? "NULL" : literal(record.state)
+  const traceparent = record.traceparent === undefined ? "NULL" : literal(record.traceparent)
+  const updatedAt = integer(record.updatedAt)
+  return (
+    `(${literal(record.id)},${integer(record.version)},${updatedAt},${literal(record.contentType)},` +
+    `X'${record.contentHash}',${state},${record.deleted ? `1,${updatedAt}` : "0,NULL"},${traceparent},` +
+    `X'${hexOf(record.content)}')`
+  )
+}
+
+const itemParams = (record: ItemRecord): Array<unknown> => [
+  Buffer.from(record.id),
+  record.version,
+  record.updatedAt,
+  record.contentType,
+  Buffer.from(record.contentHash, "hex"),
+  record.state === undefined ? null : Buffer.from(record.state),
+  record.deleted ? 1 : 0,
+  record.deleted ? record.updatedAt : null,
+  record.traceparent ?? null,
+  Buffer.from(record.content.buffer, record.content.byteOffset, record.content.byteLength)
+]
+
+export interface MysqlDialectOptions {
+  readonly tables: Tables
+  /** Statements of many rows are cut at about this many bytes. */
+  readonly maxStatementBytes: number
+}
+
+const maxRows = 1_000
+
+export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialect => {
+  const { items, tree } = tables
+  const head = `INSERT INTO ${items}(${itemColumns.join()}) VALUES `
+  const one = `(${itemColumns.map(() => "?").join()})`
+  // Unguarded: the rows are locked since the transaction has read them and decided by them.
+  const onDuplicate = ` ON DUPLICATE KEY UPDATE ${itemColumns
+    .filter((column) => column !== "id")
+    .map((column) => `${column} = VALUES(${column})`)
+    .join()}`
+  const treeHead = `INSERT INTO ${tree}(${treeColumns.join()}) VALUES `
+  const treeTail =
+    ` ON DUPLICATE KEY UPDATE ${["count", ...limbColumns].map((c) => `${c} = ${c} + VALUES(${c})`).join()}` +
+    ", top_version = GREATEST(top_version, VALUES(top_version))"
+
+  function* rowsOf<A>(
+    rows: Iterable<A>,
+    before: string,
+    after: string,
+    row: (value: A) => string
+  ): Generator<Query> {
+    let texts: Array<string> = []
+    let bytes = 0
+    for (const value of rows) {
+      const text = row(value)
+      if (texts.length >= maxRows || (texts.length > 0 && bytes + text.length > maxStatementBytes)) {
+        yield { text: before + texts.join() + after, params: [] }
+        texts = []
+        bytes = 0
+      }
+      texts.push(text)
+      bytes += text.length + 1
+    }
+    if (texts.length > 0) yield { text: before + texts.join() + after, params: [] }
+  }
+
+  // The rows stay in ascending order of ids, whatever way they travel: it is the order of locks.
+  function* upserts(records: ReadonlyArray<ItemRecord>, tail: string): Generator<Query> {
+    let from = 0
+    for (let at = 0; at <= records.length; at++) {
+      const record = records[at]
+      if (record !== undefined && record.content.byteLength < largeContent) continue
+      yield* rowsOf(records.slice(from, at), head, tail, itemRow)
+      if (record !== undefined) yield { text: head + one + tail, params: itemParams(record), prepared: true }
+      from = at + 1
+    }
+  }
+
+  return {
+    name: "mysql",
+    // A transaction left open by whoever had this connection before would be committed by START.
+    begin: "ROLLBACK; START TRANSACTION",
+    beginSnapshot: "ROLLBACK; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION",
+    readsInSnapshot: true,
+    forUpdate: " FOR UPDATE",
+    // From 1,000 on MariaDB turns a list into a join with a table of its own.
+    idsPerStatement: 500,
+    gapsPerStatement: 16,
+    bind: (_, value) => {
+      if (value === null) return "NULL"
+      if (typeof value === "number") return integer(value)
+      return typeof value === "string" ? literal(value) : `X'${hexOf(value)}'`
+    },
+    isOneOf: (_, column, texts) =>
+      texts.length === 0 ? "FALSE" : `${column} IN (${texts.map(literal).join()})`,
+    asHex: (column) => `LOWER(HEX(${column}))`,
+    asText: (column) => `CONVERT(${column} USING utf8mb4)`,
+    limbs: `CONCAT_WS(',', ${limbColumns.join()})`,
+    inserts: (records) => upserts(records, ""),
+    updates: (records) => upserts(records, onDuplicate),
+    addToTree: (changes, topVersion) =>
+      rowsOf(changes, treeHead, treeTail, ({ count, path, sum }: TreeChange) => {
+        const parent = splitPath(path).parent
+        return (
+          `(${literal(path)},${parent === undefined ? "NULL" : literal(parent)},${integer(count)},` +
+          `${toLimbs(sum).join()},${path === "" ? integer(topVersion) : 0})`
+        )
+      })
+  }
+}

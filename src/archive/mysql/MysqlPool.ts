@@ -1,0 +1,199 @@
+/**
+ * A `SqlClient` over a bounded number of MySQL connections. The session of each is set and checked before its
+ * first use; the first statement after each taking asks the server, in the same packet, whether it has become
+ * read-only: an old primary after a failover would serve its past, and a privileged user could even write to it.
+ *
+ * Statements are compiled by `@effect/sql-mysql2`; its pool is not used, because a connection that is stalled in the
+ * middle of an answer counts as idle there and cannot be taken out.
+ */
+import type * as Reactivity from "@effect/experimental/Reactivity"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import { makeCompiler } from "@effect/sql-mysql2/MysqlClient"
+import { Effect, type Scope, Stream } from "effect"
+import { MysqlConnection, type MysqlConnectionOptions } from "./MysqlConnection.js"
+import { idleSeconds, leastPacket, prepareSession } from "./MysqlSession.js"
+import { Slots } from "./Slots.js"
+
+export interface MysqlPoolOptions extends MysqlConnectionOptions {
+  readonly maxConnections: number
+}
+
+export interface MysqlPool {
+  readonly client: SqlClient.SqlClient
+  /** The packets that every connection so far can carry. */
+  readonly maxPacket: number
+}
+
+const problem = (code: string, message: string): SqlError =>
+  new SqlError({ cause: Object.assign(new Error(message), { code }), message })
+
+/** The connections: those that are free, and slots for those that may be taken. */
+class Connections {
+  readonly all = new Set<MysqlConnection>()
+  free: Array<MysqlConnection> = []
+  closed = false
+  readonly slots: Slots<SqlError>
+  private onEmpty: (() => void) | undefined
+
+  constructor(private readonly options: MysqlPoolOptions) {
+    const { answerTimeoutMs, maxConnections } = options
+    const late = `none of the ${maxConnections} connections became free within ${answerTimeoutMs} ms`
+    this.slots = new Slots({
+      size: maxConnections,
+      waitMs: answerTimeoutMs,
+      exhausted: () => problem("POOL_EXHAUSTED", late),
+      closed: () => problem("POOL_CLOSED", "the connections are closed")
+    })
+  }
+
+  take(): MysqlConnection | undefined {
+    while (this.free.length > 0) {
+      const connection = this.free.pop()!
+      if (connection.lost !== undefined) continue
+      connection.quitWhenIdle(0)
+      return connection
+    }
+    return undefined
+  }
+
+  /** Takes a connection back once it has done what it was asked. */
+  readonly release = (connection: MysqlConnection): void =>
+    connection.whenQuiet(() => {
+      if (this.closed) connection.quit()
+      else if (connection.lost === undefined) {
+        // Before the server does it: a connection that ends while it is taken would fail its taker.
+        connection.quitWhenIdle(idleSeconds(this.options) * 500)
+        this.free = this.free.filter(({ lost }) => lost === undefined)
+        this.free.push(connection)
+      }
+      this.slots.giveBack()
+    })
+
+  open(): MysqlConnection {
+    const connection = new MysqlConnection(this.options, (gone) => {
+      this.all.delete(gone)
+      if (this.all.size === 0) this.onEmpty?.()
+    })
+    this.all.add(connection)
+    return connection
+  }
+
+  /** Drops what is free: it leads to the same server. */
+  dropFree(reason: Error): void {
+    for (const connection of this.free) connection.lose(reason)
+    this.free = []
+  }
+
+  /** Says goodbye on all, and ends them two seconds later whatever the server does. */
+  readonly close = Effect.async<void>((resume) => {
+    this.closed = true
+    this.slots.close()
+    for (const connection of this.free) connection.quit()
+    if (this.all.size === 0) return resume(Effect.void)
+    const timer = setTimeout(() => {
+      for (const connection of this.all) connection.lose(new Error("the connections are closed"))
+    }, 2_000)
+    this.onEmpty = () => {
+      clearTimeout(timer)
+      resume(Effect.void)
+    }
+  })
+}
+
+const guard = "SELECT @@GLOBAL.read_only AS readOnly"
+
+const rowsOf = <A = Record<string, unknown>>(result: unknown): ReadonlyArray<A> =>
+  Array.isArray(result) ? result : []
+
+/** A connection as it was just taken. */
+const justTaken = (connection: MysqlConnection, connections: Connections): Connection => {
+  let guarded = false
+
+  const checked = (answer: unknown): Effect.Effect<void, SqlError> => {
+    const readOnly = String(rowsOf(answer)[0]?.readOnly)
+    if (readOnly === "0" || readOnly === "OFF") return Effect.void
+    const reason = problem(
+      "SERVER_READ_ONLY",
+      "the server is read-only: a replica, or a primary that was replaced; trying again reaches the new one once its address leads there"
+    )
+    connection.lose(reason)
+    connections.dropFree(reason)
+    return Effect.fail(reason)
+  }
+
+  // Lazily: what is run first is first, not what is described first.
+  const query = (sql: string): Effect.Effect<unknown, SqlError> =>
+    Effect.suspend(() => {
+      if (guarded) return connection.query(sql)
+      guarded = true
+      return Effect.flatMap(connection.query(`${guard}; ${sql}`), (answers) => {
+        const [first, ...rest] = answers as ReadonlyArray<unknown>
+        return Effect.as(checked(first), rest.length === 1 ? rest[0] : rest)
+      })
+    })
+
+  const execute = (sql: string, params: ReadonlyArray<unknown>, rowsAsArray = false) =>
+    Effect.suspend(() => {
+      const run = connection.execute(sql, params, rowsAsArray)
+      if (guarded) return run
+      guarded = true
+      return Effect.zipRight(Effect.flatMap(connection.query(guard), checked), run)
+    })
+
+  const rows = (run: Effect.Effect<unknown, SqlError>, transform: Parameters<Connection["execute"]>[2]) =>
+    Effect.map(run, (result) => (transform === undefined ? rowsOf(result) : transform(rowsOf(result))))
+
+  return {
+    execute: (sql, params, transform) => rows(execute(sql, params), transform),
+    executeUnprepared: (sql, params, transform) =>
+      rows(params.length === 0 ? query(sql) : execute(sql, params), transform),
+    executeRaw: execute,
+    executeValues: (sql, params) => Effect.map(execute(sql, params, true), rowsOf<Array<unknown>>),
+    executeStream: (sql, params, transform) =>
+      Stream.unwrap(Effect.map(rows(execute(sql, params), transform), Stream.fromIterable))
+  }
+}
+
+/** Opens the pool: one connection at once, whose session is set and checked; further ones when they are needed. */
+export const make = (
+  options: MysqlPoolOptions
+): Effect.Effect<MysqlPool, SqlError, Scope.Scope | Reactivity.Reactivity> =>
+  Effect.gen(function* () {
+    const connections = new Connections(options)
+    yield* Effect.addFinalizer(() => connections.close)
+    let maxPacket: number | undefined
+
+    const open = Effect.suspend(() => {
+      const connection = connections.open()
+      return connection.open(prepareSession(connection, options)).pipe(
+        Effect.flatMap((session) => {
+          maxPacket ??= session.maxPacket
+          if (session.maxPacket >= maxPacket) return Effect.succeed(connection)
+          const text = `max_allowed_packet was ${maxPacket} at the start and is ${session.maxPacket} now`
+          return Effect.fail(problem("POOL_PACKET", `${text}; start again, or set it back`))
+        }),
+        Effect.onError(() => Effect.sync(() => connection.lose(new Error("not taken into use"))))
+      )
+    })
+
+    const reserve = Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        yield* connections.slots.take(restore)
+        const connection =
+          connections.take() ??
+          (yield* Effect.onError(restore(open), () => Effect.sync(() => connections.slots.giveBack())))
+        yield* Effect.addFinalizer(() => Effect.sync(() => connections.release(connection)))
+        return justTaken(connection, connections)
+      })
+    )
+
+    yield* Effect.scoped(reserve)
+    const client = yield* SqlClient.make({
+      acquirer: reserve,
+      compiler: makeCompiler(),
+      spanAttributes: [["db.system.name", "mysql"]]
+    })
+    return { client, maxPacket: maxPacket ?? leastPacket }
+  })

@@ -1,0 +1,198 @@
+/**
+ * The archive's tables and how they come to be. The schema is verified by reading from it; when it is as it should
+ * be nothing is defined, so that a user who may only read and write is enough, and no other node has to wait for
+ * a table. Every migration is one idempotent statement, because MySQL commits each by itself; they are recorded
+ * first, and all run again when the record says one thing and the tables another.
+ */
+import { randomUUID } from "node:crypto"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import { Effect, Schedule } from "effect"
+import { classify } from "../ArchiveErrors.js"
+import {
+  type Dialect,
+  itemColumns,
+  limbColumns,
+  type Tables,
+  treeColumns,
+  writerColumns
+} from "./SqlDialect.js"
+
+const sqlite = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
+  "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
+    id TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    content_hash BLOB NOT NULL,
+    state TEXT,
+    deleted INTEGER NOT NULL,
+    tombstone_at INTEGER,
+    traceparent TEXT,
+    content BLOB NOT NULL
+  ) STRICT`,
+  "0002_items_by_state": `CREATE INDEX IF NOT EXISTS ${items}_by_state ON ${items}(state, id) WHERE state IS NOT NULL`,
+  "0003_items_tombstones": `CREATE INDEX IF NOT EXISTS ${items}_tombstones ON ${items}(tombstone_at, id)
+    WHERE tombstone_at IS NOT NULL`,
+  "0004_tree": `CREATE TABLE IF NOT EXISTS ${tree} (
+    path TEXT NOT NULL PRIMARY KEY,
+    parent TEXT,
+    count INTEGER NOT NULL,
+    ${limbColumns.map((column) => `${column} INTEGER NOT NULL`).join()},
+    top_version INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID`,
+  "0005_tree_by_parent": `CREATE INDEX IF NOT EXISTS ${tree}_by_parent ON ${tree}(parent, path)`,
+  "0006_items_json": `CREATE VIEW IF NOT EXISTS ${itemsJson} AS
+    SELECT id, version, updated_at, state, CAST(content AS TEXT) AS content
+    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`,
+  "0007_writers": `CREATE TABLE IF NOT EXISTS ${writers} (
+    node TEXT NOT NULL PRIMARY KEY,
+    token TEXT,
+    beat TEXT NOT NULL,
+    lease_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID`,
+  "0008_lineage": `CREATE TABLE IF NOT EXISTS ${lineage} (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    name TEXT NOT NULL
+  ) STRICT`,
+  "0009_lineage_name": `INSERT OR IGNORE INTO ${lineage} (id, name) VALUES (1, '${randomUUID()}')`
+})
+
+const mysql = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
+  "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
+    id VARBINARY(255) NOT NULL,
+    version BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    content_type VARCHAR(6) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    content_hash BINARY(32) NOT NULL,
+    state VARBINARY(64),
+    deleted TINYINT NOT NULL,
+    tombstone_at BIGINT,
+    traceparent VARCHAR(55) CHARACTER SET ascii COLLATE ascii_bin,
+    content LONGBLOB NOT NULL,
+    PRIMARY KEY (id),
+    KEY by_state (state, id),
+    KEY tombstones (tombstone_at, id)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  "0002_tree": `CREATE TABLE IF NOT EXISTS ${tree} (
+    path VARBINARY(255) NOT NULL,
+    parent VARBINARY(255),
+    count BIGINT NOT NULL,
+    ${limbColumns.map((column) => `${column} BIGINT NOT NULL`).join()},
+    top_version BIGINT NOT NULL,
+    PRIMARY KEY (path),
+    KEY by_parent (parent, path)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  "0003_items_json": `CREATE OR REPLACE SQL SECURITY INVOKER VIEW ${itemsJson} AS
+    SELECT CONVERT(id USING utf8mb4) AS id, version, updated_at, CONVERT(state USING utf8mb4) AS state,
+      CONVERT(content USING utf8mb4) AS content
+    FROM ${items} WHERE deleted = 0 AND content_type = 'json'`,
+  "0004_writers": `CREATE TABLE IF NOT EXISTS ${writers} (
+    node VARBINARY(64) NOT NULL,
+    token VARBINARY(64),
+    beat VARBINARY(64) NOT NULL,
+    lease_ms BIGINT NOT NULL,
+    PRIMARY KEY (node)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  "0005_lineage": `CREATE TABLE IF NOT EXISTS ${lineage} (
+    id TINYINT NOT NULL,
+    name VARBINARY(64) NOT NULL,
+    PRIMARY KEY (id)
+  ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC`,
+  // Named here and not by the server, so that a replica has the same name, whatever it is sent.
+  "0006_lineage_name": `INSERT IGNORE INTO ${lineage} (id, name) VALUES (1, '${randomUUID()}')`
+})
+
+const record = ({ migrations }: Tables): Record<Dialect["name"], string> => ({
+  sqlite: `CREATE TABLE IF NOT EXISTS ${migrations} (
+    migration_id integer PRIMARY KEY NOT NULL,
+    created_at datetime NOT NULL DEFAULT current_timestamp,
+    name VARCHAR(255) NOT NULL
+  )`,
+  mysql: `CREATE TABLE IF NOT EXISTS ${migrations} (
+    migration_id INTEGER UNSIGNED NOT NULL,
+    created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    name VARCHAR(255) NOT NULL,
+    PRIMARY KEY (migration_id)
+  )`
+})
+
+/**
+ * Verifies the tables, and brings them up to date where they are not. Nodes that migrate at the same time have to
+ * be kept apart by `alone`.
+ */
+export const migrateAndVerify = <E>(
+  sql: SqlClient.SqlClient,
+  dialect: Dialect,
+  tables: Tables,
+  alone: (migrating: Effect.Effect<void, SqlError>) => Effect.Effect<void, E>
+): Effect.Effect<void, E | SqlError> => {
+  const run = (text: string) => sql.unsafe<Record<string, unknown>>(text).unprepared
+  const steps = Object.entries(dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)).map(
+    ([name, text]) => ({ id: Number.parseInt(name, 10), name: name.slice(5), text })
+  )
+
+  const columns = Effect.forEach(
+    [
+      `SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`,
+      `SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`,
+      `SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`,
+      `SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`
+    ],
+    run,
+    { discard: true }
+  )
+  const recorded = Effect.map(
+    run(`SELECT migration_id FROM ${tables.migrations}`),
+    (rows) => new Set(rows.map((row) => Number(row.migration_id)))
+  )
+  const lineage = Effect.filterOrFail(
+    run(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
+    (rows) => rows.length === 1,
+    () => new SqlError({ cause: new Error("the archive has no lineage"), message: "no lineage" })
+  )
+  const verify = Effect.zipRight(columns, lineage)
+  const isRight = Effect.zipRight(
+    verify,
+    Effect.map(recorded, (done) => steps.every(({ id }) => done.has(id)))
+  )
+
+  const define = Effect.forEach(steps, ({ text }) => run(text), { discard: true })
+  // Who is the first to record them runs them. On a cluster others may be at it on another server, where no lock of
+  // this one is seen, and definitions that meet there can block each other for ever.
+  const due = (done: ReadonlySet<number>) => steps.filter(({ id }) => !done.has(id))
+  const claim = (some: typeof steps) =>
+    some.length === 0
+      ? Effect.succeed(false)
+      : run(
+          `INSERT INTO ${tables.migrations}(migration_id, name) VALUES ${some.map(({ id, name }) => `(${id}, '${name}')`).join()}`
+        ).pipe(
+          Effect.as(true),
+          Effect.catchIf(
+            (error) => classify(error).contention,
+            () => Effect.succeed(false)
+          )
+        )
+  const patience = dialect.name === "mysql" ? 30 : 0
+  const migrating = Effect.gen(function* () {
+    // Another node may have done it while this one waited.
+    if (yield* Effect.orElseSucceed(isRight, () => false)) return
+    yield* run(record(tables)[dialect.name])
+    const mine = due(yield* recorded)
+    if (yield* claim(mine)) yield* Effect.forEach(mine, ({ text }) => run(text), { discard: true })
+    else
+      yield* Effect.ignore(
+        Effect.retry(
+          verify,
+          Schedule.spaced("100 millis").pipe(Schedule.intersect(Schedule.recurs(patience)))
+        )
+      )
+    yield* Effect.catchAll(verify, () => Effect.zipRight(define, verify))
+  })
+
+  return isRight.pipe(
+    // What was not there to be asked cannot be migrated either.
+    Effect.catchAll((error) => (classify(error).unreachable ? Effect.fail(error) : Effect.succeed(false))),
+    Effect.flatMap((right) => (right ? Effect.void : alone(migrating)))
+  )
+}

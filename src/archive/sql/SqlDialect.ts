@@ -1,0 +1,99 @@
+/**
+ * Where SQLite and MySQL/MariaDB differ: how values stand in statements, how rows are locked, how upserts are
+ * written. Everything else is said once, in `SqlArchive`.
+ */
+import type { Total } from "../../merkle/TreeDelta.js"
+import type { ItemRecord } from "../../SyncItem.js"
+
+/** A statement ready to run. */
+export interface Query {
+  readonly text: string
+  readonly params: ReadonlyArray<unknown>
+  /** Run through the binary protocol; only for constant texts, each is kept prepared. */
+  readonly prepared?: boolean
+}
+
+/** What may stand for a value in a statement. */
+export type Value = string | number | Uint8Array | null
+
+/** One row of the tree to be added to. */
+export interface TreeChange extends Total {
+  readonly path: string
+}
+
+export interface Dialect {
+  readonly name: "sqlite" | "mysql"
+  /** Opens a transaction that sees what others have committed and waits for their locks. */
+  readonly begin: string
+  /** Opens a transaction whose plain reads all see the state at the first of them. */
+  readonly beginSnapshot: string
+  /** Whether a long read may keep such a transaction open without keeping others waiting. */
+  readonly readsInSnapshot: boolean
+  /** Appended to a read that must lock its rows. */
+  readonly forUpdate: string
+  /** How many ids one statement may name. */
+  readonly idsPerStatement: number
+  /** How many bounded sub-selects one statement may unite. */
+  readonly gapsPerStatement: number
+  /** The text that stands for a value; a parameter is added when the dialect wants one. */
+  readonly bind: (params: Array<unknown>, value: Value) => string
+  /** `column IN (these texts)`. */
+  readonly isOneOf: (params: Array<unknown>, column: string, texts: ReadonlyArray<string>) => string
+  /** A column of bytes as lower-case hexadecimal text. */
+  readonly asHex: (column: string) => string
+  /** A column of UTF-8 bytes as text. */
+  readonly asText: (column: string) => string
+  /** The limbs of a tree row as one text, because their totals may leave the integers JavaScript has. */
+  readonly limbs: string
+  /** Inserts rows that do not exist; fails when one does. */
+  readonly inserts: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
+  /** Replaces rows that exist. What is there has been read, and is locked, in the same transaction: a guard here could only keep a row whose change the tree has counted. */
+  readonly updates: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
+  /** Adds to tree rows without reading them, making those that are missing. The top's row keeps the highest version. */
+  readonly addToTree: (changes: ReadonlyArray<TreeChange>, topVersion: number) => Iterable<Query>
+}
+
+/** Names of the tables, with an optional prefix before them. */
+export interface Tables {
+  readonly items: string
+  readonly tree: string
+  readonly itemsJson: string
+  readonly writers: string
+  readonly lineage: string
+  readonly migrations: string
+}
+
+export const tables = (prefix = ""): Tables => ({
+  items: `${prefix}items`,
+  tree: `${prefix}tree`,
+  itemsJson: `${prefix}items_json`,
+  writers: `${prefix}writers`,
+  lineage: `${prefix}lineage`,
+  migrations: `${prefix}archive_migrations`
+})
+
+/** The columns of a row, in the order of every insert. */
+export const itemColumns = [
+  "id",
+  "version",
+  "updated_at",
+  "content_type",
+  "content_hash",
+  "state",
+  "deleted",
+  "tombstone_at",
+  "traceparent",
+  "content"
+] as const
+
+export const limbColumns = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"] as const
+
+export const treeColumns = ["path", "parent", "count", ...limbColumns, "top_version"] as const
+
+export const writerColumns = ["node", "token", "beat", "lease_ms"] as const
+
+/** A whole number for the text of a statement. */
+export const integer = (value: number): string => {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not a safe integer`)
+  return String(value)
+}

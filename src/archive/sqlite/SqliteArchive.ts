@@ -1,0 +1,95 @@
+/**
+ * The archive in a SQLite file: the embedded default.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Layer, Schedule, type Scope } from "effect"
+import type { ArchiveStartError } from "../../EngineError.js"
+import { Archive } from "../Archive.js"
+import { sqliteAdvice } from "../ArchiveErrors.js"
+import { migrateAndVerify } from "../sql/Schema.js"
+import * as SqlArchive from "../sql/SqlArchive.js"
+import { tables as makeTables } from "../sql/SqlDialect.js"
+import { transaction } from "../sql/SqlTransaction.js"
+import { start } from "../sql/StartArchive.js"
+import * as SqliteDialect from "./SqliteDialect.js"
+import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqliteArchiveOptions {
+  /** The database file. Its directory must exist; the file is made when there is none. */
+  readonly path: string
+  /** How long a statement waits for another process's lock, in milliseconds; 5,000 unless given. */
+  readonly busyTimeoutMs?: number | undefined
+}
+
+/** Far below SQLite's own limit of 1 GB, so that a content is never what a thread runs out of memory for. */
+const maxContentBytes = 256 * 1024 * 1024
+
+/** A reader in the middle of a statement is in the way for a moment. */
+const checkpointRetries = Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(50))
+
+const checkpoint = (client: SqliteWorkerClient.SqliteWorkerClient) =>
+  Effect.scoped(
+    Effect.flatMap(client.reserve, (writer) =>
+      writer.executeUnprepared("PRAGMA wal_checkpoint(TRUNCATE)", [], undefined)
+    )
+  ).pipe(
+    Effect.filterOrFail(
+      ([row]) => Number(row?.busy) === 0,
+      () => "somebody is reading or writing it"
+    ),
+    Effect.asVoid,
+    Effect.retry({ schedule: checkpointRetries, while: (error) => typeof error === "string" })
+  )
+
+/**
+ * Opens the database in two worker threads and brings its tables up to date. A failed start leaves nothing
+ * behind but, possibly, an empty file; it may be tried again.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: SqliteArchiveOptions
+): Effect.Effect<
+  Archive["Type"] & { readonly client: SqliteWorkerClient.SqliteWorkerClient },
+  ArchiveStartError,
+  Scope.Scope
+> =>
+  start(
+    `sqlite:${options.path}`,
+    [],
+    Effect.gen(function* () {
+      if (options.path === "" || options.path === ":memory:") {
+        return yield* Effect.fail("the SQLite archive needs a file; there is an in-memory archive for tests")
+      }
+      const client = yield* SqliteWorkerClient.make(options)
+      const tables = makeTables()
+      const dialect = SqliteDialect.make(tables)
+      yield* migrateAndVerify(client, dialect, tables, (migrating) =>
+        transaction(client, dialect.begin, () => migrating)
+      )
+      const archive = SqlArchive.make({
+        sql: client,
+        dialect,
+        tables,
+        target: `sqlite:${options.path}`,
+        maxContentBytes,
+        checkpoint: checkpoint(client),
+        secrets: []
+      })
+      return { ...archive, client }
+    }),
+    sqliteAdvice
+  )
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: SqliteArchiveOptions): Layer.Layer<Archive, ArchiveStartError> =>
+  Layer.scoped(Archive, make(options))

@@ -1,0 +1,112 @@
+/**
+ * SQLite's side of the dialects: parameters everywhere, and few distinct statements, because each is kept
+ * prepared by the worker that runs it.
+ */
+import { toLimbs } from "../../merkle/Limbs.js"
+import { splitPath } from "../../merkle/TreeDelta.js"
+import type { ItemRecord } from "../../SyncItem.js"
+import {
+  type Dialect,
+  itemColumns,
+  limbColumns,
+  type Query,
+  type Tables,
+  type TreeChange,
+  treeColumns
+} from "../sql/SqlDialect.js"
+
+// Twelve values a row times 1,000 stays below SQLite's 32,766 parameters.
+const rowsPerStatement = [1_000, 250, 50, 10, 1]
+
+const itemRow = "(?,?,?,?,unhex(?),?,?,?,?,?)"
+const treeRow = `(${treeColumns.map(() => "?").join(",")})`
+
+const updatable = itemColumns.filter((column) => column !== "id")
+
+const itemParams = (record: ItemRecord): Array<unknown> => [
+  record.id,
+  record.version,
+  record.updatedAt,
+  record.contentType,
+  record.contentHash,
+  record.state ?? null,
+  record.deleted ? 1 : 0,
+  record.deleted ? record.updatedAt : null,
+  record.traceparent ?? null,
+  record.content
+]
+
+/** Cuts rows into statements of the fixed sizes. */
+function* statements<A>(
+  rows: ReadonlyArray<A>,
+  text: (size: number) => string,
+  params: (row: A) => Array<unknown>
+): Generator<Query> {
+  let at = 0
+  while (at < rows.length) {
+    const size = rowsPerStatement.find((size) => size <= rows.length - at)!
+    yield { text: text(size), params: rows.slice(at, at + size).flatMap(params) }
+    at += size
+  }
+}
+
+const cached = (make: (size: number) => string): ((size: number) => string) => {
+  const texts = new Map<number, string>()
+  return (size) => {
+    let text = texts.get(size)
+    if (text === undefined) {
+      text = make(size)
+      texts.set(size, text)
+    }
+    return text
+  }
+}
+
+const rows = (row: string, size: number): string => new Array<string>(size).fill(row).join(",")
+
+export const make = (tables: Tables): Dialect => {
+  const { items, tree } = tables
+  const insert = cached((size) => `INSERT INTO ${items}(${itemColumns.join()}) VALUES ${rows(itemRow, size)}`)
+  // Unguarded: the transaction is the only one, and has decided by the rows that are here.
+  const update = cached(
+    (size) =>
+      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatable.map((c) => `${c} = excluded.${c}`).join()}`
+  )
+  const addToTree = cached(
+    (size) =>
+      `INSERT INTO ${tree}(${treeColumns.join()}) VALUES ${rows(treeRow, size)} ON CONFLICT(path) DO UPDATE SET ` +
+      ["count", ...limbColumns].map((column) => `${column} = ${column} + excluded.${column}`).join() +
+      ", top_version = max(top_version, excluded.top_version)"
+  )
+  return {
+    name: "sqlite",
+    begin: "BEGIN IMMEDIATE",
+    // The writer's own transaction is a snapshot: nobody else can write meanwhile.
+    beginSnapshot: "BEGIN IMMEDIATE",
+    readsInSnapshot: false,
+    forUpdate: "",
+    idsPerStatement: 10_000,
+    gapsPerStatement: 16,
+    bind: (params, value) => {
+      params.push(value)
+      return "?"
+    },
+    isOneOf: (params, column, texts) => {
+      params.push(JSON.stringify(texts))
+      return `${column} IN (SELECT value FROM json_each(?))`
+    },
+    asHex: (column) => `lower(hex(${column}))`,
+    asText: (column) => column,
+    limbs: limbColumns.join(" || ',' || "),
+    inserts: (records) => statements(records, insert, itemParams),
+    updates: (records) => statements(records, update, itemParams),
+    addToTree: (changes, topVersion) =>
+      statements(changes, addToTree, ({ count, path, sum }: TreeChange) => [
+        path,
+        splitPath(path).parent ?? null,
+        count,
+        ...toLimbs(sum),
+        path === "" ? topVersion : 0
+      ])
+  }
+}

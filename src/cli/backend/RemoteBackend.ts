@@ -1,0 +1,92 @@
+/** A backend over a running daemon. */
+import type * as HttpClient from "@effect/platform/HttpClient"
+import { Effect, Option, type Redacted, Stream } from "effect"
+import type { ClientError } from "../../http/client/HttpClient.js"
+import * as Client from "../../http/client/HttpClient.js"
+import * as MerkleClient from "../../http/client/MerkleClient.js"
+import type { MerkleSource } from "../../merkle/Source.js"
+import { failed } from "../app/CliError.js"
+import type { Backend, BackendError } from "./Backend.js"
+import { isBelow } from "./LocalBackend.js"
+
+export interface Target {
+  readonly url: string
+  readonly token: Redacted.Redacted | undefined
+}
+
+const advices: Readonly<Record<string, string>> = {
+  Unauthorized: "pass --token or --token-file, or set SYNC_ENGINE_ADMIN_TOKEN",
+  UnexpectedAnswer: "is this the address of a sync-engine daemon?"
+}
+
+const errorFor =
+  ({ url }: Target) =>
+  (error: ClientError): BackendError => {
+    switch (error._tag) {
+      case "Unreachable":
+        return failed(
+          `no daemon answers at ${url} (${error.problem})`,
+          "start one with `sync-engine run`, name another with --url, or open the data directory in this process with --offline"
+        )
+      case "RequestFailed":
+        return failed(`the daemon at ${url} answers: ${error.message}`, advices[error.error])
+      default:
+        return error
+    }
+  }
+
+/** A source whose failures are told otherwise. */
+const mapSource = <E, E2>(source: MerkleSource<E>, told: (error: E) => E2): MerkleSource<E2> => ({
+  ...source,
+  root: Effect.mapError(source.root, told),
+  node: (path) => Effect.mapError(source.node(path), told),
+  branches: (path, page) => Effect.mapError(source.branches(path, page), told),
+  leaves: (path, page) => Effect.mapError(source.leaves(path, page), told),
+  leafSum: (path, range) => Effect.mapError(source.leafSum(path, range), told),
+  leafParts: (path, range, size) => Effect.mapError(source.leafParts(path, range, size), told)
+})
+
+export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.HttpClient> =>
+  Effect.map(Client.make(target), (client): Backend => {
+    const told = errorFor(target)
+    const tell = <A>(effect: Effect.Effect<A, ClientError>) => Effect.mapError(effect, told)
+    return {
+      where: target.url,
+      submitMany: (items, durability) => tell(client.submitMany(items, durability)),
+      submit: (item, options) => tell(client.submit(item, options)),
+      get: (id) => tell(client.get(id)),
+      delete: (id, options) =>
+        tell(
+          Effect.map(client.delete(id, options), (version) =>
+            version === 0 ? Option.none() : Option.some(version)
+          )
+        ),
+      scan: ({ limit, prefix, state }) => {
+        // The API takes one of the two; the limit counts what both select.
+        const items =
+          state === undefined
+            ? client.scan({ prefix, limit })
+            : Stream.filter(client.scan({ state }), ({ id }) => isBelow(id, prefix))
+        return Stream.mapError(limit === undefined ? items : Stream.take(items, limit), told)
+      },
+      status: tell(client.status),
+      verify: (options) => tell(client.verify(options)),
+      repair: (options) => tell(client.repair(options)),
+      merkleSource: mapSource(MerkleClient.ofClient(client), told),
+      flush: tell(
+        Effect.map(client.flush, ({ deadLettered, flushed, pending }) => ({
+          flushed,
+          dead_lettered: deadLettered,
+          pending
+        }))
+      ),
+      root: tell(client.merkleRoot),
+      drain: tell(client.drain),
+      shutdown: tell(client.shutdown),
+      deadLetters: {
+        list: Stream.mapError(client.deadLetters.list(), told),
+        retry: (sequences) => tell(client.deadLetters.retry(sequences)),
+        drop: (sequences) => tell(client.deadLetters.drop(sequences))
+      }
+    }
+  })

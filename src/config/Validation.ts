@@ -1,0 +1,175 @@
+/** Checks of single values against the table, and of values against each other. */
+import { resolve } from "node:path"
+import { Either, Redacted } from "effect"
+import { InvalidConfig } from "../EngineError.js"
+import { illFormed } from "../SyncItem.js"
+import type { EngineConfig } from "./Model.js"
+import type { NumberOption, OptionDefinition, SecretOption, TextOption } from "./OptionDefinition.js"
+import {
+  formatBytes,
+  formatDuration,
+  formatInteger,
+  parseBoolean,
+  parseBytes,
+  parseDuration,
+  parseInteger
+} from "./Quantity.js"
+import { parseSqlUrl, type SqlTarget } from "./SqlUrl.js"
+
+const shown = (value: unknown): string => {
+  // Not its text: a deep one overflows the stack.
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object"
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
+
+const formats = { integer: formatInteger, bytes: formatBytes, duration: formatDuration }
+const parsers = { integer: parseInteger, bytes: parseBytes, duration: parseDuration }
+const examples = {
+  integer: "",
+  bytes: ", in bytes or such as 16MiB",
+  duration: ", in milliseconds or such as 5s"
+}
+const nouns = { integer: "an integer", bytes: "a size", duration: "a duration" }
+
+/** A number in the units of its kind, for people. */
+export const formatNumber = (definition: NumberOption, value: number): string =>
+  formats[definition.kind](value)
+
+/** From the least to the most. */
+export const formatRange = (definition: NumberOption): string =>
+  `${formatNumber(definition, definition.min)} to ${formatNumber(definition, definition.max)}`
+
+/** The allowed values in words. */
+export const allowedValues = (definition: OptionDefinition): string => {
+  switch (definition.kind) {
+    case "boolean":
+      return "true or false"
+    case "choice":
+      return definition.values.join(", ")
+    case "text":
+    case "secret":
+      return definition.allowed
+    default:
+      return `${nouns[definition.kind]} from ${formatRange(definition)}${examples[definition.kind]}`
+  }
+}
+
+/** What no text of any option may hold, then what this one may not. */
+const textProblem = (definition: TextOption | SecretOption, text: string): string | undefined =>
+  text.isWellFormed() ? definition.problem(text) : illFormed
+
+const secret = (
+  definition: SecretOption,
+  text: string
+): Either.Either<Redacted.Redacted | undefined, string> => {
+  if (definition.noneIsAbsent && text.toLowerCase() === "none") return Either.right(undefined)
+  const problem = textProblem(definition, text)
+  return problem === undefined ? Either.right(Redacted.make(text)) : Either.left(problem)
+}
+
+/**
+ * Checks a value of the type that the configuration has: what library users pass. The problem never holds a secret.
+ */
+export const checkValue = (definition: OptionDefinition, value: unknown): Either.Either<unknown, string> => {
+  switch (definition.kind) {
+    case "boolean":
+      return typeof value === "boolean"
+        ? Either.right(value)
+        : Either.left(`${shown(value)} is not a boolean`)
+    case "choice":
+      return definition.values.some((word) => word === value)
+        ? Either.right(value)
+        : Either.left(`${shown(value)} is not one of them`)
+    case "text": {
+      if (typeof value !== "string") return Either.left(`${shown(value)} is not a string`)
+      const problem = textProblem(definition, value)
+      return problem === undefined ? Either.right(value) : Either.left(problem)
+    }
+    case "secret": {
+      if (!Redacted.isRedacted(value)) return Either.left("is not a Redacted string")
+      const text = Redacted.value(value)
+      return typeof text === "string" ? secret(definition, text) : Either.left("is not a Redacted string")
+    }
+    default:
+      if (typeof value !== "number" || !Number.isSafeInteger(value)) {
+        return Either.left(`${shown(value)} is not a whole number`)
+      }
+      if (value < definition.min) {
+        return Either.left(
+          `${formatNumber(definition, value)} is below the least of ${formatNumber(definition, definition.min)}`
+        )
+      }
+      return value > definition.max
+        ? Either.left(
+            `${formatNumber(definition, value)} is above the most of ${formatNumber(definition, definition.max)}`
+          )
+        : Either.right(value)
+  }
+}
+
+/** Reads a value written as text. The problem never holds a secret. */
+export const checkText = (definition: OptionDefinition, text: string): Either.Either<unknown, string> => {
+  if (text === "") return Either.left("is empty; leave it out to get the default")
+  switch (definition.kind) {
+    case "boolean":
+      return parseBoolean(text)
+    case "secret":
+      return secret(definition, text)
+    case "choice":
+      return checkValue(definition, text.toLowerCase())
+    case "text":
+      return checkValue(definition, text)
+    default:
+      return Either.flatMap(parsers[definition.kind](text), (value) => checkValue(definition, value))
+  }
+}
+
+/** The log's file. */
+export const walFile = (config: Pick<EngineConfig, "dataDir" | "walPath">): string =>
+  config.walPath ?? resolve(config.dataDir, "wal.db")
+
+/** The archive; an SQLite one always with its path. */
+export const sqlTarget = (
+  config: Pick<EngineConfig, "dataDir" | "sqlUrl">
+): Either.Either<Exclude<SqlTarget, { readonly _tag: "Sqlite" }> | ArchiveFile, InvalidConfig> =>
+  Either.map(parseSqlUrl(Redacted.value(config.sqlUrl)), (target) => {
+    if (target._tag !== "Sqlite") return target
+    const path = target.path ?? resolve(config.dataDir, "archive.db")
+    return { _tag: "Sqlite", path, display: `sqlite:${path}` }
+  })
+
+/** An archive in an SQLite file. */
+export interface ArchiveFile {
+  readonly _tag: "Sqlite"
+  readonly path: string
+  readonly display: string
+}
+
+/** Values that are well each alone but do not fit together. */
+export const checkTogether = (config: EngineConfig): Either.Either<EngineConfig, InvalidConfig> => {
+  const refuse = (name: string, problem: string, allowed: string) =>
+    Either.left(new InvalidConfig({ name, problem, allowed }))
+  if (config.maxPayloadBytes > config.walMaxBytes) {
+    return refuse(
+      "MAX_PAYLOAD_BYTES",
+      `${formatBytes(config.maxPayloadBytes)} would never fit the log, which holds ${formatBytes(config.walMaxBytes)}`,
+      "at most WAL_MAX_BYTES"
+    )
+  }
+  if (config.sqlWriteConcurrency > config.sqlPoolSize) {
+    return refuse(
+      "SQL_WRITE_CONCURRENCY",
+      `${config.sqlWriteConcurrency} writers do not fit ${config.sqlPoolSize} connections`,
+      "at most SQL_POOL_SIZE"
+    )
+  }
+  if (config.cdc && config.redisUrl === undefined) {
+    return refuse("CDC", "is on, but no REDIS_URL is set", "true only with REDIS_URL")
+  }
+  return Either.flatMap(sqlTarget(config), (target) =>
+    target._tag === "Sqlite" && resolve(target.path) === resolve(walFile(config))
+      ? refuse("WAL_PATH", "names the file of the archive", "a file of its own")
+      : Either.right(config)
+  )
+}

@@ -1,0 +1,35 @@
+/** What the engine's rooms share while it runs. */
+import { Context, type Effect } from "effect"
+import type { ArchiveStartError } from "../../EngineError.js"
+import type { ChangeStream } from "../flush/ChangeStream.js"
+import type { Flusher } from "../flush/Flusher.js"
+import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
+import type { EngineState } from "../state/EngineState.js"
+import type { CacheResync } from "./CacheResync.js"
+import type { FilterMaintenance } from "./FilterMaintenance.js"
+import type { LogProbe } from "./LogProbe.js"
+
+export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime")<
+  EngineRuntime,
+  {
+    readonly core: EngineState
+    readonly flush: Flusher
+    readonly waiters: ArchiveWaiters
+    readonly care: CacheResync
+    readonly filterMaintenance: FilterMaintenance
+    readonly feed: ChangeStream
+    readonly logProbe: LogProbe
+    /** Connects the archive that the start did without; nothing otherwise. */
+    readonly connectArchive: Effect.Effect<void, ArchiveStartError>
+    /** Opened to start a flush at once; says why. */
+    readonly demand: FlushSignal
+  }
+>() {}
+
+/** A request to flush before the interval is over. */
+export interface FlushSignal {
+  /** Asks for a flush. Synchronous; requests that come before the flush has started are one. */
+  readonly ask: (kind: "full" | "forced" | "recovery") => void
+  /** Waits for the next request. */
+  readonly next: Effect.Effect<"full" | "forced" | "recovery">
+}

@@ -1,0 +1,53 @@
+/** Whether the log takes writes: found out before somebody's write is refused, and after one was. */
+import { Clock, Effect } from "effect"
+import type { LogUnavailable } from "../../EngineError.js"
+import type { EngineState } from "../state/EngineState.js"
+
+export interface LogProbe {
+  /** Probes the log once every `HEALTH_INTERVAL`, and at every call while it refuses writes. */
+  readonly check: Effect.Effect<void>
+  /** Probes it now. */
+  readonly probe: Effect.Effect<void>
+}
+
+export const make = (core: EngineState): LogProbe => {
+  let told = false
+  let probedAt: bigint | undefined
+
+  const tell = (error: LogUnavailable): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (told) return Effect.void
+      told = true
+      return Effect.logWarning(
+        `the log takes no writes, and they are refused until it does: ${error.message}`
+      )
+    })
+
+  const recovered = Effect.suspend(() => {
+    core.logTakesWrites()
+    if (!told) return Effect.void
+    told = false
+    return Effect.logInfo("the log takes writes again")
+  })
+
+  const probe = Effect.gen(function* () {
+    if (core.tiers === undefined) return
+    if (core.logRefusal !== undefined) yield* tell(core.logRefusal)
+    probedAt = yield* Clock.currentTimeNanos
+    yield* Effect.matchEffect(core.log.probe, {
+      onFailure: (error) =>
+        Effect.suspend(() => {
+          core.logRefuses(error)
+          return tell(error)
+        }),
+      onSuccess: () => recovered
+    })
+  })
+
+  const check = Effect.flatMap(Clock.currentTimeNanos, (now) => {
+    const due = probedAt === undefined || Number(now - probedAt) / 1e6 >= core.config().healthInterval
+    return due || core.logRefusal !== undefined ? probe : Effect.void
+  })
+
+  return { check, probe }
+}

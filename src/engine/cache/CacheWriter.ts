@@ -1,0 +1,105 @@
+/**
+ * Carrying what the archive has committed on to the cache. Never fails: a cache that misses a write is no longer
+ * trusted, and repaired when it is back.
+ */
+import { Cause, Duration, Effect, Fiber } from "effect"
+import type { Removal } from "../../cache/Cache.js"
+import { CacheError } from "../../cache/Cache.js"
+import * as Metrics from "../../Metrics.js"
+import type { ItemRecord } from "../../SyncItem.js"
+import type { SplitResult } from "../flush/BatchBisect.js"
+import type { CacheTrust } from "../state/CacheTrust.js"
+import * as Conditions from "../state/Conditions.js"
+import type { EngineState } from "../state/EngineState.js"
+
+/** The cache could not be used: says so once, and takes its trust away. */
+export const cacheFailed = (core: EngineState, cache: CacheTrust, problem: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    cache.distrust(problem)
+    Metrics.cacheFailed(1)
+    return Conditions.begins(core, "cache", problem, `the cache is not used: ${problem}`)
+  })
+
+/** How long a flush waits for the cache: everybody who writes waits behind it. */
+const patience = Duration.seconds(1)
+const missesWrites = "; it misses writes until it is back"
+const silent = `it has not answered for ${Duration.toMillis(patience)} ms; it misses writes until it does`
+
+/** Ends after that time also in a region that cannot be interrupted; the call itself may go on. */
+const inTime = (cache: CacheTrust, call: Effect.Effect<void, CacheError>): Effect.Effect<void, CacheError> =>
+  Effect.suspend(() => {
+    cache.unanswered++
+    const counted = Effect.ensuring(
+      call,
+      Effect.sync(() => {
+        cache.unanswered--
+      })
+    )
+    return Effect.flatMap(Effect.forkDaemon(counted), (fiber) =>
+      Effect.raceFirst(
+        Effect.interruptible(Fiber.join(fiber)),
+        Effect.interruptible(
+          Effect.delay(
+            Effect.fail(
+              new CacheError({ operation: "put", kind: "unavailable", problem: silent, retryAfterMs: 1000 })
+            ),
+            patience
+          )
+        )
+      )
+    )
+  })
+
+/** Writes a committed batch to the cache, before readers stop being served from memory and log. */
+export const carryToCache = (
+  core: EngineState,
+  { superseded, taken }: Pick<SplitResult, "taken" | "superseded">
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { cache } = core
+    if (cache === undefined) return Effect.void
+    if (!cache.usable) {
+      // What it misses now is found by comparing roots when it is back.
+      const why = cache.reason ?? "unavailable"
+      // What was said of the last batch is the reason by now.
+      return cacheFailed(core, cache, why.endsWith(missesWrites) ? why : why + missesWrites)
+    }
+    const records = [...taken]
+    const tooLarge: Array<Removal> = []
+    // Whoever wrote these may not have reached the cache, and readers of this node have seen that there is something
+    // newer than what the cache may hold.
+    for (const { stored } of superseded) {
+      if (stored.content === undefined) tooLarge.push({ id: stored.id, version: stored.version })
+      else records.push({ ...stored, content: stored.content })
+    }
+    const put = records.length === 0 ? Effect.void : cache.service.put(records)
+    const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
+    if (cache.unanswered > 0) return cacheFailed(core, cache, silent)
+    return Effect.matchCauseEffect(inTime(cache, Effect.zipRight(put, remove)), {
+      onFailure: (cause) =>
+        // A shutdown does not wait for it: nothing is wrong with the cache, but nobody knows what it has.
+        Cause.isInterruptedOnly(cause)
+          ? Effect.sync(() => cache.distrust("a write to it was not waited for"))
+          : cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
+      onSuccess: () => Effect.void
+    })
+  })
+
+/**
+ * Gives the cache what a read found in the archive, in the background of the read: a cache that is unavailable, or a
+ * failure, costs the reader nothing.
+ */
+export const fillCache = (core: EngineState, records: ReadonlyArray<ItemRecord>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { cache } = core
+    if (cache === undefined || !cache.usable) return Effect.void
+    const live = records.filter((record) => !record.deleted)
+    if (live.length === 0) return Effect.void
+    return cache.service.fill(live).pipe(
+      Effect.matchEffect({
+        onFailure: (error) => cacheFailed(core, cache, error.message),
+        onSuccess: () => Effect.void
+      }),
+      Effect.forkDaemon
+    )
+  })

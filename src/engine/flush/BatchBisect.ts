@@ -1,0 +1,117 @@
+/**
+ * Commits a batch; when the archive refuses it for a permanent reason, splits it until the culprits stand
+ * alone. One bad row blocks nothing.
+ */
+
+import { type Context, Duration, Effect } from "effect"
+import type { Archive, ArchiveError, CommitResult } from "../../archive/Archive.js"
+import type { Superseded } from "../../archive/CommitPlan.js"
+import * as Metrics from "../../Metrics.js"
+import type { ItemRecord } from "../../SyncItem.js"
+import type { LogEntry } from "../../wal/WriteAheadLog.js"
+import { olderVersions } from "./FlushBatch.js"
+
+/** A culprit and what the archive said about it. */
+export interface Culprit {
+  readonly entry: LogEntry
+  readonly problem: string
+}
+
+export interface SplitResult {
+  readonly applied: number
+  /** What the archive has of the batch's ids after the commits, where it was written or repeated. */
+  readonly taken: ReadonlyArray<ItemRecord>
+  /** Records that were repeats: in `taken` stands what is stored. */
+  readonly repeated: ReadonlyArray<ItemRecord>
+  readonly superseded: ReadonlyArray<Superseded>
+  readonly culprits: ReadonlyArray<Culprit>
+  /** Highest version the archive has ever stored; 0 when nothing was committed. */
+  readonly topVersion: number
+}
+
+const nothing: SplitResult = {
+  applied: 0,
+  taken: [],
+  repeated: [],
+  superseded: [],
+  culprits: [],
+  topVersion: 0
+}
+
+const both = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> =>
+  a.length === 0 ? b : b.length === 0 ? a : [...a, ...b]
+
+const join = (a: SplitResult, b: SplitResult): SplitResult => ({
+  applied: a.applied + b.applied,
+  taken: both(a.taken, b.taken),
+  repeated: both(a.repeated, b.repeated),
+  superseded: both(a.superseded, b.superseded),
+  culprits: both(a.culprits, b.culprits),
+  topVersion: Math.max(a.topVersion, b.topVersion)
+})
+
+const ofCommit = (records: ReadonlyArray<ItemRecord>, commit: CommitResult): SplitResult => {
+  const { applied, repeated, superseded, topVersion } = commit
+  let taken = records
+  if (superseded.length + repeated.length > 0) {
+    const stored = new Map<string, ItemRecord | undefined>(repeated.map((record) => [record.id, record]))
+    for (const { submitted } of superseded) stored.set(submitted.id, undefined)
+    taken = records.flatMap((record) => (stored.has(record.id) ? (stored.get(record.id) ?? []) : record))
+  }
+  return { applied, taken, repeated, superseded, culprits: [], topVersion }
+}
+
+/**
+ * Fails only with transient errors; then a part of the batch may have been committed, and the same call can be
+ * made again (commits are idempotent).
+ *
+ * @param batch newest entry of each id
+ * @param entries all entries the batch was made from: older versions are tried in place of a refused one
+ * @param concurrency into how many transactions the batch is cut, made at once
+ */
+export const commitSplitting = (
+  archive: Context.Tag.Service<Archive>,
+  batch: ReadonlyArray<LogEntry>,
+  entries: ReadonlyArray<LogEntry>,
+  concurrency = 1
+): Effect.Effect<SplitResult, ArchiveError> => {
+  const commit = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> => {
+    const records = part.map((entry) => entry.record)
+    return Effect.timedWith(
+      archive.commit(records),
+      Effect.clockWith((clock) => clock.currentTimeNanos)
+    ).pipe(
+      Effect.map(([duration, result]) => {
+        Metrics.archiveCommitted(Duration.toMillis(duration))
+        return ofCommit(records, result)
+      }),
+      Effect.catchAll((error) => {
+        if (error.kind === "transient") return Effect.fail(error)
+        return part.length === 1 ? single(part[0]!, error) : halves(part)
+      })
+    )
+  }
+  const halves = (part: ReadonlyArray<LogEntry>): Effect.Effect<SplitResult, ArchiveError> => {
+    const middle = part.length >> 1
+    return Effect.flatMap(commit(part.slice(0, middle)), (left) =>
+      Effect.map(commit(part.slice(middle)), (right) => join(left, right))
+    )
+  }
+  const single = (entry: LogEntry, error: ArchiveError): Effect.Effect<SplitResult, ArchiveError> => {
+    const culprit: SplitResult = { ...nothing, culprits: [{ entry, problem: error.problem }] }
+    const next = olderVersions(entries, entry)[0]
+    return next === undefined
+      ? Effect.succeed(culprit)
+      : Effect.map(commit([next]), (older) => join(culprit, older))
+  }
+  if (batch.length === 0) return Effect.succeed(nothing)
+  if (concurrency === 1) return Effect.suspend(() => commit(batch))
+  // Ids are distinct, so the parts may be committed in any order.
+  const size = Math.ceil(batch.length / concurrency)
+  const parts = Array.from({ length: Math.ceil(batch.length / size) }, (_, index) =>
+    batch.slice(index * size, (index + 1) * size)
+  )
+  return Effect.map(Effect.forEach(parts, commit, { concurrency }), (results) =>
+    results.reduce(join, nothing)
+  )
+}

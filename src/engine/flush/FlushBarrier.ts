@@ -1,0 +1,93 @@
+/**
+ * Before a question about many items goes to the archive, what was acknowledged before the question is carried
+ * there.
+ */
+import { type Context, Duration, Effect } from "effect"
+import type { Archive, ArchiveError } from "../../archive/Archive.js"
+import type { ReadError } from "../../EngineError.js"
+import type { FlushResult } from "../../SyncEngineApi.js"
+import { counted } from "../../shared/Counted.js"
+import { archiveFailed, archiveUnavailable, noArchive } from "../state/ArchiveUnavailable.js"
+import type { EngineState } from "../state/EngineState.js"
+import type { Flusher } from "./Flusher.js"
+
+type ArchiveService = Context.Tag.Service<Archive>
+
+export interface FlushBarrier {
+  /** Carries what was acknowledged before this call, and no more; fails when that takes longer than `FLUSH_TIMEOUT`. */
+  readonly all: (operation: string) => Effect.Effect<FlushResult, ReadError>
+  /** Asks the archive; what is still pending is not seen. */
+  readonly ask: <A>(
+    operation: string,
+    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
+  ) => Effect.Effect<A, ReadError>
+  /** Both, after a look at the gate. */
+  readonly thenAsk: <A>(
+    operation: string,
+    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
+  ) => Effect.Effect<A, ReadError>
+}
+
+export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
+  /** Writes acknowledged before their commit (durability `memory`) are in the log first. */
+  const inLog = Effect.suspend(() =>
+    core.hasEarly
+      ? Effect.async<void>((resume) => core.whenEarlySettled(() => resume(Effect.void)))
+      : Effect.void
+  )
+
+  const all: FlushBarrier["all"] = (operation) =>
+    Effect.suspend(() => {
+      const { flushTimeout } = core.config()
+      const before = { ...core.counters }
+      const carried = Effect.zipRight(
+        inLog,
+        Effect.suspend(() => {
+          const upTo = core.log.usage().committed
+          const through = core.fresh.isEmpty || core.fresh.consumed >= upTo
+          return through ? Effect.void : flush.run({ reason: "forced", upTo })
+        })
+      )
+      return carried.pipe(
+        Effect.catchTag("ArchiveError", (error) => Effect.fail(archiveUnavailable(operation)(error))),
+        // A commit under way cannot be interrupted; the caller does not wait for it.
+        Effect.disconnect,
+        Effect.timeoutFail({
+          duration: Duration.millis(flushTimeout),
+          onTimeout: () => tooSlow(operation, flushTimeout, core.pendingEntries())
+        }),
+        Effect.map(() => {
+          const deadLettered = core.counters.deadLettered - before.deadLettered
+          const flushed = core.counters.archived - before.archived + deadLettered
+          return { flushed, deadLettered, pending: core.pendingEntries() }
+        })
+      )
+    })
+
+  const ask: FlushBarrier["ask"] = (operation, question) =>
+    Effect.suspend(() => {
+      const archive = core.tiers?.archive
+      return archive === undefined
+        ? Effect.fail(noArchive(operation))
+        : Effect.mapError(question(archive), archiveUnavailable(operation))
+    })
+
+  return {
+    all,
+    ask,
+    thenAsk: (operation, question) =>
+      Effect.suspend(() => {
+        const gate = core.queryGate()
+        return gate === undefined
+          ? Effect.zipRight(all(operation), ask(operation, question))
+          : Effect.fail(gate)
+      })
+  }
+}
+
+const tooSlow = (operation: string, flushTimeout: number, pending: number) =>
+  archiveFailed(
+    operation,
+    `what was acknowledged before was not all archived within FLUSH_TIMEOUT (${flushTimeout} ms); ` +
+      `${counted(pending, "write is", "writes are")} pending`
+  )

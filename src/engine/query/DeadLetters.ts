@@ -1,0 +1,93 @@
+/**
+ * Operating the dead letters: list, put back, drop. Everything goes page by page, each bounded in letters and bytes.
+ */
+import { Effect, Either } from "effect"
+import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
+import type { SyncEngineApi } from "../../SyncEngineApi.js"
+import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
+import { contentBytes } from "../flush/FlushBatch.js"
+import type { EngineState } from "../state/EngineState.js"
+import { closedToWrites } from "../write/LogAppend.js"
+
+const defaultLimit = 100
+const maxLimit = 10_000
+
+export const make = (core: EngineState, onCommitted: () => void): SyncEngineApi["deadLetters"] => {
+  const list: SyncEngineApi["deadLetters"]["list"] = (page) =>
+    Effect.suspend(() =>
+      core.tiers === undefined
+        ? Effect.succeed([])
+        : core.log.deadLetters.list({
+            after: page?.after ?? 0,
+            limit: bounded(page?.limit ?? defaultLimit),
+            maxBytes: core.limits.pageBytes
+          })
+    )
+
+  /** Every letter with one of these sequence numbers (or all), page by page. */
+  const selected = <E>(
+    sequences: ReadonlyArray<number> | undefined,
+    each: (letters: ReadonlyArray<DeadLetter>) => Effect.Effect<number, E>
+  ): Effect.Effect<number, E | LogUnavailable> =>
+    Effect.gen(function* () {
+      const wanted = sequences === undefined ? undefined : new Set(sequences)
+      // What is refused again meanwhile becomes a letter once more, with a higher sequence number: it has had its turn.
+      const last = core.tiers === undefined ? 0 : core.log.usage().committed
+      let after = 0
+      let done = 0
+      for (;;) {
+        const letters = yield* list({ after, limit: core.limits.lettersPerPage })
+        if (letters.length === 0 || letters[0]!.sequence > last) return done
+        after = letters[letters.length - 1]!.sequence
+        const chosen = letters.filter(
+          ({ sequence }) => sequence <= last && (wanted === undefined || wanted.has(sequence))
+        )
+        if (chosen.length > 0) done += yield* each(chosen)
+      }
+    })
+
+  /**
+   * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has
+   * taken it: the letter may be older than what was acknowledged since.
+   */
+  const append = (letters: ReadonlyArray<DeadLetter>): Effect.Effect<void, WriteError> =>
+    Effect.async((resume) => {
+      const refused = closedToWrites(core)
+      if (refused !== undefined) return resume(Effect.fail(refused))
+      const records = letters.map(({ record }) => record)
+      core.filter?.beforeWrite(records)
+      const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+        if (!core.endAppend(started)) return
+        if (Either.isLeft(result)) {
+          if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+          resume(Effect.fail(result.left))
+          return
+        }
+        const { first } = result.right
+        for (let n = 0; n < records.length; n++) core.retried.add(first + n)
+        core.fresh.push(first, records)
+        onCommitted()
+        resume(Effect.void)
+      }
+      const started = core.beginAppend(records.length, contentBytes(records), (error) =>
+        committed(Either.left(error))
+      )
+      // A log that is full of letters has room for them: they only move.
+      core.log.unsafeAppend(records, committed, true)
+    })
+
+  const remove = (letters: ReadonlyArray<DeadLetter>) =>
+    core.log.deadLetters.remove(letters.map(({ sequence }) => sequence))
+
+  return {
+    list,
+    // In the log first, then out of the letters: a crash in between repeats, and loses nothing.
+    retry: (sequences) =>
+      selected(sequences, (letters) =>
+        Effect.uninterruptible(Effect.zipRight(append(letters), remove(letters)))
+      ),
+    drop: (sequences) => selected(sequences, remove)
+  }
+}
+
+const bounded = (limit: number): number => Math.max(1, Math.min(maxLimit, Math.floor(limit) || defaultLimit))

@@ -1,0 +1,67 @@
+/**
+ * The hybrid logical clock that assigns versions: wall-clock milliseconds in the upper bits, a counter in the
+ * lower ten. Versions rise strictly, also when the wall clock steps backwards and (fed with what the log and
+ * the archive have seen) across restarts.
+ *
+ * Source: Kulkarni et al., "Logical Physical Clocks" (OPODIS 2014), reduced to one safe integer.
+ */
+
+/** Versions a millisecond; more in one millisecond run ahead of the wall clock. */
+export const versionsPerMillisecond = 1024
+
+/**
+ * Callers' own versions end here, so that whatever is stored leaves the clock room for 2^50 newer ones. The wall clock
+ * reaches it in the year 2213.
+ */
+export const maxOwnVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
+
+/**
+ * What others have stored above this (past the engine, or before own versions were bounded) does not advance the
+ * clock: 2^40 versions are left for everybody else. Such an item gets the next number above its own, while there is
+ * one.
+ */
+export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 40
+
+/** The last millisecond whose versions the clock can assign. */
+export const maxWallMs = Math.floor(maxObservedVersion / versionsPerMillisecond)
+
+/**
+ * @example
+ * ```ts
+ * const clock = new HybridLogicalClock(() => Date.now())
+ * clock.observe(stored.version)
+ * const version = clock.next()
+ * ```
+ */
+export class HybridLogicalClock {
+  private last = 0
+
+  constructor(private readonly nowMs: () => number) {}
+
+  /** The highest version assigned or observed. */
+  get latest(): number {
+    return this.last
+  }
+
+  /** Takes notice of a version seen elsewhere. */
+  observe(version: number): void {
+    const upTo = Math.min(version, maxObservedVersion)
+    if (upTo > this.last) this.last = upTo
+  }
+
+  /**
+   * A version above all assigned and observed ones and above `floor` (the item's own newest version);
+   * `undefined` when they leave no safe integer.
+   */
+  next(floor = 0): number | undefined {
+    const physical = Math.min(maxObservedVersion, Math.floor(this.nowMs()) * versionsPerMillisecond)
+    const version = Math.max(1, this.last + 1, physical)
+    if (version > floor && version <= Number.MAX_SAFE_INTEGER) {
+      this.last = version
+      return version
+    }
+    if (floor >= Number.MAX_SAFE_INTEGER || version > Number.MAX_SAFE_INTEGER) return undefined
+    this.observe(floor + 1)
+    return floor + 1
+  }
+}

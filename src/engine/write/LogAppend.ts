@@ -1,0 +1,213 @@
+/**
+ * Intake: gate, validation, version, log, then visible in memory. Everything up to the log is synchronous, so
+ * version order is log order; one callback per group commit makes the whole call visible.
+ */
+import { Duration, Effect, Either } from "effect"
+import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
+import {
+  Backpressure,
+  ClockOutOfRange,
+  ItemRejected,
+  ReadOnly,
+  VersionConflict,
+  VersionMismatch
+} from "../../EngineError.js"
+import * as Metrics from "../../Metrics.js"
+import type { Durability, Receipt, SubmitResult } from "../../SyncEngineApi.js"
+import type { ItemRecord, ItemVersion } from "../../SyncItem.js"
+import { sameHead } from "../../SyncItem.js"
+import { policy } from "../../shared/Backpressure.js"
+import type { Appended } from "../../wal/WriteAheadLog.js"
+import { contentBytes } from "../flush/FlushBatch.js"
+import type { ArchiveOutcome, ArchiveWaiters } from "../state/ArchiveWaiters.js"
+import type { EngineState } from "../state/EngineState.js"
+import { maxWallMs } from "../state/HybridLogicalClock.js"
+import type { Prepared } from "./WriteValidation.js"
+
+/** Why nothing may be written at all now, whatever room there is. */
+export const closedToWrites = (core: EngineState): WriteError | undefined => {
+  if (!core.acceptsWrites()) return core.closedGate("write")
+  if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
+  if (core.logRefusal !== undefined) return core.logRefusal
+  const nowMs = core.nowMs()
+  return nowMs >= 0 && nowMs <= maxWallMs ? undefined : new ClockOutOfRange({ nowMs, retryAfterMs: 5000 })
+}
+
+/** Why a write is refused before its item is looked at, if it is. */
+export const writeGate = (core: EngineState): WriteError | undefined => {
+  const closed = closedToWrites(core)
+  if (closed !== undefined) return closed
+  const level = core.backpressure()
+  const rule = policy(level)
+  if (rule.admitsWrites) return undefined
+  return new Backpressure({ level, pressure: core.pressure(), retryAfterMs: rule.retryAfterMs })
+}
+
+/** Under pressure, lets a call wait before it goes on to the gate. */
+export const throttled = <A, E, R>(
+  core: EngineState,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const { delayMs } = policy(core.backpressure())
+    return delayMs === 0 ? effect : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), effect)
+  })
+
+/** Told once, with a result for each prepared write in order. */
+export type Done = (results: ReadonlyArray<SubmitResult>) => void
+
+/**
+ * Appends prepared writes to the log as one call and acknowledges them at the asked level. Synchronous: when
+ * this returns, the writes are in the log's queue (or `done` has been told why not).
+ */
+export const enqueue = (
+  core: EngineState,
+  waiters: ArchiveWaiters,
+  writes: ReadonlyArray<Prepared>,
+  durability: Durability,
+  /** Called after the commit with whether a batch is full, so that the flush can start. */
+  onCommitted: () => void,
+  done: Done
+): void => {
+  const records = writes.map((write) => write.record)
+  const early = durability === "memory"
+  let refused = false
+  let answered = false
+  // The filter knows an id before anybody can see it.
+  core.filter?.beforeWrite(records)
+  for (const write of writes) core.inFlight.add(write)
+  const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+    if (!core.endAppend(append)) return
+    for (const write of writes) core.inFlight.remove(write)
+    if (early && answered) core.settleEarly()
+    if (Either.isLeft(result)) {
+      refused = true
+      if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+      if (early && answered) takeBack(core, records)
+      if (!answered) Metrics.rejected(result.left._tag, records.length)
+      if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
+      return
+    }
+    const { first } = result.right
+    for (let index = 0; index < writes.length; index++) {
+      core.show(records[index]!, first + index, writes[index]!.unchecked)
+    }
+    core.fresh.push(first, records)
+    core.counters.acknowledged += records.length
+    if (!early) Metrics.acknowledged(durability, records.length)
+    if (durability === "wal") done(acknowledged(writes, "wal"))
+    else if (durability === "archive") awaitArchive(core, waiters, writes, first, onCommitted, done)
+    onCommitted()
+  }
+  const append = core.beginAppend(records.length, contentBytes(records), (error) =>
+    committed(Either.left(error))
+  )
+  core.log.unsafeAppend(records, committed)
+  if (early && !refused) {
+    for (const write of writes) core.show(write.record, 0, write.unchecked)
+    answered = true
+    core.acknowledgedEarly()
+    Metrics.acknowledged("memory", records.length)
+    done(acknowledged(writes, "memory"))
+  }
+}
+
+export const receiptOf = (write: Prepared, durability: Durability): Receipt => ({
+  id: write.record.id,
+  version: write.record.version,
+  contentHash: write.record.contentHash,
+  durability,
+  previousVersion: write.previousVersion,
+  compared: durability === "archive" || write.compared
+})
+
+const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
+  writes.map((write) => ({ _tag: "Acknowledged", receipt: receiptOf(write, durability) }))
+
+const awaitArchive = (
+  core: EngineState,
+  waiters: ArchiveWaiters,
+  writes: ReadonlyArray<Prepared>,
+  first: number,
+  onCommitted: () => void,
+  done: Done
+): void =>
+  waiters.add(first, writes.length, (outcomes) => {
+    const again: Array<Prepared> = []
+    const places: Array<number> = []
+    const results = writes.map((write, index) => {
+      const outcome = outcomes[index]!
+      const newer = outcome._tag === "Superseded" ? newerThan(core, write, outcome) : undefined
+      if (newer !== undefined) {
+        again.push(newer)
+        places.push(index)
+      }
+      return resultOf(write, outcome)
+    })
+    if (again.length === 0) return done(results)
+    enqueue(core, waiters, again, "archive", onCommitted, (answers) => {
+      for (const [n, place] of places.entries()) results[place] = answers[n]!
+      done(results)
+    })
+  })
+
+const resultOf = (write: Prepared, outcome: ArchiveOutcome): SubmitResult => {
+  const { id, version } = write.record
+  switch (outcome._tag) {
+    case "Archived":
+      return { _tag: "Acknowledged", receipt: receiptOf(write, "archive") }
+    case "InLog":
+      return { _tag: "Acknowledged", receipt: receiptOf(write, "wal") }
+    case "Superseded":
+      return { _tag: "Rejected", id, error: conflictOf(write, outcome.stored) }
+    default:
+      return {
+        _tag: "Rejected",
+        id,
+        error: new ItemRejected({ id, version, problem: outcome.problem })
+      }
+  }
+}
+
+const conflictOf = (
+  { expected, record }: Prepared,
+  stored: ItemVersion
+): VersionConflict | VersionMismatch =>
+  expected === undefined
+    ? new VersionConflict({ id: record.id, submitted: record.version, current: stored.version })
+    : new VersionMismatch({ id: record.id, expected, actual: stored.deleted ? 0 : stored.version })
+
+/**
+ * A write that lost by the engine's own version, with a newer one: its caller waits, and meant to replace whatever is
+ * there. Once, and only while this node has no later write of the id.
+ */
+const newerThan = (
+  core: EngineState,
+  write: Prepared,
+  { followed, stored }: Extract<ArchiveOutcome, { _tag: "Superseded" }>
+): Prepared | undefined => {
+  const { id } = write.record
+  if (write.final || write.expected !== undefined || followed || closedToWrites(core) !== undefined)
+    return undefined
+  if (core.pending.get(id) !== undefined || core.inFlight.newest(id) !== undefined) return undefined
+  const version = core.clock.next(stored.version)
+  if (version === undefined) return undefined
+  return {
+    ...write,
+    record: { ...write.record, version, updatedAt: core.nowMs() },
+    previousVersion: stored.deleted ? undefined : stored.version,
+    // Should it lose once more, its caller is told.
+    final: true
+  }
+}
+
+/** Writes acknowledged at `memory` whose commit failed: the one loss that this level allows. */
+const takeBack = (core: EngineState, records: ReadonlyArray<ItemRecord>): void => {
+  for (const record of records) {
+    core.pending.revoke(record)
+    const held = core.memory.peek(record.id)
+    if (held !== undefined && sameHead(held, record)) core.memory.remove(record.id)
+    core.touch(record.id)
+  }
+  core.lost(records.length)
+}

@@ -1,0 +1,238 @@
+/** From what a caller submits to a record with a version: validation and versioning, synchronous. */
+import type { WriteError } from "../../EngineError.js"
+import { InvalidItem, PayloadTooLarge, VersionConflict } from "../../EngineError.js"
+import type { SubmitItem } from "../../SyncEngineApi.js"
+import type { ContentType, ItemRecord, ItemVersion } from "../../SyncItem.js"
+import {
+  bytesOf,
+  contentHashOf,
+  detectContentType,
+  idProblem,
+  isJson,
+  sameVersion,
+  stateProblem,
+  tombstone,
+  traceparentProblem,
+  versionProblem
+} from "../../SyncItem.js"
+import { encodedBytes } from "../../wal/SegmentWriter.js"
+import type { EngineState } from "../state/EngineState.js"
+import { newestOf } from "../state/EngineState.js"
+import { maxOwnVersion } from "../state/HybridLogicalClock.js"
+import type { Examined } from "./ContentExamination.js"
+import type { Asked } from "./VersionComparison.js"
+
+/** A write ready for the log. */
+export interface Prepared {
+  readonly _tag: "Prepared"
+  readonly record: ItemRecord
+  /** The version it replaces, as far as is known without asking the archive. */
+  readonly previousVersion: number | undefined
+  /** The caller's own version, not yet compared with the archive's. */
+  readonly unchecked: boolean
+  /** Not written once more when it loses: the version is the caller's, or what has won is to stay. */
+  readonly final: boolean
+  /** The version that had to be the current one, if the caller named it. */
+  readonly expected: number | undefined
+  /** Known to be newer than what the archive holds, as far as that can be known before the commit. */
+  readonly compared: boolean
+}
+
+/** An id for a message, whatever the caller gave. */
+export const nameOf = (id: unknown): string =>
+  typeof id === "string"
+    ? id
+    : (typeof id === "object" && id !== null) || typeof id === "function"
+      ? `(${typeof id})`
+      : String(id)
+
+const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
+  new InvalidItem({ id: nameOf(id), field, problem })
+
+/** What a caller hands in, read once: its getters may throw, or say something else the next time. */
+export const readOnce = (given: () => SubmitItem | undefined): SubmitItem | InvalidItem => {
+  try {
+    const item = given()
+    if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
+    const { content, contentType, id, state, traceparent, version } = item
+    // Copied: whoever writes into its bytes later changes neither what was hashed nor what memory returns.
+    const own = content instanceof Uint8Array && content.byteLength > 0 ? new Uint8Array(content) : content
+    return { id, content: own, contentType, state, traceparent, version }
+  } catch (cause) {
+    return invalid("", "item", unreadable(cause))
+  }
+}
+
+/** What is wrong when a getter of the caller's has thrown. */
+export const unreadable = (cause: unknown): string =>
+  `could not be read: ${cause instanceof Error ? cause.message : "a getter threw"}`
+
+/** The bound on one item's content: the configured one, and what the archive can carry. */
+const sizeProblem = (core: EngineState, id: string, bytes: number): PayloadTooLarge | undefined => {
+  const { maxPayloadBytes } = core.config()
+  if (bytes > maxPayloadBytes) {
+    return new PayloadTooLarge({ id, bytes, maxBytes: maxPayloadBytes, limit: "MAX_PAYLOAD_BYTES" })
+  }
+  const archive = core.tiers?.archive
+  if (archive !== undefined && bytes > archive.maxContentBytes) {
+    return new PayloadTooLarge({
+      id,
+      bytes,
+      maxBytes: archive.maxContentBytes,
+      limit: "the archive's packet size"
+    })
+  }
+  return undefined
+}
+
+/** An entry's bytes beside its content are fewer. */
+const mostOverhead = 512
+
+/** What would not fit even an empty log: no waiting helps. */
+const logProblem = (core: EngineState, record: ItemRecord): PayloadTooLarge | undefined => {
+  const bytes = record.content.byteLength
+  if (bytes + mostOverhead <= core.logMaxBytes) return undefined
+  const overhead = encodedBytes(record) - bytes
+  return bytes + overhead <= core.logMaxBytes
+    ? undefined
+    : new PayloadTooLarge({
+        id: record.id,
+        bytes,
+        maxBytes: core.logMaxBytes - overhead,
+        limit: "WAL_MAX_BYTES"
+      })
+}
+
+const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
+
+type Versioned = Omit<Prepared, "_tag" | "record" | "expected"> & { readonly version: number }
+
+/** Assigns the version, or checks the caller's own one against what is known. */
+const versionFor = (
+  core: EngineState,
+  write: Omit<ItemVersion, "version">,
+  own: number | undefined,
+  asked: Asked | undefined
+): Versioned | WriteError => {
+  const { id } = write
+  const here = core.known(id)
+  const known = newestOf(asked?.head, here)
+  const previousVersion = known === undefined || known.deleted ? undefined : known.version
+  if (own === undefined) {
+    const version = core.clock.next(known?.version)
+    return version === undefined
+      ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
+      : {
+          version,
+          previousVersion,
+          unchecked: false,
+          final: false,
+          compared: known !== undefined || asked !== undefined || core.soleWriter()
+        }
+  }
+  const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
+  if (problem !== undefined) return invalid(id, "version", problem)
+  if (known !== undefined && own <= known.version && !sameVersion({ ...write, version: own }, known)) {
+    return new VersionConflict({ id, submitted: own, current: known.version })
+  }
+  core.clock.observe(own)
+  const compared =
+    asked === undefined
+      ? here !== undefined && !core.unchecked(here) && core.soleWriter()
+      : !asked.watch.dirty || (here !== undefined && !core.unchecked(here))
+  return { version: own, previousVersion, unchecked: !compared, final: true, compared }
+}
+
+/**
+ * Validates an item (as {@link readOnce} has read it) and gives it a version.
+ *
+ * @param asked what the archive has just said about the id, if it was asked
+ * @param examined what was found out about its content before, in pieces, because it is large
+ */
+export const prepare = (
+  core: EngineState,
+  item: SubmitItem | InvalidItem,
+  asked?: Asked,
+  examined?: Examined
+): Prepared | WriteError => {
+  if ("_tag" in item) return item
+  const { id } = item
+  const idTrouble = idProblem(id)
+  if (idTrouble !== undefined) return invalid(id, "id", idTrouble)
+  const content = bytesOf(item.content)
+  if (typeof content === "string") return invalid(id, "content", content)
+  const tooLarge = sizeProblem(core, id, content.byteLength)
+  if (tooLarge !== undefined) return tooLarge
+  if (item.state !== undefined) {
+    const problem = stateProblem(item.state)
+    if (problem !== undefined) return invalid(id, "state", problem)
+  }
+  if (item.traceparent !== undefined) {
+    const problem = traceparentProblem(item.traceparent)
+    if (problem !== undefined) return invalid(id, "traceparent", problem)
+  }
+  const known = examined?.content === content ? examined : undefined
+  let contentType: ContentType
+  if (item.contentType === undefined) {
+    contentType = known === undefined ? detectContentType(content) : known.json ? "json" : "binary"
+  } else if (item.contentType === "binary") contentType = "binary"
+  else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
+  else if (known?.json ?? isJson(content)) contentType = "json"
+  else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
+  return versioned(core, item, content, known?.contentHash ?? contentHashOf(content), contentType, asked)
+}
+
+const versioned = (
+  core: EngineState,
+  item: SubmitItem,
+  content: Uint8Array,
+  contentHash: string,
+  contentType: ContentType,
+  asked: Asked | undefined
+): Prepared | WriteError => {
+  const { id, state } = item
+  const version = versionFor(
+    core,
+    { id, contentHash, deleted: false, contentType, state },
+    item.version,
+    asked
+  )
+  if ("_tag" in version) return version
+  const record: ItemRecord = {
+    id,
+    version: version.version,
+    updatedAt: core.nowMs(),
+    contentType,
+    contentHash,
+    state,
+    content,
+    traceparent: item.traceparent,
+    deleted: false
+  }
+  return logProblem(core, record) ?? { ...version, _tag: "Prepared", record, expected: undefined }
+}
+
+/** Validates a deletion and gives its tombstone a version. */
+export const prepareDelete = (
+  core: EngineState,
+  id: string,
+  own: number | undefined,
+  traceparent: string | undefined,
+  asked?: Asked
+): Prepared | WriteError => {
+  const problem = idProblem(id)
+  if (problem !== undefined) return invalid(id, "id", problem)
+  if (traceparent !== undefined) {
+    const trouble = traceparentProblem(traceparent)
+    if (trouble !== undefined) return invalid(id, "traceparent", trouble)
+  }
+  const record = tombstone(id, 0, core.nowMs(), traceparent)
+  const version = versionFor(core, record, own, asked)
+  if ("_tag" in version) return version
+  return {
+    ...version,
+    _tag: "Prepared",
+    record: { ...record, version: version.version },
+    expected: undefined
+  }
+}

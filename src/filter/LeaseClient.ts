@@ -1,0 +1,89 @@
+/** One node's part in the writers' register, without I/O: what to ask, what to do with the answer. */
+
+import { type Attendance, type AttendRequest, WriterWatch } from "../archive/WriterLease.js"
+import type { Digest } from "../merkle/Tree.js"
+import type { AttendTicket } from "./FilterTrust.js"
+import type { TrackedFilter } from "./TrackedFilter.js"
+
+/** How this node stands among the archive's writers. */
+export interface Standing {
+  /** This node is the sole writer. */
+  readonly sole: boolean
+  /** Other nodes that are there. */
+  readonly others: number
+  /** Another node is the sole writer and has not given way yet: commits are refused until it has. */
+  readonly held: boolean
+  /** The archive's root and live items at the attendance. */
+  readonly root: Digest
+  readonly entries: number
+  /** Highest version that the archive has ever stored, from whatever clock. */
+  readonly topVersion: number
+}
+
+/** An attendance that is about to be sent. */
+export interface Asked {
+  readonly request: AttendRequest
+  readonly ticket: AttendTicket
+  /** The wall clock when it was asked. */
+  readonly millis: number
+}
+
+export class LeaseClient {
+  private readonly watch = new WriterWatch()
+  private lastToken: string | undefined
+  private closed = false
+
+  constructor(
+    private readonly filter: TrackedFilter,
+    readonly node: string,
+    readonly leaseMs: number
+  ) {}
+
+  /** The token that the own row bears, as far as answers have told: to be named when leaving. */
+  get rowToken(): string | undefined {
+    return this.lastToken
+  }
+
+  /** The next question. One at a time; whatever was asked before counts as lost from here on. */
+  ask(fresh: string): Asked {
+    const { leaseMs, node } = this
+    // First the clocks: the lease counts from before the question leaves.
+    const { millis, ticket } = this.filter.attendSent()
+    const request: AttendRequest = {
+      node,
+      known: this.filter.trust.token,
+      fresh,
+      exclusive: !this.closed,
+      leaseMs,
+      lapsed: this.watch.lapsed(this.filter.now())
+    }
+    return { request, ticket, millis }
+  }
+
+  /**
+   * Takes the answer. With a `giveUp` token, the filter has stopped trusting it, and it is to be given up in the
+   * register now: somebody else is there.
+   */
+  answered(asked: Asked, answer: Attendance): { readonly standing: Standing; readonly giveUp?: string } {
+    const { entries, others, root, token, topVersion } = answer
+    this.lastToken = token
+    this.watch.observe(others, this.filter.now())
+    const alone = others.length === 0 && !this.closed
+    this.filter.attendAnswered(asked, { token: alone ? token : undefined, root, entries }, this.leaseMs)
+    const standing: Standing = {
+      sole: alone && token !== undefined,
+      others: others.length,
+      held: others.some((row) => row.token !== undefined),
+      root,
+      entries,
+      topVersion
+    }
+    return token === undefined || alone ? { standing } : { standing, giveUp: token }
+  }
+
+  /** From now on this node never asks to be the sole writer. */
+  close(): void {
+    this.closed = true
+    this.filter.close()
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * The HTTP face of an engine: a scoped server that owns its socket.
+ *
+ * @since 0.1.0
+ */
+import type { ServerResponse } from "node:http"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { Context, Duration, Effect, Layer, type Redacted, Schedule, type Scope } from "effect"
+import type { LiveConfig } from "../EngineConfig.js"
+import type { InvalidConfig } from "../EngineError.js"
+import { Lifecycle, type Phase } from "../Lifecycle.js"
+import type { SyncEngine } from "../SyncEngine.js"
+import { Api } from "./api/Api.js"
+import { AdminHandlers } from "./handlers/AdminHandlers.js"
+import { DocumentHandlers } from "./handlers/DocumentHandlers.js"
+import { HealthHandlers } from "./handlers/HealthHandlers.js"
+import { ItemHandlers } from "./handlers/ItemHandlers.js"
+import { MerkleHandlers } from "./handlers/MerkleHandlers.js"
+import { MetricsHandlers } from "./handlers/MetricsHandlers.js"
+import { gatekeeper } from "./middleware/Authorization.js"
+import { HttpContext } from "./middleware/HttpContext.js"
+import { front } from "./middleware/RequestMiddleware.js"
+import { bind, closeServer, makeServer, urlOf } from "./node/NodeServer.js"
+
+/**
+ * Where to listen, who may come in, and the bounds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpOptions {
+  /** `HTTP_HOST`. Without a token only loopback is accepted. */
+  readonly host: string
+  /** `HTTP_PORT`; 0 for any free one. */
+  readonly port: number
+  /** `ADMIN_TOKEN`: visible ASCII. Needed for everything but health once it is set. */
+  readonly token?: Redacted.Redacted | undefined
+  /** How long open requests may go on once the server is being closed; default 5 s. */
+  readonly closeTimeout?: Duration.DurationInput | undefined
+  /** Time to receive the headers of a request; default 30 s. */
+  readonly headersTimeout?: Duration.DurationInput | undefined
+  /** Time to receive a whole request, its body included; default 5 min. */
+  readonly requestTimeout?: Duration.DurationInput | undefined
+  /** How long an idle connection is kept; default 65 s, above the 60 s of common load balancers. */
+  readonly keepAliveTimeout?: Duration.DurationInput | undefined
+  /** A streaming connection on which no byte moves for this long is closed; default 2 min. */
+  readonly streamIdleTimeout?: Duration.DurationInput | undefined
+  /** Connections above this number are closed at once; default 10,000. */
+  readonly maxConnections?: number | undefined
+  /** Bytes of request bodies held at once, over all requests; default 256 MiB. Above it: 503. */
+  readonly maxBodyBytes?: number | undefined
+}
+
+/**
+ * The running server.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class HttpFace extends Context.Tag("effect-sync-engine/http/HttpFace")<
+  HttpFace,
+  {
+    /** The address that was bound. */
+    readonly host: string
+    readonly port: number
+    /** `http://host:port`, to show and to connect to. */
+    readonly url: string
+    /**
+     * Waits for the shutdown report and until every client who asked for the shutdown over HTTP has been sent it
+     * (or has gone). After that the server can be closed.
+     */
+    readonly awaitShutdownAnswered: Effect.Effect<void>
+  }
+>() {}
+
+const millis = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
+  duration === undefined ? otherwise : Duration.toMillis(duration)
+
+/** A latch-like counter of shutdown answers that are owed. */
+const makeOwed = () => {
+  let owed = 0
+  return {
+    count: () => owed,
+    owe: (response: ServerResponse): void => {
+      owed += 1
+      let settled = false
+      const settle = () => {
+        if (!settled) owed -= 1
+        settled = true
+      }
+      response.once("finish", settle).once("close", settle)
+      if (response.destroyed) settle()
+    }
+  }
+}
+
+const poll = Schedule.spaced(Duration.millis(10))
+
+/** Waits until `holds`, looking every 10 ms. */
+const until = (holds: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    holds()
+      ? Effect.void
+      : Effect.asVoid(Effect.repeat(Effect.sync(holds), { schedule: poll, until: (done) => done }))
+  )
+
+const handlers = Layer.mergeAll(
+  HealthHandlers,
+  AdminHandlers,
+  ItemHandlers,
+  MerkleHandlers,
+  MetricsHandlers,
+  DocumentHandlers
+)
+
+const leavingPhases: ReadonlySet<Phase> = new Set(["draining", "shutting_down", "stopped"])
+
+/** Paths are compared exactly, and every slash counts; whether an id is too long is not for the router to say. */
+const routerConfig = {
+  caseSensitive: true,
+  ignoreTrailingSlash: false,
+  ignoreDuplicateSlashes: false,
+  maxParamLength: Number.MAX_SAFE_INTEGER
+}
+
+/** How long handlers that cannot be interrupted are waited for after the last connection is gone. */
+const lastRequests = Duration.seconds(1)
+
+/**
+ * Starts the server. When the scope closes it takes no more connections, lets open requests end within
+ * `closeTimeout`, and is gone before what it was built on.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: HttpOptions
+): Effect.Effect<
+  Context.Tag.Service<HttpFace>,
+  InvalidConfig,
+  SyncEngine | Lifecycle | LiveConfig | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { host, port, token } = options
+    const lifecycle = yield* Lifecycle
+    const owed = makeOwed()
+    let open = 0
+    let closing = false
+
+    const context = Layer.succeed(HttpContext, {
+      budget: { used: 0, max: options.maxBodyBytes ?? 256 * 1024 * 1024 },
+      streamIdleTimeout: millis(options.streamIdleTimeout, 120_000),
+      oweShutdownAnswer: owed.owe
+    })
+    const middleware = HttpApiBuilder.middleware(
+      front({
+        gatekeeper: gatekeeper(token),
+        leaving: () => {
+          const { phase, shutdownRequested } = lifecycle.unsafeSnapshot()
+          return closing || shutdownRequested === true || leavingPhases.has(phase)
+        },
+        requestStarted: () => {
+          open += 1
+        },
+        requestEnded: () => {
+          open -= 1
+        }
+      })
+    )
+    const api = HttpApiBuilder.api(Api).pipe(
+      Layer.provide(handlers),
+      Layer.merge(middleware),
+      Layer.provide(context),
+      Layer.provideMerge(HttpApiBuilder.Router.Live),
+      Layer.provideMerge(HttpApiBuilder.Middleware.layer),
+      Layer.provideMerge(NodeHttpServer.layerContext)
+    )
+    // A memo map of its own: two servers in one process must not share one router.
+    const services = yield* Layer.buildWithMemoMap(api, yield* Layer.makeMemoMap, yield* Effect.scope)
+    const app = yield* HttpApiBuilder.httpApp.pipe(
+      Effect.provide(services),
+      Effect.locally(HttpRouter.currentRouterConfig, routerConfig)
+    )
+
+    const server = makeServer(
+      {
+        headersTimeout: millis(options.headersTimeout, 30_000),
+        requestTimeout: millis(options.requestTimeout, 300_000),
+        keepAliveTimeout: millis(options.keepAliveTimeout, 65_000),
+        maxConnections: options.maxConnections ?? 10_000
+      },
+      yield* Effect.provide(NodeHttpServer.makeHandler(app), services)
+    )
+    const address = yield* bind(server, { host, port, token })
+    // Registered last, so it runs first: while connections end, requests are still served.
+    yield* Effect.addFinalizer(() => {
+      closing = true
+      return Effect.zipRight(
+        closeServer(server, Duration.decode(options.closeTimeout ?? "5 seconds")),
+        until(() => open === 0).pipe(Effect.interruptible, Effect.timeout(lastRequests), Effect.ignore)
+      )
+    })
+
+    return {
+      host: address.address,
+      port: address.port,
+      url: urlOf(address.address, address.port),
+      awaitShutdownAnswered: Effect.zipRight(
+        lifecycle.awaitReport,
+        until(() => owed.count() === 0)
+      )
+    }
+  })
+
+/**
+ * The server as a layer. Fails with `InvalidConfig` naming `HTTP_HOST`, `HTTP_PORT` or `ADMIN_TOKEN`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: HttpOptions
+): Layer.Layer<HttpFace, InvalidConfig, SyncEngine | Lifecycle | LiveConfig> =>
+  Layer.scoped(HttpFace, make(options))

@@ -1,0 +1,211 @@
+/** `POST /items`: lines in, results out, in bounded chunks. Lines that share a commit are submitted together. */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { Cause, Duration, Effect, Either, Option, Stream } from "effect"
+import type { EngineConfig } from "../../EngineConfig.js"
+import type { WriteError } from "../../EngineError.js"
+import type { Durability, SubmitItem, SubmitResult, SyncEngineApi } from "../../SyncEngine.js"
+import { jsonLine, receiptBody } from "../api/Encode.js"
+import { errorBody, internalError, mapError } from "../api/ErrorMapping.js"
+import { type HttpProblem, unsupportedMediaType } from "../api/HttpProblem.js"
+import { guardIdle } from "../middleware/HttpContext.js"
+import { type BodyBudget, mediaTypeOf, requirePlain } from "../middleware/RequestBody.js"
+import { LineReader, type NumberedLine } from "./LineReader.js"
+
+export interface BatchRequest {
+  readonly source: IncomingMessage
+  readonly response: ServerResponse
+  readonly streamIdleTimeout: number
+  readonly budget: BodyBudget
+  readonly config: EngineConfig
+  readonly durability: Durability | undefined
+  /** Leaves acknowledged lines out of the answer. */
+  readonly onlyRejected: boolean
+  readonly traceparent: string | undefined
+}
+
+/** Lines and bytes submitted at once. */
+const maxLines = 1_000
+const maxChunkBytes = 1024 * 1024
+
+const mediaTypes = [
+  "application/x-ndjson",
+  "application/ndjson",
+  "application/jsonl",
+  "application/json-lines"
+]
+
+interface Tally {
+  acknowledged: number
+  rejected: number
+}
+
+type Good = Extract<NumberedLine, { readonly _tag: "Good" }>
+
+/** Neighbouring lines that one call of the engine can take. */
+interface Run {
+  readonly kind: "put" | "delete" | "bad"
+  readonly ttlSeconds: number | undefined
+  readonly lines: Array<NumberedLine>
+}
+
+const kindOf = (line: NumberedLine): Run["kind"] =>
+  line._tag === "Bad" ? "bad" : line.value._tag === "Delete" ? "delete" : "put"
+
+const runsOf = (lines: ReadonlyArray<NumberedLine>): ReadonlyArray<Run> => {
+  const runs: Array<Run> = []
+  let open: Run | undefined
+  for (const line of lines) {
+    const kind = kindOf(line)
+    const ttlSeconds = line._tag === "Good" && line.value._tag === "Put" ? line.value.ttlSeconds : undefined
+    if (open === undefined || open.kind !== kind || open.ttlSeconds !== ttlSeconds) {
+      open = { kind, ttlSeconds, lines: [] }
+      runs.push(open)
+    }
+    open.lines.push(line)
+  }
+  return runs
+}
+
+const submitRun = (
+  engine: SyncEngineApi,
+  request: BatchRequest,
+  run: Run
+): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
+  const { durability, traceparent } = request
+  const ids: Array<string> = []
+  const items: Array<SubmitItem> = []
+  for (const { value } of run.lines as ReadonlyArray<Good>) {
+    if (value._tag === "Delete") ids.push(value.id)
+    else items.push(value.item.traceparent === undefined ? { ...value.item, traceparent } : value.item)
+  }
+  if (run.kind === "delete") return engine.deleteMany(ids, { durability, traceparent })
+  return run.ttlSeconds === undefined
+    ? engine.submitMany(items, { durability })
+    : engine.submitMany(items, { sql: false, ttl: Duration.millis(Math.ceil(run.ttlSeconds * 1_000)) })
+}
+
+const idOf = (line: NumberedLine): string | undefined =>
+  line._tag === "Bad" ? line.id : line.value._tag === "Delete" ? line.value.id : line.value.item.id
+
+const rejection = (line: NumberedLine, body: object): string =>
+  jsonLine({ line: line.number, id: idOf(line), status: "rejected", ...body })
+
+const rejectedByEngine = (line: NumberedLine, error: WriteError): string =>
+  jsonLine({ ...errorBody(error), line: line.number, id: idOf(line), status: "rejected" })
+
+const reportRun = (
+  run: Run,
+  results: Either.Either<ReadonlyArray<SubmitResult>, WriteError>,
+  tally: Tally,
+  onlyRejected: boolean
+): string => {
+  let text = ""
+  for (const [index, line] of run.lines.entries()) {
+    const result = Either.isRight(results) ? results.right[index] : undefined
+    if (result?._tag === "Acknowledged") {
+      tally.acknowledged += 1
+      if (!onlyRejected) {
+        text += jsonLine({ line: line.number, status: "acknowledged", ...receiptBody(result.receipt) })
+      }
+      continue
+    }
+    tally.rejected += 1
+    if (line._tag === "Bad") text += rejection(line, { error: line.error, message: line.message })
+    else if (Either.isLeft(results)) text += rejectedByEngine(line, results.left)
+    else if (result !== undefined) text += rejectedByEngine(line, result.error)
+    else text += rejection(line, internalError.body)
+  }
+  return text
+}
+
+/** Submits a chunk. Fails only when its first run was refused as a whole, so that nothing of it was written. */
+const processLines = (
+  engine: SyncEngineApi,
+  request: BatchRequest,
+  lines: ReadonlyArray<NumberedLine>,
+  tally: Tally,
+  failEarly: boolean
+): Effect.Effect<string, WriteError> =>
+  Effect.gen(function* () {
+    let text = ""
+    let written = false
+    for (const run of runsOf(lines)) {
+      if (run.kind === "bad") {
+        text += reportRun(run, Either.right([]), tally, request.onlyRejected)
+        continue
+      }
+      const results = yield* Effect.either(submitRun(engine, request, run))
+      if (failEarly && !written && Either.isLeft(results)) return yield* Effect.fail(results.left)
+      written = true
+      text += reportRun(run, results, tally, request.onlyRejected)
+    }
+    return text
+  }).pipe(Effect.uninterruptible)
+
+/** The line that says why the rest was not taken. */
+const failureLine = (cause: Cause.Cause<WriteError | HttpProblem>): Effect.Effect<string> =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => Effect.as(Effect.logError("HTTP batch failed", cause), jsonLine(internalError.body)),
+    onSome: (error) => Effect.succeed(jsonLine(mapError(error).body))
+  })
+
+const encoder = new TextEncoder()
+
+/**
+ * Returns `POST /items`. The first chunk is submitted before the status is sent: when the engine refuses it as a
+ * whole (closed gate, backpressure, full log) the answer is that status and nothing was written. Later refusals
+ * are results of their lines. The last line is the summary, or the error that ended the batch.
+ */
+export const batchResponse = (
+  engine: SyncEngineApi,
+  request: BatchRequest
+): Effect.Effect<HttpServerResponse.HttpServerResponse, WriteError | HttpProblem> =>
+  Effect.gen(function* () {
+    const { source } = request
+    const type = mediaTypeOf(source)
+    if (type === undefined || !mediaTypes.includes(type)) {
+      return yield* Effect.fail(unsupportedMediaType("Content-Type", type ?? "", "application/x-ndjson"))
+    }
+    yield* requirePlain(source)
+    const { maxBatchItems, maxPayloadBytes } = request.config
+    // Room for the largest content in base64 and for the other fields.
+    const reader = new LineReader(source, request.budget, Math.ceil(maxPayloadBytes / 3) * 4 + 64 * 1024)
+    const tally: Tally = { acknowledged: 0, rejected: 0 }
+    const step = (failEarly: boolean) =>
+      Effect.flatMap(reader.next(Math.min(maxLines, maxBatchItems), maxChunkBytes), (lines) =>
+        lines.length === 0
+          ? Effect.succeedNone
+          : Effect.asSome(processLines(engine, request, lines, tally, failEarly))
+      )
+    const summary = () => jsonLine({ summary: { lines: tally.acknowledged + tally.rejected, ...tally } })
+
+    guardIdle(request.response, request.streamIdleTimeout)
+    const first = yield* Effect.onExit(step(true), (exit) =>
+      exit._tag === "Failure" ? Effect.sync(() => reader.discard()) : Effect.void
+    )
+    const rest = Stream.repeatEffectOption(
+      Effect.flatMap(
+        Effect.mapError(step(false), Option.some),
+        Option.match({
+          onNone: () => Effect.fail(Option.none()),
+          onSome: (text) => Effect.succeed(text)
+        })
+      )
+    )
+    const lines = Option.match(first, {
+      onNone: () => Stream.empty,
+      onSome: (text) => Stream.concat(Stream.make(text), rest)
+    })
+    const body = Stream.concat(lines, Stream.sync(summary)).pipe(
+      Stream.catchAllCause((cause) =>
+        Cause.isInterruptedOnly(cause)
+          ? Stream.failCause(cause as Cause.Cause<never>)
+          : Stream.fromEffect(failureLine(cause))
+      ),
+      Stream.filter((text) => text !== ""),
+      Stream.map((text) => encoder.encode(text)),
+      Stream.ensuring(Effect.sync(() => reader.discard()))
+    )
+    return HttpServerResponse.stream(body, { contentType: "application/x-ndjson" })
+  })

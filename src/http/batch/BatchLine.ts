@@ -1,0 +1,157 @@
+/** One line of `POST /items`. Pure. */
+import { isUtf8 } from "node:buffer"
+import { Either } from "effect"
+import type { SubmitItem } from "../../SyncEngine.js"
+import {
+  type ContentType,
+  idProblem,
+  stateProblem,
+  traceparentProblem,
+  versionProblem
+} from "../../SyncItem.js"
+import { type Member, membersOf } from "../../shared/ndjson/JsonMembers.js"
+
+/** What a good line asks for. */
+export type BatchLine =
+  | {
+      readonly _tag: "Put"
+      readonly item: SubmitItem
+      /** Time to live in seconds; such an item is volatile. */
+      readonly ttlSeconds: number | undefined
+    }
+  | { readonly _tag: "Delete"; readonly id: string }
+
+/** What is wrong with a bad line, and its id where that could be read. */
+export interface LineProblem {
+  readonly id: string | undefined
+  readonly problem: string
+}
+
+/** Names as `ingest` files have them, next to those of the HTTP API. */
+const aliases: ReadonlyMap<string, string> = new Map([
+  ["contentBase64", "content_base64"],
+  ["ttlSeconds", "ttl_seconds"]
+])
+
+const ownName = (name: string): string => aliases.get(name) ?? name
+
+const putFields = [
+  "id",
+  "content",
+  "content_base64",
+  "version",
+  "state",
+  "content_type",
+  "ttl_seconds",
+  "traceparent"
+]
+const deleteFields = ["id", "delete"]
+
+/** The longest time to live: 100 years. */
+const maxTtlSeconds = 3_155_760_000
+
+const base64 = /^[A-Za-z0-9+/]*={0,2}$/
+
+/** Whether a line holds nothing but white space; such lines are skipped. */
+export const isBlank = (bytes: Uint8Array): boolean =>
+  bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d)
+
+const parseObject = (bytes: Uint8Array): Either.Either<Readonly<Record<string, unknown>>, string> => {
+  if (!isUtf8(bytes)) return Either.left("is not valid UTF-8")
+  try {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")
+    const value: unknown = JSON.parse(text)
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Either.right(value as Record<string, unknown>)
+      : Either.left("is not a JSON object")
+  } catch {
+    return Either.left("is not valid JSON")
+  }
+}
+
+const membersProblem = (members: ReadonlyArray<Member>, known: ReadonlyArray<string>): string | undefined => {
+  const seen = new Set<string>()
+  for (const { name } of members) {
+    if (!known.includes(name)) {
+      return `has the field ${JSON.stringify(name.slice(0, 60))}; allowed are ${known.join(", ")}`
+    }
+    if (seen.has(name)) return `has the field "${name}" twice`
+    seen.add(name)
+  }
+  return undefined
+}
+
+const contentProblem = (value: Readonly<Record<string, unknown>>): string | undefined => {
+  const has = (name: string) => Object.hasOwn(value, name)
+  if (has("content") === has("content_base64")) return 'must have either "content" or "content_base64"'
+  const encoded = value.content_base64
+  if (
+    has("content_base64") &&
+    !(typeof encoded === "string" && encoded.length % 4 === 0 && base64.test(encoded))
+  ) {
+    return '"content_base64" must be a string in base64 (RFC 4648, with padding)'
+  }
+  const type = value.content_type
+  if (type !== undefined && type !== "json" && type !== "binary")
+    return '"content_type" must be "json" or "binary"'
+  return undefined
+}
+
+const putProblem = (value: Readonly<Record<string, unknown>>): string | undefined => {
+  const contentIs = contentProblem(value)
+  if (contentIs !== undefined) return contentIs
+  const { state, version } = value
+  const ttl = value.ttl_seconds
+  const traceIs = value.traceparent === undefined ? undefined : traceparentProblem(value.traceparent)
+  if (traceIs !== undefined) return `"traceparent" ${traceIs}`
+  const versionIs = version === undefined ? undefined : versionProblem(version)
+  if (versionIs !== undefined) return `"version" ${versionIs}`
+  // `null` is how the scan writes "no state".
+  const stateIs = state === undefined || state === null ? undefined : stateProblem(state)
+  if (stateIs !== undefined) return `"state" ${stateIs}`
+  if (ttl !== undefined && !(typeof ttl === "number" && ttl > 0 && ttl <= maxTtlSeconds)) {
+    return `"ttl_seconds" must be a number above 0 and at most ${maxTtlSeconds}`
+  }
+  return undefined
+}
+
+const renamed = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(value).map(([name, member]) => [ownName(name), member]))
+
+/** Reads a line. `content` is taken over byte for byte as it stands in the line; `content_base64` is decoded. */
+export const parseBatchLine = (bytes: Uint8Array): Either.Either<BatchLine, LineProblem> => {
+  const parsed = parseObject(bytes)
+  if (Either.isLeft(parsed)) return Either.left({ id: undefined, problem: parsed.left })
+  const value = renamed(parsed.right)
+  const id = typeof value.id === "string" ? value.id : undefined
+  const fail = (problem: string): Either.Either<never, LineProblem> => Either.left({ id, problem })
+  const idIs = idProblem(value.id)
+  if (id === undefined || idIs !== undefined) return fail(`"id" ${idIs ?? "must be a string"}`)
+  const members = membersOf(bytes).map((member) => ({ ...member, name: ownName(member.name) }))
+  const deletes = Object.hasOwn(value, "delete")
+  const problem = membersProblem(members, deletes ? deleteFields : putFields)
+  if (problem !== undefined) return fail(problem)
+  if (deletes) {
+    return value.delete === true ? Either.right({ _tag: "Delete", id }) : fail('"delete" must be true')
+  }
+  const putIs = putProblem(value)
+  if (putIs !== undefined) return fail(putIs)
+  const source = members.find((member) => member.name === "content")
+  const type = value.content_type as ContentType | undefined
+  return Either.right({
+    _tag: "Put",
+    item: {
+      id,
+      // A copy: the line shares memory with a whole chunk of the input.
+      content:
+        source === undefined
+          ? new Uint8Array(Buffer.from(value.content_base64 as string, "base64"))
+          : new Uint8Array(bytes.subarray(source.start, source.end)),
+      contentType: type ?? (source === undefined ? undefined : "json"),
+      version: value.version as number | undefined,
+      traceparent: value.traceparent as string | undefined,
+      state: (value.state as string | null | undefined) ?? undefined
+    },
+    ttlSeconds: value.ttl_seconds as number | undefined
+  })
+}
