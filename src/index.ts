@@ -4,7 +4,8 @@
  * @since 0.1.0
  */
 export type { CommitResult, RecomputedRoot, ScanRange } from "./archive/Archive.js"
-export { Archive, ArchiveError } from "./archive/Archive.js"
+export { Archive } from "./archive/Archive.js"
+export { ArchiveError } from "./archive/ArchiveError.js"
 export * from "./EngineConfig.js"
 export * from "./EngineError.js"
 export type {

@@ -4,34 +4,13 @@
  *
  * @since 0.1.0
  */
-import { Context, Data, type Effect, type Option } from "effect"
+import { Context, type Effect, type Option } from "effect"
 import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { Total } from "../merkle/TreeDelta.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
+import type { ArchiveError } from "./ArchiveError.js"
 import type { NotTaken } from "./CommitPlan.js"
 import type { WriterRegister } from "./WriterLease.js"
-
-/**
- * Any failure of the archive, defects of the driver included. `transient`: the archive or the way to it is
- * down, overloaded or gave up on a lock; the same call may succeed later. `permanent`: this very data is
- * refused and always will be.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ArchiveError extends Data.TaggedError("ArchiveError")<{
-  readonly operation: string
-  readonly kind: "transient" | "permanent"
-  /** What the driver said, secrets removed. */
-  readonly problem: string
-  /** The time for it was over: less at once may fit into it. */
-  readonly overdue?: boolean
-  readonly cause?: unknown
-}> {
-  override get message() {
-    return `archive ${this.operation}: ${this.problem} (${this.kind})`
-  }
-}
 
 /**
  * @since 0.1.0

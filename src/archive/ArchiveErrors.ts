@@ -1,7 +1,7 @@
 /** What the drivers' failures mean: whether the same call can succeed later, and whether to try again at once. */
 import { Cause, Effect } from "effect"
 import { redact } from "../shared/Redaction.js"
-import { ArchiveError } from "./Archive.js"
+import { ArchiveError } from "./ArchiveError.js"
 
 // MySQL/MariaDB: this very data is refused. https://mariadb.com/kb/en/mariadb-error-codes/
 const permanentNumbers = new Set([

@@ -33,7 +33,7 @@
  */
 import type { Effect } from "effect"
 import type { Digest } from "../merkle/Tree.js"
-import type { ArchiveError } from "./Archive.js"
+import type { ArchiveError } from "./ArchiveError.js"
 
 /** How long a sole writer's token outlives its last attendance, unless it is set otherwise: 15 s. */
 export const defaultLeaseMs = 15_000

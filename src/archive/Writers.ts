@@ -3,7 +3,7 @@
  * it takes. The protocol is told in `filter/WriterLease`.
  */
 
-import { ArchiveError } from "./Archive.js"
+import { ArchiveError } from "./ArchiveError.js"
 import type { AttendRequest } from "./WriterLease.js"
 
 /** The most bytes that a node's name, a token or a beat may have. */

@@ -9,7 +9,8 @@
  * @since 0.1.0
  */
 import { Context, Duration, Effect, Layer, Random } from "effect"
-import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { Archive } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import { attendanceShare, defaultLeaseMs, type WriterRegister } from "../archive/WriterLease.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"

@@ -1,6 +1,7 @@
 /** Rows are read with their contents a few megabytes at a time, whatever they weigh. */
 import { type Context, Effect } from "effect"
-import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { Archive } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 
 export type ArchiveService = Context.Tag.Service<Archive>
 

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
-import type { ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
 import type { SyncItem } from "../SyncItem.js"

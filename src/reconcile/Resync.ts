@@ -1,6 +1,6 @@
 /** Making the cache equal to the archive: walk both trees, repair what differs and nothing else, compare again. */
 import { Chunk, Effect, Stream } from "effect"
-import type { ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareVersions } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"

@@ -7,7 +7,7 @@
  * walk of both trees, because two sums that differ by it are not made equal by the writes under way.
  */
 import { Effect, Stream } from "effect"
-import type { ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
 import { type ItemHead, isAtLeast } from "../SyncItem.js"

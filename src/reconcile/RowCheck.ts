@@ -3,7 +3,8 @@
  * with the stored one, and nothing else may be stored.
  */
 import { Effect } from "effect"
-import type { ArchiveError, ArchiveReader, RecomputedRoot } from "../archive/Archive.js"
+import type { ArchiveReader, RecomputedRoot } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import { leafSum, nodeDigest } from "../merkle/Digest.js"
 import { NodeStream, type PathTotal } from "../merkle/NodeStream.js"
 import type { Digest } from "../merkle/Tree.js"

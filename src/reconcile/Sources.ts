@@ -1,6 +1,7 @@
 /** The archive's and the cache's trees as sources of a comparison. */
 import { type Context, Effect } from "effect"
-import type { Archive, ArchiveError } from "../archive/Archive.js"
+import type { Archive } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import type { LeafHead, LeafPart, MerkleSource, NameRange } from "../merkle/Source.js"

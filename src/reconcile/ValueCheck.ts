@@ -1,7 +1,7 @@
 /** Proves that stored bytes are what their hashes say, and that the cache's values are the archive's rows. */
 
 import { Effect, Random } from "effect"
-import type { ArchiveError } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
 import { hashOf, pieceBytes } from "../shared/Pieces.js"

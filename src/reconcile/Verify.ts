@@ -4,7 +4,8 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
-import type { ArchiveError, RecomputedRoot } from "../archive/Archive.js"
+import type { RecomputedRoot } from "../archive/Archive.js"
+import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
 import { Budget, type BudgetOptions } from "./Budget.js"

@@ -2,7 +2,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"
 import { Cause, Effect, Either, Exit } from "effect"
 import { describe, expect } from "vitest"
-import { ArchiveError } from "../../src/archive/Archive.js"
+import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import { archiveError, classify, refail } from "../../src/archive/ArchiveErrors.js"
 import * as MysqlUrl from "../../src/config/MysqlUrl.js"
 

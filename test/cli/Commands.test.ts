@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import { ArchiveError } from "../../src/archive/Archive.js"
+import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import type { MemoryArchiveCall } from "../../src/archive/memory/MemoryArchive.js"
 import { cli, makeWorld, type World, withDaemon } from "./support.js"
 

@@ -1,5 +1,5 @@
 import { Clock, Effect, Fiber, TestClock } from "effect"
-import { ArchiveError } from "../../src/archive/Archive.js"
+import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import type { MemoryArchiveCall, MemoryArchiveOptions } from "../../src/archive/memory/MemoryArchive.js"
 import { MemoryArchiveState } from "../../src/archive/memory/MemoryArchive.js"
 import type { ItemRecord } from "../../src/SyncItem.js"

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, TestClock } from "effect"
-import { ArchiveError } from "../../src/archive/Archive.js"
+import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import { MemoryWriters, type WriterRegister } from "../../src/archive/WriterLease.js"
 import * as ExistenceFilter from "../../src/filter/ExistenceFilter.js"

@@ -3,7 +3,8 @@
  * which there is one at a time.
  */
 import { type Context, Effect } from "effect"
-import { type Archive, ArchiveError } from "../../src/archive/Archive.js"
+import type { Archive } from "../../src/archive/Archive.js"
+import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"

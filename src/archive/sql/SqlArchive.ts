@@ -8,7 +8,8 @@ import { needsNormalising, toLimbs } from "../../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
-import { type Archive, ArchiveError, type CommitResult, type ScanRange } from "../Archive.js"
+import type { Archive, CommitResult, ScanRange } from "../Archive.js"
+import { ArchiveError } from "../ArchiveError.js"
 import { classify, reasonOf, refail } from "../ArchiveErrors.js"
 import {
   type CommitPlan,

@@ -6,8 +6,8 @@ import { counted } from "../../shared/Counted.js"
 import { cacheFailed } from "../cache/CacheWriter.js"
 import * as Conditions from "../state/Conditions.js"
 import { mostClaimIntervalMs } from "./CacheResync.js"
+import type { Duty } from "./Duty.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
-import type { Duty } from "./RunLoop.js"
 
 type Runtime = Context.Tag.Service<EngineRuntime>
 

@@ -3,7 +3,7 @@
  * roots now and then.
  */
 import { Effect } from "effect"
-import type { ArchiveError } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { CacheError } from "../../cache/Cache.js"
 import { type ResyncOptions, type ResyncResult, repairItems, resync } from "../../reconcile/Resync.js"
 import { settledRoots } from "../../reconcile/Roots.js"

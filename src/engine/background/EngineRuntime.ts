@@ -3,6 +3,7 @@ import { Context, type Effect } from "effect"
 import type { ArchiveStartError } from "../../EngineError.js"
 import type { ChangeStream } from "../flush/ChangeStream.js"
 import type { Flusher } from "../flush/Flusher.js"
+import type { FlushSignal } from "../flush/FlushSignal.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { CacheResync } from "./CacheResync.js"
@@ -25,11 +26,3 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly demand: FlushSignal
   }
 >() {}
-
-/** A request to flush before the interval is over. */
-export interface FlushSignal {
-  /** Asks for a flush. Synchronous; requests that come before the flush has started are one. */
-  readonly ask: (kind: "full" | "forced" | "recovery") => void
-  /** Waits for the next request. */
-  readonly next: Effect.Effect<"full" | "forced" | "recovery">
-}

@@ -1,6 +1,6 @@
 /** Keeping the existence filter: its place in the writers' register, its snapshots, its rebuilds. */
 import { Effect, Option } from "effect"
-import type { ArchiveError } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { LogUnavailable } from "../../EngineError.js"
 import type { Lifecycle } from "../../Lifecycle.js"
 import { counted } from "../../shared/Counted.js"

@@ -10,14 +10,6 @@ import * as Conditions from "../state/Conditions.js"
 import * as BackgroundTasks from "./BackgroundTasks.js"
 import { EngineRuntime } from "./EngineRuntime.js"
 
-/** Something the run loop does again and again. */
-export interface Duty {
-  readonly name: string
-  /** Milliseconds between two rounds; 0 switches the duty off. */
-  readonly intervalMs: (config: EngineConfig) => number
-  readonly round: Effect.Effect<void, unknown>
-}
-
 const firstBackoffMs = 100
 const maxBackoffMs = 30_000
 

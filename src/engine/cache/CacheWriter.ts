@@ -3,11 +3,11 @@
  * trusted, and repaired when it is back.
  */
 import { Cause, Duration, Effect, Fiber } from "effect"
+import type { Superseded } from "../../archive/CommitPlan.js"
 import type { Removal } from "../../cache/Cache.js"
 import { CacheError } from "../../cache/Cache.js"
 import * as Metrics from "../../Metrics.js"
 import type { ItemRecord } from "../../SyncItem.js"
-import type { SplitResult } from "../flush/BatchBisect.js"
 import type { CacheTrust } from "../state/CacheTrust.js"
 import * as Conditions from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
@@ -53,7 +53,10 @@ const inTime = (cache: CacheTrust, call: Effect.Effect<void, CacheError>): Effec
 /** Writes a committed batch to the cache, before readers stop being served from memory and log. */
 export const carryToCache = (
   core: EngineState,
-  { superseded, taken }: Pick<SplitResult, "taken" | "superseded">
+  {
+    superseded,
+    taken
+  }: { readonly taken: ReadonlyArray<ItemRecord>; readonly superseded: ReadonlyArray<Superseded> }
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core

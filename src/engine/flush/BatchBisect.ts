@@ -4,7 +4,8 @@
  */
 
 import { type Context, Duration, Effect } from "effect"
-import type { Archive, ArchiveError, CommitResult } from "../../archive/Archive.js"
+import type { Archive, CommitResult } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import * as Metrics from "../../Metrics.js"
 import type { ItemRecord } from "../../SyncItem.js"

@@ -5,7 +5,7 @@
  * was put aside is not published. Of what a Redis outage leaves to the next start, the newest versions are.
  */
 import { Chunk, Effect, Option, Stream } from "effect"
-import { ArchiveError } from "../../archive/Archive.js"
+import { ArchiveError } from "../../archive/ArchiveError.js"
 import type { CacheChange, CacheError, PositionedChange } from "../../cache/Cache.js"
 import type { LogUnavailable, ReadError } from "../../EngineError.js"
 import { NotSupported, TierUnavailable } from "../../EngineError.js"

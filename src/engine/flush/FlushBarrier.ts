@@ -3,7 +3,8 @@
  * there.
  */
 import { type Context, Duration, Effect } from "effect"
-import type { Archive, ArchiveError } from "../../archive/Archive.js"
+import type { Archive } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { ReadError } from "../../EngineError.js"
 import type { FlushResult } from "../../SyncEngineApi.js"
 import { counted } from "../../shared/Counted.js"

@@ -1,5 +1,4 @@
 /** What one flush carries: log entries in order, reduced to the newest version of each id. */
-import type { ItemRecord } from "../../SyncItem.js"
 import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
 
@@ -30,7 +29,3 @@ export const olderVersions = (entries: ReadonlyArray<LogEntry>, refused: LogEntr
       return order < 0 || (order === 0 && sequence > refused.sequence && !sameVersion(record, refused.record))
     })
     .sort((a, b) => compareVersions(b.record, a.record))
-
-/** Bytes of contents in these records. */
-export const contentBytes = (records: ReadonlyArray<ItemRecord>): number =>
-  records.reduce((sum, record) => sum + record.content.byteLength, 0)

@@ -1,6 +1,13 @@
 /** Requests to flush at once: a full batch, a writer that waits for the archive, an archive that is back. */
 import { Effect } from "effect"
-import type { FlushSignal } from "../background/EngineRuntime.js"
+
+/** A request to flush before the interval is over. */
+export interface FlushSignal {
+  /** Asks for a flush. Synchronous; requests that come before the flush has started are one. */
+  readonly ask: (kind: "full" | "forced" | "recovery") => void
+  /** Waits for the next request. */
+  readonly next: Effect.Effect<"full" | "forced" | "recovery">
+}
 
 type Kind = "full" | "forced" | "recovery"
 

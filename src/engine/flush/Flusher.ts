@@ -4,7 +4,8 @@
  * last flush of a shutdown are this same code.
  */
 import { type Context, Effect, Fiber } from "effect"
-import type { Archive, ArchiveError } from "../../archive/Archive.js"
+import type { Archive } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import type { LogUnavailable, TierUnavailable } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"

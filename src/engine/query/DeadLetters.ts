@@ -5,8 +5,8 @@ import { Effect, Either } from "effect"
 import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
 import type { SyncEngineApi } from "../../SyncEngineApi.js"
 import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
-import { contentBytes } from "../flush/FlushBatch.js"
 import type { EngineState } from "../state/EngineState.js"
+import { contentBytes } from "../state/PreparedWrite.js"
 import { closedToWrites } from "../write/LogAppend.js"
 
 const defaultLimit = 100

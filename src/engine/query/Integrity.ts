@@ -1,6 +1,6 @@
 /** Proving and repairing on request, and comparing with other nodes. */
 import { Effect, Stream } from "effect"
-import type { ArchiveError } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import { InvalidRequest, type ReadError } from "../../EngineError.js"
 import type { MerkleSource } from "../../merkle/Source.js"
 import type { BudgetOptions } from "../../reconcile/Budget.js"

@@ -8,7 +8,8 @@
  * pending at any time since then is read again from memory, log and archive, and the newest counts.
  */
 import { type Context, Effect } from "effect"
-import type { Archive, ArchiveError, ScanRange } from "../../archive/Archive.js"
+import type { Archive, ScanRange } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import { scanPlan } from "../../archive/sql/Ranges.js"
 import type { ReadError } from "../../EngineError.js"
 import { compareBytes } from "../../merkle/ByteOrder.js"

@@ -9,12 +9,12 @@ import { InvalidItem, InvalidRequest, TierUnavailable } from "../../EngineError.
 import * as Metrics from "../../Metrics.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import { compareVersions, idProblem } from "../../SyncItem.js"
+import { nameOf } from "../../shared/NameOf.js"
 import { cacheFailed, fillCache } from "../cache/CacheWriter.js"
 import { archiveUnavailable, noArchive } from "../state/ArchiveUnavailable.js"
 import type { EngineState } from "../state/EngineState.js"
 import { newestOf } from "../state/EngineState.js"
 import { touchedMeanwhile } from "../state/Watching.js"
-import { nameOf } from "../write/WriteValidation.js"
 
 /** The tier errors of a read. */
 export type TierError = TierUnavailable | LogUnavailable

@@ -1,5 +1,5 @@
 /** What callers are told when the archive cannot be asked. */
-import type { ArchiveError } from "../../archive/Archive.js"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import { TierUnavailable } from "../../EngineError.js"
 
 /** How long to wait before asking an unavailable archive again. */

@@ -1,8 +1,8 @@
 /** Writes whose group commit is under way, by id. One id can have several, and any of them may fail. */
 import { Effect } from "effect"
 import type { ItemRecord } from "../../SyncItem.js"
-import type { Prepared } from "../write/WriteValidation.js"
 import { NewestPerId } from "./NewestPerId.js"
+import type { Prepared } from "./PreparedWrite.js"
 
 export class InFlightWrites {
   private readonly writes = new NewestPerId<Prepared, Prepared>(

@@ -18,11 +18,11 @@ import type { ItemRecord, ItemVersion } from "../../SyncItem.js"
 import { sameHead } from "../../SyncItem.js"
 import { policy } from "../../shared/Backpressure.js"
 import type { Appended } from "../../wal/WriteAheadLog.js"
-import { contentBytes } from "../flush/FlushBatch.js"
 import type { ArchiveOutcome, ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
 import { maxWallMs } from "../state/HybridLogicalClock.js"
-import type { Prepared } from "./WriteValidation.js"
+import type { Prepared } from "../state/PreparedWrite.js"
+import { contentBytes } from "../state/PreparedWrite.js"
 
 /** Why nothing may be written at all now, whatever room there is. */
 export const closedToWrites = (core: EngineState): WriteError | undefined => {

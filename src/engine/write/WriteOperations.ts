@@ -17,19 +17,20 @@ import type {
 } from "../../SyncEngineApi.js"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
+import { nameOf } from "../../shared/NameOf.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
 import { newestOf } from "../state/EngineState.js"
+import type { Prepared } from "../state/PreparedWrite.js"
 import { touchedMeanwhile } from "../state/Watching.js"
 import * as CacheOnlyItems from "./CacheOnlyItems.js"
 import { routingProblem } from "./CacheOnlyItems.js"
 import { type Examined, examine } from "./ContentExamination.js"
 import { enqueue, throttled, writeGate } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
-import type { Prepared } from "./WriteValidation.js"
-import { nameOf, prepare, prepareDelete, readOnce, unreadable } from "./WriteValidation.js"
+import { prepare, prepareDelete, readOnce, unreadable } from "./WriteValidation.js"
 
 export interface WriteOperations extends Pick<SyncEngineApi, "submitMany" | "delete" | "deleteMany"> {
   /** `expectedHash`: beside the expected version, because two contents can have the same version number. */

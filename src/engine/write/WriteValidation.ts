@@ -15,36 +15,14 @@ import {
   traceparentProblem,
   versionProblem
 } from "../../SyncItem.js"
+import { nameOf } from "../../shared/NameOf.js"
 import { encodedBytes } from "../../wal/SegmentWriter.js"
 import type { EngineState } from "../state/EngineState.js"
 import { newestOf } from "../state/EngineState.js"
 import { maxOwnVersion } from "../state/HybridLogicalClock.js"
+import type { Prepared } from "../state/PreparedWrite.js"
 import type { Examined } from "./ContentExamination.js"
 import type { Asked } from "./VersionComparison.js"
-
-/** A write ready for the log. */
-export interface Prepared {
-  readonly _tag: "Prepared"
-  readonly record: ItemRecord
-  /** The version it replaces, as far as is known without asking the archive. */
-  readonly previousVersion: number | undefined
-  /** The caller's own version, not yet compared with the archive's. */
-  readonly unchecked: boolean
-  /** Not written once more when it loses: the version is the caller's, or what has won is to stay. */
-  readonly final: boolean
-  /** The version that had to be the current one, if the caller named it. */
-  readonly expected: number | undefined
-  /** Known to be newer than what the archive holds, as far as that can be known before the commit. */
-  readonly compared: boolean
-}
-
-/** An id for a message, whatever the caller gave. */
-export const nameOf = (id: unknown): string =>
-  typeof id === "string"
-    ? id
-    : (typeof id === "object" && id !== null) || typeof id === "function"
-      ? `(${typeof id})`
-      : String(id)
 
 const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
   new InvalidItem({ id: nameOf(id), field, problem })

@@ -1,7 +1,8 @@
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { expect } from "vitest"
-import { Archive, ArchiveError } from "../../../src/archive/Archive.js"
+import { Archive } from "../../../src/archive/Archive.js"
+import { ArchiveError } from "../../../src/archive/ArchiveError.js"
 import { layerMemory, MemoryArchiveState, make } from "../../../src/archive/memory/MemoryArchive.js"
 import { describeArchive, put } from "../suite.js"
 

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import { ArchiveError } from "../../../src/archive/Archive.js"
+import { ArchiveError } from "../../../src/archive/ArchiveError.js"
 import { cli, finish, makeWorld, start, until, withDaemon } from "../support.js"
 
 const run = ["run", "--http-port", "0"]

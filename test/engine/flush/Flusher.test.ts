@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
-import { ArchiveError } from "../../../src/archive/Archive.js"
+import { ArchiveError } from "../../../src/archive/ArchiveError.js"
 import type { SyncEngineApi } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Either, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { inject } from "vitest"
-import { ArchiveError } from "../../../src/archive/Archive.js"
+import { ArchiveError } from "../../../src/archive/ArchiveError.js"
 import {
   ArchiveStartError,
   GateClosed,
