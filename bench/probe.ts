@@ -3,9 +3,9 @@
  * tier answered.
  */
 import { Context, Effect, Layer } from "effect"
-import type { EngineConfig } from "effect-sync-engine"
+import type { EngineConfig, OpenArchive, OpenLog } from "effect-sync-engine"
 import { Archive, fromPartial, SyncEngine, WriteAheadLog } from "effect-sync-engine"
-import { Cache } from "effect-sync-engine/cache/Cache"
+import { Cache, type CacheService } from "effect-sync-engine/cache/Cache"
 import * as DefaultComponents from "effect-sync-engine/engine/DefaultComponents"
 
 export interface Spent {
@@ -60,57 +60,58 @@ const timed = <A, E, R>(spent: Spent, effect: Effect.Effect<A, E, R>): Effect.Ef
     )
   })
 
+const probedLog = (probe: Probe, inner: OpenLog): OpenLog => ({
+  ...inner,
+  append: (records) => timed(probe.append, inner.append(records)),
+  unsafeAppend: (records, done) => {
+    const startedMs = performance.now()
+    inner.unsafeAppend(records, (result) => {
+      add(probe.append, startedMs)
+      done(result)
+    })
+  },
+  release: (upTo) => timed(probe.release, inner.release(upTo))
+})
+
+const probedArchive = (probe: Probe, inner: OpenArchive): OpenArchive => ({
+  ...inner,
+  commit: (records) => timed(probe.commit, inner.commit(records)),
+  getMany: (ids) => {
+    for (const id of ids) probe.archiveIds.push(id)
+    return inner.getMany(ids)
+  }
+})
+
+const probedCache = (probe: Probe, inner: CacheService): CacheService => ({
+  ...inner,
+  put: (records, putOptions) => timed(probe.put, inner.put(records, putOptions)),
+  get: (id) => {
+    probe.cacheIds.count++
+    return inner.get(id)
+  },
+  getMany: (ids) => {
+    probe.cacheIds.count += ids.length
+    return inner.getMany(ids)
+  }
+})
+
 /** A started engine as its configuration names it, with a probe on its tiers. Closing the scope shuts it down. */
 export const probedEngine = (options: Partial<EngineConfig>) =>
   Effect.gen(function* () {
     const probe = makeProbe()
-    const parts = yield* DefaultComponents.fromConfig(yield* fromPartial(options))
-    const log = Layer.map(parts.log, (context) => {
-      const inner = Context.get(context, WriteAheadLog)
-      return Context.add(context, WriteAheadLog, {
-        ...inner,
-        append: (records) => timed(probe.append, inner.append(records)),
-        unsafeAppend: (records, done) => {
-          const startedMs = performance.now()
-          inner.unsafeAppend(records, (result) => {
-            add(probe.append, startedMs)
-            done(result)
-          })
-        },
-        release: (upTo) => timed(probe.release, inner.release(upTo))
-      })
+    const parts = Layer.map(DefaultComponents.layer(yield* fromPartial(options)), (context) => {
+      const { open: openLog } = Context.get(context, WriteAheadLog)
+      const { open: openArchive } = Context.get(context, Archive)
+      const { open: openCache } = Context.get(context, Cache)
+      return context.pipe(
+        Context.add(WriteAheadLog, { open: Effect.map(openLog, (log) => probedLog(probe, log)) }),
+        Context.add(Archive, {
+          open: openArchive && Effect.map(openArchive, (archive) => probedArchive(probe, archive))
+        }),
+        Context.add(Cache, { open: openCache && Effect.map(openCache, (cache) => probedCache(probe, cache)) })
+      )
     })
-    const archive =
-      parts.archive &&
-      Layer.map(parts.archive, (context) => {
-        const inner = Context.get(context, Archive)
-        return Context.make(Archive, {
-          ...inner,
-          commit: (records) => timed(probe.commit, inner.commit(records)),
-          getMany: (ids) => {
-            for (const id of ids) probe.archiveIds.push(id)
-            return inner.getMany(ids)
-          }
-        })
-      })
-    const cache =
-      parts.cache &&
-      Layer.map(parts.cache, (context) => {
-        const inner = Context.get(context, Cache)
-        return Context.make(Cache, {
-          ...inner,
-          put: (records, putOptions) => timed(probe.put, inner.put(records, putOptions)),
-          get: (id) => {
-            probe.cacheIds.count++
-            return inner.get(id)
-          },
-          getMany: (ids) => {
-            probe.cacheIds.count += ids.length
-            return inner.getMany(ids)
-          }
-        })
-      })
-    const context = yield* Layer.build(SyncEngine.layerParts({ log, archive, cache }, options))
+    const context = yield* Layer.build(SyncEngine.layer(options, parts))
     return { engine: Context.get(context, SyncEngine), probe }
   })
 

@@ -1,11 +1,12 @@
 /**
  * What a commit costs as a path grows: 1,000 random updates among few and among very many siblings.
  */
+
 import { copyFileSync } from "node:fs"
 import { join } from "node:path"
 import Database from "better-sqlite3"
 import { Effect, Redacted } from "effect"
-import type { Archive } from "effect-sync-engine"
+import type { OpenArchive } from "effect-sync-engine/archive/Archive"
 import * as MysqlArchive from "effect-sync-engine/archive/mysql/MysqlArchive"
 import { tables as makeTables } from "effect-sync-engine/archive/sql/SqlDialect"
 import * as SqliteArchive from "effect-sync-engine/archive/sqlite/SqliteArchive"
@@ -79,7 +80,7 @@ export const tree = (fixtures: Fixtures): Effect.Effect<ReadonlyArray<Line>, unk
 
     const updates = (count: number, commit: { readonly applied: number }) =>
       commit.applied === count ? Effect.void : Effect.die(new Error(`${commit.applied} of ${count} applied`))
-    const committing = (archive: Archive["Type"]) => (records: ReadonlyArray<ItemRecord>) =>
+    const committing = (archive: OpenArchive) => (records: ReadonlyArray<ItemRecord>) =>
       Effect.flatMap(archive.commit(records), (result) => updates(records.length, result))
 
     const files = [yield* fixtures.wideSqlite(few), yield* fixtures.wideSqlite(many)] as const

@@ -47,9 +47,10 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
    * @since 0.1.0
    */
   static readonly layer = (
-    options: Partial<EngineConfig> = {}
+    options: Partial<EngineConfig> = {},
+    components?: Layer.Layer<EngineComponents, InvalidConfig>
   ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed> =>
-    Layer.unwrapEffect(Effect.map(fromPartial(options), started))
+    Layer.unwrapEffect(Effect.map(fromPartial(options), (config) => started(config, components)))
 
   /**
    * As `layer`, with the options from the `SYNC_ENGINE_*` variables (or whatever `ConfigProvider` is in place).
@@ -62,15 +63,22 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
   > = Layer.unwrapEffect(Effect.map(engineConfig, (config) => started(config)))
 
   /**
-   * As `layer`, with parts of the application's own: another log or archive, or fakes in tests.
+   * A started engine over the application's own parts. All are unopened: the start opens them, the log first.
    *
    * @since 0.1.0
    */
-  static readonly layerParts = (
-    parts: EngineComponents,
-    options: Partial<EngineConfig> = {}
-  ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed> =>
-    Layer.unwrapEffect(Effect.map(fromPartial(options), (config) => started(config, parts)))
+  static readonly layerWithoutDependencies: Layer.Layer<
+    SyncEngine,
+    StartError | GateClosed,
+    EngineComponents | Lifecycle.Lifecycle | LiveConfig
+  > = Layer.scoped(
+    SyncEngine,
+    Effect.gen(function* () {
+      const engine = yield* EngineModule.make
+      yield* engine.start
+      return engine.service
+    })
+  )
 }
 
 /**
@@ -80,21 +88,14 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  config: EngineConfig,
-  parts?: EngineComponents
-): Effect.Effect<Engine, InvalidConfig, Lifecycle.Lifecycle | LiveConfig | Scope.Scope> =>
-  Effect.flatMap(
-    parts === undefined ? DefaultComponents.fromConfig(config) : Effect.succeed(parts),
-    EngineModule.make
-  )
+export const make: Effect.Effect<
+  Engine,
+  never,
+  EngineComponents | Lifecycle.Lifecycle | LiveConfig | Scope.Scope
+> = EngineModule.make
 
-const started = (config: EngineConfig, parts?: EngineComponents) =>
-  Layer.scoped(
-    SyncEngine,
-    Effect.gen(function* () {
-      const engine = yield* make(config, parts)
-      yield* engine.start
-      return engine.service
-    })
-  ).pipe(Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, LiveConfig.layer(config))))
+const started = (config: EngineConfig, components = DefaultComponents.layer(config)) =>
+  SyncEngine.layerWithoutDependencies.pipe(
+    Layer.provide(components),
+    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, LiveConfig.layer(config)))
+  )

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-export type { CommitResult, RecomputedRoot, ScanRange } from "./archive/Archive.js"
+export type { CommitResult, OpenArchive, RecomputedRoot, ScanRange } from "./archive/Archive.js"
 export { Archive } from "./archive/Archive.js"
 export { ArchiveError } from "./archive/ArchiveError.js"
 export * from "./EngineConfig.js"
@@ -23,5 +23,5 @@ export * from "./SyncEngine.js"
 export * from "./SyncItem.js"
 export type { BackpressureLevel } from "./shared/Backpressure.js"
 export { FilterSnapshots } from "./wal/FilterSnapshots.js"
-export type { Appended, DeadLetter, LogEntry, LogUsage } from "./wal/WriteAheadLog.js"
+export type { Appended, DeadLetter, LogEntry, LogUsage, OpenLog } from "./wal/WriteAheadLog.js"
 export { WriteAheadLog } from "./wal/WriteAheadLog.js"

@@ -5,7 +5,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Data, type Effect, type Option, type Stream } from "effect"
+import { Context, Data, type Effect, Layer, type Option, type Scope, type Stream } from "effect"
+import type { InvalidConfig } from "../EngineError.js"
 import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 
@@ -289,7 +290,22 @@ export interface CacheService {
 }
 
 /**
+ * The cache, not connected yet: building its layer does no I/O, a phase of the start opens it.
+ *
  * @since 0.1.0
  * @category services
  */
-export class Cache extends Context.Tag("effect-sync-engine/Cache")<Cache, CacheService>() {}
+export class Cache extends Context.Tag("effect-sync-engine/Cache")<
+  Cache,
+  {
+    /** Starts to connect in the background: succeeds although the server is unavailable. None: there is no cache. */
+    readonly open: Effect.Effect<CacheService, InvalidConfig, Scope.Scope> | undefined
+  }
+>() {
+  /**
+   * No cache.
+   *
+   * @since 0.1.0
+   */
+  static readonly layerNone: Layer.Layer<Cache> = Layer.sync(this, () => ({ open: undefined }))
+}

@@ -348,7 +348,6 @@ export const makeMemory = Effect.fnUntraced(function* (
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory: Layer.Layer<Cache> = Layer.scoped(
-  Cache,
-  Effect.map(makeMemory(), ({ cache }) => cache)
-)
+export const layerMemory: Layer.Layer<Cache> = Layer.sync(Cache, () => ({
+  open: Effect.map(makeMemory(), ({ cache }) => cache)
+}))

@@ -241,5 +241,5 @@ export const make = Effect.fnUntraced(function* (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: RedisCacheOptions): Layer.Layer<Cache, InvalidConfig> =>
-  Layer.scoped(Cache, make(options))
+export const layer = (options: RedisCacheOptions): Layer.Layer<Cache> =>
+  Layer.sync(Cache, () => ({ open: make(options) }))

@@ -1,67 +1,74 @@
 /** The parts that a configuration names: the SQLite log, the archive of `SQL_URL`, the cache of `REDIS_URL`. */
 import * as path from "node:path"
-import { Duration, Effect, Layer } from "effect"
-import type { Archive } from "../archive/Archive.js"
+import { Context, Duration, Effect, Layer } from "effect"
+import { Archive } from "../archive/Archive.js"
 import { sqliteAdvice } from "../archive/ArchiveErrors.js"
 import * as MysqlArchive from "../archive/mysql/MysqlArchive.js"
 import * as SqliteArchive from "../archive/sqlite/SqliteArchive.js"
+import { Cache } from "../cache/Cache.js"
 import * as RedisCache from "../cache/RedisCache.js"
 import { sqlTarget, walFile } from "../config/Validation.js"
 import type { EngineConfig } from "../EngineConfig.js"
 import { ArchiveStartError, type InvalidConfig } from "../EngineError.js"
+import { ExistenceFilter } from "../filter/ExistenceFilter.js"
 import { makeDirectory } from "../shared/files/Directory.js"
 import { keepPrivate } from "../shared/files/PrivateFiles.js"
 import * as SqliteLog from "../wal/SqliteLog.js"
+import { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import type { EngineComponents } from "./EngineComponents.js"
 
-const withDirectory = (file: string, layer: Layer.Layer<Archive, ArchiveStartError>) =>
+/** In a folder that is made when there is none. */
+const sqliteArchive = (file: string): Archive["Type"] => {
+  const madeDirectory = Effect.try({
+    try: () => makeDirectory(path.dirname(path.resolve(file))),
+    catch: (cause) =>
+      new ArchiveStartError({
+        target: `sqlite:${file}`,
+        kind: "refused",
+        problem: `its directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
+        advice: sqliteAdvice(cause)
+      })
+  })
+  return { open: Effect.zipRight(madeDirectory, SqliteArchive.make({ path: file })) }
+}
+
+const archiveOf = (config: EngineConfig): Layer.Layer<Archive, InvalidConfig> =>
   Layer.unwrapEffect(
-    Effect.try({
-      try: () => {
-        makeDirectory(path.dirname(path.resolve(file)))
-        return layer
-      },
-      catch: (cause) =>
-        new ArchiveStartError({
-          target: `sqlite:${file}`,
-          kind: "refused",
-          problem: `its directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`,
-          advice: sqliteAdvice(cause)
-        })
+    Effect.map(sqlTarget(config), (target) => {
+      switch (target._tag) {
+        case "None":
+          return Archive.layerNone
+        case "Sqlite":
+          return Layer.sync(Archive, () => sqliteArchive(target.path))
+        case "MySql":
+          return MysqlArchive.layer({
+            url: target.url,
+            maxConnections: config.sqlPoolSize,
+            connectTimeout: Duration.millis(config.sqlConnectTimeout),
+            queryTimeout: Duration.millis(config.sqlQueryTimeout)
+          })
+      }
     })
   )
 
-const archiveOf = (config: EngineConfig): Effect.Effect<EngineComponents["archive"], InvalidConfig> =>
-  Effect.map(sqlTarget(config), (target) => {
-    switch (target._tag) {
-      case "None":
-        return undefined
-      case "Sqlite":
-        return withDirectory(target.path, SqliteArchive.layer({ path: target.path }))
-      case "MySql":
-        return MysqlArchive.layer({
-          url: target.url,
-          maxConnections: config.sqlPoolSize,
-          connectTimeout: Duration.millis(config.sqlConnectTimeout),
-          queryTimeout: Duration.millis(config.sqlQueryTimeout)
-        })
-    }
-  })
-
-export const fromConfig = (config: EngineConfig): Effect.Effect<EngineComponents, InvalidConfig> =>
-  Effect.map(archiveOf(config), (archive) => ({
-    log: Layer.suspend(() => {
+const logOf = (config: EngineConfig) =>
+  Layer.map(
+    SqliteLog.layer({ path: walFile(config), maxItems: config.walMaxItems, maxBytes: config.walMaxBytes }),
+    (context) => {
+      const { open } = Context.get(context, WriteAheadLog)
       // What an earlier start, or somebody else, has made with more rights.
-      keepPrivate(config.dataDir)
-      return SqliteLog.layer({
-        path: walFile(config),
-        maxItems: config.walMaxItems,
-        maxBytes: config.walMaxBytes
-      })
-    }),
-    archive,
-    cache:
-      config.redisUrl === undefined
-        ? undefined
-        : RedisCache.layer({ url: config.redisUrl, prefix: config.redisPrefix })
-  }))
+      const kept = Effect.sync(() => keepPrivate(config.dataDir))
+      return Context.add(context, WriteAheadLog, { open: Effect.zipRight(kept, open) })
+    }
+  )
+
+/** Fails where the configuration names something that there cannot be. */
+export const layer = (config: EngineConfig): Layer.Layer<EngineComponents, InvalidConfig> =>
+  Layer.mergeAll(
+    logOf(config),
+    archiveOf(config),
+    config.redisUrl === undefined
+      ? Cache.layerNone
+      : RedisCache.layer({ url: config.redisUrl, prefix: config.redisPrefix }),
+    ExistenceFilter.layer
+  )

@@ -1,5 +1,6 @@
 /** One engine: its rooms put together, its start and its shutdown. */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope, Stream, SubscriptionRef } from "effect"
+import { Archive } from "../archive/Archive.js"
 import { LiveConfig } from "../EngineConfig.js"
 import type { StartError } from "../EngineError.js"
 import { GateClosed } from "../EngineError.js"
@@ -42,16 +43,15 @@ export interface Engine {
 }
 
 /** Builds an engine that has not been started. Closing the scope shuts it down if nobody has. */
-export const make = (
-  parts: EngineComponents
-): Effect.Effect<Engine, never, Lifecycle | LiveConfig | Scope.Scope> =>
+export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | LiveConfig | Scope.Scope> =
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const live = yield* LiveConfig
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
     const core = new EngineState(live.unsafeGet, lifecycle, clock, yield* EngineLimits)
-    core.expectsArchive = parts.archive !== undefined
+    const archive = yield* Archive
+    core.expectsArchive = archive.open !== undefined
     const waiters = new ArchiveWaiters()
     const feed = ChangeStream.make(core)
     const flush = Flusher.make(core, waiters, feed)
@@ -63,7 +63,10 @@ export const make = (
     const rounds: Context.Tag.Service<EngineRuntime> = {
       care,
       connectArchive: Effect.suspend(() =>
-        Effect.provideService(connectLater(parts, tiers), EngineRuntime, rounds)
+        connectLater(tiers).pipe(
+          Effect.provideService(EngineRuntime, rounds),
+          Effect.provideService(Archive, archive)
+        )
       ),
       core,
       demand,
@@ -73,7 +76,8 @@ export const make = (
       logProbe,
       waiters
     }
-    const runtime = Context.make(EngineRuntime, rounds).pipe(
+    const runtime = (yield* Effect.context<EngineComponents>()).pipe(
+      Context.add(EngineRuntime, rounds),
       Context.add(Lifecycle, lifecycle),
       Context.add(LiveConfig, live)
     )
@@ -83,7 +87,7 @@ export const make = (
     const phases = Effect.gen(function* () {
       if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.closedGate("write")
       yield* lifecycle.mark("started")
-      yield* Layer.buildWithScope(startup(parts, tiers), tiers)
+      yield* Layer.buildWithScope(startup(tiers), tiers)
       yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)
       yield* Effect.logInfo("ready")
     }).pipe(Effect.provide(runtime), Effect.interruptible)

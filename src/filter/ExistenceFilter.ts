@@ -9,7 +9,7 @@
  * @since 0.1.0
  */
 import { Context, Duration, Effect, Layer, Random } from "effect"
-import type { Archive } from "../archive/Archive.js"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import { attendanceShare, defaultLeaseMs, type WriterRegister } from "../archive/WriterLease.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
@@ -49,69 +49,68 @@ export interface WarmUpOptions {
 }
 
 /**
+ * The existence filter of one node.
+ *
  * @since 0.1.0
- * @category services
+ * @category models
  */
-export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFilter")<
-  ExistenceFilter,
-  {
-    /** `true` unless the filter is trusted and does not hold the id. Synchronous, no I/O. */
-    readonly mightExist: (id: string) => boolean
-    /** The opposite: `true` only when no live item of the archive and no put of this node has the id. */
-    readonly definitelyMissing: (id: string) => boolean
-    /** Adds the ids of puts; to be called before the log gets them, and for what the log holds at start. Synchronous. */
-    readonly beforeWrite: (writes: ReadonlyArray<TrackedWrite>) => void
-    /** Synchronous, no I/O. */
-    readonly status: () => FilterStatus
-    /**
-     * The token of this node's writer lease, while it is certain that nobody else writes the archive. Another
-     * token than before: others may have written in between. Synchronous, no I/O.
-     */
-    readonly lease: () => string | undefined
-    /** Why a rebuild is due, if so. `pending`: how many acknowledged writes are not archived yet. Synchronous. */
-    readonly needsRebuild: (pending: number) => string | undefined
-    /**
-     * The archive as this node has to use it: every commit is followed, whoever makes it, and its ids are in the
-     * filter before it starts.
-     */
-    readonly guard: <A extends Archive["Type"]>(archive: A) => A
-    /** How often to attend, in milliseconds. */
-    readonly attendanceIntervalMs: number
-    /**
-     * One attendance at the archive's register: asks to be the sole writer, or lets go of it as soon as somebody
-     * else is there. Calls take turns. After a failure trust goes on to the end of its time, and no longer.
-     */
-    readonly attend: (register: WriterRegister) => Effect.Effect<Standing, ArchiveError>
-    /**
-     * Attends until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
-     * way at its next attendance; one that has died is waited out for its lease.
-     */
-    readonly join: (
-      register: WriterRegister,
-      options?: { readonly maxWaitMs?: number | undefined }
-    ) => Effect.Effect<Standing, ArchiveError>
-    /** Ends the trust for good, at once, and leaves the register. */
-    readonly leave: (register: WriterRegister) => Effect.Effect<void, ArchiveError>
-    /** Ends the trust for good, at once. */
-    readonly close: () => void
-    /**
-     * Takes the filter of a snapshot. It is trusted once the archive has been seen at the snapshot's root with
-     * this node as its sole writer. Has to come before the first write and before the log is drained, so that
-     * whatever the log holds is added to it. Returns what is wrong with the bytes, if anything. Synchronous.
-     */
-    readonly load: (bytes: Uint8Array) => string | undefined
-    /** What to save, or why there is nothing to save. Synchronous: about 1.5 ms a megabyte. */
-    readonly snapshot: () => TakenSnapshot | string
-    /**
-     * Builds a new filter by key pages while the old one serves and writes go on, and puts it in the old one's
-     * place. Only the sole writer can. A second call waits for the first and then builds again.
-     */
-    readonly warmUp: (
-      archive: Pick<Archive["Type"], "count" | "scanIds">,
-      options: WarmUpOptions
-    ) => Effect.Effect<WarmUp, ArchiveError>
-  }
->() {}
+export interface OpenFilter {
+  /** `true` unless the filter is trusted and does not hold the id. Synchronous, no I/O. */
+  readonly mightExist: (id: string) => boolean
+  /** The opposite: `true` only when no live item of the archive and no put of this node has the id. */
+  readonly definitelyMissing: (id: string) => boolean
+  /** Adds the ids of puts; to be called before the log gets them, and for what the log holds at start. Synchronous. */
+  readonly beforeWrite: (writes: ReadonlyArray<TrackedWrite>) => void
+  /** Synchronous, no I/O. */
+  readonly status: () => FilterStatus
+  /**
+   * The token of this node's writer lease, while it is certain that nobody else writes the archive. Another
+   * token than before: others may have written in between. Synchronous, no I/O.
+   */
+  readonly lease: () => string | undefined
+  /** Why a rebuild is due, if so. `pending`: how many acknowledged writes are not archived yet. Synchronous. */
+  readonly needsRebuild: (pending: number) => string | undefined
+  /**
+   * The archive as this node has to use it: every commit is followed, whoever makes it, and its ids are in the
+   * filter before it starts.
+   */
+  readonly guard: <A extends OpenArchive>(archive: A) => A
+  /** How often to attend, in milliseconds. */
+  readonly attendanceIntervalMs: number
+  /**
+   * One attendance at the archive's register: asks to be the sole writer, or lets go of it as soon as somebody
+   * else is there. Calls take turns. After a failure trust goes on to the end of its time, and no longer.
+   */
+  readonly attend: (register: WriterRegister) => Effect.Effect<Standing, ArchiveError>
+  /**
+   * Attends until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
+   * way at its next attendance; one that has died is waited out for its lease.
+   */
+  readonly join: (
+    register: WriterRegister,
+    options?: { readonly maxWaitMs?: number | undefined }
+  ) => Effect.Effect<Standing, ArchiveError>
+  /** Ends the trust for good, at once, and leaves the register. */
+  readonly leave: (register: WriterRegister) => Effect.Effect<void, ArchiveError>
+  /** Ends the trust for good, at once. */
+  readonly close: () => void
+  /**
+   * Takes the filter of a snapshot. It is trusted once the archive has been seen at the snapshot's root with
+   * this node as its sole writer. Has to come before the first write and before the log is drained, so that
+   * whatever the log holds is added to it. Returns what is wrong with the bytes, if anything. Synchronous.
+   */
+  readonly load: (bytes: Uint8Array) => string | undefined
+  /** What to save, or why there is nothing to save. Synchronous: about 1.5 ms a megabyte. */
+  readonly snapshot: () => TakenSnapshot | string
+  /**
+   * Builds a new filter by key pages while the old one serves and writes go on, and puts it in the old one's
+   * place. Only the sole writer can. A second call waits for the first and then builds again.
+   */
+  readonly warmUp: (
+    archive: Pick<OpenArchive, "count" | "scanIds">,
+    options: WarmUpOptions
+  ) => Effect.Effect<WarmUp, ArchiveError>
+}
 
 /**
  * @since 0.1.0
@@ -122,6 +121,24 @@ export interface ExistenceFilterOptions {
   readonly node: string
   /** How long others wait for this node after its last sign of life: 1 s to 1 h, 15 s unless given. */
   readonly leaseMs?: number | undefined
+}
+
+/**
+ * Makes the filter of a node, once its log says which node it is.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFilter")<
+  ExistenceFilter,
+  { readonly open: (options: ExistenceFilterOptions) => Effect.Effect<OpenFilter> }
+>() {
+  /**
+   * The cuckoo filter.
+   *
+   * @since 0.1.0
+   */
+  static readonly layer: Layer.Layer<ExistenceFilter> = Layer.sync(this, () => ({ open: make }))
 }
 
 const minLeaseMs = 1_000
@@ -137,7 +154,7 @@ const idsPerTurn = 2_000
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFilter["Type"]> =>
+export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter> =>
   Effect.gen(function* () {
     const { leaseMs = defaultLeaseMs, node } = options
     if (!(leaseMs >= minLeaseMs && leaseMs <= maxLeaseMs)) {
@@ -159,7 +176,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
       return `${time}-${random.toString(36)}`
     })
 
-    const attend: ExistenceFilter["Type"]["attend"] = (register) =>
+    const attend: OpenFilter["attend"] = (register) =>
       attending.withPermits(1)(
         Effect.gen(function* () {
           const asked = attendant.ask(yield* fresh)
@@ -170,7 +187,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
         })
       )
 
-    const join: ExistenceFilter["Type"]["join"] = (register, { maxWaitMs = 2 * leaseMs } = {}) =>
+    const join: OpenFilter["join"] = (register, { maxWaitMs = 2 * leaseMs } = {}) =>
       Effect.suspend(() => {
         const deadline = tracked.now() + maxWaitMs
         const again: Effect.Effect<Standing, ArchiveError> = Effect.flatMap(attend(register), (standing) =>
@@ -181,14 +198,14 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
         return again
       })
 
-    const leave: ExistenceFilter["Type"]["leave"] = (register) =>
+    const leave: OpenFilter["leave"] = (register) =>
       Effect.suspend(() => {
         attendant.close()
         const left = Effect.suspend(() => register.leave({ node, token: attendant.rowToken }))
         return attending.withPermits(1)(left)
       })
 
-    const guard: ExistenceFilter["Type"]["guard"] = (archive) => ({
+    const guard: OpenFilter["guard"] = (archive) => ({
       ...archive,
       commit: (records) =>
         // Uninterruptible around it: a commit that was counted as started must be counted as ended.
@@ -234,7 +251,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
       reason: reason ?? reasons.notSole
     })
 
-    const warmUp: ExistenceFilter["Type"]["warmUp"] = (archive, { batch, pending }) =>
+    const warmUp: OpenFilter["warmUp"] = (archive, { batch, pending }) =>
       building.withPermits(1)(
         Effect.gen(function* () {
           const refused = tracked.beginRebuild(yield* archive.count({ prefix: "" }))
@@ -274,10 +291,3 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<ExistenceFi
       warmUp
     }
   })
-
-/**
- * @since 0.1.0
- * @category layers
- */
-export const layer = (options: ExistenceFilterOptions): Layer.Layer<ExistenceFilter> =>
-  Layer.effect(ExistenceFilter, make(options))

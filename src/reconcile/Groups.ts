@@ -1,9 +1,10 @@
 /** Rows are read with their contents a few megabytes at a time, whatever they weigh. */
-import { type Context, Effect } from "effect"
-import type { Archive } from "../archive/Archive.js"
+
+import { Effect } from "effect"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 
-export type ArchiveService = Context.Tag.Service<Archive>
+export type ArchiveService = OpenArchive
 
 /** Contents of one tier that are held at once. */
 export const bytesAtOnce = 4 * 1024 * 1024

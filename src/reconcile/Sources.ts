@@ -1,6 +1,7 @@
 /** The archive's and the cache's trees as sources of a comparison. */
-import { type Context, Effect } from "effect"
-import type { Archive } from "../archive/Archive.js"
+
+import { Effect } from "effect"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
@@ -116,7 +117,7 @@ const sumByReading =
 const within = (name: string, upTo: string | undefined): boolean =>
   upTo === undefined || compareBytes(name, upTo) <= 0
 
-export const ofArchive = (archive: Context.Tag.Service<Archive>): MerkleSource<ArchiveError> => {
+export const ofArchive = (archive: OpenArchive): MerkleSource<ArchiveError> => {
   const leaves: Leaves<ArchiveError> = (path, page) =>
     Effect.gen(function* () {
       const found: Array<LeafHead> = []

@@ -8,16 +8,23 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Either, Layer, Option, Random, type Scope } from "effect"
+
+import { type Context, Effect, Either, type Layer, Option, Random, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { FilterSnapshots } from "./FilterSnapshots.js"
+import { type FilterSnapshots, layerBoth } from "./FilterSnapshots.js"
 import type { AppendDone } from "./GroupCommit.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import { encodedBytes } from "./SegmentWriter.js"
-import type { ArchiveBinding, DeadLetter, LogEntry, LogUsage } from "./WriteAheadLog.js"
-import { WriteAheadLog } from "./WriteAheadLog.js"
+import type {
+  ArchiveBinding,
+  DeadLetter,
+  LogEntry,
+  LogUsage,
+  OpenLog,
+  WriteAheadLog
+} from "./WriteAheadLog.js"
 
 interface HeldEntry extends LogEntry {
   readonly bytes: number
@@ -99,7 +106,7 @@ export interface MemoryLogOptions extends LogBounds {
  * @category models
  */
 export interface MemoryLog {
-  readonly log: Context.Tag.Service<WriteAheadLog>
+  readonly log: OpenLog
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
   readonly disk: MemoryLogDisk
 }
@@ -250,11 +257,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
         released: disk.released
       }
     }
-    const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (
-      records,
-      done,
-      moved = false
-    ) => {
+    const unsafeAppend: OpenLog["unsafeAppend"] = (records, done, moved = false) => {
       const closed = isClosed("append")
       if (closed !== undefined) {
         done(Either.left(closed))
@@ -305,7 +308,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
       record: { ...record, content: new Uint8Array(record.content) }
     })
 
-    const log: Context.Tag.Service<WriteAheadLog> = {
+    const log: OpenLog = {
       path,
       identity,
       get maxVersion() {
@@ -402,9 +405,7 @@ export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, L
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  options: MemoryLogOptions = {}
-): Effect.Effect<Context.Tag.Service<WriteAheadLog>, LogOpenError, Scope.Scope> =>
+export const make = (options: MemoryLogOptions = {}): Effect.Effect<OpenLog, LogOpenError, Scope.Scope> =>
   Effect.map(open(options), ({ log }) => log)
 
 /**
@@ -413,11 +414,5 @@ export const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory = (
-  options: MemoryLogOptions = {}
-): Layer.Layer<WriteAheadLog | FilterSnapshots, LogOpenError> =>
-  Layer.scopedContext(
-    Effect.map(open(options), ({ log, snapshots }) =>
-      Context.make(WriteAheadLog, log).pipe(Context.add(FilterSnapshots, snapshots))
-    )
-  )
+export const layerMemory = (options: MemoryLogOptions = {}): Layer.Layer<WriteAheadLog | FilterSnapshots> =>
+  layerBoth(options.path ?? "memory", open(options))

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
+
 import * as path from "node:path"
-import { Context, Effect, Layer, Option, type Scope } from "effect"
+import { type Context, Effect, type Layer, Option, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
-import { FilterSnapshots } from "./FilterSnapshots.js"
+import { type FilterSnapshots, layerBoth } from "./FilterSnapshots.js"
 import { GroupCommit } from "./GroupCommit.js"
 import type { LogConnection } from "./LogConnection.js"
 import { connect } from "./LogConnection.js"
@@ -16,8 +17,7 @@ import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs } from "./LogOptions.
 import type { LogOperation, LogOperations } from "./LogProtocol.js"
 import { decode } from "./SegmentCodec.js"
 import { encodeOne } from "./SegmentWriter.js"
-import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
-import { WriteAheadLog } from "./WriteAheadLog.js"
+import type { ArchiveBinding, DeadLetter, LogEntry, OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
 
 /**
  * @since 0.1.0
@@ -35,7 +35,7 @@ export interface SqliteLogOptions extends LogBounds {
  * @category models
  */
 export interface SqliteLog {
-  readonly log: Context.Tag.Service<WriteAheadLog>
+  readonly log: OpenLog
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
   readonly connection: LogConnection
 }
@@ -127,15 +127,8 @@ interface Held {
   binding: ArchiveBinding | undefined
 }
 
-const makeLog = (
-  file: string,
-  group: GroupCommit,
-  ask: Ask,
-  identity: string,
-  held: Held
-): Context.Tag.Service<WriteAheadLog> => {
-  const unsafeAppend: Context.Tag.Service<WriteAheadLog>["unsafeAppend"] = (records, done, moved) =>
-    group.append(records, done, moved)
+const makeLog = (file: string, group: GroupCommit, ask: Ask, identity: string, held: Held): OpenLog => {
+  const unsafeAppend: OpenLog["unsafeAppend"] = (records, done, moved) => group.append(records, done, moved)
   return {
     path: file,
     identity,
@@ -219,7 +212,7 @@ const whileMore = <E>(step: Effect.Effect<{ readonly more: boolean }, E>): Effec
   Effect.asVoid(Effect.repeat(step, { while: ({ more }) => more }))
 
 /** Calls that come while a release is under way share the next one. */
-const makeRelease = (group: GroupCommit, ask: Ask): Context.Tag.Service<WriteAheadLog>["release"] => {
+const makeRelease = (group: GroupCommit, ask: Ask): OpenLog["release"] => {
   let wanted = group.released
   const gate = Effect.unsafeMakeSemaphore(1)
   const prune = whileMore(ask("release", "prune"))
@@ -287,9 +280,7 @@ const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  options: SqliteLogOptions
-): Effect.Effect<Context.Tag.Service<WriteAheadLog>, LogOpenError, Scope.Scope> =>
+export const make = (options: SqliteLogOptions): Effect.Effect<OpenLog, LogOpenError, Scope.Scope> =>
   Effect.map(open(options), ({ log }) => log)
 
 /**
@@ -298,11 +289,5 @@ export const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: SqliteLogOptions
-): Layer.Layer<WriteAheadLog | FilterSnapshots, LogOpenError> =>
-  Layer.scopedContext(
-    Effect.map(open(options), ({ log, snapshots }) =>
-      Context.make(WriteAheadLog, log).pipe(Context.add(FilterSnapshots, snapshots))
-    )
-  )
+export const layer = (options: SqliteLogOptions): Layer.Layer<WriteAheadLog | FilterSnapshots> =>
+  layerBoth(options.path, open(options))

@@ -1,8 +1,9 @@
 /** What every archive must do; run over memory, SQLite and MySQL. */
+
 import { it } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { describe, expect } from "vitest"
-import type { Archive } from "../../src/archive/Archive.js"
+import type { OpenArchive } from "../../src/archive/Archive.js"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
@@ -14,18 +15,18 @@ import { describeWriters } from "./writersSuite.js"
 export { numbers, put } from "./records.js"
 
 export interface ArchiveUnderTest {
-  readonly archive: Archive["Type"]
+  readonly archive: OpenArchive
   /** Changes a live row's updatedAt behind the tree's back. */
   readonly damage: (id: string) => Effect.Effect<void>
   /** Another node's archive on the same store. */
-  readonly another: Effect.Effect<Archive["Type"], unknown, Scope.Scope>
+  readonly another: Effect.Effect<OpenArchive, unknown, Scope.Scope>
 }
 
 const ids = (items: ReadonlyArray<{ readonly id: string }>) => items.map((item) => item.id)
 const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
 const byId = (a: { readonly id: string }, b: { readonly id: string }) => compareBytes(a.id, b.id)
 
-const allChildren = (archive: Archive["Type"], path: string, limit: number) =>
+const allChildren = (archive: OpenArchive, path: string, limit: number) =>
   Effect.gen(function* () {
     const all: Array<TreeChild> = []
     while (true) {
@@ -40,7 +41,7 @@ const allChildren = (archive: Archive["Type"], path: string, limit: number) =>
     }
   })
 
-const allItems = (archive: Archive["Type"], range: { prefix: string; state?: string }, limit: number) =>
+const allItems = (archive: OpenArchive, range: { prefix: string; state?: string }, limit: number) =>
   Effect.gen(function* () {
     const all: Array<SyncItem> = []
     while (true) {
@@ -60,7 +61,7 @@ export const describeArchive = (
 ): void => {
   const test = (
     title: string,
-    body: (archive: Archive["Type"], damage: ArchiveUnderTest["damage"]) => Effect.Effect<void, unknown>
+    body: (archive: OpenArchive, damage: ArchiveUnderTest["damage"]) => Effect.Effect<void, unknown>
   ) =>
     it.scopedLive(
       title,

@@ -1,8 +1,9 @@
 /** What the writers' register of every archive must do; run over memory, SQLite and MySQL. */
+
 import { it } from "@effect/vitest"
 import { Effect, Either, Fiber, Schedule, type Scope } from "effect"
 import { describe, expect } from "vitest"
-import type { Archive } from "../../src/archive/Archive.js"
+import type { OpenArchive } from "../../src/archive/Archive.js"
 import { type AttendRequest, MemoryWriters, type WriterRow } from "../../src/archive/WriterLease.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
@@ -31,7 +32,7 @@ const refusal = {
 
 const byNode = (a: WriterRow, b: WriterRow) => (a.node < b.node ? -1 : 1)
 
-const passes = (archive: Archive["Type"], records: ReadonlyArray<ItemRecord>) =>
+const passes = (archive: OpenArchive, records: ReadonlyArray<ItemRecord>) =>
   Effect.map(Effect.either(archive.commit(records)), (result) => {
     if (Either.isLeft(result)) expect(result.left).toMatchObject(refusal)
     return Either.isRight(result)
@@ -45,8 +46,8 @@ export const describeWriters = (
   const test = (
     title: string,
     body: (
-      a: Archive["Type"],
-      b: Archive["Type"],
+      a: OpenArchive,
+      b: OpenArchive,
       another: ArchiveUnderTest["another"]
     ) => Effect.Effect<void, unknown, Scope.Scope>
   ) =>
@@ -284,7 +285,7 @@ export const describeWriters = (
     test("is handed over and back while both write", (a, b) =>
       Effect.gen(function* () {
         const token = (yield* a.writers.attend(ask("a", "a0"))).token!
-        const writing = (archive: Archive["Type"], name: string) =>
+        const writing = (archive: OpenArchive, name: string) =>
           Effect.forEach(
             Array.from({ length: 12 }, (_, i) => put(`${name}.${i}`, 1)),
             (record) =>

@@ -3,6 +3,7 @@ import { Effect, Fiber, Option, Stream, TestClock } from "effect"
 import { Cache, type CacheStatus } from "../../src/cache/Cache.js"
 import { layerMemory, makeMemory } from "../../src/cache/InProcessCache.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
+import { openedIn } from "../support/components.js"
 import { recordOf, tombstoneOf } from "./records.js"
 import { cacheSuite } from "./suite.js"
 
@@ -68,9 +69,9 @@ describe("the cache in memory, by the clock", () => {
 
   it.effect("stands behind the tag", () =>
     Effect.gen(function* () {
-      const cache = yield* Cache
+      const cache = yield* openedIn(Cache)
       yield* cache.put([recordOf("a", 1)])
       expect(yield* cache.heads(["a"])).toHaveLength(1)
-    }).pipe(Effect.provide(layerMemory))
+    }).pipe(Effect.scoped, Effect.provide(layerMemory))
   )
 })

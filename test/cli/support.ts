@@ -1,6 +1,7 @@
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { type Context, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import { Cache } from "../../src/cache/Cache.js"
 import * as Cli from "../../src/cli/app/Cli.js"
 import { OutputClosed } from "../../src/cli/app/CliError.js"
 import type { Signal } from "../../src/cli/app/EarlySignals.js"
@@ -8,6 +9,7 @@ import { EngineFactory } from "../../src/cli/backend/EngineFactory.js"
 import { Stdio } from "../../src/cli/io/Stdio.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import * as Engine from "../../src/engine/Engine.js"
+import { ExistenceFilter } from "../../src/filter/ExistenceFilter.js"
 import { Lifecycle, layer as lifecycleLayer } from "../../src/Lifecycle.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 
@@ -36,18 +38,22 @@ const enginesOf = (world: World): Layer.Layer<EngineFactory> => {
     make: (config) =>
       Effect.gen(function* () {
         const context = yield* Layer.buildWithScope(
-          Layer.fresh(Layer.merge(lifecycleLayer, LiveConfig.layer(config))),
-          yield* Effect.scope
-        )
-        return yield* Effect.gen(function* () {
-          const { service, shutdown, start } = yield* Engine.make({
-            log: MemoryLog.layerMemory({
+          Layer.mergeAll(
+            lifecycleLayer,
+            LiveConfig.layer(config),
+            MemoryLog.layerMemory({
               disk: world.disk,
               maxItems: config.walMaxItems,
               maxBytes: config.walMaxBytes
             }),
-            archive: MemoryArchive.layerMemory({ state: world.state, hooks })
-          })
+            MemoryArchive.layerMemory({ state: world.state, hooks }),
+            Cache.layerNone,
+            ExistenceFilter.layer
+          ),
+          yield* Effect.scope
+        )
+        return yield* Effect.gen(function* () {
+          const { service, shutdown, start } = yield* Engine.make
           const [lifecycle, liveConfig] = yield* Effect.all([Lifecycle, LiveConfig])
           return { engine: service, lifecycle, liveConfig, start, shutdown }
         }).pipe(Effect.provide(context))

@@ -13,11 +13,13 @@ import {
   SubscriptionRef
 } from "effect"
 import { Archive } from "../../src/archive/Archive.js"
+import { Cache } from "../../src/cache/Cache.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import { ArchiveStartError } from "../../src/EngineError.js"
 import * as Engine from "../../src/engine/Engine.js"
 import { EngineLimits } from "../../src/engine/state/EngineLimits.js"
+import { ExistenceFilter } from "../../src/filter/ExistenceFilter.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import type { SyncEngineApi } from "../../src/SyncEngineApi.js"
 import { YieldToEventLoop } from "../../src/shared/YieldToEventLoop.js"
@@ -56,16 +58,15 @@ export const begin = (world: World): Life => {
       Effect.locally(FiberRef.currentLoggers, HashSet.empty())
     )
 
-  const archive = Layer.effect(
-    Archive,
-    Effect.suspend(() =>
+  const archive = Layer.succeed(Archive, {
+    open: Effect.suspend(() =>
       world.archiveDown
         ? Effect.fail(
             new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "the archive is down" })
           )
         : Effect.succeed(world.archiveFor(process))
     )
-  )
+  })
   const scope = Effect.runSync(Scope.make())
   // Making an engine starts nothing: it needs no turns.
   const made = Effect.runSync(
@@ -74,10 +75,15 @@ export const begin = (world: World): Life => {
         const lifecycle = yield* Lifecycle.make
         const context = yield* Layer.buildWithScope(LiveConfig.layer(settings.config), scope)
         const live = Context.get(context, LiveConfig)
-        const engine = yield* Engine.make({
-          log: observedLog(world),
-          archive: settings.hasArchive ? archive : undefined
-        }).pipe(
+        const engine = yield* Engine.make.pipe(
+          Effect.provide(
+            Layer.mergeAll(
+              observedLog(world),
+              settings.hasArchive ? archive : Archive.layerNone,
+              Cache.layerNone,
+              ExistenceFilter.layer
+            )
+          ),
           Effect.provide(context),
           Effect.provideService(Lifecycle.Lifecycle, lifecycle),
           Effect.provideService(Scope.Scope, scope)

@@ -1,31 +1,24 @@
 /** The log as the engine gets it: the in-memory one, with the model watching what goes in and out. */
-import { Context, Effect, Either, Layer } from "effect"
+
+import { Effect, Either } from "effect"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
-import { FilterSnapshots } from "../../src/wal/FilterSnapshots.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
+import type { OpenLog } from "../../src/wal/WriteAheadLog.js"
 import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
+import { between } from "../support/components.js"
 import { type Call, indexOf } from "./Call.js"
 import { type Floor, headText } from "./Model.js"
 import { refusalKey, type World } from "./World.js"
 
 export const observedLog = (world: World) =>
-  Layer.scopedContext(
-    Effect.map(
-      MemoryLog.open({
-        disk: world.disk,
-        maxItems: world.settings.config.walMaxItems,
-        maxBytes: world.settings.config.walMaxBytes,
-        commitDelay: world.commitDelay
-      }),
-      ({ log, snapshots }) =>
-        Context.make(WriteAheadLog, observed(world, log)).pipe(Context.add(FilterSnapshots, snapshots))
-    )
-  )
+  MemoryLog.layerMemory({
+    disk: world.disk,
+    maxItems: world.settings.config.walMaxItems,
+    maxBytes: world.settings.config.walMaxBytes,
+    commitDelay: world.commitDelay
+  }).pipe(between(WriteAheadLog, (log) => observed(world, log)))
 
-const observed = (
-  world: World,
-  log: Context.Tag.Service<WriteAheadLog>
-): Context.Tag.Service<WriteAheadLog> => {
+const observed = (world: World, log: OpenLog): OpenLog => {
   const { model, violations } = world
   return {
     ...log,

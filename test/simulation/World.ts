@@ -2,8 +2,9 @@
  * The world around the engine: a disk, an archive and the troubles with both. They outlive the engine's process, of
  * which there is one at a time.
  */
-import { type Context, Effect } from "effect"
-import type { Archive } from "../../src/archive/Archive.js"
+
+import { Effect } from "effect"
+import type { OpenArchive } from "../../src/archive/Archive.js"
 import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import type { Digest } from "../../src/merkle/Tree.js"
@@ -47,7 +48,7 @@ export class World {
     {
       readonly process: Process
       readonly records: ReadonlyArray<ItemRecord>
-      readonly archive: Context.Tag.Service<Archive>
+      readonly archive: OpenArchive
     }
   >()
   /** The world itself: never dies. */
@@ -151,8 +152,8 @@ export class World {
   // ----- the archive
 
   /** The archive as this process reaches it. */
-  archiveFor(process: Process): Context.Tag.Service<Archive> {
-    const archive: Context.Tag.Service<Archive> = MemoryArchive.make({
+  archiveFor(process: Process): OpenArchive {
+    const archive: OpenArchive = MemoryArchive.make({
       state: this.archive,
       hooks: {
         before: ({ operation, records }) =>

@@ -1,16 +1,18 @@
 import { type Context, Effect, Layer, Redacted, type Scope } from "effect"
-import type { Archive } from "../../src/archive/Archive.js"
+import { Archive } from "../../src/archive/Archive.js"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import { Cache } from "../../src/cache/Cache.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
-import type { ArchiveStartError } from "../../src/EngineError.js"
 import type { Engine } from "../../src/engine/Engine.js"
 import * as EngineModule from "../../src/engine/Engine.js"
-import type { EngineComponents } from "../../src/engine/EngineComponents.js"
 import type { Limits } from "../../src/engine/state/EngineLimits.js"
 import { defaultLimits, EngineLimits } from "../../src/engine/state/EngineLimits.js"
+import { ExistenceFilter } from "../../src/filter/ExistenceFilter.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
+import type { FilterSnapshots } from "../../src/wal/FilterSnapshots.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
+import type { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
 
 export const testConfig: EngineConfig = {
   dataDir: ".unused",
@@ -58,13 +60,9 @@ export interface TestEngineOptions {
   readonly disk?: MemoryLog.MemoryLogDisk
   readonly commitDelay?: Effect.Effect<void>
   /** A log of the test's own, in place of the memory log over `disk`. */
-  readonly log?: EngineComponents["log"]
-  readonly archive?:
-    | MemoryArchive.MemoryArchiveOptions
-    | Layer.Layer<Archive, ArchiveStartError>
-    | "none"
-    | undefined
-  readonly cache?: EngineComponents["cache"]
+  readonly log?: Layer.Layer<WriteAheadLog | FilterSnapshots>
+  readonly archive?: MemoryArchive.MemoryArchiveOptions | Layer.Layer<Archive> | "none" | undefined
+  readonly cache?: Layer.Layer<Cache> | undefined
   readonly config?: Partial<EngineConfig>
   readonly limits?: Partial<Limits>
 }
@@ -76,23 +74,24 @@ export const makeEngine = (options: TestEngineOptions = {}): Effect.Effect<TestE
     const lifecycle = yield* Lifecycle.make
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
     const { archive } = options
-    const engine = yield* EngineModule.make({
-      log:
-        options.log ??
-        MemoryLog.layerMemory({
-          maxItems: config.walMaxItems,
-          maxBytes: config.walMaxBytes,
-          ...(options.disk === undefined ? {} : { disk: options.disk }),
-          ...(options.commitDelay === undefined ? {} : { commitDelay: options.commitDelay })
-        }),
-      archive:
-        archive === "none"
-          ? undefined
-          : Layer.isLayer(archive)
-            ? (archive as Layer.Layer<Archive, ArchiveStartError>)
-            : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined),
-      ...(options.cache === undefined ? {} : { cache: options.cache })
-    }).pipe(
+    const log =
+      options.log ??
+      MemoryLog.layerMemory({
+        maxItems: config.walMaxItems,
+        maxBytes: config.walMaxBytes,
+        ...(options.disk === undefined ? {} : { disk: options.disk }),
+        ...(options.commitDelay === undefined ? {} : { commitDelay: options.commitDelay })
+      })
+    const archiveLayer =
+      archive === "none"
+        ? Archive.layerNone
+        : Layer.isLayer(archive)
+          ? (archive as Layer.Layer<Archive>)
+          : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined)
+    const engine = yield* EngineModule.make.pipe(
+      Effect.provide(
+        Layer.mergeAll(log, archiveLayer, options.cache ?? Cache.layerNone, ExistenceFilter.layer)
+      ),
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, lifecycle),
       Effect.provideService(EngineLimits, { ...defaultLimits, ...options.limits })

@@ -6,13 +6,14 @@ import type { LogBounds } from "../../src/wal/LogOptions.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { encodedBytes } from "../../src/wal/SegmentWriter.js"
 import * as SqliteLog from "../../src/wal/SqliteLog.js"
-import type { DeadLetter, LogEntry } from "../../src/wal/WriteAheadLog.js"
+import type { DeadLetter, LogEntry, OpenLog } from "../../src/wal/WriteAheadLog.js"
 import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
+import { openedIn } from "../support/components.js"
 import { recordOf, recordsOf, seeded, temporaryLog } from "./support.js"
 
 vi.setConfig({ testTimeout: 30_000 })
 
-type Log = Context.Tag.Service<WriteAheadLog>
+type Log = OpenLog
 
 interface Opened {
   readonly log: Log
@@ -524,13 +525,13 @@ for (const [name, storage] of Object.entries(storages)) {
           const path = yield* temporaryLog
           const layer = name === "SqliteLog" ? SqliteLog.layer({ path }) : MemoryLog.layerMemory()
           yield* Effect.gen(function* () {
-            const log = yield* WriteAheadLog
+            const log = yield* openedIn(WriteAheadLog)
             const snapshots = yield* FilterSnapshots
             yield* log.append([recordOf(1)])
             yield* snapshots.save(new Uint8Array([1]))
             expect(log.usage().items).toBe(1)
             expect(Option.isSome(yield* snapshots.load)).toBe(true)
-          }).pipe(Effect.provide(layer))
+          }).pipe(Effect.scoped, Effect.provide(layer))
         })
       )
     )

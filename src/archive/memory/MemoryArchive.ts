@@ -4,10 +4,12 @@
  *
  * @since 0.1.0
  */
+
 import { Effect, Either, Layer, Option } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../../merkle/MerkleTree.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../../SyncItem.js"
+import type { OpenArchive } from "../Archive.js"
 import { Archive, type CommitResult, type ScanRange } from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { refail } from "../ArchiveErrors.js"
@@ -97,7 +99,7 @@ const headOf = (record: ItemRecord): ItemVersion => ({
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
+export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
   const state = options.state ?? new MemoryArchiveState()
   const { after, before } = options.hooks ?? {}
 
@@ -294,4 +296,4 @@ export const make = (options: MemoryArchiveOptions = {}): Archive["Type"] => {
  * @category layers
  */
 export const layerMemory = (options: MemoryArchiveOptions = {}): Layer.Layer<Archive> =>
-  Layer.sync(Archive, () => make(options))
+  Layer.sync(Archive, () => ({ open: Effect.sync(() => make(options)) }))

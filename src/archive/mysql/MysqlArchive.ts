@@ -3,12 +3,14 @@
  *
  * @since 0.1.0
  */
+
 import { createHash } from "node:crypto"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Deferred, Duration, Effect, Either, Fiber, Layer, Redacted, Schedule, type Scope } from "effect"
 import * as MysqlUrl from "../../config/MysqlUrl.js"
 import { ArchiveStartError } from "../../EngineError.js"
+import type { OpenArchive } from "../Archive.js"
 import { Archive } from "../Archive.js"
 import { ArchiveError } from "../ArchiveError.js"
 import { migrateAndVerify } from "../sql/Schema.js"
@@ -128,11 +130,7 @@ const refused = (problem: string) => new ArchiveStartError({ target: "mysql", ki
  */
 export const make = (
   options: MysqlArchiveOptions
-): Effect.Effect<
-  Archive["Type"] & { readonly client: SqlClient.SqlClient },
-  ArchiveStartError,
-  Scope.Scope
-> => {
+): Effect.Effect<OpenArchive & { readonly client: SqlClient.SqlClient }, ArchiveStartError, Scope.Scope> => {
   const parsed = MysqlUrl.parse(Redacted.value(options.url))
   if (Either.isLeft(parsed)) {
     return Effect.fail(refused(`the URL ${parsed.left}`))
@@ -180,5 +178,5 @@ export const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: MysqlArchiveOptions): Layer.Layer<Archive, ArchiveStartError> =>
-  Layer.scoped(Archive, make(options))
+export const layer = (options: MysqlArchiveOptions): Layer.Layer<Archive> =>
+  Layer.sync(Archive, () => ({ open: make(options) }))

@@ -1,4 +1,5 @@
 /** The archive over any `SqlClient` of the two dialects: said once, in terms of `SqlDialect`. */
+
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Option, Schedule } from "effect"
@@ -8,7 +9,7 @@ import { needsNormalising, toLimbs } from "../../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
-import type { Archive, CommitResult, ScanRange } from "../Archive.js"
+import type { CommitResult, OpenArchive, ScanRange } from "../Archive.js"
 import { ArchiveError } from "../ArchiveError.js"
 import { classify, reasonOf, refail } from "../ArchiveErrors.js"
 import {
@@ -80,7 +81,7 @@ const retryContention = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect
     Effect.unsandbox
   )
 
-export const make = (options: SqlArchiveOptions): Archive["Type"] => {
+export const make = (options: SqlArchiveOptions): OpenArchive => {
   const { dialect, secrets, sql, tables } = options
   const shape: Rows.Shape = { dialect, tables, columns: Rows.columns(dialect) }
   const { columns } = shape

@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
+
 import { Effect, Layer, Schedule, type Scope } from "effect"
 import type { ArchiveStartError } from "../../EngineError.js"
+import type { OpenArchive } from "../Archive.js"
 import { Archive } from "../Archive.js"
 import { sqliteAdvice } from "../ArchiveErrors.js"
 import { migrateAndVerify } from "../sql/Schema.js"
@@ -56,7 +58,7 @@ const checkpoint = (client: SqliteWorkerClient.SqliteWorkerClient) =>
 export const make = (
   options: SqliteArchiveOptions
 ): Effect.Effect<
-  Archive["Type"] & { readonly client: SqliteWorkerClient.SqliteWorkerClient },
+  OpenArchive & { readonly client: SqliteWorkerClient.SqliteWorkerClient },
   ArchiveStartError,
   Scope.Scope
 > =>
@@ -91,5 +93,5 @@ export const make = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: SqliteArchiveOptions): Layer.Layer<Archive, ArchiveStartError> =>
-  Layer.scoped(Archive, make(options))
+export const layer = (options: SqliteArchiveOptions): Layer.Layer<Archive> =>
+  Layer.sync(Archive, () => ({ open: make(options) }))

@@ -9,14 +9,11 @@ import { EngineFactory, type EngineHandle } from "./EngineFactory.js"
 export const layer: Layer.Layer<EngineFactory> = Layer.succeed(EngineFactory, {
   make: (config) =>
     Effect.gen(function* () {
-      const parts = yield* DefaultComponents.fromConfig(config)
-      const scope = yield* Effect.scope
-      const context = yield* Layer.buildWithScope(
-        Layer.fresh(Layer.merge(lifecycleLayer, LiveConfig.layer(config))),
-        scope
+      const context = yield* Layer.build(
+        Layer.mergeAll(DefaultComponents.layer(config), lifecycleLayer, LiveConfig.layer(config))
       )
       return yield* Effect.gen(function* () {
-        const { service, shutdown, start } = yield* Engine.make(parts)
+        const { service, shutdown, start } = yield* Engine.make
         return {
           engine: service,
           lifecycle: yield* Lifecycle,

@@ -3,8 +3,8 @@
  * alone. One bad row blocks nothing.
  */
 
-import { type Context, Duration, Effect } from "effect"
-import type { Archive, CommitResult } from "../../archive/Archive.js"
+import { Duration, Effect } from "effect"
+import type { CommitResult, OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import * as Metrics from "../../Metrics.js"
@@ -71,7 +71,7 @@ const ofCommit = (records: ReadonlyArray<ItemRecord>, commit: CommitResult): Spl
  * @param concurrency into how many transactions the batch is cut, made at once
  */
 export const commitSplitting = (
-  archive: Context.Tag.Service<Archive>,
+  archive: OpenArchive,
   batch: ReadonlyArray<LogEntry>,
   entries: ReadonlyArray<LogEntry>,
   concurrency = 1

@@ -2,8 +2,9 @@
  * Before a question about many items goes to the archive, what was acknowledged before the question is carried
  * there.
  */
-import { type Context, Duration, Effect } from "effect"
-import type { Archive } from "../../archive/Archive.js"
+
+import { Duration, Effect } from "effect"
+import type { OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { ReadError } from "../../EngineError.js"
 import type { FlushResult } from "../../SyncEngineApi.js"
@@ -12,7 +13,7 @@ import { archiveFailed, archiveUnavailable, noArchive } from "../state/ArchiveUn
 import type { EngineState } from "../state/EngineState.js"
 import type { Flusher } from "./Flusher.js"
 
-type ArchiveService = Context.Tag.Service<Archive>
+type ArchiveService = OpenArchive
 
 export interface FlushBarrier {
   /** Carries what was acknowledged before this call, and no more; fails when that takes longer than `FLUSH_TIMEOUT`. */

@@ -3,8 +3,9 @@
  * only then lets them leave the log. A normal flush, the drain at start, the recovery after an outage and the
  * last flush of a shutdown are this same code.
  */
-import { type Context, Effect, Fiber } from "effect"
-import type { Archive } from "../../archive/Archive.js"
+
+import { Effect, Fiber } from "effect"
+import type { OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import type { LogUnavailable, TierUnavailable } from "../../EngineError.js"
@@ -97,7 +98,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
         )
 
   const commit = (
-    archive: Context.Tag.Service<Archive>,
+    archive: OpenArchive,
     entries: ReadonlyArray<LogEntry>
   ): Effect.Effect<Timed, ArchiveError> =>
     Effect.suspend(() => {

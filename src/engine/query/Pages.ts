@@ -7,8 +7,9 @@
  * call is among the pending ones until the archive has it, so it is seen in one place or the other, and what was
  * pending at any time since then is read again from memory, log and archive, and the newest counts.
  */
-import { type Context, Effect } from "effect"
-import type { Archive, ScanRange } from "../../archive/Archive.js"
+
+import { Effect } from "effect"
+import type { OpenArchive, ScanRange } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import { scanPlan } from "../../archive/sql/Ranges.js"
 import type { ReadError } from "../../EngineError.js"
@@ -50,7 +51,7 @@ interface Row {
 }
 
 type Ask = (
-  archive: Context.Tag.Service<Archive>,
+  archive: OpenArchive,
   range: ScanRange,
   page: { readonly limit: number; readonly maxBytes: number }
 ) => Effect.Effect<ReadonlyArray<Row>, ArchiveError>

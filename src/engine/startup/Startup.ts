@@ -3,33 +3,35 @@
  * the archive) fail with typed errors; the others go on without what they could not get, and log why. Read
  * {@link startup} from top to bottom.
  */
+
 import { Context, Duration, Effect, Exit, Layer, Option, Schedule, Scope } from "effect"
+import type { OpenArchive } from "../../archive/Archive.js"
 import { Archive } from "../../archive/Archive.js"
 import { Cache } from "../../cache/Cache.js"
 import type { ArchiveStartError, InvalidConfig } from "../../EngineError.js"
 import { LogOpenError } from "../../EngineError.js"
-import * as ExistenceFilter from "../../filter/ExistenceFilter.js"
+import { ExistenceFilter } from "../../filter/ExistenceFilter.js"
 import type { BootStage, StartupLabel } from "../../Lifecycle.js"
 import { Lifecycle } from "../../Lifecycle.js"
 import type { Digest } from "../../merkle/Tree.js"
 import { counted } from "../../shared/Counted.js"
 import { FilterSnapshots } from "../../wal/FilterSnapshots.js"
-import { WriteAheadLog } from "../../wal/WriteAheadLog.js"
+import { type OpenLog, WriteAheadLog } from "../../wal/WriteAheadLog.js"
 import { EngineRuntime } from "../background/EngineRuntime.js"
 import type { FilterMaintenance } from "../background/FilterMaintenance.js"
-import type { EngineComponents } from "../EngineComponents.js"
 import { bind } from "../state/ArchiveBinding.js"
 import { CacheTrust } from "../state/CacheTrust.js"
 import * as Conditions from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
 import { indexRemaining } from "./Replay.js"
 
-type ArchiveService = Context.Tag.Service<Archive>
+/** The log, open. */
+export class LogOpened extends Context.Tag("effect-sync-engine/Startup/LogOpened")<LogOpened, OpenLog>() {}
 
 /** The archive, connected and migrated; none when the engine runs without ground truth. */
 export class GroundTruth extends Context.Tag("effect-sync-engine/Startup/GroundTruth")<
   GroundTruth,
-  Option.Option<Context.Tag.Service<Archive>>
+  Option.Option<OpenArchive>
 >() {}
 
 /** The log is drained as far as the archive allowed. */
@@ -71,14 +73,14 @@ export class Serving extends Context.Tag("effect-sync-engine/Startup/Serving")<S
  * @param tiers holds log, archive and cache. Only the shutdown closes it: a start that is stopped half-way leaves
  * them open, because the shutdown carries what the log holds to the archive.
  */
-export const startup = (parts: EngineComponents, tiers: Scope.Scope) =>
-  openLog(parts, tiers).pipe(
+export const startup = (tiers: Scope.Scope) =>
+  openLog(tiers).pipe(
     // 1 · fatal: without the log durability cannot be guaranteed
-    then(connectArchive(parts, tiers)), // 2 · fatal after the start-up retries; none configured: a warning
+    then(connectArchive(tiers)), // 2 · fatal after the start-up retries; none configured: a warning
     then(drainLog), // 3 · degrades: the rest stays in the log; poison goes to the dead letters
     then(readTrustedRoot), // 4 · a warning: nothing can be trusted yet
     then(restoreFilter), // 5 · a filter that is not proven is rebuilt while the engine serves
-    then(connectCache(parts, tiers)), // 6 · degrades: no cache until it is back
+    then(connectCache(tiers)), // 6 · degrades: no cache until it is back
     then(syncCache), // 7 · a warning: the cache stays untrusted and is repaired later
     then(serve) // 8 · ready
   )
@@ -100,41 +102,45 @@ const phase =
     )
 
 const openLog = (
-  parts: EngineComponents,
   tiers: Scope.Scope
-): Layer.Layer<WriteAheadLog, LogOpenError, EngineRuntime | Lifecycle> =>
-  Layer.scopedContext(
+): Layer.Layer<
+  LogOpened,
+  LogOpenError,
+  WriteAheadLog | FilterSnapshots | ExistenceFilter | EngineRuntime | Lifecycle
+> =>
+  Layer.effect(
+    LogOpened,
     Effect.gen(function* () {
       const { core, filterMaintenance, logProbe } = yield* EngineRuntime
-      const opened = yield* Layer.buildWithScope(parts.log, tiers)
-      const log = Context.get(opened, WriteAheadLog)
+      const filter = yield* ExistenceFilter
+      const log = yield* Scope.extend((yield* WriteAheadLog).open, tiers)
       core.openLog(log)
       // On a full volume what the log holds is carried to the archive all the same.
       yield* logProbe.probe
       // Before any write, so that everything the log holds is added to what the snapshot knows.
-      core.filter = yield* ExistenceFilter.make({ node: log.identity })
-      yield* filterMaintenance.load(Context.get(opened, FilterSnapshots))
-      return opened
+      core.filter = yield* filter.open({ node: log.identity })
+      yield* filterMaintenance.load(yield* FilterSnapshots)
+      return log
       // A shutdown that comes meanwhile waits for it: its report says what the log holds.
     }).pipe(Effect.uninterruptible, phase("Connecting", "wal_init"))
   )
 
 const connectArchive = (
-  parts: EngineComponents,
   tiers: Scope.Scope
-): Layer.Layer<GroundTruth, ArchiveStartError, EngineRuntime | Lifecycle | WriteAheadLog> =>
+): Layer.Layer<GroundTruth, ArchiveStartError, Archive | EngineRuntime | Lifecycle | LogOpened> =>
   Layer.scoped(
     GroundTruth,
     Effect.gen(function* () {
       const { core, filterMaintenance } = yield* EngineRuntime
-      if (parts.archive === undefined) {
+      const { open } = yield* Archive
+      if (open === undefined) {
         core.degrade("archive", "no SQL is configured: the engine runs without ground truth")
         yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
-        return Option.none<ArchiveService>()
+        return Option.none<OpenArchive>()
       }
       const giveUpAtMs = core.elapsedMs() + core.config().sqlStartTimeout
       let said: string | undefined
-      return yield* connect(core, filterMaintenance, parts.archive, tiers).pipe(
+      return yield* connect(core, filterMaintenance, open, tiers).pipe(
         Effect.tapError(({ advice, problem }) => {
           // No second attempt is made: the start says so itself.
           if (advice !== undefined || problem === said) return Effect.void
@@ -156,10 +162,7 @@ const connectArchive = (
               "archive",
               `SQL is unreachable: ${problem}`,
               `starting without SQL: writes go into the log, and nothing can be read: ${problem}`
-            ).pipe(
-              Effect.zipRight(core.lifecycle.setWritesOnly(true)),
-              Effect.as(Option.none<ArchiveService>())
-            )
+            ).pipe(Effect.zipRight(core.lifecycle.setWritesOnly(true)), Effect.as(Option.none<OpenArchive>()))
           }
         )
       )
@@ -170,14 +173,14 @@ const connectArchive = (
 const connect = (
   core: EngineState,
   filterMaintenance: FilterMaintenance,
-  layer: Layer.Layer<Archive, ArchiveStartError>,
+  open: Effect.Effect<OpenArchive, ArchiveStartError, Scope.Scope>,
   tiers: Scope.Scope
-): Effect.Effect<ArchiveService, ArchiveStartError> =>
+): Effect.Effect<OpenArchive, ArchiveStartError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const attempt = yield* Scope.fork(tiers, tiers.strategy)
       const connected = Effect.gen(function* () {
-        const archive = Context.get(yield* Layer.buildWithScope(Layer.fresh(layer), attempt), Archive)
+        const archive = yield* Scope.extend(open, attempt)
         yield* bind(core, archive)
         return archive
       })
@@ -198,13 +201,13 @@ const connect = (
  * another archive that answers, nothing more is taken in.
  */
 export const connectLater = (
-  parts: EngineComponents,
   tiers: Scope.Scope
-): Effect.Effect<void, ArchiveStartError, EngineRuntime> =>
+): Effect.Effect<void, ArchiveStartError, Archive | EngineRuntime> =>
   Effect.gen(function* () {
     const { core, filterMaintenance } = yield* EngineRuntime
-    if (!core.awaitsArchive || parts.archive === undefined) return
-    yield* connect(core, filterMaintenance, parts.archive, tiers).pipe(
+    const { open } = yield* Archive
+    if (!core.awaitsArchive || open === undefined) return
+    yield* connect(core, filterMaintenance, open, tiers).pipe(
       Effect.tapError(({ kind, problem }) => {
         const isNews = kind === "refused" && core.wrongArchive === undefined
         if (kind === "refused") {
@@ -234,43 +237,42 @@ const startPauses = (leftMs: () => number) =>
     )
   )
 
-const drainLog: Layer.Layer<
-  LogDrained,
-  LogOpenError,
-  EngineRuntime | Lifecycle | GroundTruth | WriteAheadLog
-> = Layer.effect(
-  LogDrained,
-  Effect.gen(function* () {
-    const { core, flush } = yield* EngineRuntime
-    const lifecycle = yield* Lifecycle
-    const truth = yield* GroundTruth
-    const held = core.pendingEntries()
-    if (held === 0) return { itemsLeft: 0 }
-    yield* lifecycle.mark("wal_replay_started")
-    yield* Effect.logInfo(`the log holds ${counted(held, "write")} from before, to be carried to the archive`)
-    const drained =
-      Option.isSome(truth) && Exit.isSuccess(yield* Effect.exit(flush.run({ reason: "recovery" })))
-    if (!drained) {
-      yield* indexRemaining(core)
-      yield* Effect.logWarning(
-        `${counted(core.pendingEntries(), "write stays", "writes stay")} in the log until the archive is available`
+const drainLog: Layer.Layer<LogDrained, LogOpenError, EngineRuntime | Lifecycle | GroundTruth | LogOpened> =
+  Layer.effect(
+    LogDrained,
+    Effect.gen(function* () {
+      const { core, flush } = yield* EngineRuntime
+      const lifecycle = yield* Lifecycle
+      const truth = yield* GroundTruth
+      const held = core.pendingEntries()
+      if (held === 0) return { itemsLeft: 0 }
+      yield* lifecycle.mark("wal_replay_started")
+      yield* Effect.logInfo(
+        `the log holds ${counted(held, "write")} from before, to be carried to the archive`
       )
-    }
-    yield* lifecycle.mark("wal_replay_ready")
-    return { itemsLeft: core.pendingEntries() }
-  }).pipe(
-    // What cannot be read back would be denied to its readers: no start without it.
-    Effect.mapError(
-      (error) =>
-        new LogOpenError({
-          path: error.path,
-          kind: "damaged",
-          problem: `${error.operation}: ${error.problem}`
-        })
-    ),
-    phase("DrainingWal", "wal_drain")
+      const drained =
+        Option.isSome(truth) && Exit.isSuccess(yield* Effect.exit(flush.run({ reason: "recovery" })))
+      if (!drained) {
+        yield* indexRemaining(core)
+        yield* Effect.logWarning(
+          `${counted(core.pendingEntries(), "write stays", "writes stay")} in the log until the archive is available`
+        )
+      }
+      yield* lifecycle.mark("wal_replay_ready")
+      return { itemsLeft: core.pendingEntries() }
+    }).pipe(
+      // What cannot be read back would be denied to its readers: no start without it.
+      Effect.mapError(
+        (error) =>
+          new LogOpenError({
+            path: error.path,
+            kind: "damaged",
+            problem: `${error.operation}: ${error.problem}`
+          })
+      ),
+      phase("DrainingWal", "wal_drain")
+    )
   )
-)
 
 const readTrustedRoot: Layer.Layer<TrustedRoot, never, EngineRuntime | Lifecycle | GroundTruth | LogDrained> =
   Layer.effect(
@@ -309,16 +311,15 @@ const restoreFilter: Layer.Layer<FilterRestored, never, EngineRuntime | Lifecycl
   )
 
 const connectCache = (
-  parts: EngineComponents,
   tiers: Scope.Scope
-): Layer.Layer<CacheConnected, InvalidConfig, EngineRuntime | Lifecycle | FilterRestored> => {
-  const { cache: layer } = parts
-  if (layer === undefined) return Layer.succeed(CacheConnected, false)
-  return Layer.scoped(
+): Layer.Layer<CacheConnected, InvalidConfig, Cache | EngineRuntime | Lifecycle | FilterRestored> =>
+  Layer.effect(
     CacheConnected,
     Effect.gen(function* () {
       const { core } = yield* EngineRuntime
-      const service = Context.get(yield* Layer.buildWithScope(layer, tiers), Cache)
+      const { open } = yield* Cache
+      if (open === undefined) return false
+      const service = yield* Scope.extend(open, tiers)
       const cache = new CacheTrust(service, core.expectsArchive ? () => core.elapsedMs() : undefined)
       core.cache = cache
       return yield* Effect.matchEffect(cache.service.connect, {
@@ -339,7 +340,6 @@ const connectCache = (
       })
     }).pipe(phase("Connecting", "redis_connect"))
   )
-}
 
 const syncCache: Layer.Layer<CacheSynced, never, EngineRuntime | Lifecycle | CacheConnected | TrustedRoot> =
   Layer.effect(

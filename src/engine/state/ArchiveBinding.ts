@@ -3,12 +3,13 @@
  * then on another archive, or one that has become empty, is refused: the log would be carried there unnoticed, and
  * what it had archived before would seem never to have been.
  */
-import { type Context, Effect } from "effect"
-import type { Archive } from "../../archive/Archive.js"
+
+import { Effect } from "effect"
+import type { OpenArchive } from "../../archive/Archive.js"
 import { ArchiveStartError, type LogUnavailable } from "../../EngineError.js"
 import type { EngineState } from "./EngineState.js"
 
-type ArchiveService = Context.Tag.Service<Archive>
+type ArchiveService = OpenArchive
 
 const advice =
   "Put the archive that belongs to this log back, or restore it from a backup. To go on with this one all the same, start once with SQL_ACCEPT_OTHER=true: what the log still holds goes to it, and what was archived before is not in it."

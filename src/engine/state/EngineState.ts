@@ -2,11 +2,12 @@
  * The engine's mutable heart: plain data shared by intake, flush and reads, touched in synchronous code only.
  * The rooms around it add the Effects.
  */
+
 import { type Clock, type Context, Effect } from "effect"
-import type { Archive } from "../../archive/Archive.js"
+import type { OpenArchive } from "../../archive/Archive.js"
 import type { EngineConfig } from "../../EngineConfig.js"
 import { GateClosed, LogUnavailable } from "../../EngineError.js"
-import type { ExistenceFilter } from "../../filter/ExistenceFilter.js"
+import type { OpenFilter } from "../../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../../Lifecycle.js"
 import * as Metrics from "../../Metrics.js"
 import { MemoryCache } from "../../memory/MemoryCache.js"
@@ -15,7 +16,7 @@ import type { ItemHead, ItemRecord, ItemVersion } from "../../SyncItem.js"
 import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { BackpressureLevel } from "../../shared/Backpressure.js"
 import { levelOf } from "../../shared/Backpressure.js"
-import type { WriteAheadLog } from "../../wal/WriteAheadLog.js"
+import type { OpenLog } from "../../wal/WriteAheadLog.js"
 import type { CacheTrust } from "./CacheTrust.js"
 import type { Limits } from "./EngineLimits.js"
 import { defaultLimits } from "./EngineLimits.js"
@@ -32,9 +33,9 @@ const mostLostVersions = 1000
 
 /** The tiers that start-up has opened. */
 export interface Tiers {
-  readonly log: Context.Tag.Service<WriteAheadLog>
+  readonly log: OpenLog
   /** None when the engine runs without ground truth, or before SQL is connected. */
-  readonly archive: Context.Tag.Service<Archive> | undefined
+  readonly archive: OpenArchive | undefined
 }
 
 /** A read-through under way: told when a write to its id became visible meanwhile. */
@@ -102,7 +103,7 @@ export class EngineState {
   /** How many lost writes have been told. */
   lossesTold = 0
   /** None before the log is open. */
-  filter: ExistenceFilter["Type"] | undefined
+  filter: OpenFilter | undefined
   /** None when no cache is configured. */
   cache: CacheTrust | undefined
   tiers: Tiers | undefined
@@ -152,13 +153,13 @@ export class EngineState {
   }
 
   /** The log; a defect before start-up has opened it, which the gate prevents. */
-  get log(): Context.Tag.Service<WriteAheadLog> {
+  get log(): OpenLog {
     if (this.tiers === undefined) throw new Error("the log was used before start-up opened it")
     return this.tiers.log
   }
 
   /** Hands over the opened log: what it still holds is where the queue goes on. */
-  openLog(log: Context.Tag.Service<WriteAheadLog>): void {
+  openLog(log: OpenLog): void {
     const usage = log.usage()
     this.tiers = { log, archive: undefined }
     this.logMaxBytes = usage.maxBytes
@@ -180,7 +181,7 @@ export class EngineState {
     return new LogTail(maxBytes, consumed, this.log.usage().committed)
   }
 
-  connectArchive(archive: Context.Tag.Service<Archive>): void {
+  connectArchive(archive: OpenArchive): void {
     this.tiers = { log: this.log, archive }
   }
 

@@ -4,6 +4,7 @@ import { expect } from "vitest"
 import { Archive } from "../../../src/archive/Archive.js"
 import { ArchiveError } from "../../../src/archive/ArchiveError.js"
 import { layerMemory, MemoryArchiveState, make } from "../../../src/archive/memory/MemoryArchive.js"
+import { openedIn } from "../../support/components.js"
 import { describeArchive, put } from "../suite.js"
 
 describeArchive(
@@ -32,7 +33,8 @@ it.effect("fails before or after a commit took effect, and outlives its layer", 
       before: () => (when === "before" ? Effect.fail(lost) : Effect.void),
       after: () => (when === "after" ? Effect.fail(lost) : Effect.void)
     }
-    const commit = Effect.flatMap(Archive, (archive) => archive.commit([put("a", 1)])).pipe(
+    const commit = Effect.flatMap(openedIn(Archive), (archive) => archive.commit([put("a", 1)])).pipe(
+      Effect.scoped,
       Effect.provide(layerMemory({ state, hooks }))
     )
     expect(yield* Effect.flip(commit)).toBe(lost)

@@ -14,7 +14,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlClient } from "@effect/sql"
 import { it } from "@effect/vitest"
 import Database from "better-sqlite3"
-import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { describe, expect } from "vitest"
 import { Archive } from "../../../src/archive/Archive.js"
 import type { ArchiveError } from "../../../src/archive/ArchiveError.js"
@@ -24,6 +24,7 @@ import * as SqliteArchive from "../../../src/archive/sqlite/SqliteArchive.js"
 import * as SqliteWorkerClient from "../../../src/archive/sqlite/SqliteWorkerClient.js"
 import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
 import { tombstone } from "../../../src/SyncItem.js"
+import { openedIn } from "../../support/components.js"
 import { put } from "../suite.js"
 
 const directory = Effect.acquireRelease(
@@ -130,19 +131,19 @@ describe("SQLite archive, when things fail", () => {
       const before = threads()
       const layer = SqliteArchive.layer({ path: join(base, "archive.db") })
       yield* Effect.provide(
-        Effect.flatMap(Archive, (archive) => archive.commit([put("a", 1)])),
+        Effect.scoped(Effect.flatMap(openedIn(Archive), (archive) => archive.commit([put("a", 1)]))),
         layer
       )
       expect(threads()).toBe(before)
       expect(readdirSync(base)).toEqual(["archive.db"])
       yield* Effect.provide(
         Effect.gen(function* () {
-          const archive = yield* Archive
+          const archive = yield* openedIn(Archive)
           expect(yield* archive.getMany(["a"])).toEqual([put("a", 1)])
           expect(yield* archive.maxVersion).toBe(1)
           expect(yield* archive.root).toBe(MerkleTree.from([put("a", 1)]).root)
-        }),
-        Layer.fresh(layer)
+        }).pipe(Effect.scoped),
+        layer
       )
     })
   )

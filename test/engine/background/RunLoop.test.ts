@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, SubscriptionRef, TestClock } from "effect"
+import { Effect, Fiber, SubscriptionRef, TestClock } from "effect"
 import type { EngineConfig } from "../../../src/EngineConfig.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import { RebuildLater } from "../../../src/engine/background/FilterMaintenance.js"
@@ -8,6 +8,7 @@ import { tombstone } from "../../../src/SyncItem.js"
 import type { MemoryLogDisk } from "../../../src/wal/MemoryLog.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
 import { WriteAheadLog } from "../../../src/wal/WriteAheadLog.js"
+import { between } from "../../support/components.js"
 import type { TestEngineOptions } from "../../support/engine.js"
 import { startEngine } from "../../support/engine.js"
 import { logged } from "../../support/Logged.js"
@@ -50,9 +51,8 @@ const jumping = (config: Partial<EngineConfig>) =>
 /** A log that counts `shrink`, and fails it when told to. */
 const countingLog = (disk: MemoryLogDisk) => {
   const seen = { shrinks: 0, fails: false }
-  const log = Layer.map(MemoryLog.layerMemory({ disk }), (context) => {
-    const inner = Context.get(context, WriteAheadLog)
-    return Context.add(context, WriteAheadLog, {
+  const log = MemoryLog.layerMemory({ disk }).pipe(
+    between(WriteAheadLog, (inner) => ({
       ...inner,
       get maxVersion() {
         return inner.maxVersion
@@ -65,8 +65,8 @@ const countingLog = (disk: MemoryLogDisk) => {
             )
           : Effect.void
       })
-    })
-  })
+    }))
+  )
   return { log, seen }
 }
 

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, FastCheck as FC, Fiber, Layer, TestClock } from "effect"
+import { Effect, FastCheck as FC, Fiber, TestClock } from "effect"
 import type { CacheChange, CacheService } from "../../../src/cache/Cache.js"
-import { Cache, CacheError } from "../../../src/cache/Cache.js"
+import { CacheError } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { SequenceSet } from "../../../src/engine/state/SequenceSet.js"
 import { isClean } from "../../../src/Lifecycle.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
+import { cacheOf } from "../../support/components.js"
 import { beside, ended, PlayedArchive, settle, start } from "../support.js"
 
 const hour = 3_600_000
@@ -38,7 +39,7 @@ const playedCache = Effect.gen(function* () {
         Effect.tap(cache.appendChanges(changes, maxLen), () => Effect.sync(() => published.push(...changes)))
       )
   }
-  return { layer: Layer.succeed(Cache, service), play, published }
+  return { layer: cacheOf(service), play, published }
 })
 
 const world = Effect.gen(function* () {

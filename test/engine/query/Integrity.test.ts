@@ -1,14 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Logger, LogLevel, Option, Stream } from "effect"
-import { Archive } from "../../../src/archive/Archive.js"
 import { MemoryArchiveState, make as makeArchive } from "../../../src/archive/memory/MemoryArchive.js"
-import { Cache } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { LiveConfig } from "../../../src/EngineConfig.js"
 import * as Engine from "../../../src/engine/Engine.js"
+import { ExistenceFilter } from "../../../src/filter/ExistenceFilter.js"
 import * as Lifecycle from "../../../src/Lifecycle.js"
 import { contentHashOf, type ItemRecord, textOf } from "../../../src/SyncItem.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
+import { archiveOf, cacheOf } from "../../support/components.js"
 import { testConfig } from "../../support/engine.js"
 
 /** An engine over a memory archive and a memory cache, and what lies behind them. */
@@ -20,11 +20,18 @@ const start = (l1MaxBytes = testConfig.l1MaxBytes) =>
     const config = { ...testConfig, l1MaxBytes, batchFlushInterval: 3_600_000, healthInterval: 3_600_000 }
     const lifecycle = yield* Lifecycle.make
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
-    const engine = yield* Engine.make({
-      log: MemoryLog.layerMemory({ maxItems: config.walMaxItems, maxBytes: config.walMaxBytes }),
-      archive: Layer.succeed(Archive, archive),
-      cache: Layer.succeed(Cache, cache)
-    }).pipe(Effect.provideService(LiveConfig, live), Effect.provideService(Lifecycle.Lifecycle, lifecycle))
+    const engine = yield* Engine.make.pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          MemoryLog.layerMemory({ maxItems: config.walMaxItems, maxBytes: config.walMaxBytes }),
+          archiveOf(archive),
+          cacheOf(cache),
+          ExistenceFilter.layer
+        )
+      ),
+      Effect.provideService(LiveConfig, live),
+      Effect.provideService(Lifecycle.Lifecycle, lifecycle)
+    )
     yield* Logger.withMinimumLogLevel(engine.start, LogLevel.None)
     const damage = (id: string, change: Partial<ItemRecord>) =>
       state.records.set(id, { ...state.records.get(id)!, ...change })

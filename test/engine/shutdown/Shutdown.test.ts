@@ -1,12 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Either, Fiber, Layer, TestClock } from "effect"
-import { Cache, type CacheService } from "../../../src/cache/Cache.js"
+import { Archive } from "../../../src/archive/Archive.js"
+import type { CacheService } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import { isClean } from "../../../src/Lifecycle.js"
 import { FilterSnapshots } from "../../../src/wal/FilterSnapshots.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
 import { WriteAheadLog } from "../../../src/wal/WriteAheadLog.js"
+import { between, cacheOf } from "../../support/components.js"
 import { makeEngine } from "../../support/engine.js"
 import { logged } from "../../support/Logged.js"
 import { steppingClock } from "../../support/SteppingClock.js"
@@ -19,9 +21,8 @@ const quiet = { batchFlushInterval: hour, walDrainInterval: hour, healthInterval
 const playedAppends = (disk: MemoryLog.MemoryLogDisk) => {
   const play: { appends: "commit" | "hang" | "fail" } = { appends: "commit" }
   const failure = new LogUnavailable({ path: "x", operation: "append", problem: "told to", retryAfterMs: 1 })
-  const log = Layer.map(MemoryLog.layerMemory({ disk }), (context) => {
-    const inner = Context.get(context, WriteAheadLog)
-    return Context.add(context, WriteAheadLog, {
+  const log = MemoryLog.layerMemory({ disk }).pipe(
+    between(WriteAheadLog, (inner) => ({
       ...inner,
       get maxVersion() {
         return inner.maxVersion
@@ -30,8 +31,8 @@ const playedAppends = (disk: MemoryLog.MemoryLogDisk) => {
         if (play.appends === "commit") inner.unsafeAppend(records, done)
         else if (play.appends === "fail") setTimeout(() => done(Either.left(failure)), 0)
       }
-    })
-  })
+    }))
+  )
   return { log, play }
 }
 
@@ -190,7 +191,7 @@ describe("the report", () => {
       yield* Effect.scoped(
         Effect.flatMap(start({ disk, archive: "none" }), ({ service }) => service.submitMany(items(12)))
       )
-      const archive = Layer.effectDiscard(Effect.never) as never
+      const archive = Layer.succeed(Archive, { open: Effect.never })
       const { service, start: begin } = yield* makeEngine({ disk, archive })
       yield* beside(begin)
       expect(yield* service.shutdown).toMatchObject({
@@ -206,7 +207,7 @@ describe("the report", () => {
       const { cache } = yield* makeMemory()
       const { lines, provide } = logged()
       const slow: CacheService = { ...cache, put: () => Effect.never }
-      const { service } = yield* provide(start({ cache: Layer.succeed(Cache, slow), config: quiet }))
+      const { service } = yield* provide(start({ cache: cacheOf(slow), config: quiet }))
       yield* service.submit({ id: "a", content: "1" }, { durability: "archive" })
       const report = yield* service.shutdown
       expect(report.itemsLeftInLog).toBe(0)

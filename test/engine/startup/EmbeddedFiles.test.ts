@@ -43,7 +43,8 @@ const engineOver = (dataDir: string, changed: Partial<EngineConfig> = {}) =>
       ...changed
     }
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
-    const engine = yield* EngineModule.make(yield* DefaultComponents.fromConfig(config)).pipe(
+    const engine = yield* EngineModule.make.pipe(
+      Effect.provide(DefaultComponents.layer(config)),
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, yield* Lifecycle.make)
     )

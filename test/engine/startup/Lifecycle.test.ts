@@ -52,7 +52,7 @@ const expectClosed = (calls: ReadonlyArray<Effect.Effect<unknown, unknown>>, pha
 
 /** An archive whose connecting is the test's to play. */
 const connecting = (connect: Effect.Effect<void, ArchiveStartError>, archive = new PlayedArchive()) =>
-  Layer.effect(Archive, Effect.as(connect, MemoryArchive.make(archive.options)))
+  Layer.succeed(Archive, { open: Effect.as(connect, MemoryArchive.make(archive.options)) })
 
 const refused = new ArchiveStartError({
   target: "memory",
@@ -233,9 +233,8 @@ describe("start", () => {
     Effect.gen(function* () {
       let open = 0
       let attempts = 0
-      const layer = Layer.scoped(
-        Archive,
-        Effect.gen(function* () {
+      const layer = Layer.succeed(Archive, {
+        open: Effect.gen(function* () {
           yield* Effect.acquireRelease(
             Effect.sync(() => void open++),
             () => Effect.sync(() => void open--)
@@ -243,7 +242,7 @@ describe("start", () => {
           if (++attempts < 3) return yield* refused
           return MemoryArchive.make()
         })
-      )
+      })
       const { service, start } = yield* made({ archive: layer })
       yield* beside(start)
       yield* TestClock.adjust(5000)

@@ -25,14 +25,13 @@ const world = Effect.gen(function* () {
     there: undefined,
     kind: "unreachable"
   }
-  const archive = Layer.effect(
-    Archive,
-    Effect.suspend(() =>
+  const archive = Layer.succeed(Archive, {
+    open: Effect.suspend(() =>
       play.there === undefined
         ? Effect.fail(down(play.kind))
         : Effect.succeed(MemoryArchive.make(play.there.options))
     )
-  )
+  })
   const make = (startWithoutSql: boolean, over = disk) =>
     Effect.tap(
       makeEngine({

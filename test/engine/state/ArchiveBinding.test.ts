@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Either, Fiber, Layer, Option, TestClock } from "effect"
+import { Effect, Either, Fiber, Option, TestClock } from "effect"
 import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
 import { WriteAheadLog } from "../../../src/wal/WriteAheadLog.js"
+import { between } from "../../support/components.js"
 import { makeEngine } from "../../support/engine.js"
 import { beside, driven, items, PlayedArchive, start } from "../support.js"
 
@@ -131,10 +132,9 @@ describe("the archive that a log belongs to", () => {
           problem: "disk full",
           retryAfterMs: 1
         })
-        const log = Layer.map(MemoryLog.layerMemory({ disk }), (context) => {
-          const inner = Context.get(context, WriteAheadLog)
-          return Context.add(context, WriteAheadLog, { ...inner, bind: () => Effect.fail(full) })
-        })
+        const log = MemoryLog.layerMemory({ disk }).pipe(
+          between(WriteAheadLog, (inner) => ({ ...inner, bind: () => Effect.fail(full) }))
+        )
         const config = { sqlAcceptOther: true }
         const engine = yield* Effect.tap(makeEngine({ log, archive: other.options, config }), driven)
         const error = yield* Effect.flip(engine.start)

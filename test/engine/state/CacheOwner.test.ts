@@ -2,10 +2,11 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, PubSub, Stream, TestClock } from "effect"
 import { Archive } from "../../../src/archive/Archive.js"
 import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
-import { Cache, CacheError, type CacheService, type CacheStatus } from "../../../src/cache/Cache.js"
+import { CacheError, type CacheService, type CacheStatus } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { ArchiveStartError } from "../../../src/EngineError.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
+import { cacheOf } from "../../support/components.js"
 import { PlayedArchive, recordOf, settle, start } from "../support.js"
 
 /** A connection behind which the server may be replaced, and whose claims may be held. */
@@ -50,7 +51,7 @@ const switching = (first: CacheService) =>
         )
     }
     return {
-      layer: Layer.succeed(Cache, cache),
+      layer: cacheOf(cache),
       /** The connection is lost and made again, to this server. */
       reconnectTo: (next: CacheService) =>
         Effect.suspend(() => {
@@ -219,7 +220,7 @@ describe("a start without SQL", () => {
         const { cache } = yield* makeMemory()
         const disk = MemoryLog.makeDisk()
         const played = new PlayedArchive()
-        const layer = Layer.succeed(Cache, cache)
+        const layer = cacheOf(cache)
         yield* Effect.scoped(
           Effect.gen(function* () {
             const { service } = yield* start({ disk, archive: played.options, cache: layer })
@@ -227,16 +228,15 @@ describe("a start without SQL", () => {
           })
         )
         let there = false
-        const archive = Layer.effect(
-          Archive,
-          Effect.suspend(() =>
+        const archive = Layer.succeed(Archive, {
+          open: Effect.suspend(() =>
             there
               ? Effect.succeed(MemoryArchive.make(played.options))
               : Effect.fail(
                   new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "told to" })
                 )
           )
-        )
+        })
         const { service } = yield* start({
           disk,
           archive,

@@ -1,11 +1,12 @@
 /** Volatile items (`sql: false`): between nodes, in batches, and what their receipts promise. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, TestClock } from "effect"
-import { Cache, CacheError, type CacheService } from "../../../src/cache/Cache.js"
+import { Effect, Fiber, Option, TestClock } from "effect"
+import { CacheError, type CacheService } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import type { SyncItem } from "../../../src/SyncItem.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { YieldToEventLoop } from "../../../src/shared/YieldToEventLoop.js"
+import { cacheOf } from "../../support/components.js"
 import { items, PlayedArchive, recordOf, start } from "../support.js"
 
 const textIn = (item: Option.Option<SyncItem>) => Option.getOrUndefined(Option.map(item, textOf))
@@ -15,8 +16,8 @@ const startTwo = Effect.gen(function* () {
   const { cache } = yield* makeMemory()
   const far = new PlayedArchive()
   const near = new PlayedArchive(far.state)
-  const one = yield* start({ archive: far.options, cache: Layer.succeed(Cache, cache) })
-  const joining = yield* Effect.fork(start({ archive: near.options, cache: Layer.succeed(Cache, cache) }))
+  const one = yield* start({ archive: far.options, cache: cacheOf(cache) })
+  const joining = yield* Effect.fork(start({ archive: near.options, cache: cacheOf(cache) }))
   yield* TestClock.adjust("4 seconds")
   const two = yield* Fiber.join(joining)
   expect((yield* two.service.health).cache.trusted).toBe(true)
@@ -61,7 +62,7 @@ describe("volatile items between nodes", () => {
         getMany: (ids) => (fails ? failing : cache.getMany(ids))
       }
       const archive = new PlayedArchive()
-      const { service } = yield* start({ archive: archive.options, cache: Layer.succeed(Cache, played) })
+      const { service } = yield* start({ archive: archive.options, cache: cacheOf(played) })
       yield* service.submit({ id: "short", content: "1" }, { sql: false, ttl: "1 hour" })
       fails = true
       for (let round = 0; round < 2; round++) {
@@ -95,7 +96,7 @@ describe("volatile items between nodes", () => {
   it.scoped("a node that has been alone all the time proves absence", () =>
     Effect.gen(function* () {
       const { cache } = yield* makeMemory()
-      const { service } = yield* start({ cache: Layer.succeed(Cache, cache) })
+      const { service } = yield* start({ cache: cacheOf(cache) })
       yield* TestClock.adjust("5 seconds")
       expect(yield* service.definitelyMissing("none")).toBe(true)
       yield* service.submit({ id: "v", content: "1" }, { sql: false, ttl: "1 hour" })
@@ -115,7 +116,7 @@ describe("volatile batches", () => {
         return cache.put(records, options)
       }
     }
-    const engine = yield* start({ cache: Layer.succeed(Cache, service) })
+    const engine = yield* start({ cache: cacheOf(service) })
     return { cache, puts, service: engine.service }
   })
   const volatile = { sql: false, ttl: "1 hour" } as const
@@ -123,7 +124,7 @@ describe("volatile batches", () => {
   it.scoped("are nothing that getOrInsertWith inserts, and it names the option that says so", () =>
     Effect.gen(function* () {
       const { cache } = yield* makeMemory()
-      const { service } = yield* start({ cache: Layer.succeed(Cache, cache) })
+      const { service } = yield* start({ cache: cacheOf(cache) })
       const made = Effect.die("made all the same")
       const error = yield* Effect.flip(service.getOrInsertWith("a", made, volatile))
       expect(error).toMatchObject({ _tag: "InvalidRequest", argument: "sql" })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, TestClock } from "effect"
-import { Cache } from "../../../src/cache/Cache.js"
+import { Effect, Fiber, Option, TestClock } from "effect"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { versionsPerMillisecond } from "../../../src/engine/state/HybridLogicalClock.js"
 import type { Durability } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
+import { cacheOf } from "../../support/components.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "../support.js"
 
 const quiet = { batchFlushInterval: 3_600_000, healthInterval: 3_600_000, l1MaxBytes: 0 }
@@ -216,7 +216,7 @@ describe("a write that waits for the archive and is superseded there", () => {
       const puts = yield* Effect.makeLatch(true)
       const { service } = yield* start({
         archive: archive.options,
-        cache: Layer.succeed(Cache, {
+        cache: cacheOf({
           ...cache,
           put: (records) => Effect.zipRight(puts.await, cache.put(records))
         }),

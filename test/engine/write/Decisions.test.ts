@@ -1,11 +1,11 @@
 /** What a node decides while others may write the archive, and while nobody else does. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, TestClock } from "effect"
-import { Cache } from "../../../src/cache/Cache.js"
+import { Effect, Exit, Fiber, Option, TestClock } from "effect"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import type { SyncItem } from "../../../src/SyncItem.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { YieldToEventLoop } from "../../../src/shared/YieldToEventLoop.js"
+import { cacheOf } from "../../support/components.js"
 import type { TestEngineOptions } from "../../support/engine.js"
 import { beside, PlayedArchive, start } from "../support.js"
 
@@ -278,7 +278,7 @@ describe("a trusted cache that is behind", () => {
     Effect.gen(function* () {
       const { cache } = yield* makeMemory()
       const { near, write } = yield* startTwo({
-        cache: Layer.succeed(Cache, cache),
+        cache: cacheOf(cache),
         config: { l1MaxBytes: 0 }
       })
       yield* write("a", "1")
@@ -306,7 +306,7 @@ describe("a cache whose trust goes while it answers", () => {
       const slow = <A, E>(asked: Effect.Effect<A, E>) => Effect.tap(asked, () => answer.await)
       const { service } = yield* start({
         archive: archive.options,
-        cache: Layer.succeed(Cache, {
+        cache: cacheOf({
           ...cache,
           get: (id) => slow(cache.get(id)),
           getMany: (ids) => slow(cache.getMany(ids))

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, TestClock } from "effect"
-import { Cache } from "../../../src/cache/Cache.js"
+import { Effect, Fiber, Option, TestClock } from "effect"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import type { Durability, SubmitItem } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"
+import { cacheOf } from "../../support/components.js"
 import { PlayedArchive, recordOf, settle, start } from "../support.js"
 
 const everything = { roots: true, rows: true, contents: true, values: "full" } as const
@@ -16,7 +16,7 @@ const tiers = (l1MaxBytes = 0) =>
     const { cache } = yield* makeMemory()
     const engine = yield* start({
       archive: archive.options,
-      cache: Layer.succeed(Cache, cache),
+      cache: cacheOf(cache),
       config: { l1MaxBytes, batchFlushInterval: 3_600_000, healthInterval: 3_600_000 }
     })
     return { ...engine, archive, cache }

@@ -6,6 +6,7 @@ import { Cache } from "../../../src/cache/Cache.js"
 import { layer, make, type RedisCacheOptions } from "../../../src/cache/RedisCache.js"
 import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
 import { recordOf } from "../../cache/records.js"
+import { openedIn } from "../../support/components.js"
 import { freePort, type RedisServer, startRedis } from "../../support/redis.js"
 
 const quick = {
@@ -137,13 +138,15 @@ describe("connecting", () => {
           async () => /connected_clients:(\d+)/.exec(await raw.info("clients"))?.[1]
         )
         for (let i = 0; i < 10; i++) {
-          yield* Effect.flatMap(Cache, (cache) => Effect.zipRight(cache.connect, cache.ping)).pipe(
+          yield* Effect.flatMap(openedIn(Cache), (cache) => Effect.zipRight(cache.connect, cache.ping)).pipe(
+            Effect.scoped,
             Effect.provide(layer({ url: Redacted.make(redis.url) }))
           )
         }
         const down = yield* Effect.promise(freePort)
         for (let i = 0; i < 10; i++) {
-          yield* Effect.flatMap(Cache, (cache) => Effect.flip(cache.ping)).pipe(
+          yield* Effect.flatMap(openedIn(Cache), (cache) => Effect.flip(cache.ping)).pipe(
+            Effect.scoped,
             Effect.provide(layer({ url: Redacted.make(urlOf(down)) }))
           )
         }

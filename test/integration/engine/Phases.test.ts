@@ -12,13 +12,13 @@ import {
   LogUnavailable,
   TierUnavailable
 } from "../../../src/EngineError.js"
-import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import type { BootStage } from "../../../src/Lifecycle.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { FilterSnapshots } from "../../../src/wal/FilterSnapshots.js"
 import { freePort } from "../../support/redis.js"
 import { mysqlPassword, type RunningServer, startMysql } from "../../support/servers.js"
 import { freshDatabase } from "../archive/mysql.js"
+import type { Components } from "./support.js"
 import { eventually, makeEngine, type RealEngine, startEngine, temporaryDirectory } from "./support.js"
 import {
   again,
@@ -417,14 +417,12 @@ describe("5 · the filter", () => {
   /** What the snapshot of the last run looks like to this one. */
   const withSnapshot =
     (change: (bytes: Uint8Array) => Effect.Effect<Option.Option<Uint8Array>, LogUnavailable>) =>
-    (parts: EngineComponents): EngineComponents => ({
-      ...parts,
-      log: Layer.map(parts.log, (context) => {
+    (parts: Components): Components =>
+      Layer.map(parts, (context) => {
         const snapshots = Context.get(context, FilterSnapshots)
         const load = Effect.flatMap(snapshots.load, (found) => change(Option.getOrThrow(found)))
         return Context.add(context, FilterSnapshots, { ...snapshots, load })
       })
-    })
 
   it.scopedLive("none: built while serving; equal root: restored; other root or unreadable: rebuilt", () =>
     Effect.gen(function* () {

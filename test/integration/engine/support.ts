@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Redacted, type Scope } from "effect"
+import { Effect, type Layer, Redacted, type Scope } from "effect"
 import type { EngineConfig } from "../../../src/EngineConfig.js"
 import { fromPartial, LiveConfig } from "../../../src/EngineConfig.js"
 import type { InvalidConfig } from "../../../src/EngineError.js"
-import { fromConfig } from "../../../src/engine/DefaultComponents.js"
+import * as DefaultComponents from "../../../src/engine/DefaultComponents.js"
 import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import * as Lifecycle from "../../../src/Lifecycle.js"
 import type { Engine } from "../../../src/SyncEngine.js"
@@ -21,10 +21,15 @@ export interface RealEngine extends Engine {
   readonly live: typeof LiveConfig.Service
 }
 
+/** Wraps parts. */
+export type Change = (parts: Components) => Components
+
+export type Components = Layer.Layer<EngineComponents, InvalidConfig>
+
 /** An engine over real tiers, not started. `change` may wrap them. */
 export const makeEngine = (
   options: Partial<EngineConfig> & { readonly sql?: string; readonly redis?: string },
-  change: (parts: EngineComponents) => EngineComponents = (parts) => parts
+  change: Change = (parts) => parts
 ): Effect.Effect<RealEngine, InvalidConfig, Scope.Scope> =>
   Effect.gen(function* () {
     const { redis, sql, ...rest } = options
@@ -35,7 +40,8 @@ export const makeEngine = (
     })
     const lifecycle = yield* Lifecycle.make
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))
-    const engine = yield* make(config, change(yield* fromConfig(config))).pipe(
+    const engine = yield* make.pipe(
+      Effect.provide(change(DefaultComponents.layer(config))),
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, lifecycle)
     )

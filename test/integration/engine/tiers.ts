@@ -5,12 +5,11 @@ import { MysqlClient } from "@effect/sql-mysql2"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
 import { expect } from "vitest"
-import { Archive } from "../../../src/archive/Archive.js"
+import { Archive, type OpenArchive } from "../../../src/archive/Archive.js"
 import { Cache, type CacheService } from "../../../src/cache/Cache.js"
 import * as RedisCache from "../../../src/cache/RedisCache.js"
-import type { EngineComponents } from "../../../src/engine/EngineComponents.js"
 import { type RedisServer, startRedis } from "../../support/redis.js"
-import type { RealEngine } from "./support.js"
+import type { Change, RealEngine } from "./support.js"
 
 /** A Redis of one's own, stopped with the scope. */
 export const privateRedis = (options: Parameters<typeof startRedis>[0] = {}) =>
@@ -38,35 +37,25 @@ export const rawSql = (url: string) =>
 export const cacheOf = (url: string) =>
   RedisCache.make({ url: Redacted.make(url) }).pipe(Effect.tap((cache) => cache.connect))
 
-type ArchiveService = Archive["Type"]
-
 /** Gets between the engine and its archive. */
 export const wrapArchive =
-  (change: (archive: ArchiveService) => Partial<ArchiveService>) =>
-  (parts: EngineComponents): EngineComponents => ({
-    ...parts,
-    archive:
-      parts.archive === undefined
-        ? undefined
-        : Layer.map(parts.archive, (context) => {
-            const archive = Context.get(context, Archive)
-            return Archive.context({ ...archive, ...change(archive) })
-          })
-  })
+  (change: (archive: OpenArchive) => Partial<OpenArchive>): Change =>
+  (parts) =>
+    Layer.map(parts, (context) => {
+      const { open } = Context.get(context, Archive)
+      const changed = open && Effect.map(open, (archive) => ({ ...archive, ...change(archive) }))
+      return Context.add(context, Archive, { open: changed })
+    })
 
 /** Gets between the engine and its cache. */
 export const wrapCache =
-  (change: (cache: CacheService) => Partial<CacheService>) =>
-  (parts: EngineComponents): EngineComponents => ({
-    ...parts,
-    cache:
-      parts.cache === undefined
-        ? undefined
-        : Layer.map(parts.cache, (context) => {
-            const cache = Context.get(context, Cache)
-            return Cache.context({ ...cache, ...change(cache) })
-          })
-  })
+  (change: (cache: CacheService) => Partial<CacheService>): Change =>
+  (parts) =>
+    Layer.map(parts, (context) => {
+      const { open } = Context.get(context, Cache)
+      const changed = open && Effect.map(open, (cache) => ({ ...cache, ...change(cache) }))
+      return Context.add(context, Cache, { open: changed })
+    })
 
 /** What the engine wrote to its cache and took out of it. */
 export const countingCache = () => {

@@ -2,14 +2,17 @@
  * A process that opens an engine, writes down everything it finds, and then writes, updates, deletes and reads at
  * random until it is killed. Runs compiled, over the compiled package.
  */
+
 import { openSync, writeSync } from "node:fs"
 import { Context, Effect, Either, Layer, Logger, LogLevel, Option, Stream } from "effect"
+import type { OpenArchive } from "../../../src/archive/Archive.js"
 import { Archive } from "../../../src/archive/Archive.js"
 import { fromPartial } from "../../../src/EngineConfig.js"
 import * as DefaultComponents from "../../../src/engine/DefaultComponents.js"
 import type { Durability, SubmitItem, SubmitResult, SyncEngineApi } from "../../../src/SyncEngine.js"
 import { SyncEngine } from "../../../src/SyncEngine.js"
 import { jsonOf, type SyncItem } from "../../../src/SyncItem.js"
+import type { OpenLog } from "../../../src/wal/WriteAheadLog.js"
 import { WriteAheadLog } from "../../../src/wal/WriteAheadLog.js"
 import { Chance } from "./Chance.js"
 import type { Entry, Seen } from "./Journal.js"
@@ -35,7 +38,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
   }
 
   /** The archive with its moments told. */
-  const observedArchive = (archive: Context.Tag.Service<Archive>): Context.Tag.Service<Archive> => ({
+  const observedArchive = (archive: OpenArchive): OpenArchive => ({
     ...archive,
     commit: (...call) =>
       Effect.suspend(() => {
@@ -46,7 +49,7 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
   })
 
   /** The log with its moments told. */
-  const observedLog = (log: Context.Tag.Service<WriteAheadLog>): Context.Tag.Service<WriteAheadLog> => {
+  const observedLog = (log: OpenLog): OpenLog => {
     write({ kind: "opened", pending: log.usage().items })
     return {
       ...log,
@@ -161,20 +164,15 @@ const live = (life: Life): Effect.Effect<void, unknown> => {
     Effect.gen(function* () {
       tell("opening")
       const options = { dataDir: life.dataDir, ...life.settings }
-      const parts = yield* DefaultComponents.fromConfig(yield* fromPartial(options))
-      const context = yield* Layer.build(
-        SyncEngine.layerParts(
-          {
-            log: Layer.map(parts.log, (built) =>
-              Context.add(built, WriteAheadLog, observedLog(Context.get(built, WriteAheadLog)))
-            ),
-            archive: Layer.map(parts.archive!, (built) =>
-              Context.add(built, Archive, observedArchive(Context.get(built, Archive)))
-            )
-          },
-          options
+      const parts = Layer.map(DefaultComponents.layer(yield* fromPartial(options)), (built) => {
+        const { open: openLog } = Context.get(built, WriteAheadLog)
+        const { open: openArchive } = Context.get(built, Archive)
+        return built.pipe(
+          Context.add(WriteAheadLog, { open: Effect.map(openLog, observedLog) }),
+          Context.add(Archive, { open: Effect.map(openArchive!, observedArchive) })
         )
-      )
+      })
+      const context = yield* Layer.build(SyncEngine.layer(options, parts))
       const engine = Context.get(context, SyncEngine)
       yield* everything(engine)
       serves = true
