@@ -3,6 +3,9 @@ import { defineConfig } from "vitest/config"
 // Worker threads and child processes run the compiled package, so every run compiles first.
 const globalSetup = ["test/support/compile.ts"]
 
+// These listen on ports of this machine.
+const sockets = ["test/http/**/*.test.ts", "test/cli/**/*.test.ts"]
+
 export default defineConfig({
   test: {
     projects: [
@@ -10,9 +13,18 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/process/**", "test/simulation/**"],
-          // Most take milliseconds; the bound, and one more try for those with real sockets, are for busy machines.
+          exclude: [...sockets, "test/integration/**", "test/process/**", "test/simulation/**"],
+          // Most take milliseconds; the bound is for busy machines.
           testTimeout: 60_000,
+          globalSetup
+        }
+      },
+      {
+        test: {
+          name: "sockets",
+          include: sockets,
+          testTimeout: 60_000,
+          // Real sockets on a shared machine: a test that fails twice has failed.
           retry: 1,
           globalSetup
         }

@@ -2,7 +2,7 @@
  * `get` of ids that nobody has stored, with a trusted filter: time, I/O, memory, false positives.
  */
 import { Effect, Redacted } from "effect"
-import { CuckooFilter } from "effect-sync-engine/filter/CuckooFilter"
+import { CuckooFilter } from "../src/filter/CuckooFilter.js"
 import type { Fixtures } from "./fixtures.js"
 import { grouped, wideId } from "./fixtures.js"
 import { filterTrusted, probedEngine } from "./probe.js"

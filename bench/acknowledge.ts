@@ -5,7 +5,7 @@
 import { join } from "node:path"
 import Database from "better-sqlite3"
 import { Effect } from "effect"
-import { contentHashOf, SyncEngine } from "effect-sync-engine"
+import { contentHashOf, SyncEngine } from "../src/index.js"
 import type { Line } from "./support.js"
 import { atLeast, contentOf, inTurn, temporaryDirectory } from "./support.js"
 

@@ -2,11 +2,11 @@
  * Finding few changes among very many siblings: what the comparison of MariaDB and Redis moves.
  */
 import { Effect, Redacted, Stream } from "effect"
-import * as MysqlArchive from "effect-sync-engine/archive/mysql/MysqlArchive"
-import * as RedisCache from "effect-sync-engine/cache/RedisCache"
-import type { DivergenceCost } from "effect-sync-engine/reconcile/Divergence"
-import { divergence } from "effect-sync-engine/reconcile/Divergence"
-import { ofArchive, ofCache } from "effect-sync-engine/reconcile/Sources"
+import * as MysqlArchive from "../src/archive/mysql/MysqlArchive.js"
+import * as RedisCache from "../src/cache/RedisCache.js"
+import type { DivergenceCost } from "../src/reconcile/Divergence.js"
+import { divergence } from "../src/reconcile/Divergence.js"
+import { ofArchive, ofCache } from "../src/reconcile/Sources.js"
 import type { Fixtures } from "./fixtures.js"
 import { grouped, recordOf, wideId } from "./fixtures.js"
 import type { Line } from "./support.js"

@@ -2,7 +2,7 @@
  * `get` from memory inside a running fiber, against `Map.get` in the same loop.
  */
 import { Effect } from "effect"
-import { SyncEngine } from "effect-sync-engine"
+import { SyncEngine } from "../src/index.js"
 import type { Line } from "./support.js"
 import { atMost, contentOf, inTurn, temporaryDirectory } from "./support.js"
 

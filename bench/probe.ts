@@ -3,10 +3,10 @@
  * tier answered.
  */
 import { Context, Effect, Layer } from "effect"
-import type { EngineConfig, OpenArchive, OpenLog } from "effect-sync-engine"
-import { Archive, fromPartial, SyncEngine, WriteAheadLog } from "effect-sync-engine"
-import { Cache, type CacheService } from "effect-sync-engine/cache/Cache"
-import * as DefaultComponents from "effect-sync-engine/engine/DefaultComponents"
+import { Cache, type CacheService } from "../src/cache/Cache.js"
+import * as DefaultComponents from "../src/engine/DefaultComponents.js"
+import type { EngineConfig, OpenArchive, OpenLog } from "../src/index.js"
+import { Archive, fromPartial, SyncEngine, WriteAheadLog } from "../src/index.js"
 
 export interface Spent {
   calls: number

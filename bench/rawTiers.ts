@@ -4,9 +4,9 @@
 import { join } from "node:path"
 import Database from "better-sqlite3"
 import { Effect } from "effect"
-import { contentHashOf } from "effect-sync-engine"
 import { Redis } from "ioredis"
 import { createConnection, type RowDataPacket } from "mysql2/promise"
+import { contentHashOf } from "../src/index.js"
 
 export interface RawItem {
   readonly id: string

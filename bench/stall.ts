@@ -2,7 +2,7 @@
  * How long the main thread is blocked under full load: a 1 ms timer's lateness while batches are submitted and flushed.
  */
 import { Effect, Fiber } from "effect"
-import { SyncEngine } from "effect-sync-engine"
+import { SyncEngine } from "../src/index.js"
 import type { Line } from "./support.js"
 import { atMost, contentOf, percentile, temporaryDirectory } from "./support.js"
 

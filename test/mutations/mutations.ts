@@ -887,7 +887,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     file: "src/http/node/NodeServer.ts",
     find: "    yield* checkExposure(wanted)\n",
     replace: "",
-    tests: ["test/operations/Doctor.test.ts"]
+    tests: ["test/cli/doctor/Doctor.test.ts"]
   },
   {
     name: "files: the log does not notice that its file was overwritten",

@@ -19,7 +19,8 @@ import { Stdio } from "../io/Stdio.js"
 import { normalise } from "../parser/Argv.js"
 import { at, group } from "../parser/CliCommand.js"
 import { completions } from "../parser/Completions.js"
-import { helpText, plainText } from "../parser/Help.js"
+import { helpText } from "../parser/Help.js"
+import { plainText } from "../parser/HelpRows.js"
 import { CliError, type ExitCode, failed, OutputClosed, renderError, usage } from "./CliError.js"
 
 const packageJson = createRequire(import.meta.url)("../../../package.json") as { readonly version: string }

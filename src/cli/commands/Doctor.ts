@@ -3,6 +3,10 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Duration, Effect, Option } from "effect"
 import { walFile } from "../../EngineConfig.js"
+import { counted } from "../../shared/Counted.js"
+import * as SqliteLog from "../../wal/SqliteLog.js"
+import { failed } from "../app/CliError.js"
+import * as Connection from "../backend/Connection.js"
 import {
   type Check,
   checkDirectory,
@@ -12,11 +16,7 @@ import {
   checkRedis,
   checkSpace,
   checkSql
-} from "../../operations/Doctor.js"
-import { counted } from "../../shared/Counted.js"
-import * as SqliteLog from "../../wal/SqliteLog.js"
-import { failed } from "../app/CliError.js"
-import * as Connection from "../backend/Connection.js"
+} from "../doctor/Doctor.js"
 import { define } from "../parser/CliCommand.js"
 import * as ConfigFlags from "../parser/ConfigFlags.js"
 import * as Common from "./Common.js"

@@ -12,7 +12,7 @@ import type { EngineFactory } from "../backend/EngineFactory.js"
 import type { Logs } from "../io/Logging.js"
 import type { Stdio } from "../io/Stdio.js"
 import type { CommandSpec, OptionSpec } from "./Argv.js"
-import { type HelpRow, rowsOf } from "./Help.js"
+import { type HelpRow, rowsOf } from "./HelpRows.js"
 
 /** What commands run in. */
 export type Environment = Stdio | EngineFactory | Logs | FileSystem.FileSystem

@@ -1,8 +1,8 @@
 import { Effect, Either, Redacted } from "effect"
 import * as Mysql from "mysql2/promise"
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest"
+import { checkSql } from "../../../src/cli/doctor/Doctor.js"
 import { fromPartial } from "../../../src/EngineConfig.js"
-import { checkSql } from "../../../src/operations/Doctor.js"
 
 const serverUrl = inject("mysqlUrl")
 const suffix = `${process.pid}`

@@ -7,15 +7,15 @@ import { dirname, resolve } from "node:path"
 import type { SqlError } from "@effect/sql/SqlError"
 import Database from "better-sqlite3"
 import { Effect, Either, Redacted } from "effect"
-import { classify } from "../archive/ArchiveErrors.js"
-import { MysqlConnection } from "../archive/mysql/MysqlConnection.js"
-import { prepareSession } from "../archive/mysql/MysqlSession.js"
-import { examine } from "../cache/RedisExamine.js"
-import type { ServerConfig } from "../config/Model.js"
-import * as MysqlUrl from "../config/MysqlUrl.js"
-import { parseRedisUrl } from "../config/RedisUrl.js"
-import { type EngineConfig, sqlTarget } from "../EngineConfig.js"
-import { bind, urlOf } from "../http/node/NodeServer.js"
+import { classify } from "../../archive/ArchiveErrors.js"
+import { MysqlConnection } from "../../archive/mysql/MysqlConnection.js"
+import { prepareSession } from "../../archive/mysql/MysqlSession.js"
+import { examine } from "../../cache/RedisExamine.js"
+import type { ServerConfig } from "../../config/Model.js"
+import * as MysqlUrl from "../../config/MysqlUrl.js"
+import { parseRedisUrl } from "../../config/RedisUrl.js"
+import { type EngineConfig, sqlTarget } from "../../EngineConfig.js"
+import { bind, urlOf } from "../../http/node/NodeServer.js"
 
 /** One thing that was looked at. */
 export interface Check {
@@ -32,7 +32,7 @@ const bad = (name: string, found: string, advice: string): Check => ({ name, ok:
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-const { engines } = createRequire(import.meta.url)("../../package.json") as {
+const { engines } = createRequire(import.meta.url)("../../../package.json") as {
   readonly engines: { readonly node: string }
 }
 

@@ -4,10 +4,6 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Either, Redacted } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
-import type { ServerConfig } from "../../src/config/Model.js"
-import { defaultOf, serverOptions } from "../../src/config/Options.js"
-import { fromPartial } from "../../src/EngineConfig.js"
-import { LogOpenError } from "../../src/EngineError.js"
 import {
   checkDirectory,
   checkHttp,
@@ -15,8 +11,12 @@ import {
   checkNode,
   checkSpace,
   checkSql
-} from "../../src/operations/Doctor.js"
-import { cli, makeWorld } from "../cli/support.js"
+} from "../../../src/cli/doctor/Doctor.js"
+import type { ServerConfig } from "../../../src/config/Model.js"
+import { defaultOf, serverOptions } from "../../../src/config/Options.js"
+import { fromPartial } from "../../../src/EngineConfig.js"
+import { LogOpenError } from "../../../src/EngineError.js"
+import { cli, makeWorld } from "../support.js"
 
 const directory = mkdtempSync(join(tmpdir(), "sync-engine-doctor-"))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
