@@ -21,6 +21,33 @@ const declarationOf = (node) => {
     .replace(/^export declare /, "")
 }
 
+const categories = [
+  "services",
+  "layers",
+  "constructors",
+  "models",
+  "options",
+  "errors",
+  "functions",
+  "constants"
+]
+
+/** What is missing from the comment of a public name: prose, since when, one of the categories. */
+const missingFrom = (symbol) => {
+  const documented =
+    symbol.declarations?.flatMap((node) => ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc)) ?? []
+  const tags = Object.fromEntries(
+    symbol.getJsDocTags(checker).map(({ name, text }) => [name, text?.[0]?.text ?? ""])
+  )
+  return [
+    ...(ts.displayPartsToString(symbol.getDocumentationComment(checker)).trim() === "" ? ["prose"] : []),
+    ...(tags.since === undefined ? ["@since"] : []),
+    ...(categories.includes(tags.category) ? [] : ["@category"]),
+    ...(documented.length === 0 ? ["a comment"] : [])
+  ]
+}
+
+const undocumented = []
 const declared = new Map()
 const sections = entries.map(([path, { types }], index) => {
   const module = checker.getSymbolAtLocation(program.getSourceFile(files[index]))
@@ -29,6 +56,10 @@ const sections = entries.map(([path, { types }], index) => {
   const lines = names.map((exported) => {
     const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported
     const own = symbol.declarations?.filter((node) => !node.getSourceFile().fileName.includes("node_modules"))
+    const missing = own === undefined || own.length === 0 ? [] : missingFrom(symbol)
+    if (missing.length > 0 && !declared.has(symbol))
+      undocumented.push(`${path} ${exported.name}: ${missing.join(", ")}`)
+    declared.set(symbol, path)
     const text = own?.map(declarationOf).join("\n") ?? `re-exported ${symbol.name}`
     const where = declared.get(text)
     if (where !== undefined) return `${exported.name}: as in ${where}`
@@ -39,6 +70,10 @@ const sections = entries.map(([path, { types }], index) => {
 })
 
 const text = `# Public names\n\nWritten by \`npm run api-report\`; \`npm run check\` fails where it is not up to date.\n\n${sections.join("\n")}`
+if (undocumented.length > 0) {
+  console.error(`public names that lack something:\n${undocumented.join("\n")}`)
+  process.exitCode = 1
+}
 if (!process.argv.includes("--check")) writeFileSync(report, text)
 else if (readFileSync(report, "utf8") !== text) {
   console.error(`${relative(root, report)} is not up to date: npm run api-report, and read what has changed`)

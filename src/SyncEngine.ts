@@ -3,7 +3,7 @@
  *
  * @example
  * ```ts
- * import * as Effect from "effect/Effect"
+ * import { Effect } from "effect"
  * import { SyncEngine } from "effect-sync-engine"
  *
  * const program = Effect.gen(function* () {
