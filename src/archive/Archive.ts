@@ -149,9 +149,9 @@ export interface OpenArchive {
   /** Highest version stored; 0 when empty. */
   readonly maxVersion: Effect.Effect<number, ArchiveError>
   /**
-   * Who writes this archive. The node that attends here is the one whose commits this service makes, from the
-   * first attendance until it leaves; a service takes one node at a time and refuses any other for good. Names,
-   * tokens and beats have 1 to 64 bytes, a lease is a whole number of milliseconds.
+   * Who writes this archive. The node whose heartbeats come here is the one whose commits this service makes, from the
+   * first heartbeat until it leaves; a service takes one node at a time and refuses any other for good. Names,
+   * tokens and heartbeats have 1 to 64 bytes, a lease is a whole number of milliseconds.
    */
   readonly writers: WriterRegister
   /**

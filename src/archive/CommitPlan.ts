@@ -66,7 +66,7 @@ export class CommitPlanner {
     }
   }
 
-  verdict(): CommitPlan {
+  plan(): CommitPlan {
     const { delta, equal, inserts, losers, maxVersion, updates } = this
     return { inserts, updates, equal, losers, delta: delta.toMap(), maxVersion }
   }
@@ -90,7 +90,7 @@ export interface NotTaken {
 }
 
 /**
- * Tells repeats from conflicts among the records that a verdict leaves out.
+ * Tells repeats from conflicts among the records that a plan leaves out.
  *
  * @param stored the rows of `equal` (their contents are not looked at) and of `losers`
  */
@@ -110,12 +110,12 @@ export const notTaken = (
   return { superseded, repeated }
 }
 
-/** The verdict on a whole batch at once. */
-export const judge = (
+/** Plans a whole batch at once. */
+export const planCommit = (
   records: ReadonlyArray<ItemRecord>,
   stored: ReadonlyMap<string, StoredHead>
 ): CommitPlan => {
-  const judgement = new CommitPlanner()
-  judgement.decide(records, stored)
-  return judgement.verdict()
+  const planner = new CommitPlanner()
+  planner.decide(records, stored)
+  return planner.plan()
 }

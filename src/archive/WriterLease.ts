@@ -5,7 +5,7 @@
  * the archive meanwhile. The archive itself sees to that. Its register has one row for each node that is there;
  * a row may bear a *token*, and only one row at a time does: that node is the *sole* writer. A commit of any
  * other node is refused inside its transaction as long as the token stands (see {@link admits}). A newcomer enters
- * its row, the sole writer finds it at its next attendance, first stops trusting its filter and then gives the
+ * its row, the sole writer finds it at its next heartbeat, first stops trusting its filter and then gives the
  * token up; from there on both may commit, and nobody's filter is trusted until one of them is alone again.
  *
  * A sole writer that has died cannot give up. Others take its token away after its row has not changed for the
@@ -20,10 +20,10 @@
  * What an archive has to do, in terms of SQL, with one table
  * `writers(node PRIMARY KEY, token NULL, beat NOT NULL, lease_ms NOT NULL)`:
  *
- * - `attend`, one transaction (SQLite: `BEGIN IMMEDIATE`; MySQL: READ COMMITTED): lock the tree's top row, which
+ * - `heartbeat`, one transaction (SQLite: `BEGIN IMMEDIATE`; MySQL: READ COMMITTED): lock the tree's top row, which
  *   every commit locks before it ends; delete the rows named as lapsed, each by node *and* beat; read all rows;
  *   write the own row with `beat = fresh` and `token =` {@link tokenFor}; read the top's total for root and count.
- * - `giveUp`: `UPDATE writers SET token = NULL WHERE node = ? AND token = ?`.
+ * - `release`: `UPDATE writers SET token = NULL WHERE node = ? AND token = ?`.
  * - `leave`: `DELETE FROM writers WHERE node = ? AND (token IS NULL OR token = ?)`.
  * - `commit`, after the tree's top row has been changed and so is locked: `SELECT node FROM writers WHERE token IS
  *   NOT NULL AND node <> ?`; a row found rolls the commit back as a transient failure.
@@ -35,14 +35,14 @@ import type { Effect } from "effect"
 import type { Digest } from "../merkle/Tree.js"
 import type { ArchiveError } from "./ArchiveError.js"
 
-/** How long a sole writer's token outlives its last attendance, unless it is set otherwise: 15 s. */
+/** How long a sole writer's token outlives its last heartbeat, unless it is set otherwise: 15 s. */
 export const defaultLeaseMs = 15_000
 
 /** The share of the lease for which the holder itself relies on it. */
 export const trustedShare = 0.75
 
-/** How often a node should attend, as a share of the lease: 3 s of 15 s. */
-export const attendanceShare = 0.2
+/** How often a node should send a heartbeat, as a share of the lease: 3 s of 15 s. */
+export const heartbeatShare = 0.2
 
 /** A row of the register. */
 export interface WriterRow {
@@ -50,26 +50,26 @@ export interface WriterRow {
   readonly node: string
   /** Set: this node is the sole writer. 1 to 64 bytes. */
   readonly token: string | undefined
-  /** Changes with every attendance and never comes back. 1 to 64 bytes. */
-  readonly beat: string
+  /** Changes with every heartbeat and never comes back. 1 to 64 bytes. */
+  readonly heartbeat: string
   readonly leaseMs: number
 }
 
-export interface AttendRequest {
+export interface HeartbeatRequest {
   readonly node: string
   /** The token this process relies on; a different one in the row is replaced. */
   readonly known: string | undefined
-  /** Never used before: the row's new beat, and its token if a new one is due. */
+  /** Never used before: the row's new heartbeat, and its token if a new one is due. */
   readonly fresh: string
   /** Whether to become the sole writer if nobody else is there. */
   readonly exclusive: boolean
   readonly leaseMs: number
-  /** Rows of others whose lease is over; each is removed if its beat is still this one. */
-  readonly lapsed: ReadonlyArray<{ readonly node: string; readonly beat: string }>
+  /** Rows of others whose lease is over; each is removed if its heartbeat is still this one. */
+  readonly lapsed: ReadonlyArray<{ readonly node: string; readonly heartbeat: string }>
 }
 
 /** The register and the archive as they were at one instant, under the lock. */
-export interface Attendance {
+export interface HeartbeatReply {
   /** The own row's token. */
   readonly token: string | undefined
   /** The rows of the other nodes. */
@@ -84,9 +84,9 @@ export interface Attendance {
 /** What an archive offers. */
 export interface WriterRegister {
   /** Enters or refreshes the own row; waits for the commits under way. */
-  readonly attend: (request: AttendRequest) => Effect.Effect<Attendance, ArchiveError>
+  readonly heartbeat: (request: HeartbeatRequest) => Effect.Effect<HeartbeatReply, ArchiveError>
   /** Removes this token from the node's row; nothing happens when it is another one. */
-  readonly giveUp: (own: {
+  readonly release: (own: {
     readonly node: string
     readonly token: string
   }) => Effect.Effect<void, ArchiveError>
@@ -98,13 +98,13 @@ export interface WriterRegister {
 }
 
 /**
- * The token that the own row bears after an attendance. `others`: how many other rows there are once the lapsed
+ * The token that the own row bears after a heartbeat. `others`: how many other rows there are once the lapsed
  * ones are gone. An existing token is never cleared here: a late request must not undo what a later one was told.
  */
 export const tokenFor = (
   own: { readonly token: string | undefined } | undefined,
   others: number,
-  request: Pick<AttendRequest, "known" | "fresh" | "exclusive">
+  request: Pick<HeartbeatRequest, "known" | "fresh" | "exclusive">
 ): string | undefined => {
   if (own?.token !== undefined) return own.token === request.known ? own.token : request.fresh
   return request.exclusive && others === 0 ? request.fresh : undefined
@@ -114,18 +114,18 @@ export const tokenFor = (
 export class MemoryWriters {
   readonly rows = new Map<string, WriterRow>()
 
-  attend(request: AttendRequest): Pick<Attendance, "token" | "others"> {
-    for (const { beat, node } of request.lapsed) {
-      if (node !== request.node && this.rows.get(node)?.beat === beat) this.rows.delete(node)
+  heartbeat(request: HeartbeatRequest): Pick<HeartbeatReply, "token" | "others"> {
+    for (const { heartbeat, node } of request.lapsed) {
+      if (node !== request.node && this.rows.get(node)?.heartbeat === heartbeat) this.rows.delete(node)
     }
     const { fresh, leaseMs, node } = request
     const others = [...this.rows.values()].filter((row) => row.node !== node)
     const token = tokenFor(this.rows.get(node), others.length, request)
-    this.rows.set(node, { node, token, beat: fresh, leaseMs })
+    this.rows.set(node, { node, token, heartbeat: fresh, leaseMs })
     return { token, others }
   }
 
-  giveUp(own: { readonly node: string; readonly token: string }): void {
+  release(own: { readonly node: string; readonly token: string }): void {
     const row = this.rows.get(own.node)
     if (row?.token === own.token) this.rows.set(own.node, { ...row, token: undefined })
   }
@@ -148,21 +148,22 @@ export class MemoryWriters {
 export class WriterWatch {
   private readonly seen = new Map<string, { readonly row: WriterRow; readonly since: number }>()
 
-  /** Takes the other rows of an attendance that was answered at `now`. */
+  /** Takes the other rows of a heartbeat that returned at `now`. */
   observe(others: ReadonlyArray<WriterRow>, now: number): void {
     const gone = new Set(this.seen.keys())
     for (const row of others) {
       gone.delete(row.node)
-      if (this.seen.get(row.node)?.row.beat !== row.beat) this.seen.set(row.node, { row, since: now })
+      if (this.seen.get(row.node)?.row.heartbeat !== row.heartbeat)
+        this.seen.set(row.node, { row, since: now })
     }
     for (const node of gone) this.seen.delete(node)
   }
 
   /** The rows that have not changed for their whole lease. */
-  lapsed(now: number): ReadonlyArray<{ readonly node: string; readonly beat: string }> {
-    const lapsed: Array<{ readonly node: string; readonly beat: string }> = []
+  lapsed(now: number): ReadonlyArray<{ readonly node: string; readonly heartbeat: string }> {
+    const lapsed: Array<{ readonly node: string; readonly heartbeat: string }> = []
     for (const { row, since } of this.seen.values()) {
-      if (now - since >= row.leaseMs) lapsed.push({ node: row.node, beat: row.beat })
+      if (now - since >= row.leaseMs) lapsed.push({ node: row.node, heartbeat: row.heartbeat })
     }
     return lapsed
   }

@@ -4,13 +4,13 @@
  */
 
 import { ArchiveError } from "./ArchiveError.js"
-import type { AttendRequest } from "./WriterLease.js"
+import type { HeartbeatRequest } from "./WriterLease.js"
 
-/** The most bytes that a node's name, a token or a beat may have. */
+/** The most bytes that a node's name, a token or a heartbeat may have. */
 export const maxNameBytes = 64
 
 /**
- * Whose commits an archive makes: those of the node that attends through it, from its first attendance until it
+ * Whose commits an archive makes: those of the node whose heartbeats come through it, from the first until it
  * leaves. Before and after that they are nobody's, and nobody's commit is refused while any token stands. An
  * archive serves one node at a time: were it taken for two, the commits of one would pass for the other's.
  */
@@ -22,11 +22,11 @@ export class Committer {
     return this.current
   }
 
-  /** A node attends. Returns why it cannot. */
+  /** A node sends a heartbeat. Returns why it is refused. */
   enter(node: string): ArchiveError | undefined {
     if (this.current !== undefined && this.current !== node) {
       const problem = "this archive already serves another node, which has not left; open one for each node"
-      return new ArchiveError({ operation: "attend", kind: "permanent", problem })
+      return new ArchiveError({ operation: "heartbeat", kind: "permanent", problem })
     }
     this.current = node
     return undefined
@@ -41,10 +41,10 @@ export class Committer {
 const fits = (name: string): boolean => name !== "" && Buffer.byteLength(name) <= maxNameBytes
 
 /** Why a register cannot take these names and this lease, if so. */
-export const refusedRequest = ({ fresh, leaseMs, node }: AttendRequest): ArchiveError | undefined => {
-  const refuse = (problem: string) => new ArchiveError({ operation: "attend", kind: "permanent", problem })
+export const refusedRequest = ({ fresh, leaseMs, node }: HeartbeatRequest): ArchiveError | undefined => {
+  const refuse = (problem: string) => new ArchiveError({ operation: "heartbeat", kind: "permanent", problem })
   if (!fits(node)) return refuse(`the node's name must have 1 to ${maxNameBytes} bytes`)
-  if (!fits(fresh)) return refuse(`the beat must have 1 to ${maxNameBytes} bytes`)
+  if (!fits(fresh)) return refuse(`the heartbeat must have 1 to ${maxNameBytes} bytes`)
   if (!Number.isSafeInteger(leaseMs) || leaseMs <= 0)
     return refuse(`the lease must be a whole number of milliseconds above 0; got ${leaseMs}`)
   return undefined

@@ -11,10 +11,10 @@
 import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
-import { attendanceShare, defaultLeaseMs, type WriterRegister } from "../archive/WriterLease.js"
+import { defaultLeaseMs, heartbeatShare, type WriterRegister } from "../archive/WriterLease.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"
-import { LeaseClient, type Standing } from "./LeaseClient.js"
+import { LeaseClient, type LeaseStatus } from "./LeaseClient.js"
 import {
   type FilterStatus,
   type LeaseClock,
@@ -75,21 +75,21 @@ export interface OpenFilter {
    * filter before it starts.
    */
   readonly guard: <A extends OpenArchive>(archive: A) => A
-  /** How often to attend, in milliseconds. */
-  readonly attendanceIntervalMs: number
+  /** How often to send a heartbeat, in milliseconds. */
+  readonly heartbeatIntervalMs: number
   /**
-   * One attendance at the archive's register: asks to be the sole writer, or lets go of it as soon as somebody
+   * One heartbeat at the archive's register: asks to be the sole writer, or lets go of it as soon as somebody
    * else is there. Calls take turns. After a failure trust goes on to the end of its time, and no longer.
    */
-  readonly attend: (register: WriterRegister) => Effect.Effect<Standing, ArchiveError>
+  readonly heartbeat: (register: WriterRegister) => Effect.Effect<LeaseStatus, ArchiveError>
   /**
-   * Attends until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
-   * way at its next attendance; one that has died is waited out for its lease.
+   * Sends heartbeats until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
+   * way at its next heartbeat; one that has died is waited out for its lease.
    */
   readonly join: (
     register: WriterRegister,
     options?: { readonly maxWaitMs?: number | undefined }
-  ) => Effect.Effect<Standing, ArchiveError>
+  ) => Effect.Effect<LeaseStatus, ArchiveError>
   /** Ends the trust for good, at once, and leaves the register. */
   readonly leave: (register: WriterRegister) => Effect.Effect<void, ArchiveError>
   /** Ends the trust for good, at once. */
@@ -167,8 +167,8 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
       millis: () => clock.unsafeCurrentTimeMillis()
     }
     const tracked = new TrackedFilter(leaseClock)
-    const attendant = new LeaseClient(tracked, node, leaseMs)
-    const attending = Effect.unsafeMakeSemaphore(1)
+    const leaseClient = new LeaseClient(tracked, node, leaseMs)
+    const oneAtATime = Effect.unsafeMakeSemaphore(1)
     const building = Effect.unsafeMakeSemaphore(1)
     // Time and chance: neither two starts nor two calls get the same.
     const fresh = Effect.map(Random.nextIntBetween(0, 2 ** 32), (random) => {
@@ -176,33 +176,35 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
       return `${time}-${random.toString(36)}`
     })
 
-    const attend: OpenFilter["attend"] = (register) =>
-      attending.withPermits(1)(
+    const heartbeat: OpenFilter["heartbeat"] = (register) =>
+      oneAtATime.withPermits(1)(
         Effect.gen(function* () {
-          const asked = attendant.ask(yield* fresh)
-          const answer = yield* register.attend(asked.request)
-          const { giveUp, standing } = attendant.answered(asked, answer)
-          if (giveUp !== undefined) yield* register.giveUp({ node, token: giveUp })
-          return standing
+          const asked = leaseClient.ask(yield* fresh)
+          const answer = yield* register.heartbeat(asked.request)
+          const { release, status } = leaseClient.answered(asked, answer)
+          if (release !== undefined) yield* register.release({ node, token: release })
+          return status
         })
       )
 
     const join: OpenFilter["join"] = (register, { maxWaitMs = 2 * leaseMs } = {}) =>
       Effect.suspend(() => {
         const deadline = tracked.now() + maxWaitMs
-        const again: Effect.Effect<Standing, ArchiveError> = Effect.flatMap(attend(register), (standing) =>
-          standing.held && tracked.now() < deadline
-            ? Effect.zipRight(Effect.sleep(Duration.millis(joinPollMs)), again)
-            : Effect.succeed(standing)
+        const again: Effect.Effect<LeaseStatus, ArchiveError> = Effect.flatMap(
+          heartbeat(register),
+          (status) =>
+            status.held && tracked.now() < deadline
+              ? Effect.zipRight(Effect.sleep(Duration.millis(joinPollMs)), again)
+              : Effect.succeed(status)
         )
         return again
       })
 
     const leave: OpenFilter["leave"] = (register) =>
       Effect.suspend(() => {
-        attendant.close()
-        const left = Effect.suspend(() => register.leave({ node, token: attendant.rowToken }))
-        return attending.withPermits(1)(left)
+        leaseClient.close()
+        const left = Effect.suspend(() => register.leave({ node, token: leaseClient.rowToken }))
+        return oneAtATime.withPermits(1)(left)
       })
 
     const guard: OpenFilter["guard"] = (archive) => ({
@@ -281,11 +283,11 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
       lease: () => tracked.lease(),
       needsRebuild: (pending) => tracked.rebuildReason(pending),
       guard,
-      attendanceIntervalMs: leaseMs * attendanceShare,
-      attend,
+      heartbeatIntervalMs: leaseMs * heartbeatShare,
+      heartbeat,
       join,
       leave,
-      close: () => attendant.close(),
+      close: () => leaseClient.close(),
       load: (bytes) => tracked.load(bytes),
       snapshot: () => tracked.snapshot(),
       warmUp

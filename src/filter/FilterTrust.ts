@@ -39,8 +39,8 @@ export interface CommitTicket {
   readonly under: string | undefined
 }
 
-/** An attendance under way. */
-export interface AttendTicket {
+/** A heartbeat under way. */
+export interface HeartbeatTicket {
   readonly serial: number
   readonly quiet: boolean
   readonly generation: number
@@ -66,12 +66,12 @@ export class FilterTrust {
     Digest,
     { readonly after: Digest; readonly under: string | undefined }
   >()
-  /** Answers to attendances sent before the last surrender say nothing any more. */
+  /** Answers to heartbeats sent before the last surrender say nothing any more. */
   private generation = 0
   private rebuildUnder: string | undefined
   private closed = false
 
-  /** The token to name at the next attendance. */
+  /** The token to name at the next heartbeat. */
   get token(): string | undefined {
     return this.grant?.token
   }
@@ -163,8 +163,8 @@ export class FilterTrust {
     if (this.covers !== root) this.lose(reasons.tree)
   }
 
-  /** An attendance is about to be sent. One at a time. */
-  attendSent(now: number): AttendTicket {
+  /** A heartbeat is about to be sent. One at a time. */
+  heartbeatSent(now: number): HeartbeatTicket {
     return {
       serial: this.serial,
       quiet: this.inFlight === 0,
@@ -174,8 +174,8 @@ export class FilterTrust {
   }
 
   /** Returns whether it was of any use: an answer to a question from before a surrender is not. */
-  attendAnswered(
-    ticket: AttendTicket,
+  heartbeatReturned(
+    ticket: HeartbeatTicket,
     answer: { readonly token: string | undefined; readonly root: Digest },
     leaseMs: number
   ): boolean {
@@ -227,7 +227,7 @@ export class FilterTrust {
    */
   finishRebuild(now: number): string | undefined {
     if (!this.rebuildStands) return this.closed ? reasons.closed : reasons.notSole
-    // Past the lease others may have written while the pages were read; only an attendance can tell.
+    // Past the lease others may have written while the pages were read; only a heartbeat can tell.
     if (now >= this.grant!.until) return reasons.late
     this.rebuildUnder = undefined
     // A page may have been read after a commit under way, so its root before that commit is not covered.

@@ -1,29 +1,29 @@
 /** One node's part in the writers' register, without I/O: what to ask, what to do with the answer. */
 
-import { type Attendance, type AttendRequest, WriterWatch } from "../archive/WriterLease.js"
+import { type HeartbeatReply, type HeartbeatRequest, WriterWatch } from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
-import type { AttendTicket } from "./FilterTrust.js"
+import type { HeartbeatTicket } from "./FilterTrust.js"
 import type { TrackedFilter } from "./TrackedFilter.js"
 
 /** How this node stands among the archive's writers. */
-export interface Standing {
+export interface LeaseStatus {
   /** This node is the sole writer. */
   readonly sole: boolean
   /** Other nodes that are there. */
   readonly others: number
   /** Another node is the sole writer and has not given way yet: commits are refused until it has. */
   readonly held: boolean
-  /** The archive's root and live items at the attendance. */
+  /** The archive's root and live items at the heartbeat. */
   readonly root: Digest
   readonly entries: number
   /** Highest version that the archive has ever stored, from whatever clock. */
   readonly topVersion: number
 }
 
-/** An attendance that is about to be sent. */
+/** A heartbeat that is about to be sent. */
 export interface Asked {
-  readonly request: AttendRequest
-  readonly ticket: AttendTicket
+  readonly request: HeartbeatRequest
+  readonly ticket: HeartbeatTicket
   /** The wall clock when it was asked. */
   readonly millis: number
 }
@@ -48,8 +48,8 @@ export class LeaseClient {
   ask(fresh: string): Asked {
     const { leaseMs, node } = this
     // First the clocks: the lease counts from before the question leaves.
-    const { millis, ticket } = this.filter.attendSent()
-    const request: AttendRequest = {
+    const { millis, ticket } = this.filter.heartbeatSent()
+    const request: HeartbeatRequest = {
       node,
       known: this.filter.trust.token,
       fresh,
@@ -61,16 +61,19 @@ export class LeaseClient {
   }
 
   /**
-   * Takes the answer. With a `giveUp` token, the filter has stopped trusting it, and it is to be given up in the
+   * Takes the answer. With a `release` token, the filter has stopped trusting it, and it is to be given up in the
    * register now: somebody else is there.
    */
-  answered(asked: Asked, answer: Attendance): { readonly standing: Standing; readonly giveUp?: string } {
+  answered(
+    asked: Asked,
+    answer: HeartbeatReply
+  ): { readonly status: LeaseStatus; readonly release?: string } {
     const { entries, others, root, token, topVersion } = answer
     this.lastToken = token
     this.watch.observe(others, this.filter.now())
     const alone = others.length === 0 && !this.closed
-    this.filter.attendAnswered(asked, { token: alone ? token : undefined, root, entries }, this.leaseMs)
-    const standing: Standing = {
+    this.filter.heartbeatReturned(asked, { token: alone ? token : undefined, root, entries }, this.leaseMs)
+    const status: LeaseStatus = {
       sole: alone && token !== undefined,
       others: others.length,
       held: others.some((row) => row.token !== undefined),
@@ -78,7 +81,7 @@ export class LeaseClient {
       entries,
       topVersion
     }
-    return token === undefined || alone ? { standing } : { standing, giveUp: token }
+    return token === undefined || alone ? { status } : { status, release: token }
   }
 
   /** From now on this node never asks to be the sole writer. */

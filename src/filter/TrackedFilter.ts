@@ -5,7 +5,7 @@ import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"
 import { maxLayerCapacity } from "./FilterLayer.js"
 import { decodeFilterSnapshot, encodeFilterSnapshot } from "./FilterSnapshot.js"
-import { type AttendTicket, type CommitTicket, FilterTrust, reasons } from "./FilterTrust.js"
+import { type CommitTicket, FilterTrust, type HeartbeatTicket, reasons } from "./FilterTrust.js"
 
 /** What the filter needs to know of a write. */
 export interface TrackedWrite {
@@ -133,19 +133,19 @@ export class TrackedFilter {
     this.settle()
   }
 
-  /** Before an attendance is sent. */
-  attendSent(): { readonly ticket: AttendTicket; readonly millis: number } {
+  /** Before a heartbeat is sent. */
+  heartbeatSent(): { readonly ticket: HeartbeatTicket; readonly millis: number } {
     const millis = this.clock.millis()
-    return { ticket: this.trust.attendSent(this.now()), millis }
+    return { ticket: this.trust.heartbeatSent(this.now()), millis }
   }
 
-  attendAnswered(
-    sent: { readonly ticket: AttendTicket; readonly millis: number },
+  heartbeatReturned(
+    sent: { readonly ticket: HeartbeatTicket; readonly millis: number },
     answer: { readonly token: string | undefined; readonly root: Digest; readonly entries: number },
     leaseMs: number
   ): void {
     this.archived = answer.entries
-    if (!this.trust.attendAnswered(sent.ticket, answer, leaseMs)) return
+    if (!this.trust.heartbeatReturned(sent.ticket, answer, leaseMs)) return
     this.untilMillis = sent.millis + leaseMs * trustedShare
     this.settle()
   }
@@ -214,7 +214,7 @@ export class TrackedFilter {
     return true
   }
 
-  /** Puts the new filter in the old one's place; returns why not, if so. `late`: try again after an attendance. */
+  /** Puts the new filter in the old one's place; returns why not, if so. `late`: try again after a heartbeat. */
   finishRebuild(): string | undefined {
     const { building } = this
     if (building === undefined) return "no rebuild is under way"

@@ -4,7 +4,7 @@ import { it } from "@effect/vitest"
 import { Effect, Either, Fiber, Schedule, type Scope } from "effect"
 import { describe, expect } from "vitest"
 import type { OpenArchive } from "../../src/archive/Archive.js"
-import { type AttendRequest, MemoryWriters, type WriterRow } from "../../src/archive/WriterLease.js"
+import { type HeartbeatRequest, MemoryWriters, type WriterRow } from "../../src/archive/WriterLease.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { type ItemRecord, tombstone } from "../../src/SyncItem.js"
@@ -13,7 +13,7 @@ import type { ArchiveUnderTest } from "./suite.js"
 
 const leaseMs = 10_000
 
-const ask = (node: string, fresh: string, more: Partial<AttendRequest> = {}): AttendRequest => ({
+const ask = (node: string, fresh: string, more: Partial<HeartbeatRequest> = {}): HeartbeatRequest => ({
   node,
   known: undefined,
   fresh,
@@ -64,7 +64,7 @@ export const describeWriters = (
   describe(name, () => {
     test("grants one token, to a node that is alone, and refuses everybody else's commits", (a, b) =>
       Effect.gen(function* () {
-        expect(yield* a.writers.attend(ask("a", "1"))).toEqual({
+        expect(yield* a.writers.heartbeat(ask("a", "1"))).toEqual({
           token: "1",
           others: [],
           root: emptyRoot,
@@ -72,7 +72,7 @@ export const describeWriters = (
           topVersion: 0
         })
         expect(yield* passes(a, [put("x.1", 1)])).toBe(true)
-        const seen = yield* a.writers.attend(ask("a", "2", { known: "1" }))
+        const seen = yield* a.writers.heartbeat(ask("a", "2", { known: "1" }))
         expect(seen).toEqual({
           token: "1",
           others: [],
@@ -80,12 +80,12 @@ export const describeWriters = (
           entries: 1,
           topVersion: 1
         })
-        // Before its first attendance a node has no name: refused too, and without any effect.
+        // Before its first heartbeat a node has no name: refused too, and without any effect.
         expect(yield* passes(b, [put("x.2", 1)])).toBe(false)
-        expect(yield* b.writers.attend(ask("b", "3"))).toEqual({
+        expect(yield* b.writers.heartbeat(ask("b", "3"))).toEqual({
           ...seen,
           token: undefined,
-          others: [{ node: "a", token: "1", beat: "2", leaseMs }]
+          others: [{ node: "a", token: "1", heartbeat: "2", leaseMs }]
         })
         expect(yield* passes(b, [put("x.2", 1), tombstone("x.1", 2, 2)])).toBe(false)
         expect(yield* b.heads(["x.1", "x.2"])).toHaveLength(1)
@@ -94,14 +94,14 @@ export const describeWriters = (
         // What would change nothing harms nobody.
         expect(yield* b.commit([put("x.1", 1)])).toMatchObject({ applied: 0, rootAfter: seen.root })
         expect(yield* passes(a, [put("x.3", 1)])).toBe(true)
-        yield* a.writers.giveUp({ node: "a", token: "1" })
+        yield* a.writers.release({ node: "a", token: "1" })
         expect(yield* passes(b, [put("x.2", 1)])).toBe(true)
         expect(yield* passes(a, [put("x.4", 1)])).toBe(true)
-        expect((yield* a.writers.attend(ask("a", "4"))).token).toBeUndefined()
+        expect((yield* a.writers.heartbeat(ask("a", "4"))).token).toBeUndefined()
         yield* b.writers.leave({ node: "b", token: undefined })
-        expect((yield* a.writers.attend(ask("a", "5"))).token).toBe("5")
+        expect((yield* a.writers.heartbeat(ask("a", "5"))).token).toBe("5")
         expect(yield* passes(b, [put("x.5", 1)])).toBe(false)
-        expect((yield* b.writers.attend(ask("c", "6", { exclusive: false }))).token).toBeUndefined()
+        expect((yield* b.writers.heartbeat(ask("c", "6", { exclusive: false }))).token).toBeUndefined()
         yield* a.writers.leave({ node: "a", token: "5" })
         expect(yield* passes(b, [put("x.5", 1)])).toBe(true)
         // Nobody's commits pass as long as nobody is the sole writer.
@@ -111,38 +111,38 @@ export const describeWriters = (
 
     test("late requests undo nothing: a token goes only by its name, or is replaced", (a, b) =>
       Effect.gen(function* () {
-        yield* a.writers.attend(ask("a", "1"))
+        yield* a.writers.heartbeat(ask("a", "1"))
         // The holder forgot its token (a lost answer, a new process): a new one, never none.
-        expect((yield* a.writers.attend(ask("a", "2"))).token).toBe("2")
-        yield* a.writers.giveUp({ node: "a", token: "1" })
+        expect((yield* a.writers.heartbeat(ask("a", "2"))).token).toBe("2")
+        yield* a.writers.release({ node: "a", token: "1" })
         expect(yield* passes(b, [put("x", 1)])).toBe(false)
         yield* a.writers.leave({ node: "a", token: "1" })
         yield* a.writers.leave({ node: "a", token: undefined })
         expect(yield* passes(b, [put("x", 1)])).toBe(false)
-        yield* b.writers.attend(ask("b", "3"))
-        expect((yield* a.writers.attend(ask("a", "4", { exclusive: false }))).token).toBe("4")
+        yield* b.writers.heartbeat(ask("b", "3"))
+        expect((yield* a.writers.heartbeat(ask("a", "4", { exclusive: false }))).token).toBe("4")
         expect(yield* passes(b, [put("x", 1)])).toBe(false)
         yield* a.writers.leave({ node: "a", token: "4" })
         expect(yield* passes(b, [put("x", 1)])).toBe(true)
         // Of nodes that are not there.
-        yield* a.writers.giveUp({ node: "nobody", token: "4" })
+        yield* a.writers.release({ node: "nobody", token: "4" })
         yield* a.writers.leave({ node: "nobody", token: "4" })
       }))
 
     test("a holder that crashed is waited out, and refused when it turns out to be alive", (a, b, another) =>
       Effect.gen(function* () {
-        yield* a.writers.attend(ask("a", "1"))
-        const lapsed = [{ node: "a", beat: "1" }]
+        yield* a.writers.heartbeat(ask("a", "1"))
+        const lapsed = [{ node: "a", heartbeat: "1" }]
         // It moved after all, before the request arrived.
-        yield* a.writers.attend(ask("a", "2", { known: "1" }))
-        expect((yield* b.writers.attend(ask("b", "3", { lapsed }))).others).toHaveLength(1)
+        yield* a.writers.heartbeat(ask("a", "2", { known: "1" }))
+        expect((yield* b.writers.heartbeat(ask("b", "3", { lapsed }))).others).toHaveLength(1)
         expect(yield* passes(b, [put("x", 1)])).toBe(false)
-        const gone = yield* b.writers.attend(
+        const gone = yield* b.writers.heartbeat(
           ask("b", "4", {
             lapsed: [
-              { node: "a", beat: "2" },
-              { node: "b", beat: "3" },
-              { node: "c", beat: "2" }
+              { node: "a", heartbeat: "2" },
+              { node: "b", heartbeat: "3" },
+              { node: "c", heartbeat: "2" }
             ]
           })
         )
@@ -151,18 +151,18 @@ export const describeWriters = (
         expect(yield* passes(a, [put("y", 1)])).toBe(false)
         // The same node again, in a new process: it returns as somebody new.
         const again = yield* another
-        expect(yield* again.writers.attend(ask("a", "5"))).toMatchObject({ token: undefined })
+        expect(yield* again.writers.heartbeat(ask("a", "5"))).toMatchObject({ token: undefined })
         expect(yield* passes(again, [put("y", 1)])).toBe(false)
-        yield* b.writers.giveUp({ node: "b", token: "4" })
+        yield* b.writers.release({ node: "b", token: "4" })
         expect(yield* passes(again, [put("y", 1)])).toBe(true)
       }))
 
     test("a holder that crashed and came back at once is the same node", (a, b, another) =>
       Effect.gen(function* () {
-        yield* a.writers.attend(ask("a", "1"))
+        yield* a.writers.heartbeat(ask("a", "1"))
         const again = yield* another
         expect(yield* passes(again, [put("x", 1)])).toBe(false)
-        expect((yield* again.writers.attend(ask("a", "2"))).token).toBe("2")
+        expect((yield* again.writers.heartbeat(ask("a", "2"))).token).toBe("2")
         expect(yield* passes(again, [put("x", 1)])).toBe(true)
         expect(yield* passes(b, [put("y", 1)])).toBe(false)
         yield* again.writers.leave({ node: "a", token: "2" })
@@ -171,7 +171,7 @@ export const describeWriters = (
 
     test("serves one node at a time, and takes only names it can keep", (a, b) =>
       Effect.gen(function* () {
-        const refused = (request: AttendRequest) => Effect.flip(b.writers.attend(request))
+        const refused = (request: HeartbeatRequest) => Effect.flip(b.writers.heartbeat(request))
         const long = "é".repeat(32)
         for (const request of [
           ask("", "1"),
@@ -181,15 +181,15 @@ export const describeWriters = (
           ask("b", "1", { leaseMs: 0 }),
           ask("b", "1", { leaseMs: 1.5 })
         ]) {
-          expect(yield* refused(request)).toMatchObject({ operation: "attend", kind: "permanent" })
+          expect(yield* refused(request)).toMatchObject({ operation: "heartbeat", kind: "permanent" })
         }
         const odd = " '\"`\\%_😀 "
-        yield* b.writers.attend(ask(long, `${long.slice(1)}ab`, { leaseMs: Number.MAX_SAFE_INTEGER }))
-        yield* a.writers.attend(ask(odd, odd))
-        expect((yield* b.writers.attend(ask(long, "1"))).others).toEqual([
-          { node: odd, token: undefined, beat: odd, leaseMs }
+        yield* b.writers.heartbeat(ask(long, `${long.slice(1)}ab`, { leaseMs: Number.MAX_SAFE_INTEGER }))
+        yield* a.writers.heartbeat(ask(odd, odd))
+        expect((yield* b.writers.heartbeat(ask(long, "1"))).others).toEqual([
+          { node: odd, token: undefined, heartbeat: odd, leaseMs }
         ])
-        expect((yield* a.writers.attend(ask(odd, "1"))).others).toMatchObject([
+        expect((yield* a.writers.heartbeat(ask(odd, "1"))).others).toMatchObject([
           { node: long, token: "1", leaseMs }
         ])
         expect(yield* refused(ask("b", "2"))).toMatchObject({
@@ -198,7 +198,7 @@ export const describeWriters = (
         })
         yield* a.writers.leave({ node: odd, token: undefined })
         yield* b.writers.leave({ node: long, token: "1" })
-        expect((yield* b.writers.attend(ask("b", "2"))).others).toEqual([])
+        expect((yield* b.writers.heartbeat(ask("b", "2"))).others).toEqual([])
       }))
 
     test("does what the model does, whatever is asked in whatever order", (first, second, another) =>
@@ -208,7 +208,7 @@ export const describeWriters = (
         const model = new MemoryWriters()
         const random = numbers(29)
         const names = ["none"]
-        const attended = new Set<number>()
+        const present = new Set<number>()
         const pick = <A>(values: ReadonlyArray<A>) => values[random(values.length)]!
         let seen = { passed: 0, refused: 0, tokens: 0 }
         let stored = 0
@@ -225,11 +225,11 @@ export const describeWriters = (
               exclusive: random(5) > 0,
               lapsed: [...model.rows.values()]
                 .filter(() => random(6) === 0)
-                .map(({ beat, node }) => ({ node, beat: random(4) === 0 ? "none" : beat }))
+                .map(({ heartbeat, node }) => ({ node, heartbeat: random(4) === 0 ? "none" : heartbeat }))
             })
-            const expected = model.attend(request)
-            const answer = yield* archive.writers.attend(request)
-            attended.add(at)
+            const expected = model.heartbeat(request)
+            const answer = yield* archive.writers.heartbeat(request)
+            present.add(at)
             expect({
               token: answer.token,
               others: [...answer.others].sort(byNode),
@@ -242,15 +242,15 @@ export const describeWriters = (
             expect(answer.root).toBe(yield* archive.root)
             if (answer.token !== undefined) seen = { ...seen, tokens: seen.tokens + 1 }
           } else if (sort < 6) {
-            model.giveUp(own)
-            yield* archive.writers.giveUp(own)
+            model.release(own)
+            yield* archive.writers.release(own)
           } else if (sort < 7) {
             const leaving = random(2) === 0 ? own : { node, token: undefined }
             model.leave(leaving)
             yield* archive.writers.leave(leaving)
-            attended.delete(at)
+            present.delete(at)
           } else {
-            const admitted = model.admits(attended.has(at) ? node : "")
+            const admitted = model.admits(present.has(at) ? node : "")
             expect(yield* passes(archive, [put(`m.${step}`, 1)])).toBe(admitted)
             if (admitted) stored++
             seen = admitted ? { ...seen, passed: seen.passed + 1 } : { ...seen, refused: seen.refused + 1 }
@@ -273,18 +273,18 @@ export const describeWriters = (
             )
           )
           if (round % 2 === 0) yield* Effect.sleep(`${round % 7} millis`)
-          const { entries, token } = yield* a.writers.attend(ask("a", `t${round}`))
+          const { entries, token } = yield* a.writers.heartbeat(ask("a", `t${round}`))
           expect(token).toBe(`t${round}`)
           committed += (yield* Fiber.join(commits)).filter((passed) => passed).length
           expect(entries).toBe(committed)
-          yield* a.writers.giveUp({ node: "a", token: `t${round}` })
+          yield* a.writers.release({ node: "a", token: `t${round}` })
         }
         expect(yield* passes(b, [put("r.end", 1)])).toBe(true)
       }))
 
     test("is handed over and back while both write", (a, b) =>
       Effect.gen(function* () {
-        const token = (yield* a.writers.attend(ask("a", "a0"))).token!
+        const token = (yield* a.writers.heartbeat(ask("a", "a0"))).token!
         const writing = (archive: OpenArchive, name: string) =>
           Effect.forEach(
             Array.from({ length: 12 }, (_, i) => put(`${name}.${i}`, 1)),
@@ -295,19 +295,19 @@ export const describeWriters = (
               }),
             { discard: true }
           )
-        yield* b.writers.attend(ask("b", "b0"))
+        yield* b.writers.heartbeat(ask("b", "b0"))
         const both = yield* Effect.fork(
           Effect.all([writing(a, "a"), writing(b, "b")], { concurrency: 2, discard: true })
         )
         yield* Effect.sleep("20 millis")
         expect(yield* b.count({ prefix: "b" })).toBe(0)
-        const found = yield* a.writers.attend(ask("a", "a1", { known: token }))
+        const found = yield* a.writers.heartbeat(ask("a", "a1", { known: token }))
         expect(found).toMatchObject({ token, others: [{ node: "b", token: undefined }] })
-        yield* a.writers.giveUp({ node: "a", token })
+        yield* a.writers.release({ node: "a", token })
         yield* Fiber.join(both)
         expect(yield* a.count({ prefix: "" })).toBe(24)
         yield* a.writers.leave({ node: "a", token: undefined })
-        const alone = yield* b.writers.attend(ask("b", "b1"))
+        const alone = yield* b.writers.heartbeat(ask("b", "b1"))
         expect(alone).toMatchObject({ token: "b1", others: [], entries: 24 })
         expect(alone.root).toBe((yield* a.recompute).root)
         expect(yield* passes(a, [put("late", 1)])).toBe(false)

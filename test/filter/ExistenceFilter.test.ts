@@ -58,20 +58,20 @@ class Shared {
   }
 
   readonly register: WriterRegister = {
-    attend: (request) =>
+    heartbeat: (request) =>
       Effect.zipRight(
-        this.check("attend"),
+        this.check("heartbeat"),
         Effect.sync(() => ({
-          ...this.writers.attend(request),
+          ...this.writers.heartbeat(request),
           root: this.state.tree.root,
           entries: this.state.live().length,
           topVersion: this.state.topVersion
         }))
       ),
-    giveUp: (own) =>
+    release: (own) =>
       Effect.zipRight(
-        this.check("giveUp"),
-        Effect.sync(() => this.writers.giveUp(own))
+        this.check("release"),
+        Effect.sync(() => this.writers.release(own))
       ),
     leave: (own) =>
       Effect.zipRight(
@@ -85,7 +85,7 @@ const node = (shared: Shared, name: string) =>
   Effect.map(ExistenceFilter.make({ node: name }), (filter) => ({
     filter,
     archive: filter.guard(shared.archive(name)),
-    attend: filter.attend(shared.register),
+    heartbeat: filter.heartbeat(shared.register),
     put: function (id: string) {
       const record = item(id)
       filter.beforeWrite([record])
@@ -97,7 +97,7 @@ const node = (shared: Shared, name: string) =>
   }))
 
 const ready = (shared: Shared, name: string) =>
-  Effect.tap(node(shared, name), (made) => Effect.zipRight(made.attend, made.warmUp()))
+  Effect.tap(node(shared, name), (made) => Effect.zipRight(made.heartbeat, made.warmUp()))
 
 describe("ExistenceFilter", () => {
   it.effect("warms up by pages, answers without I/O, follows own commits and deletions", () =>
@@ -107,7 +107,7 @@ describe("ExistenceFilter", () => {
       for (let n = 0; n < 25; n++) yield* a.put(`k.${n}`)
       expect(a.filter.mightExist("absent")).toBe(true)
       expect(yield* a.warmUp()).toEqual({ _tag: "NotNow", reason: reasons.notSole })
-      expect(yield* a.attend).toMatchObject({ sole: true, others: 0, held: false, entries: 25 })
+      expect(yield* a.heartbeat).toMatchObject({ sole: true, others: 0, held: false, entries: 25 })
       expect(a.filter.needsRebuild(0)).toBe(reasons.empty)
       expect(yield* a.warmUp()).toEqual({ _tag: "Rebuilt", entries: 25, pages: 3 })
       expect(a.filter.needsRebuild(0)).toBeUndefined()
@@ -137,27 +137,27 @@ describe("ExistenceFilter", () => {
       const shared = new Shared()
       const a = yield* ready(shared, "a")
       const b = yield* node(shared, "b")
-      expect(yield* b.attend).toMatchObject({ sole: false, others: 1, held: true })
+      expect(yield* b.heartbeat).toMatchObject({ sole: false, others: 1, held: true })
       const refused = yield* Effect.flip(b.put("of.b"))
       expect(refused.kind).toBe("transient")
       expect(a.filter.definitelyMissing("of.b")).toBe(true)
-      // A joins the loop of its attendances; B waits for that.
+      // A joins the loop of its heartbeats; B waits for that.
       const joining = yield* Effect.fork(b.filter.join(shared.register))
       yield* TestClock.adjust("1 second")
       expect(joining.unsafePoll()).toBeNull()
-      expect(yield* a.attend).toMatchObject({ sole: false, others: 1 })
+      expect(yield* a.heartbeat).toMatchObject({ sole: false, others: 1 })
       expect(a.filter.status()).toMatchObject({ trusted: false, reason: reasons.notSole })
       yield* TestClock.adjust("200 millis")
       expect(yield* Fiber.join(joining)).toMatchObject({ held: false, sole: false })
       yield* b.put("of.b")
       expect([a.filter.mightExist("of.b"), b.filter.mightExist("of.b")]).toEqual([true, true])
       // Neither is trusted as long as both are there.
-      yield* a.attend
-      yield* b.attend
+      yield* a.heartbeat
+      yield* b.heartbeat
       expect(yield* a.warmUp()).toMatchObject({ _tag: "NotNow" })
       // B goes: A is alone again, sees that the root has moved, and has to build anew.
       yield* b.filter.leave(shared.register)
-      expect(yield* a.attend).toMatchObject({ sole: true })
+      expect(yield* a.heartbeat).toMatchObject({ sole: true })
       expect(a.filter.status()).toMatchObject({ trusted: false, reason: reasons.foreign })
       expect(yield* a.warmUp()).toMatchObject({ _tag: "Rebuilt" })
       expect([a.filter.mightExist("of.b"), a.filter.mightExist("absent")]).toEqual([true, false])
@@ -169,12 +169,12 @@ describe("ExistenceFilter", () => {
       const shared = new Shared()
       const a = yield* ready(shared, "a")
       const b = yield* node(shared, "b")
-      yield* b.attend
-      yield* a.attend
+      yield* b.heartbeat
+      yield* a.heartbeat
       yield* a.put("own")
       expect(a.filter.status().trusted).toBe(false)
       yield* b.filter.leave(shared.register)
-      yield* a.attend
+      yield* a.heartbeat
       expect(a.filter.status().trusted).toBe(true)
       expect([a.filter.mightExist("own"), a.filter.mightExist("absent")]).toEqual([true, false])
     })
@@ -197,7 +197,7 @@ describe("ExistenceFilter", () => {
       yield* b.put("of.b")
       expect(a.filter.mightExist("of.b")).toBe(true)
       // It was only asleep: its row is gone, and it has to see that.
-      expect(yield* a.attend).toMatchObject({ sole: false, held: true })
+      expect(yield* a.heartbeat).toMatchObject({ sole: false, held: true })
       expect(yield* Effect.flip(a.put("of.a"))).toMatchObject({ kind: "transient" })
     })
   )
@@ -207,7 +207,7 @@ describe("ExistenceFilter", () => {
       const shared = new Shared()
       const a = yield* node(shared, "a")
       expect(a.filter.lease()).toBeUndefined()
-      yield* a.attend
+      yield* a.heartbeat
       const first = a.filter.lease()
       expect(first).toBeDefined()
       expect(a.filter.status().trusted).toBe(false)
@@ -216,15 +216,15 @@ describe("ExistenceFilter", () => {
       yield* TestClock.adjust("250 millis")
       expect(a.filter.lease()).toBeUndefined()
       // Nobody has come in between: it is still the same one.
-      yield* a.attend
+      yield* a.heartbeat
       expect(a.filter.lease()).toBe(first)
       const b = yield* node(shared, "b")
-      yield* b.attend
+      yield* b.heartbeat
       expect([a.filter.lease(), b.filter.lease()]).toEqual([first, undefined])
-      yield* a.attend
+      yield* a.heartbeat
       expect([a.filter.lease(), b.filter.lease()]).toEqual([undefined, undefined])
       yield* b.filter.leave(shared.register)
-      yield* a.attend
+      yield* a.heartbeat
       expect(a.filter.lease()).toBeDefined()
       expect(a.filter.lease()).not.toBe(first)
       a.filter.close()
@@ -241,7 +241,7 @@ describe("ExistenceFilter", () => {
       if (typeof taken === "string") throw new Error(taken)
       const second = yield* node(shared, "a")
       expect(second.filter.load(taken.bytes)).toBeUndefined()
-      expect(yield* second.attend).toMatchObject({ sole: true })
+      expect(yield* second.heartbeat).toMatchObject({ sole: true })
       expect([second.filter.mightExist("stored"), second.filter.mightExist("absent")]).toEqual([true, false])
       // What the log still held is carried over; trust stays.
       yield* second.archive.commit([item("left.in.the.log")])
@@ -255,14 +255,14 @@ describe("ExistenceFilter", () => {
       const shared = new Shared()
       const a = yield* ready(shared, "a")
       shared.down = true
-      expect((yield* Effect.exit(a.attend))._tag).toBe("Failure")
+      expect((yield* Effect.exit(a.heartbeat))._tag).toBe("Failure")
       // Its outcome is not known to the node.
       expect((yield* Effect.exit(a.put("pending")))._tag).toBe("Failure")
       expect(a.filter.definitelyMissing("absent")).toBe(true)
       yield* TestClock.adjust("12 seconds")
       expect(a.filter.definitelyMissing("absent")).toBe(false)
       shared.down = false
-      yield* a.attend
+      yield* a.heartbeat
       expect(a.filter.definitelyMissing("absent")).toBe(true)
       expect(a.filter.definitelyMissing("pending")).toBe(false)
     })
@@ -310,11 +310,11 @@ describe("ExistenceFilter", () => {
         }
         once(
           Effect.gen(function* () {
-            yield* b.attend
-            yield* a.attend
+            yield* b.heartbeat
+            yield* a.heartbeat
             yield* b.put("of.b")
             yield* b.filter.leave(shared.register)
-            yield* a.attend
+            yield* a.heartbeat
           })
         )
         expect(yield* a.warmUp(1)).toEqual({ _tag: "NotNow", reason: reasons.notSole })
@@ -367,7 +367,7 @@ describe("ExistenceFilter", () => {
       yield* a.put("one")
       // Restored from a backup, say.
       yield* MemoryArchive.make({ state: shared.state }).commit([item("restored")])
-      yield* a.attend
+      yield* a.heartbeat
       expect(a.filter.status()).toMatchObject({ trusted: false, reason: reasons.outside })
       yield* a.warmUp()
       expect(a.filter.mightExist("restored")).toBe(true)
@@ -386,7 +386,7 @@ describe("ExistenceFilter", () => {
       expect(a.filter.mightExist("absent")).toBe(true)
       expect(shared.writers.rows.size).toBe(0)
       const b = yield* node(shared, "b")
-      expect(yield* b.attend).toMatchObject({ sole: true })
+      expect(yield* b.heartbeat).toMatchObject({ sole: true })
     })
   )
 

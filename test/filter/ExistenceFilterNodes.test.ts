@@ -3,7 +3,7 @@
  * that run apart: whatever happens in whatever order, no trusted filter denies what is stored.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { type Attendance, MemoryWriters } from "../../src/archive/WriterLease.js"
+import { type HeartbeatReply, MemoryWriters } from "../../src/archive/WriterLease.js"
 import { reasons } from "../../src/filter/FilterTrust.js"
 import { type Asked, LeaseClient } from "../../src/filter/LeaseClient.js"
 import { type TrackedCommit, TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
@@ -63,9 +63,9 @@ interface Flight {
 
 interface Process {
   readonly filter: TrackedFilter
-  readonly attendant: LeaseClient
+  readonly leaseClient: LeaseClient
   readonly flights: Set<Flight>
-  asked: { readonly asked: Asked; answer: Attendance | undefined } | undefined
+  asked: { readonly asked: Asked; answer: HeartbeatReply | undefined } | undefined
   rebuild: { cursor: string | undefined; page: ReadonlyArray<string> | undefined } | undefined
   closed: boolean
 }
@@ -137,7 +137,7 @@ class World {
     const filter = new TrackedFilter(this.clockOf(node))
     node.process = {
       filter,
-      attendant: new LeaseClient(filter, node.name, leaseMs),
+      leaseClient: new LeaseClient(filter, node.name, leaseMs),
       flights: new Set(),
       asked: undefined,
       rebuild: undefined,
@@ -148,12 +148,12 @@ class World {
   }
 
   private ask(process: Process): void {
-    const asked = process.attendant.ask(`f${++this.freshCount}`)
+    const asked = process.leaseClient.ask(`f${++this.freshCount}`)
     const sent: NonNullable<Process["asked"]> = { asked, answer: undefined }
     process.asked = sent
     this.messages.push({
       apply: () => {
-        const { others, token } = this.archive.writers.attend(asked.request)
+        const { others, token } = this.archive.writers.heartbeat(asked.request)
         const rows = [...this.archive.writers.rows.values()]
         if (rows.filter((row) => row.token !== undefined).length > 1) throw new Error("two sole writers")
         sent.answer = {
@@ -172,11 +172,11 @@ class World {
     process.asked = undefined
     if (answer === undefined) return
     const covered = process.filter.trust.coveredRoot
-    const { giveUp } = process.attendant.answered(asked, answer)
+    const { release } = process.leaseClient.answered(asked, answer)
     if (covered !== undefined && process.filter.trust.coveredRoot === undefined) this.tally.foreignSeen++
-    if (giveUp === undefined) return
+    if (release === undefined) return
     this.tally.handovers++
-    this.messages.push({ apply: () => this.archive.writers.giveUp({ node: node.name, token: giveUp }) })
+    this.messages.push({ apply: () => this.archive.writers.release({ node: node.name, token: release }) })
   }
 
   private commit(node: Node, process: Process): void {
@@ -253,9 +253,9 @@ class World {
   }
 
   private leave(node: Node, process: Process): void {
-    process.attendant.close()
+    process.leaseClient.close()
     process.closed = true
-    const token = process.attendant.rowToken
+    const token = process.leaseClient.rowToken
     this.messages.push({ apply: () => this.archive.writers.leave({ node: node.name, token }) })
   }
 

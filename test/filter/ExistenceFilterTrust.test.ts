@@ -8,8 +8,8 @@ const trustMs = leaseMs * trustedShare
 const root = (n: number) => n.toString(16).padStart(64, "0")
 const put = (id: string) => ({ id, deleted: false })
 
-const attend = (trust: FilterTrust, at: number, token: string | undefined, seen: string) =>
-  trust.attendAnswered(trust.attendSent(at), { token, root: seen }, leaseMs)
+const heartbeat = (trust: FilterTrust, at: number, token: string | undefined, seen: string) =>
+  trust.heartbeatReturned(trust.heartbeatSent(at), { token, root: seen }, leaseMs)
 
 const commit = (trust: FilterTrust, before: string, after: string, now = 0) =>
   trust.commitSucceeded(trust.commitStarted(), before, after, now)
@@ -18,7 +18,7 @@ const commit = (trust: FilterTrust, before: string, after: string, now = 0) =>
 const trusting = () => {
   const trust = new FilterTrust()
   trust.claim(root(1))
-  attend(trust, 0, "t", root(1))
+  heartbeat(trust, 0, "t", root(1))
   expect(trust.trusted(0)).toBe(true)
   return trust
 }
@@ -29,14 +29,14 @@ describe("FilterTrust", () => {
     expect(trust.reason(0)).toBe(reasons.empty)
     trust.claim(root(1))
     expect(trust.reason(0)).toBe(reasons.notSole)
-    attend(trust, 0, undefined, root(1))
+    heartbeat(trust, 0, undefined, root(1))
     expect(trust.reason(0)).toBe(reasons.notSole)
-    attend(trust, 0, "t", root(1))
+    heartbeat(trust, 0, "t", root(1))
     expect(trust.reason(0)).toBeUndefined()
 
     const other = new FilterTrust()
     other.claim(root(1))
-    attend(other, 0, "t", root(2))
+    heartbeat(other, 0, "t", root(2))
     expect(other.trusted(0)).toBe(false)
     expect(other.reason(0)).toBe(reasons.snapshot)
     expect(other.covered).toBe(false)
@@ -48,21 +48,21 @@ describe("FilterTrust", () => {
     expect(trust.trusted(trustMs)).toBe(false)
     expect(trust.reason(trustMs)).toBe(reasons.late)
     // The answer came long after: no time is won by that.
-    const sent = trust.attendSent(5_000)
-    trust.attendAnswered(sent, { token: "t", root: root(1) }, leaseMs)
+    const sent = trust.heartbeatSent(5_000)
+    trust.heartbeatReturned(sent, { token: "t", root: root(1) }, leaseMs)
     expect(trust.trusted(5_000 + trustMs - 1)).toBe(true)
     expect(trust.trusted(5_000 + trustMs)).toBe(false)
     // The token stood all the time: trust is back at once.
-    attend(trust, 60_000, "t", root(1))
+    heartbeat(trust, 60_000, "t", root(1))
     expect(trust.trusted(60_000)).toBe(true)
   })
 
   it("a new token needs the root compared again", () => {
     const same = trusting()
-    attend(same, 1_000, "u", root(1))
+    heartbeat(same, 1_000, "u", root(1))
     expect(same.trusted(1_000)).toBe(true)
     const changed = trusting()
-    attend(changed, 1_000, "u", root(2))
+    heartbeat(changed, 1_000, "u", root(2))
     expect(changed.trusted(1_000)).toBe(false)
     expect(changed.reason(1_000)).toBe(reasons.foreign)
   })
@@ -91,7 +91,7 @@ describe("FilterTrust", () => {
     ]) {
       const shared = new FilterTrust()
       shared.claim(root(1))
-      attend(shared, 0, undefined, root(1))
+      heartbeat(shared, 0, undefined, root(1))
       gap(shared)
       expect(shared.covered).toBe(false)
       expect(shared.reason(0)).toBe(reasons.foreign)
@@ -114,7 +114,7 @@ describe("FilterTrust", () => {
     const trust = new FilterTrust()
     trust.claim(root(1))
     const early = trust.commitStarted()
-    attend(trust, 0, "t", root(1))
+    heartbeat(trust, 0, "t", root(1))
     // Under way while the question was: the answer's root is from before or after it.
     expect(trust.reason(0)).toBe(reasons.unproven)
     trust.commitSucceeded(early, root(1), root(2), 0)
@@ -128,7 +128,7 @@ describe("FilterTrust", () => {
     const two = new FilterTrust()
     two.claim(root(1))
     const [first] = [two.commitStarted(), two.commitStarted()]
-    attend(two, 0, "t", root(9))
+    heartbeat(two, 0, "t", root(9))
     // It changed nothing, and found the covered root: but before another node wrote, and before the token.
     two.commitSucceeded(first, root(1), root(1), 0)
     expect(two.trusted(0)).toBe(false)
@@ -144,38 +144,38 @@ describe("FilterTrust", () => {
     expect(trust.coveredRoot).toBe(root(6))
     trust.commitStarted()
     trust.commitFailed()
-    attend(trust, 0, "t", root(7))
+    heartbeat(trust, 0, "t", root(7))
     expect(trust.trusted(0)).toBe(true)
     expect(trust.coveredRoot).toBe(root(7))
     // Explained once, not for ever.
-    attend(trust, 0, "t", root(8))
+    heartbeat(trust, 0, "t", root(8))
     expect(trust.reason(0)).toBe(reasons.outside)
 
     const shared = trusting()
     shared.commitStarted()
     shared.commitFailed()
-    attend(shared, 0, "u", root(9))
+    heartbeat(shared, 0, "u", root(9))
     expect(shared.reason(0)).toBe(reasons.foreign)
   })
 
   it("an answer that crossed a commit says nothing about the root", () => {
     const trust = trusting()
-    const sent = trust.attendSent(1_000)
+    const sent = trust.heartbeatSent(1_000)
     commit(trust, root(1), root(2))
-    trust.attendAnswered(sent, { token: "t", root: root(1) }, leaseMs)
+    trust.heartbeatReturned(sent, { token: "t", root: root(1) }, leaseMs)
     expect(trust.trusted(1_000 + trustMs - 1)).toBe(true)
     expect(trust.coveredRoot).toBe(root(2))
   })
 
   it("an answer to a question from before a surrender grants nothing, and a closed filter is never trusted", () => {
     const trust = trusting()
-    const sent = trust.attendSent(0)
+    const sent = trust.heartbeatSent(0)
     trust.surrender()
     expect(trust.trusted(0)).toBe(false)
-    expect(trust.attendAnswered(sent, { token: "t", root: root(1) }, leaseMs)).toBe(false)
+    expect(trust.heartbeatReturned(sent, { token: "t", root: root(1) }, leaseMs)).toBe(false)
     expect(trust.trusted(0)).toBe(false)
     trust.close()
-    expect(attend(trust, 0, "t", root(1))).toBe(false)
+    expect(heartbeat(trust, 0, "t", root(1))).toBe(false)
     expect(trust.reason(0)).toBe(reasons.closed)
     expect(trust.beginRebuild(0)).toBe(reasons.closed)
   })
@@ -183,7 +183,7 @@ describe("FilterTrust", () => {
   it("a rebuild needs one token from its first page to its end, and its time", () => {
     const trust = new FilterTrust()
     expect(trust.beginRebuild(0)).toBe(reasons.notSole)
-    attend(trust, 0, "t", root(1))
+    heartbeat(trust, 0, "t", root(1))
     expect(trust.beginRebuild(trustMs)).toBe(reasons.late)
     expect(trust.beginRebuild(0)).toBeUndefined()
     commit(trust, root(1), root(2))
@@ -193,15 +193,15 @@ describe("FilterTrust", () => {
     expect(trust.coveredRoot).toBe(root(2))
 
     expect(trust.beginRebuild(0)).toBeUndefined()
-    attend(trust, 0, undefined, root(2))
-    attend(trust, 0, "u", root(2))
+    heartbeat(trust, 0, undefined, root(2))
+    heartbeat(trust, 0, "u", root(2))
     expect(trust.rebuildStands).toBe(false)
     expect(trust.finishRebuild(0)).toBe(reasons.notSole)
   })
 
   it("a rebuild that ends during a commit has no root until that commit is answered", () => {
     const trust = new FilterTrust()
-    attend(trust, 0, "t", root(1))
+    heartbeat(trust, 0, "t", root(1))
     trust.beginRebuild(0)
     const ticket = trust.commitStarted()
     expect(trust.finishRebuild(0)).toBeUndefined()
@@ -213,7 +213,7 @@ describe("FilterTrust", () => {
     trust.beginRebuild(0)
     trust.commitStarted()
     trust.finishRebuild(0)
-    attend(trust, 0, undefined, root(2))
+    heartbeat(trust, 0, undefined, root(2))
     expect(trust.reason(0)).toBe(reasons.unknown)
   })
 
@@ -238,32 +238,32 @@ describe("the writers' register", () => {
 
   it("grants one token, to a node that is alone, and refuses everybody else's commits", () => {
     const writers = new MemoryWriters()
-    expect(writers.attend(ask("a", "1")).token).toBe("1")
-    expect(writers.attend(ask("a", "2", "1")).token).toBe("1")
-    const b = writers.attend(ask("b", "3"))
+    expect(writers.heartbeat(ask("a", "1")).token).toBe("1")
+    expect(writers.heartbeat(ask("a", "2", "1")).token).toBe("1")
+    const b = writers.heartbeat(ask("b", "3"))
     expect(b.token).toBeUndefined()
-    expect(b.others).toEqual([{ node: "a", token: "1", beat: "2", leaseMs }])
+    expect(b.others).toEqual([{ node: "a", token: "1", heartbeat: "2", leaseMs }])
     expect([writers.admits("a"), writers.admits("b")]).toEqual([true, false])
-    writers.giveUp({ node: "a", token: "1" })
+    writers.release({ node: "a", token: "1" })
     expect([writers.admits("a"), writers.admits("b")]).toEqual([true, true])
-    expect(writers.attend(ask("a", "4")).token).toBeUndefined()
+    expect(writers.heartbeat(ask("a", "4")).token).toBeUndefined()
     writers.leave({ node: "b", token: undefined })
-    expect(writers.attend(ask("a", "5")).token).toBe("5")
-    expect(writers.attend({ ...ask("c", "6"), exclusive: false }).token).toBeUndefined()
+    expect(writers.heartbeat(ask("a", "5")).token).toBe("5")
+    expect(writers.heartbeat({ ...ask("c", "6"), exclusive: false }).token).toBeUndefined()
   })
 
   it("late requests undo nothing: a token goes only by its name, or is replaced", () => {
     const writers = new MemoryWriters()
-    writers.attend(ask("a", "1"))
+    writers.heartbeat(ask("a", "1"))
     // The holder forgot its token (a lost answer, a new process): a new one, never none.
-    expect(writers.attend(ask("a", "2")).token).toBe("2")
-    writers.giveUp({ node: "a", token: "1" })
+    expect(writers.heartbeat(ask("a", "2")).token).toBe("2")
+    writers.release({ node: "a", token: "1" })
     expect(writers.admits("b")).toBe(false)
     writers.leave({ node: "a", token: "1" })
     writers.leave({ node: "a", token: undefined })
     expect(writers.admits("b")).toBe(false)
-    writers.attend(ask("b", "3"))
-    expect(writers.attend({ ...ask("a", "4"), exclusive: false }).token).toBe("4")
+    writers.heartbeat(ask("b", "3"))
+    expect(writers.heartbeat({ ...ask("a", "4"), exclusive: false }).token).toBe("4")
     expect(writers.admits("b")).toBe(false)
     writers.leave({ node: "a", token: "4" })
     expect(writers.admits("b")).toBe(true)
@@ -273,22 +273,22 @@ describe("the writers' register", () => {
   it("a row lapses when it has not changed for its lease since it was first seen so", () => {
     const writers = new MemoryWriters()
     const watch = new WriterWatch()
-    writers.attend(ask("a", "1"))
-    const see = (now: number) => watch.observe(writers.attend(ask("b", `b${now}`)).others, now)
+    writers.heartbeat(ask("a", "1"))
+    const see = (now: number) => watch.observe(writers.heartbeat(ask("b", `b${now}`)).others, now)
     see(500)
     see(5_000)
     expect(watch.lapsed(500 + leaseMs - 1)).toEqual([])
     const lapsed = watch.lapsed(500 + leaseMs)
-    expect(lapsed).toEqual([{ node: "a", beat: "1" }])
+    expect(lapsed).toEqual([{ node: "a", heartbeat: "1" }])
     // It moved after all, before the request arrived.
-    writers.attend(ask("a", "2", "1"))
-    expect(writers.attend({ ...ask("b", "x"), lapsed }).token).toBeUndefined()
+    writers.heartbeat(ask("a", "2", "1"))
+    expect(writers.heartbeat({ ...ask("b", "x"), lapsed }).token).toBeUndefined()
     see(11_000)
     expect(watch.lapsed(11_000 + leaseMs - 1)).toEqual([])
-    expect(writers.attend({ ...ask("b", "y"), lapsed: watch.lapsed(11_000 + leaseMs) }).token).toBe("y")
+    expect(writers.heartbeat({ ...ask("b", "y"), lapsed: watch.lapsed(11_000 + leaseMs) }).token).toBe("y")
     expect(writers.rows.has("a")).toBe(false)
     // A returning node is somebody new.
-    writers.attend(ask("a", "3"))
+    writers.heartbeat(ask("a", "3"))
     see(30_000)
     expect(watch.lapsed(30_001)).toEqual([])
   })
@@ -299,7 +299,7 @@ describe("TrackedFilter", () => {
     const clock = { nanos: 0, millis: 1_000_000 }
     const filter = new TrackedFilter({ nanos: () => BigInt(clock.nanos), millis: () => clock.millis })
     const grant = (seen: string, token = "t", entries = 0) =>
-      filter.attendAnswered(filter.attendSent(), { token, root: seen, entries }, leaseMs)
+      filter.heartbeatReturned(filter.heartbeatSent(), { token, root: seen, entries }, leaseMs)
     return { clock, filter, grant }
   }
   const rebuilt = () => {

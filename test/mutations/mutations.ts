@@ -806,7 +806,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/state/HybridLogicalClock.test.ts"]
   },
   {
-    name: "the clock does not observe the archive at the attendance",
+    name: "the clock does not observe the archive at the heartbeat",
     file: "src/engine/background/FilterMaintenance.ts",
     find: "core.clock.observe(topVersion)",
     replace: "void topVersion",

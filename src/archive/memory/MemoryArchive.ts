@@ -13,7 +13,7 @@ import type { OpenArchive } from "../Archive.js"
 import { Archive, type CommitResult, type ScanRange } from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { refail } from "../ArchiveErrors.js"
-import { inLockOrder, judge, notTaken } from "../CommitPlan.js"
+import { inLockOrder, notTaken, planCommit } from "../CommitPlan.js"
 import { inPrefix } from "../sql/Ranges.js"
 import { MemoryWriters, type WriterRegister } from "../WriterLease.js"
 import { Committer, heldByAnother, refusedRequest } from "../Writers.js"
@@ -134,15 +134,15 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
     records: ReadonlyArray<ItemRecord>,
     node: string | undefined
   ): Either.Either<CommitResult, ArchiveError> => {
-    const verdict = judge(inLockOrder(records), state.records)
-    const { repeated, superseded } = notTaken(verdict, state.records)
+    const plan = planCommit(inLockOrder(records), state.records)
+    const { repeated, superseded } = notTaken(plan, state.records)
     const rootBefore = state.tree.root
-    const winners = [...verdict.inserts, ...verdict.updates]
+    const winners = [...plan.inserts, ...plan.updates]
     // No node has an empty name.
     if (winners.length > 0 && !state.writers.admits(node ?? "")) return Either.left(heldByAnother())
     for (const record of winners) state.records.set(record.id, record)
     state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
-    state.topVersion = Math.max(state.topVersion, verdict.maxVersion)
+    state.topVersion = Math.max(state.topVersion, plan.maxVersion)
     return Either.right({
       applied: winners.length,
       superseded,
@@ -160,11 +160,11 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
     })
 
   const writers: WriterRegister = {
-    attend: (request) =>
-      attempt("attend", () => {
+    heartbeat: (request) =>
+      attempt("heartbeat", () => {
         const refused = refusedRequest(request) ?? committer.enter(request.node)
         if (refused !== undefined) return Either.left(refused)
-        const answer = state.writers.attend(request)
+        const answer = state.writers.heartbeat(request)
         return Either.right({
           ...answer,
           root: state.tree.root,
@@ -172,7 +172,7 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
           topVersion: state.topVersion
         })
       }),
-    giveUp: (own) => call("giveUp", () => state.writers.giveUp(own)),
+    release: (own) => call("release", () => state.writers.release(own)),
     leave: (own) =>
       call("leave", () => {
         state.writers.leave(own)

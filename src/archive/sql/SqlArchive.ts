@@ -155,9 +155,9 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
     })
 
   /** What is stored in place of the records that a commit leaves out. */
-  const notTakenIn = (run: Run, verdict: CommitPlan): Effect.Effect<NotTaken, SqlError> =>
+  const notTakenIn = (run: Run, plan: CommitPlan): Effect.Effect<NotTaken, SqlError> =>
     Effect.gen(function* () {
-      const { equal, losers } = verdict
+      const { equal, losers } = plan
       const stored = new Map<string, StoredRecord>()
       const read = (selected: string, records: ReadonlyArray<ItemRecord>) =>
         Effect.map(
@@ -176,7 +176,7 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
         const content = `CASE WHEN LENGTH(content) <= ${most} THEN content END AS content`
         yield* read(`${columns.version}, traceparent, ${content}`, losers)
       }
-      return notTaken(verdict, stored)
+      return notTaken(plan, stored)
     })
 
   const commitIn = (records: ReadonlyArray<ItemRecord>, node: string | undefined) => (run: Run) =>
@@ -188,24 +188,24 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
         const head = Rows.headOf(row)
         stored.set(head.id, head)
       }
-      const judgement = new CommitPlanner()
+      const planner = new CommitPlanner()
       for (let at = 0; at < records.length; at += recordsPerPiece) {
         if (at > 0) yield* yieldToEventLoop
-        judgement.decide(records.slice(at, at + recordsPerPiece), stored)
+        planner.decide(records.slice(at, at + recordsPerPiece), stored)
       }
-      const verdict = judgement.verdict()
-      const applied = verdict.inserts.length + verdict.updates.length
+      const plan = planner.plan()
+      const applied = plan.inserts.length + plan.updates.length
       if (applied > 0) {
-        for (const query of dialect.inserts(verdict.inserts)) yield* run(query)
-        for (const query of dialect.updates(verdict.updates)) yield* run(query)
-        yield* changeTree(run, verdict.delta, verdict.maxVersion)
+        for (const query of dialect.inserts(plan.inserts)) yield* run(query)
+        for (const query of dialect.updates(plan.updates)) yield* run(query)
+        yield* changeTree(run, plan.delta, plan.maxVersion)
         yield* SqlWriters.refuseOthers(run, shape, node)
       }
       const after = yield* settledTop(run)
-      const before = subtract(after, verdict.delta.get("") ?? zero)
+      const before = subtract(after, plan.delta.get("") ?? zero)
       const result: CommitResult = {
         applied,
-        ...(yield* notTakenIn(run, verdict)),
+        ...(yield* notTakenIn(run, plan)),
         rootBefore: nodeDigest("", before.count, before.sum),
         rootAfter: nodeDigest("", after.count, after.sum),
         topVersion: after.topVersion

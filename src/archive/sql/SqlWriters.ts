@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import { nodeDigest } from "../../merkle/Digest.js"
 import { zero } from "../../merkle/TreeDelta.js"
 import type { ArchiveError } from "../ArchiveError.js"
-import { type Attendance, tokenFor, type WriterRegister, type WriterRow } from "../WriterLease.js"
+import { type HeartbeatReply, tokenFor, type WriterRegister, type WriterRow } from "../WriterLease.js"
 import { type Committer, heldByAnother, refusedRequest } from "../Writers.js"
 import { writerColumns } from "./SqlDialect.js"
 import type { Shape } from "./SqlRows.js"
@@ -29,7 +29,7 @@ export interface SqlWritersOptions {
 const writerOf = (row: Row): WriterRow => ({
   node: row.node as string,
   token: (row.token as string | null) ?? undefined,
-  beat: row.beat as string,
+  heartbeat: row.beat as string,
   leaseMs: Number(row.lease_ms)
 })
 
@@ -46,10 +46,10 @@ export const make = ({ call, committer, shape, transact }: SqlWritersOptions): W
   }
 
   return {
-    attend: (request) =>
+    heartbeat: (request) =>
       call(
-        "attend",
-        Effect.suspend((): Effect.Effect<Attendance, ArchiveError | SqlError> => {
+        "heartbeat",
+        Effect.suspend((): Effect.Effect<HeartbeatReply, ArchiveError | SqlError> => {
           const { fresh, lapsed, leaseMs, node } = request
           const refused = refusedRequest(request) ?? committer.enter(node)
           if (refused !== undefined) return Effect.fail(refused)
@@ -60,7 +60,7 @@ export const make = ({ call, committer, shape, transact }: SqlWritersOptions): W
                 if (gone.node === node) continue
                 yield* change(
                   (bind) =>
-                    `DELETE FROM ${writers} WHERE node = ${bind(gone.node)} AND beat = ${bind(gone.beat)}`
+                    `DELETE FROM ${writers} WHERE node = ${bind(gone.node)} AND beat = ${bind(gone.heartbeat)}`
                 )(run)
               }
               const rows = (yield* run({ text: selected, params: [] })).map(writerOf)
@@ -80,9 +80,9 @@ export const make = ({ call, committer, shape, transact }: SqlWritersOptions): W
           )
         })
       ),
-    giveUp: ({ node, token }) =>
+    release: ({ node, token }) =>
       call(
-        "giveUp",
+        "release",
         Effect.asVoid(
           transact(
             change(

@@ -119,9 +119,9 @@ export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   })
 
 /** Keeps this node's place among the archive's writers. */
-export const attendAsWriter = (runtime: Runtime): Effect.Effect<void> =>
+export const writerHeartbeat = (runtime: Runtime): Effect.Effect<void> =>
   // While the archive is unavailable, the lease runs out and absence is no longer proven: nothing else to do.
-  Effect.ignore(runtime.filterMaintenance.attend)
+  Effect.ignore(runtime.filterMaintenance.heartbeat)
 
 /** Gives the log's disk space back. */
 export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
@@ -236,9 +236,9 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   },
   { name: "archive health", intervalMs: (config) => config.healthInterval, round: archiveHealth(runtime) },
   {
-    name: "writer attendance",
-    intervalMs: () => runtime.core.filter?.attendanceIntervalMs ?? 0,
-    round: attendAsWriter(runtime)
+    name: "writer heartbeat",
+    intervalMs: () => runtime.core.filter?.heartbeatIntervalMs ?? 0,
+    round: writerHeartbeat(runtime)
   },
   { name: "filter rebuild", intervalMs: () => filterRebuildMs, round: runtime.filterMaintenance.rebuild },
   {

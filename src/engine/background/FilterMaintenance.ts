@@ -14,7 +14,7 @@ export interface FilterMaintenance {
   /** Enters the writers' register and waits until nobody else holds the archive for itself. */
   readonly join: Effect.Effect<void>
   /** Renews the place in the register; saves a snapshot when enough was inserted. */
-  readonly attend: Effect.Effect<void, ArchiveError | LogUnavailable>
+  readonly heartbeat: Effect.Effect<void, ArchiveError | LogUnavailable>
   /** Saves a snapshot if there is something new to save. True when what is stored is up to date, or there is nothing to store. */
   readonly save: Effect.Effect<boolean, LogUnavailable>
   /** Rebuilds the filter when that is due. Fails when it has to be tried again. */
@@ -58,9 +58,9 @@ export const make = (core: EngineState, lifecycle: Lifecycle["Type"]): FilterMai
     if (core.filter === undefined || archive === undefined) return Effect.void
     return Effect.matchEffect(core.filter.join(archive.writers), {
       onFailure: (error) => Effect.logWarning(`the writers' register cannot be entered: ${error.message}`),
-      onSuccess: (standing) => {
-        core.clock.observe(standing.topVersion)
-        return standing.held
+      onSuccess: (status) => {
+        core.clock.observe(status.topVersion)
+        return status.held
           ? Effect.logWarning(
               "another node holds the archive for itself; writes wait in the log until it gives way"
             )
@@ -82,11 +82,11 @@ export const make = (core: EngineState, lifecycle: Lifecycle["Type"]): FilterMai
     })
   })
 
-  const attend: FilterMaintenance["attend"] = Effect.suspend(() => {
+  const heartbeat: FilterMaintenance["heartbeat"] = Effect.suspend(() => {
     const archive = core.tiers?.archive
     if (core.filter === undefined || archive === undefined) return Effect.void
     const { filter } = core
-    return Effect.flatMap(filter.attend(archive.writers), ({ topVersion }) => {
+    return Effect.flatMap(filter.heartbeat(archive.writers), ({ topVersion }) => {
       // A clock that is behind catches up with the other writers'.
       core.clock.observe(topVersion)
       // A lease that has just begun takes effect here, if no write came first.
@@ -123,5 +123,5 @@ export const make = (core: EngineState, lifecycle: Lifecycle["Type"]): FilterMai
     return core.filter.leave(archive.writers)
   })
 
-  return { attend, join, leave, load, rebuild, save }
+  return { heartbeat, join, leave, load, rebuild, save }
 }

@@ -301,7 +301,7 @@ const restoreFilter: Layer.Layer<FilterRestored, never, EngineRuntime | Lifecycl
       const lifecycle = yield* Lifecycle
       yield* lifecycle.mark("restore_started")
       // Sees the archive's root as the only writer: that is the proof.
-      yield* Effect.ignore(filterMaintenance.attend)
+      yield* Effect.ignore(filterMaintenance.heartbeat)
       yield* lifecycle.mark("restore_ready")
       const status = core.filter?.status()
       if (status?.trusted === true) return true

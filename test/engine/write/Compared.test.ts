@@ -13,7 +13,7 @@ const text = (item: Option.Option<Parameters<typeof textOf>[0]>) =>
   Option.getOrUndefined(Option.map(item, textOf))
 
 /** As another node that is there: nobody is the sole writer. */
-const other = { node: "other", token: undefined, beat: "x", leaseMs: 3_600_000 }
+const other = { node: "other", token: undefined, heartbeat: "x", leaseMs: 3_600_000 }
 
 describe("an own version that memory and log do not know", () => {
   for (const durability of ["memory", "wal", "archive"] satisfies ReadonlyArray<Durability>) {

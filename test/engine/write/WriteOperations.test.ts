@@ -551,7 +551,7 @@ describe("versions", () => {
       })
   )
 
-  it.scoped("a clock that is behind other writers' catches up when the register is attended", () =>
+  it.scoped("a clock that is behind other writers' catches up with its heartbeat", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
       yield* TestClock.setTime(1_000_000)

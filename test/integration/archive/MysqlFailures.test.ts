@@ -234,7 +234,7 @@ describe("MySQL archive, when things fail", () => {
             return Effect.zipRight(Deferred.succeed(end, undefined), Fiber.join(open))
           })
         const ask = (fresh: string, known?: string) =>
-          archive.writers.attend({ node: "a", known, fresh, exclusive: true, leaseMs: 1000, lapsed: [] })
+          archive.writers.heartbeat({ node: "a", known, fresh, exclusive: true, leaseMs: 1000, lapsed: [] })
 
         const endCommit = yield* holding("UPDATE tree SET count = count + 1 WHERE path = ''")
         const asking = yield* Effect.fork(ask("1"))
@@ -242,7 +242,7 @@ describe("MySQL archive, when things fail", () => {
         expect(yield* Fiber.poll(asking)).toMatchObject({ _tag: "None" })
         yield* endCommit
         expect(yield* Fiber.join(asking)).toMatchObject({ token: "1", entries: 2 })
-        yield* archive.writers.giveUp({ node: "a", token: "1" })
+        yield* archive.writers.release({ node: "a", token: "1" })
 
         const endLock = yield* holding("SELECT id FROM items WHERE id = 'a.1' FOR UPDATE")
         const committing = yield* Effect.fork(Effect.either(other.commit([put("a.0", 1), put("a.1", 2)])))

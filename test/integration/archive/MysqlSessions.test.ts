@@ -193,7 +193,7 @@ describe("MySQL archive, whatever the server's settings are", () => {
         { concurrency: "unbounded" }
       )
       yield* archives[0]!.commit([put("a", 1)])
-      yield* archives[1]!.writers.attend({
+      yield* archives[1]!.writers.heartbeat({
         node: "n",
         known: undefined,
         fresh: "1",
