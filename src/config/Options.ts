@@ -89,7 +89,7 @@ export const engineTable: Table<EngineConfig> = {
     kind: "boolean",
     default: false,
     description:
-      "Goes on with an archive other than the one the log has been written to, or with one that has become empty. For one start."
+      "Goes on with an archive other than the one the log has been written to, with one that has become empty, or with one whose log is missing. For one start."
   },
   startWithoutSql: {
     name: "START_WITHOUT_SQL",

@@ -463,6 +463,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
+    name: "a missing log passes for a new node",
+    file: "src/engine/state/ArchiveBinding.ts",
+    find: "const lacksLog = bound === undefined && ",
+    replace: "const lacksLog = bound !== undefined && ",
+    tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
+  },
+  {
     name: "an emptied archive passes",
     file: "src/engine/state/ArchiveBinding.ts",
     find: "return bound.archived && isEmpty ?",

@@ -4,22 +4,25 @@
  * what it had archived before would seem never to have been.
  */
 
+import { dirname, resolve } from "node:path"
 import { Effect } from "effect"
 import type { OpenArchive } from "../../archive/Archive.js"
 import { ArchiveStartError, type LogUnavailable } from "../../EngineError.js"
+import type { OpenLog } from "../../wal/WriteAheadLog.js"
 import type { EngineState } from "./EngineState.js"
-
-type ArchiveService = OpenArchive
 
 const advice =
   "Put the archive that belongs to this log back, or restore it from a backup. To go on with this one all the same, start once with SQL_ACCEPT_OTHER=true: what the log still holds goes to it, and what was archived before is not in it."
+
+const missingLogAdvice =
+  "Put the log that belongs to this archive back (wal.db, with its -wal file): it may hold acknowledged writes that were not archived yet. If it is lost, or the archive was restored from a backup, start once with SQL_ACCEPT_OTHER=true: this node goes on with a new log."
 
 /**
  * Makes sure that this archive is the one that the log belongs to; binds the log when it belongs to none yet. An archive
  * that cannot be asked is not connected: nothing may be read from it, and nothing carried to it. The version clock
  * learns of the archive's newest version.
  */
-export const bind = (core: EngineState, archive: ArchiveService): Effect.Effect<void, ArchiveStartError> =>
+export const bind = (core: EngineState, archive: OpenArchive): Effect.Effect<void, ArchiveStartError> =>
   Effect.gen(function* () {
     const { lineage, maxVersion } = yield* Effect.mapError(
       Effect.all({ lineage: archive.lineage, maxVersion: archive.maxVersion }),
@@ -28,14 +31,19 @@ export const bind = (core: EngineState, archive: ArchiveService): Effect.Effect<
     )
     const isEmpty = maxVersion === 0
     const bound = core.log.binding()
-    const refused = bound === undefined ? undefined : problemOf(bound, lineage, isEmpty)
+    const lacksLog = bound === undefined && !isEmpty && isNew(core.log) && areNeighbours(core.log, archive)
+    const refused = lacksLog
+      ? "it has been written to, but the log beside it is new and empty: its own log is missing"
+      : bound === undefined
+        ? undefined
+        : problemOf(bound, lineage, isEmpty)
     if (refused !== undefined) {
       if (!core.config().sqlAcceptOther) {
         return yield* new ArchiveStartError({
           target: archive.target,
           kind: "refused",
           problem: refused,
-          advice
+          advice: lacksLog ? missingLogAdvice : advice
         })
       }
       yield* Effect.logWarning(`${refused}; accepted, because SQL_ACCEPT_OTHER is set`)
@@ -58,6 +66,14 @@ export const bind = (core: EngineState, archive: ArchiveService): Effect.Effect<
     core.lineage = lineage
     core.clock.observe(maxVersion)
   })
+
+const isNew = (log: OpenLog) => log.maxVersion === 0 && log.usage().committed === 0
+
+/** An embedded archive is written through the log in its folder; others may have many logs, and this one may be new. */
+const areNeighbours = (log: OpenLog, { target }: OpenArchive) => {
+  const file = /^sqlite:(.+)$/.exec(target)?.[1]
+  return file !== undefined && dirname(resolve(file)) === dirname(log.path)
+}
 
 const problemOf = (
   bound: { readonly lineage: string; readonly archived: boolean },

@@ -85,6 +85,44 @@ describe("an engine over its own files", () => {
   )
 
   it.scopedLive(
+    "refuses a log that is missing beside its archive, says what to do, and goes on when told",
+    () =>
+      Effect.gen(function* () {
+        const dataDir = yield* folder
+        const elsewhere = yield* folder
+        const log = join(dataDir, "wal.db")
+        const read = (changed: Partial<EngineConfig>) =>
+          Effect.scoped(Effect.flatMap(engineOver(dataDir, changed), (service) => service.get("a")))
+        // An archive that nothing was written to yet is no sign of a log.
+        yield* read({})
+        rmSync(log)
+        yield* Effect.scoped(
+          Effect.flatMap(engineOver(dataDir), (service) =>
+            Effect.zipRight(service.submit({ id: "a", content: "1" }), service.flush)
+          )
+        )
+        const aside = join(elsewhere, "wal.db")
+        renameSync(log, aside)
+        for (let attempt = 0; attempt < 2; attempt++) {
+          const refused = yield* Effect.either(read({}))
+          expect(Either.isLeft(refused) && refused.left.message).toContain(
+            "the log beside it is new and empty"
+          )
+          expect(Either.isLeft(refused) && refused.left.message).toContain("SQL_ACCEPT_OTHER=true")
+        }
+        rmSync(log)
+        renameSync(aside, log)
+        expect((yield* read({}))._tag).toBe("Some")
+        rmSync(log)
+        expect((yield* read({ sqlAcceptOther: true }))._tag).toBe("Some")
+        expect((yield* read({}))._tag).toBe("Some")
+        // A node of its own, whose log is elsewhere, is new to an archive that others write.
+        const other = { dataDir: elsewhere, sqlUrl: Redacted.make(`sqlite:${join(dataDir, "archive.db")}`) }
+        expect((yield* read(other))._tag).toBe("Some")
+      })
+  )
+
+  it.scopedLive(
     "notices within a health interval that its folder is gone, refuses writes, and goes on when it is back",
     () =>
       Effect.gen(function* () {
