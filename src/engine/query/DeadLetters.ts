@@ -3,17 +3,32 @@
  */
 import { Effect, Either } from "effect"
 import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
-import type { SyncEngineApi } from "../../SyncEngineApi.js"
 import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
 import type { EngineState } from "../state/EngineState.js"
 import { contentBytes } from "../state/PreparedWrite.js"
 import { closedToWrites } from "../write/LogAppend.js"
 
+/**
+ * Writes that the archive has refused for good, beside the log.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export interface DeadLettersApi {
+  readonly list: (page?: {
+    readonly after?: number | undefined
+    readonly limit?: number | undefined
+  }) => Effect.Effect<ReadonlyArray<DeadLetter>, LogUnavailable>
+  /** Puts letters back into the log (all of them without sequences); returns how many. */
+  readonly retry: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, WriteError | LogUnavailable>
+  readonly drop: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, LogUnavailable>
+}
+
 const defaultLimit = 100
 const maxLimit = 10_000
 
-export const make = (core: EngineState, onCommitted: () => void): SyncEngineApi["deadLetters"] => {
-  const list: SyncEngineApi["deadLetters"]["list"] = (page) =>
+export const make = (core: EngineState, onCommitted: () => void): DeadLettersApi => {
+  const list: DeadLettersApi["list"] = (page) =>
     Effect.suspend(() =>
       core.tiers === undefined
         ? Effect.succeed([])

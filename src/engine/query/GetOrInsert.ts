@@ -2,13 +2,14 @@
 import { Deferred, Effect, Exit, FiberId, FiberRef, Option } from "effect"
 import type { ReadError, WriteError } from "../../EngineError.js"
 import { InvalidItem, InvalidRequest, VersionMismatch } from "../../EngineError.js"
-import type { SubmitItem, SyncEngineApi } from "../../SyncEngineApi.js"
+import type { SubmitItem } from "../../SyncEngineModels.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import { type WriteOperations, withOptions } from "../write/WriteOperations.js"
 import { readOnce } from "../write/WriteValidation.js"
+import type { QueryApi } from "./QueryApi.js"
 
 /** An insertion under way. */
 interface Insertion {
@@ -63,8 +64,8 @@ export const make = (
   core: EngineState,
   reads: PointReads,
   writes: WriteOperations
-): SyncEngineApi["getOrInsertWith"] => {
-  type Options = Parameters<SyncEngineApi["getOrInsertWith"]>[2]
+): QueryApi["getOrInsertWith"] => {
+  type Options = Parameters<QueryApi["getOrInsertWith"]>[2]
   const underWay = new Map<string, Insertion>()
 
   /** Memory says whether it is there only while nobody else writes. */

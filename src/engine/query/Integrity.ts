@@ -8,7 +8,6 @@ import { divergence } from "../../reconcile/Divergence.js"
 import { repair } from "../../reconcile/Repair.js"
 import { ofArchive } from "../../reconcile/Sources.js"
 import { rootsOf, type VerifyTiers, verify } from "../../reconcile/Verify.js"
-import type { SyncEngineApi } from "../../SyncEngineApi.js"
 import { contentHashOf, type ItemRecord, prefixProblem, type SyncItem } from "../../SyncItem.js"
 import type { CacheResync } from "../background/CacheResync.js"
 import type { FlushBarrier } from "../flush/FlushBarrier.js"
@@ -16,11 +15,9 @@ import type { Flusher } from "../flush/Flusher.js"
 import { archiveUnavailable } from "../state/ArchiveUnavailable.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
+import type { TreeApi } from "./TreeApi.js"
 
-export type Integrity = Pick<
-  SyncEngineApi,
-  "verify" | "repair" | "isSynced" | "merkleSource" | "findDivergent"
->
+export type Integrity = Pick<TreeApi, "verify" | "repair" | "isSynced" | "merkleSource" | "findDivergent">
 
 /** The largest sample. */
 export const maxSample = 100_000

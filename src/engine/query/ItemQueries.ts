@@ -3,7 +3,7 @@ import { Effect, Exit, Option } from "effect"
 import type { ScanRange } from "../../archive/Archive.js"
 import type { ReadError, WriteError } from "../../EngineError.js"
 import { CorruptItem, InvalidItem, InvalidRequest, VersionMismatch } from "../../EngineError.js"
-import type { Receipt, SyncEngineApi } from "../../SyncEngineApi.js"
+import type { Receipt } from "../../SyncEngineModels.js"
 import type { ItemHead, ItemRecord, SyncItem } from "../../SyncItem.js"
 import { idProblem, isAtLeast, prefixProblem, sameHead, stateProblem } from "../../SyncItem.js"
 import { nameOf } from "../../shared/NameOf.js"
@@ -16,9 +16,10 @@ import { settledMeanwhile, touchedMeanwhile } from "../state/Watching.js"
 import { type WriteOperations, withOptions } from "../write/WriteOperations.js"
 import * as GetOrInsert from "./GetOrInsert.js"
 import type { Pages } from "./Pages.js"
+import type { QueryApi } from "./QueryApi.js"
 
 export type ItemQueries = Pick<
-  SyncEngineApi,
+  QueryApi,
   | "getVerified"
   | "getOrInsertWith"
   | "contains"

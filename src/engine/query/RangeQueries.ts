@@ -6,27 +6,22 @@ import { Chunk, Effect, Option, Stream } from "effect"
 import type { ScanRange } from "../../archive/Archive.js"
 import type { ReadError } from "../../EngineError.js"
 import { InvalidRequest } from "../../EngineError.js"
-import type { Page, SyncEngineApi } from "../../SyncEngineApi.js"
+import type { FlushResult, Page } from "../../SyncEngineModels.js"
 import { idProblem, prefixProblem, stateProblem } from "../../SyncItem.js"
 import { checkpoint } from "../flush/Checkpoint.js"
 import type { FlushBarrier } from "../flush/FlushBarrier.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { Pages, Part } from "./Pages.js"
+import type { QueryApi } from "./QueryApi.js"
+import type { TreeApi } from "./TreeApi.js"
 
 export type RangeQueries = Pick<
-  SyncEngineApi,
-  | "getByState"
-  | "countByState"
-  | "listStateIds"
-  | "scanPrefix"
-  | "scanPage"
-  | "statePage"
-  | "countPrefix"
-  | "merkleRoot"
-  | "merkleNode"
-  | "merkleChildren"
-  | "flush"
->
+  QueryApi,
+  "getByState" | "countByState" | "listStateIds" | "scanPrefix" | "scanPage" | "statePage" | "countPrefix"
+> &
+  Pick<TreeApi, "merkleRoot" | "merkleNode" | "merkleChildren"> & {
+    readonly flush: Effect.Effect<FlushResult, ReadError>
+  }
 
 /** The most items one page may have. */
 export const maxPageItems = 10_000

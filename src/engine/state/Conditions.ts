@@ -3,7 +3,7 @@
  * meets a condition says so here, and only the first is heard. Each also shows in the engine's health meanwhile.
  */
 import { Cause, Effect } from "effect"
-import type { Degradation } from "../../SyncEngineApi.js"
+import type { Degradation } from "../../SyncEngineModels.js"
 import type { EngineState } from "./EngineState.js"
 
 type Component = Degradation["component"]

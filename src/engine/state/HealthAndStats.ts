@@ -1,6 +1,6 @@
 /** Health and statistics: what the engine says about itself. */
 import { Effect } from "effect"
-import type { EngineHealth, EngineStats } from "../../SyncEngineApi.js"
+import type { EngineHealth, EngineStats } from "../../SyncEngineModels.js"
 import type { EngineState } from "./EngineState.js"
 
 const emptyUsage = {

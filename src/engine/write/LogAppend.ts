@@ -13,7 +13,7 @@ import {
   VersionMismatch
 } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
-import type { Durability, Receipt, SubmitResult } from "../../SyncEngineApi.js"
+import type { Durability, Receipt, SubmitResult } from "../../SyncEngineModels.js"
 import type { ItemRecord, ItemVersion } from "../../SyncItem.js"
 import { sameHead } from "../../SyncItem.js"
 import { policy } from "../../shared/Backpressure.js"

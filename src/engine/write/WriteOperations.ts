@@ -12,9 +12,8 @@ import type {
   Receipt,
   SubmitItem,
   SubmitOptions,
-  SubmitResult,
-  SyncEngineApi
-} from "../../SyncEngineApi.js"
+  SubmitResult
+} from "../../SyncEngineModels.js"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
 import { nameOf } from "../../shared/NameOf.js"
@@ -30,9 +29,10 @@ import { routingProblem } from "./CacheOnlyItems.js"
 import { type Examined, examine } from "./ContentExamination.js"
 import { enqueue, throttled, writeGate } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
+import type { WriteApi } from "./WriteApi.js"
 import { prepare, prepareDelete, readOnce, unreadable } from "./WriteValidation.js"
 
-export interface WriteOperations extends Pick<SyncEngineApi, "submitMany" | "delete" | "deleteMany"> {
+export interface WriteOperations extends WriteApi {
   /** `expectedHash`: beside the expected version, because two contents can have the same version number. */
   readonly submit: (
     item: SubmitItem,

@@ -1,7 +1,7 @@
 /** From what a caller submits to a record with a version: validation and versioning, synchronous. */
 import type { WriteError } from "../../EngineError.js"
 import { InvalidItem, PayloadTooLarge, VersionConflict } from "../../EngineError.js"
-import type { SubmitItem } from "../../SyncEngineApi.js"
+import type { SubmitItem } from "../../SyncEngineModels.js"
 import type { ContentType, ItemRecord, ItemVersion } from "../../SyncItem.js"
 import {
   bytesOf,
