@@ -22,12 +22,7 @@ export interface BudgetOptions {
 /** Only goes on, whatever happens to the wall clock. */
 const elapsedMs = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 
-/**
- * What is left of a budget. Mutable; one a call.
- *
- * @since 0.1.0
- * @category models
- */
+/** What is left of a budget: mutable, one per call. */
 export class Budget {
   /** Whether it was what ended a check. */
   exhausted = false
@@ -40,7 +35,6 @@ export class Budget {
     this.rows = options.rows ?? Number.POSITIVE_INFINITY
   }
 
-  /** Begins to count. */
   static begin(options: BudgetOptions = {}): Effect.Effect<Budget> {
     return Effect.map(
       elapsedMs,
@@ -58,6 +52,31 @@ export class Budget {
         return page
       })
     )
+
+  /**
+   * Reads a list to its end, each page behind the last id of the one before; false when the budget ended it. A page
+   * that is not full is the last, unless its bytes may have cut it short.
+   */
+  readonly eachPage = <A extends string | { readonly id: string }, E1, E2>(
+    most: number,
+    read: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<A>, E1>,
+    use: (page: ReadonlyArray<A>) => Effect.Effect<unknown, E2>,
+    { cutByBytes = false } = {}
+  ): Effect.Effect<boolean, E1 | E2> =>
+    Effect.gen(this, function* () {
+      let after: string | undefined
+      for (;;) {
+        const limit = yield* this.nextPage(most)
+        if (limit === 0) return false
+        const page = yield* read(after, limit)
+        const last = page[page.length - 1]
+        if (last === undefined) return true
+        yield* use(page)
+        this.rows -= page.length
+        if (page.length < limit && !cutByBytes) return true
+        after = typeof last === "string" ? last : last.id
+      }
+    })
 
   /** Whether the time is up; what was read may be made use of when the rows are. */
   readonly isOver: Effect.Effect<boolean> = Effect.map(elapsedMs, (now) => {

@@ -51,14 +51,32 @@ const tooFew = 8
 
 const modulus = 1n << 256n
 
+/** A source whose answers are counted as what they cost. */
+const counted = <E>(source: MerkleSource<E>, cost: DivergenceCost, budget?: Budget): MerkleSource<E> => {
+  const asked = <A>(question: Effect.Effect<A, E>, digests: (answer: A) => number = () => 1) =>
+    Effect.map(question, (answer) => {
+      cost.requests++
+      cost.digests += digests(answer)
+      budget?.spend(digests(answer))
+      return answer
+    })
+  const lengthOf = (answer: ReadonlyArray<unknown>) => answer.length
+  return {
+    ...source,
+    node: (path) => asked(source.node(path)),
+    branches: (path, page) => asked(source.branches(path, page), lengthOf),
+    leaves: (path, page) => asked(source.leaves(path, page), lengthOf),
+    leafSum: (path, range) => asked(source.leafSum(path, range)),
+    leafParts: (path, range, size) => asked(source.leafParts(path, range, size), lengthOf)
+  }
+}
+
 /**
  * The differences, as they are found, by path. `left` is taken as the truth. While either side is written to, what
  * is under way shows as a difference.
  *
- * @param under only below this path (`""` for everything)
- * @param budget ends the walk; each digest taken from the right side counts as a row
- * @since 0.1.0
- * @category functions
+ * @param options.under only below this path (`""` for everything)
+ * @param options.budget ends the walk; each digest taken from the right side counts as a row
  */
 export const divergence = <E1, E2>(
   left: MerkleSource<E1>,
@@ -69,132 +87,111 @@ export const divergence = <E1, E2>(
     readonly budget?: Budget | undefined
   } = {}
 ): Stream.Stream<Difference, E1 | E2> => {
-  const { budget, cost = { digests: 0, requests: 0 } } = options
-  type E = E1 | E2
+  const { budget, cost = { digests: 0, requests: 0 }, under = "" } = options
+  return new Walk<E1 | E2>(left, counted(right, cost, budget), budget).from(under)
+}
 
-  const asked = <A>(digests: (answer: A) => number, question: Effect.Effect<A, E2>) =>
-    Effect.tap(question, (answer) =>
-      Effect.sync(() => {
-        cost.requests++
-        cost.digests += digests(answer)
-        budget?.spend(digests(answer))
-      })
-    )
-  const lengthOf = (answer: ReadonlyArray<unknown>) => answer.length
+/** Items directly below a path whose names lie in a range, and how many of them each side has. */
+interface Span {
+  readonly path: string
+  readonly range: NameRange
+  readonly left: number
+  readonly right: number
+}
 
-  const unlessSpent = <A>(stream: Stream.Stream<A, E>): Stream.Stream<A, E> =>
-    budget === undefined
+class Walk<E> {
+  constructor(
+    private readonly left: MerkleSource<E>,
+    private readonly right: MerkleSource<E>,
+    private readonly budget: Budget | undefined
+  ) {}
+
+  from(path: string): Stream.Stream<Difference, E> {
+    return this.unlessSpent(Stream.unwrap(this.below(path)))
+  }
+
+  private unlessSpent<A>(stream: Stream.Stream<A, E>): Stream.Stream<A, E> {
+    return this.budget === undefined
       ? stream
-      : Stream.unwrap(Effect.map(budget.nextPage(1), (page) => (page === 0 ? Stream.empty : stream)))
+      : Stream.unwrap(Effect.map(this.budget.nextPage(1), (page) => (page === 0 ? Stream.empty : stream)))
+  }
 
-  const walk = (path: string): Stream.Stream<Difference, E> => unlessSpent(Stream.unwrap(below(path)))
-
-  const below = (path: string): Effect.Effect<Stream.Stream<Difference, E>, E> =>
-    Effect.gen(function* () {
-      const mine = Option.getOrUndefined(yield* left.node(path))
-      const theirs = Option.getOrUndefined(yield* asked(() => 1, right.node(path)))
+  private readonly below = (path: string) =>
+    Effect.gen(this, function* () {
+      const mine = Option.getOrUndefined(yield* this.left.node(path))
+      const theirs = Option.getOrUndefined(yield* this.right.node(path))
       if (mine?.digest === theirs?.digest) return Stream.empty
-      let leftLeaves = mine?.count ?? 0
-      let rightLeaves = theirs?.count ?? 0
+      let left = mine?.count ?? 0
+      let right = theirs?.count ?? 0
       const unlike: Array<string> = []
+      const branches = (source: MerkleSource<E>) =>
+        pages(undefined, namesPerPage, (after) => source.branches(path, { after, limit: namesPerPage }))
       yield* Stream.runForEach(
         joinNames<Branch, E>(
-          mine === undefined
-            ? Stream.empty
-            : pages(undefined, namesPerPage, (after) => left.branches(path, { after, limit: namesPerPage })),
-          theirs === undefined
-            ? Stream.empty
-            : pages(undefined, namesPerPage, (after) =>
-                asked(lengthOf, right.branches(path, { after, limit: namesPerPage }))
-              )
+          mine === undefined ? Stream.empty : branches(this.left),
+          theirs === undefined ? Stream.empty : branches(this.right)
         ),
-        ({ name, left, right }) =>
+        (branch) =>
           Effect.sync(() => {
-            leftLeaves -= left?.count ?? 0
-            rightLeaves -= right?.count ?? 0
-            if (left?.digest !== right?.digest) unlike.push(name)
+            left -= branch.left?.count ?? 0
+            right -= branch.right?.count ?? 0
+            if (branch.left?.digest !== branch.right?.digest) unlike.push(branch.name)
           })
       )
       return Stream.concat(
-        leftLeaves === 0 && rightLeaves === 0 ? Stream.empty : differing(path, {}, leftLeaves, rightLeaves),
-        Stream.flatMap(Stream.fromIterable(unlike), (name) => walk(joinPath(path, name)))
+        left === 0 && right === 0 ? Stream.empty : this.differing({ path, range: {}, left, right }),
+        Stream.flatMap(Stream.fromIterable(unlike), (name) => this.from(joinPath(path, name)))
       )
     })
 
-  /** Compares the items directly below a path whose names lie in a range; the counts say how to go about it. */
-  const differing = (
-    path: string,
-    range: NameRange,
-    leftCount: number,
-    rightCount: number
-  ): Stream.Stream<Difference, E> => {
-    if (Math.min(leftCount, rightCount) === 0 || Math.max(leftCount, rightCount) <= listedAtOnce) {
-      return oneByOne(path, range)
-    }
-    return Stream.unwrap(
-      Effect.gen(function* () {
-        // A cut may have to read the items, so the near side cuts; not where it has so few that the far side's parts
-        // would stay wide, nor where the far side cuts by itself and one question takes the place of many.
-        const cutLeft =
-          right.cutsItself === true ? rightCount * tooFew < leftCount : leftCount * tooFew >= rightCount
-        const size = Math.max(1, Math.ceil((cutLeft ? leftCount : rightCount) / partsPerLevel))
-        const cut = cutLeft
-          ? yield* left.leafParts(path, range, size)
-          : yield* asked(lengthOf, right.leafParts(path, range, size))
-        // The counts were not true: the tree is damaged, or has changed meanwhile.
-        if (cut.length === 0) return oneByOne(path, range)
-        const parts = cut.map((part, index) => ({
-          range: {
-            after: index === 0 ? range.after : cut[index - 1]!.upTo,
-            // Behind the last item of one side the other may still have some.
-            upTo: index === cut.length - 1 ? range.upTo : part.upTo
-          },
-          count: part.count,
-          sum: part.sum
-        }))
-        const sumOf = (
-          part: NameRange
-        ): Effect.Effect<{ readonly count: number; readonly sum: bigint }, E> =>
-          cutLeft ? asked(() => 1, right.leafSum(path, part)) : left.leafSum(path, part)
-        const answers = yield* Effect.forEach(parts, (part) => sumOf(part.range), { concurrency })
-        const open = parts.flatMap((part, index) => {
-          const answer = answers[index]!
-          if (part.count === answer.count && (part.sum - answer.sum) % modulus === 0n) return []
-          return [
-            cutLeft
-              ? { range: part.range, left: part.count, right: answer.count }
-              : { range: part.range, left: answer.count, right: part.count }
-          ]
-        })
-        return Stream.flatMap(Stream.fromIterable(open), (part) =>
-          unlessSpent(differing(path, part.range, part.left, part.right))
-        )
-      })
-    )
+  /** Compares the items of a span; the counts say how to go about it. */
+  private differing(span: Span): Stream.Stream<Difference, E> {
+    return Math.min(span.left, span.right) === 0 || Math.max(span.left, span.right) <= listedAtOnce
+      ? this.oneByOne(span)
+      : Stream.unwrap(this.cut(span))
   }
 
-  /** All items of a range of both sides, page by page. */
-  const oneByOne = (path: string, range: NameRange): Stream.Stream<Difference, E> =>
-    joinNames<LeafHead, E>(
+  /** Cuts a span into parts and goes on with those whose sums differ. */
+  private readonly cut = (span: Span) =>
+    Effect.gen(this, function* () {
+      const { path, range } = span
+      // A cut may have to read the items, so the near side cuts; not where it has so few that the far side's parts
+      // would stay wide, nor where the far side cuts by itself and one question takes the place of many.
+      const cutLeft =
+        this.right.cutsItself === true ? span.right * tooFew < span.left : span.left * tooFew >= span.right
+      const [cutter, other] = cutLeft ? [this.left, this.right] : [this.right, this.left]
+      const size = Math.max(1, Math.ceil((cutLeft ? span.left : span.right) / partsPerLevel))
+      const parts = yield* cutter.leafParts(path, range, size)
+      // The counts were not true: the tree is damaged, or has changed meanwhile.
+      if (parts.length === 0) return this.oneByOne(span)
+      const ranges = parts.map((part, index) => ({
+        after: index === 0 ? range.after : parts[index - 1]!.upTo,
+        // Behind the last item of one side the other may still have some.
+        upTo: index === parts.length - 1 ? range.upTo : part.upTo
+      }))
+      const sums = yield* Effect.forEach(ranges, (part) => other.leafSum(path, part), { concurrency })
+      const open = parts.flatMap((part, index): ReadonlyArray<Span> => {
+        const { count, sum } = sums[index]!
+        if (part.count === count && (part.sum - sum) % modulus === 0n) return []
+        const [left, right] = cutLeft ? [part.count, count] : [count, part.count]
+        return [{ path, range: ranges[index]!, left, right }]
+      })
+      return Stream.flatMap(Stream.fromIterable(open), (part) => this.unlessSpent(this.differing(part)))
+    })
+
+  /** All items of a span of both sides, page by page. */
+  private oneByOne({ path, range }: Span): Stream.Stream<Difference, E> {
+    const leaves = (source: MerkleSource<E>) =>
       pages(range.after, namesPerPage, (after) =>
-        left.leaves(path, { after, upTo: range.upTo, limit: namesPerPage })
-      ),
-      pages(range.after, namesPerPage, (after) =>
-        asked(lengthOf, right.leaves(path, { after, upTo: range.upTo, limit: namesPerPage }))
+        source.leaves(path, { after, upTo: range.upTo, limit: namesPerPage })
       )
-    ).pipe(
+    return joinNames<LeafHead, E>(leaves(this.left), leaves(this.right)).pipe(
       Stream.filter(({ left, right }) => left?.digest !== right?.digest),
       Stream.map(({ name, left, right }) => ({ id: joinPath(path, name), kind: kindOf(left, right) }))
     )
-
-  return walk(options.under ?? "")
+  }
 }
 
-/**
- * What it is that only one side has, or both have unlike.
- *
- * @since 0.1.0
- * @category functions
- */
+/** What it is that only one side has, or both have unlike. */
 export const kindOf = (left: unknown, right: unknown): Difference["kind"] =>
   right === undefined ? "missing" : left === undefined ? "extra" : "changed"

@@ -1,27 +1,22 @@
-/**
- * Lists that are read page by page in the order of names, and two of them side by side. Never holds more than a page
- * of each.
- */
-import { Chunk, Effect, Option, Stream } from "effect"
+/** Lists of names that are read page by page, and two of them side by side: never more than a page of each in hand. */
+import { Chunk, Effect, Option, Order, Stream } from "effect"
 import { compareBytes } from "../merkle/ByteOrder.js"
 
+interface Named {
+  readonly name: string
+}
+
 /** All pages of a list; a page that is not full is the last. */
-export const pages = <A extends { readonly name: string }, E>(
+export const pages = <A extends Named, E>(
   after: string | undefined,
   limit: number,
   page: (after: string | undefined) => Effect.Effect<ReadonlyArray<A>, E>
 ): Stream.Stream<A, E> =>
   Stream.paginateChunkEffect(after, (from) =>
-    Effect.map(
-      page(from),
-      (found) =>
-        [
-          Chunk.unsafeFromArray([...found]),
-          found.length < limit
-            ? Option.none<string | undefined>()
-            : Option.some<string | undefined>(found[found.length - 1]!.name)
-        ] as const
-    )
+    Effect.map(page(from), (found) => {
+      const next = found.length < limit ? Option.none() : Option.some(found[found.length - 1]!.name)
+      return [Chunk.fromIterable(found), next] as const
+    })
   )
 
 /** What two lists hold under one name. */
@@ -31,55 +26,23 @@ export interface Joined<A> {
   readonly right: A | undefined
 }
 
+const byBytes = Order.make<string>((a, b) => Math.sign(compareBytes(a, b)) as -1 | 0 | 1)
+
+const keyed = <A extends Named, E>(list: Stream.Stream<A, E>) =>
+  Stream.map(list, (one) => [one.name, one] as const)
+
 /** Two lists in the order of names as one, by name. */
-export const joinNames = <A extends { readonly name: string }, E>(
+export const joinNames = <A extends Named, E>(
   left: Stream.Stream<A, E>,
   right: Stream.Stream<A, E>
-): Stream.Stream<Joined<A>, E> => {
-  type Rest = readonly [ReadonlyArray<A>, boolean]
-  const fill = (rest: Rest, pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<E>>): Effect.Effect<Rest, E> =>
-    rest[0].length > 0 || rest[1]
-      ? Effect.succeed(rest)
-      : Effect.matchEffect(pull, {
-          onFailure: (end): Effect.Effect<Rest, E> =>
-            Option.isSome(end) ? Effect.fail(end.value) : Effect.succeed([[], true]),
-          onSuccess: (chunk): Effect.Effect<Rest, E> =>
-            Effect.suspend(() => fill([Chunk.toReadonlyArray(chunk), false], pull))
-        })
-  const fresh: Rest = [[], false]
-  return Stream.unwrapScoped(
-    Effect.map(Effect.all([Stream.toPull(left), Stream.toPull(right)]), ([pullLeft, pullRight]) =>
-      Stream.unfoldChunkEffect([fresh, fresh] as const, (rests) =>
-        Effect.map(
-          Effect.all([fill(rests[0], pullLeft), fill(rests[1], pullRight)]),
-          ([[a, aEnded], [b, bEnded]]) => {
-            if (a.length === 0 && b.length === 0) return Option.none()
-            const joined: Array<Joined<A>> = []
-            let i = 0
-            let j = 0
-            // Where a list goes on behind its page, the other waits for it.
-            while ((i < a.length || aEnded) && (j < b.length || bEnded) && (i < a.length || j < b.length)) {
-              const x = a[i]
-              const y = b[j]
-              const order = x === undefined ? 1 : y === undefined ? -1 : compareBytes(x.name, y.name)
-              joined.push({
-                name: order <= 0 ? x!.name : y!.name,
-                left: order <= 0 ? x : undefined,
-                right: order >= 0 ? y : undefined
-              })
-              if (order <= 0) i++
-              if (order >= 0) j++
-            }
-            return Option.some([
-              Chunk.unsafeFromArray(joined),
-              [
-                [a.slice(i), aEnded],
-                [b.slice(j), bEnded]
-              ] as const
-            ] as const)
-          }
-        )
-      )
-    )
+): Stream.Stream<Joined<A>, E> =>
+  keyed(left).pipe(
+    Stream.zipAllSortedByKeyWith({
+      other: keyed(right),
+      order: byBytes,
+      onSelf: (one: A): Omit<Joined<A>, "name"> => ({ left: one, right: undefined }),
+      onOther: (one: A) => ({ left: undefined, right: one }),
+      onBoth: (one, other) => ({ left: one, right: other })
+    }),
+    Stream.map(([name, sides]) => ({ name, ...sides }))
   )
-}
