@@ -25,10 +25,6 @@ export interface VerifyDifference {
   readonly problem: "missing" | "extra" | "changed"
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export class Findings {
   readonly listed: Array<VerifyDifference> = []
   total = 0

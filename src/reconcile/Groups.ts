@@ -4,8 +4,6 @@ import { Effect } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 
-export type ArchiveService = OpenArchive
-
 /** Contents of one tier that are held at once. */
 export const bytesAtOnce = 4 * 1024 * 1024
 const idsAtOnce = 500
@@ -15,7 +13,7 @@ const idsAtOnce = 500
  * it is read grows its group.
  */
 export const groupsByBytes = (
-  archive: ArchiveService,
+  archive: OpenArchive,
   ids: ReadonlyArray<string>
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<string>>, ArchiveError> =>
   ids.length === 0

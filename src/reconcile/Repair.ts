@@ -13,9 +13,10 @@ import { Budget, type BudgetOptions } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { Findings } from "./Findings.js"
 import { type ResyncOptions, type ResyncResult, repairItems } from "./Resync.js"
+import { settledRoots, type Tiers } from "./Roots.js"
 import { treeDifferences } from "./TreeCheck.js"
-import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
-import { defaultSample, rootsOf, settledRows, type VerifyTiers } from "./Verify.js"
+import { Comparison, eachRow, eachSampled } from "./ValueCheck.js"
+import { defaultDifferences, defaultSample, settledRows, unlessUnavailable } from "./Verify.js"
 
 /**
  * What to look for and repair; everything unless said otherwise.
@@ -73,13 +74,8 @@ export interface RepairResult {
   readonly problems: ReadonlyArray<string>
 }
 
-/**
- * What a repair needs of its engine.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RepairTools<E> extends VerifyTiers {
+/** What a repair needs of its engine. */
+export interface RepairTools<E> extends Tiers {
   /** Writes the right bytes of damaged rows again, where somebody has them; returns the ids of the others. */
   readonly restore: (items: ReadonlyArray<SyncItem>) => Effect.Effect<ReadonlyArray<string>, E>
   /** Carries what was restored to the archive. */
@@ -92,176 +88,169 @@ export interface RepairTools<E> extends VerifyTiers {
   readonly forget: (ids: ReadonlyArray<string>) => number
 }
 
-/**
- * @since 0.1.0
- * @category functions
- */
-export const repair = <E>(
-  tools: RepairTools<E>,
-  options: RepairOptions
-): Effect.Effect<RepairResult, ArchiveError | E> =>
-  Effect.gen(function* () {
-    const { archive, cache } = tools
-    const { contents = true, roots = true, rows = true, values = "full" } = options
-    const budget = yield* Budget.begin(options.budget)
-    const problems: Array<string> = []
-    const checked = { rows: 0, contents: 0, values: 0 }
-    const lost: Array<string> = []
-    let contentsLost = 0
-    let contentsRestored = 0
-    let treeRebuilt = false
-    let cacheWritten = 0
-    let cacheRemoved = 0
-    let cacheRebuilt = false
-    let valuesRewritten = 0
-    let treeRepaired = false
-    let memoryDropped = 0
+/** A repair under way, and what it has done so far. */
+class Run<E> {
+  readonly problems = new Set<string>()
+  readonly lost: Array<string> = []
+  readonly checked = { rows: 0, contents: 0, values: 0 }
+  readonly done = {
+    treeRebuilt: false,
+    contentsRestored: 0,
+    contentsLost: 0,
+    cacheWritten: 0,
+    cacheRemoved: 0,
+    cacheRebuilt: false,
+    valuesRewritten: 0,
+    memoryDropped: 0
+  }
 
-    const unlessAway = (effect: Effect.Effect<unknown, ArchiveError | CacheError>) =>
-      Effect.catchTag(Effect.asVoid(effect), "CacheError", (error) =>
-        Effect.sync(() => {
-          problems.push(error.message)
-        })
-      )
+  constructor(
+    readonly tools: RepairTools<E>,
+    readonly options: RepairOptions,
+    readonly budget: Budget
+  ) {}
 
-    // First the bytes: the cache may have them still, and what follows would overwrite them there.
-    if (contents) {
-      checked.contents = yield* eachRow(archive, budget, {
-        items: undefined,
-        damaged: (items) =>
-          Effect.map(tools.restore(items), (left) => {
-            contentsRestored += items.length - left.length
-            contentsLost += left.length
-            for (const id of left) if (lost.length < (options.differences ?? 100)) lost.push(id)
-          })
+  unlessUnavailable<A>(effect: Effect.Effect<A, ArchiveError | CacheError>) {
+    return unlessUnavailable(effect, (problem) => this.problems.add(problem))
+  }
+
+  /** Damaged bytes of rows. */
+  readonly contents = Effect.suspend(() => {
+    const { archive, carry, restore } = this.tools
+    const most = this.options.differences ?? defaultDifferences
+    const damaged = (items: ReadonlyArray<SyncItem>) =>
+      Effect.map(restore(items), (left) => {
+        this.done.contentsRestored += items.length - left.length
+        this.done.contentsLost += left.length
+        this.lost.push(...left.slice(0, most - this.lost.length))
       })
-      if (contentsRestored > 0) yield* tools.carry
-    }
+    return Effect.flatMap(eachRow(archive, this.budget, { damaged }), (read) => {
+      this.checked.contents = read
+      return this.done.contentsRestored > 0 ? carry : Effect.void
+    })
+  })
 
-    if (rows) {
-      const findings = new Findings(0)
-      const check = yield* settledRows(tools, budget, findings)
-      checked.rows = check.rows
-      // Rebuilding a tree cannot be cut short; it is not begun when the time is up.
-      if (findings.total > 0 && !budget.exhausted) {
-        yield* archive.rebuildTree
-        treeRebuilt = true
-      } else if (!check.settled && !budget.exhausted) {
-        problems.push("others kept writing, so the rows could not be compared with the tree")
-      }
-    }
-
-    const resync = Effect.map(
-      tools.resync({
-        budget,
-        repaired: (ids) => {
-          memoryDropped += tools.forget(ids)
-        }
-      }),
-      (result) => {
-        cacheWritten += result?.written ?? 0
-        cacheRemoved += result?.removed ?? 0
-        if (result?.rebuilt === true) cacheRebuilt = true
-      }
-    )
-    if (cache !== undefined && roots) yield* unlessAway(resync)
-    if (cache !== undefined && values !== false) {
-      const comparison = makeComparison({ archive, cache }, budget)
-      const rewrite = (found: ReadonlyArray<Difference>) =>
-        Effect.gen(function* () {
-          if (found.length === 0) return
-          const repaired = yield* repairItems(archive, cache, found, budget)
-          valuesRewritten += repaired.written
-          cacheRemoved += repaired.removed
-          memoryDropped += tools.forget(found.map(({ id }) => id))
-        })
-      const compared = (items: ReadonlyArray<SyncItem>) =>
-        Effect.flatMap(comparison.compare(items), (found) => {
-          checked.values += items.length
-          return rewrite(found)
-        })
-      const rest = Effect.flatMap(comparison.rest, rewrite)
-      yield* unlessAway(
-        values === "sample"
-          ? Effect.zipRight(eachSampled(archive, budget, options.sample ?? defaultSample, compared), rest)
-          : Effect.map(
-              eachRow(archive, budget, { damaged: undefined, items: compared }).pipe(
-                Effect.zipRight(rest),
-                Effect.zipRight(repairTree(tools, cache, budget))
-              ),
-              (repaired) => {
-                cacheWritten += repaired.written
-                cacheRemoved += repaired.removed
-                if (repaired.rebuilt) cacheRebuilt = true
-                treeRepaired = repaired.rebuilt || repaired.ids.length > 0
-                memoryDropped += tools.forget(repaired.ids)
-              }
-            )
-      )
-      if (valuesRewritten > 0 || treeRepaired) yield* unlessAway(resync)
-    }
-
-    const after = yield* Effect.catchTag(rootsOf(tools, budget), "CacheError", (error) =>
-      Effect.map(archive.root, (archiveRoot) => {
-        problems.push(error.message)
-        return { archiveRoot, cacheRoot: undefined, equal: true }
-      })
-    )
-    if (roots && !after.equal && !budget.exhausted)
-      problems.push("the cache's root still differs from the archive's")
-    return {
-      inSync: after.equal && contentsLost === 0 && problems.length === 0,
-      complete: !budget.exhausted && problems.length === 0,
-      archiveRoot: after.archiveRoot,
-      cacheRoot: after.cacheRoot,
-      treeRebuilt,
-      contentsRestored,
-      contentsLost,
-      lost,
-      cacheWritten,
-      cacheRemoved,
-      cacheRebuilt,
-      valuesRewritten,
-      memoryDropped,
-      checked,
-      problems: [...new Set(problems)]
+  /** The archive's tree. */
+  readonly rows = Effect.gen(this, function* () {
+    const { budget, checked, done, problems, tools } = this
+    const findings = new Findings(0)
+    const check = yield* settledRows(tools, budget, findings)
+    checked.rows = check.rows
+    // Rebuilding a tree cannot be cut short; it is not begun when the time is up.
+    if (findings.total > 0 && !budget.exhausted) {
+      yield* tools.archive.rebuildTree
+      done.treeRebuilt = true
+    } else if (!check.settled && !budget.exhausted) {
+      problems.add("others kept writing, so the rows could not be compared with the tree")
     }
   })
 
-/**
- * Repairs the items that the cache's tree lists wrongly, and rebuilds that tree when its nodes are not the archive's.
- * What others write meanwhile shows as a difference too; repairing it does no harm.
- */
-const repairTree = ({ archive, exclusively }: VerifyTiers, cache: CacheService, budget: Budget) =>
-  Effect.gen(function* () {
-    let written = 0
-    let removed = 0
-    let nodes = 0
-    const ids: Array<string> = []
-    const look = (repairing: boolean) =>
-      treeDifferences(archive, cache, budget, (differences) => {
-        const listed = differences.flatMap(
-          ({ id, problem, what }): ReadonlyArray<Difference> =>
-            what === "leaf" ? [{ id, kind: problem }] : []
-        )
-        nodes += differences.length - listed.length
-        if (!repairing || listed.length === 0) return Effect.void
-        return Effect.map(repairItems(archive, cache, listed, budget), (repaired) => {
-          written += repaired.written
-          removed += repaired.removed
-          for (const { id } of listed) ids.push(id)
+  forget(ids: ReadonlyArray<string>): void {
+    this.done.memoryDropped += this.tools.forget(ids)
+  }
+
+  /** The cache by both trees. */
+  readonly resync = Effect.suspend(() =>
+    Effect.map(this.tools.resync({ budget: this.budget, repaired: (ids) => this.forget(ids) }), (result) => {
+      this.done.cacheWritten += result?.written ?? 0
+      this.done.cacheRemoved += result?.removed ?? 0
+      if (result?.rebuilt === true) this.done.cacheRebuilt = true
+    })
+  )
+
+  /** The cache's values and, with `full`, its tree. Returns whether that tree was repaired. */
+  values(cache: CacheService, values: "sample" | "full") {
+    return Effect.gen(this, function* () {
+      const { budget, checked, done } = this
+      const { archive } = this.tools
+      const comparison = new Comparison(archive, cache, budget)
+      const rewrite = (found: ReadonlyArray<Difference>) =>
+        found.length === 0
+          ? Effect.void
+          : Effect.map(repairItems(archive, cache, found, budget), ({ removed, written }) => {
+              done.valuesRewritten += written
+              done.cacheRemoved += removed
+              this.forget(found.map(({ id }) => id))
+            })
+      const items = (page: ReadonlyArray<SyncItem>) =>
+        Effect.flatMap(comparison.compare(page), (found) => {
+          checked.values += page.length
+          return rewrite(found)
         })
-      })
-    yield* look(true)
-    let rebuilt = false
-    if (nodes > 0 || ids.length > 0) {
+      yield* values === "sample"
+        ? eachSampled(archive, budget, this.options.sample ?? defaultSample, items)
+        : eachRow(archive, budget, { items })
+      yield* rewrite(yield* comparison.rest)
+      return values === "full" && (yield* this.cacheTree(cache))
+    })
+  }
+
+  /**
+   * The items that the cache's tree lists wrongly, and that tree when its nodes are not the archive's. What others
+   * write meanwhile shows as a difference too; repairing it does no harm. Returns whether something was repaired.
+   */
+  private readonly cacheTree = (cache: CacheService) =>
+    Effect.gen(this, function* () {
+      const { budget, done } = this
+      const { archive, exclusively } = this.tools
+      let nodes = 0
+      let items = 0
+      const look = (repairing: boolean) =>
+        treeDifferences(archive, cache, budget, (differences) => {
+          const listed = differences.flatMap(
+            ({ id, problem, what }): ReadonlyArray<Difference> =>
+              what === "leaf" ? [{ id, kind: problem }] : []
+          )
+          nodes += differences.length - listed.length
+          if (!repairing || listed.length === 0) return Effect.void
+          return Effect.map(repairItems(archive, cache, listed, budget), ({ removed, written }) => {
+            done.cacheWritten += written
+            done.cacheRemoved += removed
+            items += listed.length
+            this.forget(listed.map(({ id }) => id))
+          })
+        })
+      yield* look(true)
+      if (nodes === 0 && items === 0) return false
       // Repairing items changes nodes too, for better or, where a wrong digest was counted out, for worse.
       nodes = 0
       yield* exclusively(look(false))
-      if (nodes > 0 && !budget.exhausted) {
-        yield* cache.rebuildTree
-        rebuilt = true
-      }
-    }
-    return { written, removed, rebuilt, ids }
-  })
+      if (nodes === 0 || budget.exhausted) return items > 0
+      yield* cache.rebuildTree
+      done.cacheRebuilt = true
+      return true
+    })
+}
+
+export const repair = Effect.fnUntraced(function* <E>(
+  tools: RepairTools<E>,
+  options: RepairOptions
+): Effect.fn.Return<RepairResult, ArchiveError | E> {
+  const { archive, cache } = tools
+  const { contents = true, roots = true, rows = true, values = "full" } = options
+  const run = new Run(tools, options, yield* Budget.begin(options.budget))
+  const { budget, checked, done, lost, problems } = run
+
+  // First the bytes: the cache may have them still, and what follows would overwrite them there.
+  if (contents) yield* run.contents
+  if (rows) yield* run.rows
+  if (cache !== undefined && roots) yield* run.unlessUnavailable(run.resync)
+  if (cache !== undefined && values !== false) {
+    const treeRepaired = yield* run.unlessUnavailable(run.values(cache, values))
+    if (treeRepaired === true || done.valuesRewritten > 0) yield* run.unlessUnavailable(run.resync)
+  }
+  const after = yield* run.unlessUnavailable(settledRoots(tools, budget))
+  const archiveRoot = after?.archiveRoot ?? (yield* archive.root)
+  const equal = after?.equal ?? true
+  if (roots && !equal && !budget.exhausted) problems.add("the cache's root still differs from the archive's")
+  return {
+    inSync: equal && done.contentsLost === 0 && problems.size === 0,
+    complete: !budget.exhausted && problems.size === 0,
+    archiveRoot,
+    cacheRoot: after?.cacheRoot,
+    ...done,
+    lost,
+    checked,
+    problems: [...problems]
+  }
+})

@@ -1,13 +1,14 @@
 /** Making the cache equal to the archive: walk both trees, repair what differs and nothing else, compare again. */
 import { Chunk, Effect, Stream } from "effect"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareVersions } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import type { Difference, DivergenceCost } from "./Divergence.js"
 import { divergence } from "./Divergence.js"
-import { type ArchiveService, groupsByBytes } from "./Groups.js"
-import { bothRoots, nothingLasts, type RootTiers } from "./Roots.js"
+import { groupsByBytes } from "./Groups.js"
+import { type BothTiers, bothRoots, byId, nothingLasts } from "./Roots.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
 export interface ResyncResult {
@@ -33,34 +34,23 @@ const maxRounds = 5
  * Repairs a batch of differences from the archive's rows, a few megabytes at a time. Returns how many items were written
  * and removed.
  */
-export const repairItems = (
-  archive: ArchiveService,
+export const repairItems = Effect.fnUntraced(function* (
+  archive: OpenArchive,
   cache: CacheService,
   differences: ReadonlyArray<Difference>,
   budget?: Budget
-): Effect.Effect<{ readonly written: number; readonly removed: number }, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    let written = 0
-    let removed = 0
-    const groups = yield* groupsByBytes(
-      archive,
-      differences.map(({ id }) => id)
-    )
-    for (const ids of groups) {
-      if (budget !== undefined && (yield* budget.nextPage(1)) === 0) break
-      const result = yield* repairGroup(archive, cache, ids)
-      written += result.written
-      removed += result.removed
-    }
-    return { written, removed }
-  })
-
-const repairGroup = (archive: ArchiveService, cache: CacheService, ids: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
+) {
+  const done = { written: 0, removed: 0 }
+  const groups = yield* groupsByBytes(
+    archive,
+    differences.map(({ id }) => id)
+  )
+  for (const ids of groups) {
+    if (budget !== undefined && (yield* budget.nextPage(1)) === 0) break
     // In this order: whoever writes goes to the archive first, so what the cache had before the archive was asked is
     // not newer than the archive's answer, unless the archive never had it.
-    const held = new Map((yield* cache.heads(ids)).map((head) => [head.id, head]))
-    const rows = new Map((yield* archive.getMany(ids)).map((row) => [row.id, row]))
+    const held = byId(yield* cache.heads(ids))
+    const rows = byId(yield* archive.getMany(ids))
     const gone = ids.flatMap((id) => {
       const row = rows.get(id)
       const head = held.get(id)
@@ -70,58 +60,59 @@ const repairGroup = (archive: ArchiveService, cache: CacheService, ids: Readonly
     })
     // Tombstones too: they guard against fills with what a slow reader found before the deletion.
     const known = ids.flatMap((id) => rows.get(id) ?? [])
-    const removed = gone.length === 0 ? 0 : yield* cache.deleteMany(gone)
+    if (gone.length > 0) done.removed += yield* cache.deleteMany(gone)
     if (known.length > 0) yield* cache.repair(known)
-    return { written: known.filter((row) => !row.deleted).length, removed }
-  })
+    done.written += known.filter((row) => !row.deleted).length
+  }
+  return done
+})
 
 export interface ResyncOptions {
-  /** Told the ids of each batch of repaired items. Synchronous. */
+  /** Called with the ids of each batch of repaired items. Synchronous. */
   readonly repaired?: ((ids: ReadonlyArray<string>) => void) | undefined
   readonly budget?: Budget | undefined
 }
 
-export const resync = (
-  tiers: RootTiers,
+export const resync = Effect.fnUntraced(function* (
+  tiers: BothTiers,
   { budget, repaired }: ResyncOptions = {}
-): Effect.Effect<ResyncResult, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    const { archive, cache } = tiers
-    const cost: DivergenceCost = { digests: 0, requests: 0 }
-    let written = 0
-    let removed = 0
-    let rebuilt = false
-    // What is in no tree would be missed by the comparison of the trees.
-    yield* cache.tidy
-    const spent = () => budget?.exhausted === true
-    const result = (equal: boolean, rounds: number) => ({ equal, written, removed, rounds, rebuilt, cost })
-    for (let rounds = 0; ; rounds++) {
-      const before = yield* bothRoots(tiers)
-      if (before.equal) return result(true, rounds)
-      if (rounds === maxRounds || spent()) return result(false, rounds)
-      let found = 0
-      yield* divergence(ofArchive(archive), ofCache(cache), { cost, budget }).pipe(
-        Stream.rechunk(itemsPerRepair),
-        Stream.chunks,
-        Stream.runForEach((chunk) =>
-          Effect.map(repairItems(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
-            found += chunk.length
-            written += result.written
-            removed += result.removed
-            repaired?.(Chunk.toReadonlyArray(Chunk.map(chunk, ({ id }) => id)))
-          })
-        )
+): Effect.fn.Return<ResyncResult, ArchiveError | CacheError> {
+  const { archive, cache } = tiers
+  const cost: DivergenceCost = { digests: 0, requests: 0 }
+  let written = 0
+  let removed = 0
+  let rebuilt = false
+  // What is in no tree would be missed by the comparison of the trees.
+  yield* cache.tidy
+  const spent = () => budget?.exhausted === true
+  const result = (equal: boolean, rounds: number) => ({ equal, written, removed, rounds, rebuilt, cost })
+  for (let rounds = 0; ; rounds++) {
+    const before = yield* bothRoots(tiers)
+    if (before.equal) return result(true, rounds)
+    if (rounds === maxRounds || spent()) return result(false, rounds)
+    let found = 0
+    yield* divergence(ofArchive(archive), ofCache(cache), { cost, budget }).pipe(
+      Stream.rechunk(itemsPerRepair),
+      Stream.chunks,
+      Stream.runForEach((chunk) =>
+        Effect.map(repairItems(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
+          found += chunk.length
+          written += result.written
+          removed += result.removed
+          repaired?.(Array.from(chunk, ({ id }) => id))
+        })
       )
-      if (spent()) continue
-      const after = yield* bothRoots(tiers)
-      if (after.equal) return result(true, rounds + 1)
-      if (after.archiveRoot !== before.archiveRoot) {
-        // Others write, and the roots may never be equal at the moment one looks. All that differed has been repaired.
-        if (yield* nothingLasts(tiers, budget)) return result(true, rounds + 1)
-      } else if ((found === 0 || rounds === maxRounds - 2) && !rebuilt) {
-        // No item differs, or repairing them changed nothing: the cache's own tree does not describe its items.
-        rebuilt = true
-        yield* cache.rebuildTree
-      }
+    )
+    if (spent()) continue
+    const after = yield* bothRoots(tiers)
+    if (after.equal) return result(true, rounds + 1)
+    if (after.archiveRoot !== before.archiveRoot) {
+      // Others write, and the roots may never be equal at the moment one looks. All that differed has been repaired.
+      if (yield* nothingLasts(tiers, budget)) return result(true, rounds + 1)
+    } else if ((found === 0 || rounds === maxRounds - 2) && !rebuilt) {
+      // No item differs, or repairing them changed nothing: the cache's own tree does not describe its items.
+      rebuilt = true
+      yield* cache.rebuildTree
     }
-  })
+  }
+})

@@ -6,27 +6,32 @@
  * item that the cache still does not hold as the archive had it a while ago. Whatever differs for good is found by a
  * walk of both trees, because two sums that differ by it are not made equal by the writes under way.
  */
-import { Effect, Stream } from "effect"
+import { Chunk, Effect, Stream } from "effect"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
 import { type ItemHead, isAtLeast } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
 import { type Difference, divergence } from "./Divergence.js"
-import type { ArchiveService } from "./Groups.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
-export interface RootTiers {
-  readonly archive: ArchiveService
-  readonly cache: CacheService
+export interface Tiers {
+  readonly archive: OpenArchive
+  /** None without a cache. */
+  readonly cache: CacheService | undefined
   /** Runs an effect while this engine archives nothing. */
   readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** Both digests, and whether the cache agrees with the archive. */
+export interface BothTiers extends Tiers {
+  readonly cache: CacheService
+}
+
+/** Both digests, and whether the cache agrees with the archive. One that is not there does. */
 export interface Roots {
   readonly archiveRoot: Digest
-  readonly cacheRoot: Digest
+  readonly cacheRoot: Digest | undefined
   readonly equal: boolean
 }
 
@@ -42,7 +47,7 @@ export const bothRoots = ({
   archive,
   cache,
   exclusively
-}: RootTiers): Effect.Effect<Roots, ArchiveError | CacheError> =>
+}: BothTiers): Effect.Effect<Roots, ArchiveError | CacheError> =>
   exclusively(
     Effect.zipWith(archive.root, cache.root, (archiveRoot, cacheRoot) => ({
       archiveRoot,
@@ -55,65 +60,59 @@ export const bothRoots = ({
  * As `bothRoots`; where they differ they are looked at again, and while others write they are equal when nothing
  * differs for longer than a write takes.
  */
-export const settledRoots = (
-  tiers: RootTiers,
+export const settledRoots = Effect.fnUntraced(function* (
+  { archive, cache, exclusively }: Tiers,
   budget?: Budget
-): Effect.Effect<Roots, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    const first = yield* bothRoots(tiers)
-    if (first.equal || !(yield* settle(budget))) return first
-    const second = yield* bothRoots(tiers)
-    if (second.equal || second.archiveRoot === first.archiveRoot) return second
-    return { ...second, equal: yield* nothingLasts(tiers, budget) }
-  })
+): Effect.fn.Return<Roots, ArchiveError | CacheError> {
+  if (cache === undefined) return { archiveRoot: yield* archive.root, cacheRoot: undefined, equal: true }
+  const tiers = { archive, cache, exclusively }
+  const first = yield* bothRoots(tiers)
+  if (first.equal || !(yield* settle(budget))) return first
+  const second = yield* bothRoots(tiers)
+  if (second.equal || second.archiveRoot === first.archiveRoot) return second
+  return { ...second, equal: yield* nothingLasts(tiers, budget) }
+})
 
 /** Whether all that differs now is on its way. */
-export const nothingLasts = (
-  { archive, cache }: RootTiers,
-  budget?: Budget
-): Effect.Effect<boolean, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    const found = yield* divergence(ofArchive(archive), ofCache(cache), { budget }).pipe(
-      Stream.take(mostUnderWay + 1),
-      Stream.runFold([] as Array<string>, (ids, { id }) => {
-        ids.push(id)
-        return ids
-      })
-    )
-    if (found.length > mostUnderWay || budget?.exhausted === true) return false
-    for (let at = 0; at < found.length; at += idsPerLook) {
-      const last = yield* lasting(archive, cache, found.slice(at, at + idsPerLook), budget)
-      if (last === undefined || last.length > 0) return false
-    }
-    return true
-  })
+export const nothingLasts = Effect.fnUntraced(function* ({ archive, cache }: BothTiers, budget?: Budget) {
+  const found = yield* divergence(ofArchive(archive), ofCache(cache), { budget }).pipe(
+    Stream.take(mostUnderWay + 1),
+    Stream.map(({ id }) => id),
+    Stream.runCollect
+  )
+  if (found.length > mostUnderWay || budget?.exhausted === true) return false
+  for (const some of Chunk.chunksOf(found, idsPerLook)) {
+    const last = yield* lasting(archive, cache, Chunk.toReadonlyArray(some), budget)
+    if (last === undefined || last.length > 0) return false
+  }
+  return true
+})
 
 /**
  * Which of these items the cache does not come to hold as the archive has them now; `undefined` when the budget ended
  * before that was known.
  */
-export const lasting = (
-  archive: ArchiveService,
+export const lasting = Effect.fnUntraced(function* (
+  archive: OpenArchive,
   cache: CacheService,
   ids: ReadonlyArray<string>,
   budget?: Budget
-): Effect.Effect<ReadonlyArray<Difference> | undefined, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    const before = byId(yield* archive.heads(ids))
-    let open: ReadonlyArray<Difference> = ids.map((id) => ({ id, kind: "changed" }))
-    for (let look = 0; look < looks && open.length > 0; look++) {
-      if (!(yield* settle(budget))) return undefined
-      const some = open.map(({ id }) => id)
-      // In this order: what the cache holds was in the archive before.
-      const held = byId(yield* cache.heads(some))
-      const after = byId(yield* archive.heads(some))
-      open = some.flatMap((id) => {
-        const kind = stillDiffers(before.get(id), held.get(id), after.get(id))
-        return kind === undefined ? [] : [{ id, kind }]
-      })
-    }
-    return open
-  })
+) {
+  const before = byId(yield* archive.heads(ids))
+  let open: ReadonlyArray<Difference> = ids.map((id) => ({ id, kind: "changed" }))
+  for (let look = 0; look < looks && open.length > 0; look++) {
+    if (!(yield* settle(budget))) return undefined
+    const some = open.map(({ id }) => id)
+    // In this order: what the cache holds was in the archive before.
+    const held = byId(yield* cache.heads(some))
+    const after = byId(yield* archive.heads(some))
+    open = some.flatMap((id) => {
+      const kind = stillDiffers(before.get(id), held.get(id), after.get(id))
+      return kind === undefined ? [] : [{ id, kind }]
+    })
+  }
+  return open
+})
 
 /**
  * What is wrong with what the cache holds of an item, if it must be at least what the archive had a while ago, and at
@@ -141,7 +140,8 @@ export const stillDiffers = (
   return !isAtLeast(held, before) ? (held.deleted ? "missing" : "changed") : undefined
 }
 
-const byId = (heads: ReadonlyArray<ItemHead>) => new Map(heads.map((head) => [head.id, head]))
+export const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>): ReadonlyMap<string, A> =>
+  new Map(some.map((one) => [one.id, one]))
 
 /** Gives what is on its way the time to arrive; false when the budget has none left. */
 export const settle = (budget: Budget | undefined): Effect.Effect<boolean> =>

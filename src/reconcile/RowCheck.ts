@@ -25,81 +25,68 @@ export interface RowCheck {
 const rowsPerPage = 500
 const nodesAtOnce = 1000
 
-export const checkRows = (
+export const checkRows = Effect.fnUntraced(function* (
   reader: ArchiveReader,
   budget: Budget,
   findings: Findings
-): Effect.Effect<RowCheck, ArchiveError> =>
-  Effect.gen(function* () {
-    const before = yield* reader.root
-    const found = findings.total
-    const nodes = new NodeStream()
-    let complete: Array<PathTotal> = []
-    let stored = 0
-    let rows = 0
-    let after = ""
-    let whole = false
+): Effect.fn.Return<RowCheck, ArchiveError> {
+  const before = yield* reader.root
+  const found = findings.total
+  const nodes = new NodeStream()
+  let complete: Array<PathTotal> = []
+  let stored = 0
+  let rows = 0
 
-    const compare = Effect.suspend(() => {
-      const some = complete
-      complete = []
-      if (some.length === 0) return Effect.void
-      return Effect.map(reader.nodes(some.map(({ path }) => path)), (held) => {
-        const byPath = new Map(held.map((node) => [node.path, node]))
-        for (const { count, path, sum } of some) {
-          const node = byPath.get(path)
-          if (node !== undefined) stored++
-          if (node?.count === count && node.sum === sum) continue
-          const problem = node === undefined ? "missing" : "changed"
-          findings.add({ tier: "archive", what: "node", id: path, problem })
-        }
-      })
+  const compare = Effect.suspend(() => {
+    const some = complete
+    complete = []
+    if (some.length === 0) return Effect.void
+    return Effect.map(reader.nodes(some.map(({ path }) => path)), (held) => {
+      const byPath = new Map(held.map((node) => [node.path, node]))
+      for (const { count, path, sum } of some) {
+        const node = byPath.get(path)
+        if (node !== undefined) stored++
+        if (node?.count === count && node.sum === sum) continue
+        const problem = node === undefined ? "missing" : "changed"
+        findings.add({ tier: "archive", what: "node", id: path, problem })
+      }
     })
-
-    while (!whole) {
-      const limit = yield* budget.nextPage(rowsPerPage)
-      if (limit === 0) break
-      const page = yield* reader.leaves(after, limit)
-      for (const leaf of page) {
-        for (const node of nodes.next(leaf.id, leafSum(leaf))) complete.push(node)
-      }
-      rows += page.length
-      budget.spend(page.length)
-      after = page[page.length - 1]?.id ?? after
-      whole = page.length < limit
-      if (complete.length >= nodesAtOnce) yield* compare
-    }
-    let top: PathTotal = { path: "", ...zero }
-    if (whole) {
-      for (const node of nodes.end()) {
-        if (node.path === "") top = node
-        else complete.push(node)
-      }
-    }
-    yield* compare
-    if (whole && (yield* reader.nodeCount) > stored) yield* findExtra(reader, budget, findings)
-
-    const root = yield* reader.root
-    const recomputed = whole ? { root: nodeDigest("", top.count, top.sum), rows } : undefined
-    if (recomputed !== undefined && recomputed.root !== root) {
-      findings.add({ tier: "archive", what: "root", id: "", problem: "changed" })
-    }
-    const settled = reader.consistent || before === root || findings.total === found
-    return { root, recomputed, rows, settled }
   })
 
+  const whole = yield* budget.eachPage(
+    rowsPerPage,
+    (after = "", limit) => reader.leaves(after, limit),
+    (page) => {
+      for (const leaf of page) complete.push(...nodes.next(leaf.id, leafSum(leaf)))
+      rows += page.length
+      return complete.length >= nodesAtOnce ? compare : Effect.void
+    }
+  )
+  let top: PathTotal = { path: "", ...zero }
+  if (whole) {
+    for (const node of nodes.end()) {
+      if (node.path === "") top = node
+      else complete.push(node)
+    }
+  }
+  yield* compare
+  if (whole && (yield* reader.nodeCount) > stored) yield* findExtra(reader, budget, findings)
+
+  const root = yield* reader.root
+  const recomputed = whole ? { root: nodeDigest("", top.count, top.sum), rows } : undefined
+  if (recomputed !== undefined && recomputed.root !== root) {
+    findings.add({ tier: "archive", what: "root", id: "", problem: "changed" })
+  }
+  const settled = reader.consistent || before === root || findings.total === found
+  return { root, recomputed, rows, settled }
+})
+
 /** Stored nodes without an item below. */
-const findExtra = (
-  reader: ArchiveReader,
-  budget: Budget,
-  findings: Findings
-): Effect.Effect<void, ArchiveError> =>
-  Effect.gen(function* () {
-    let after = ""
-    for (;;) {
-      const limit = yield* budget.nextPage(nodesAtOnce)
-      if (limit === 0) return
-      const paths = yield* reader.nodePaths(after, limit)
+const findExtra = (reader: ArchiveReader, budget: Budget, findings: Findings) =>
+  budget.eachPage(
+    nodesAtOnce,
+    (after = "", limit) => reader.nodePaths(after, limit),
+    Effect.fnUntraced(function* (paths) {
       for (const path of paths) {
         // Ids below the path come next to each other, and before anything that is not below.
         const below = `${path}.`
@@ -107,7 +94,5 @@ const findExtra = (
         if (first?.id.startsWith(below) === true) continue
         findings.add({ tier: "archive", what: "node", id: path, problem: "extra" })
       }
-      if (paths.length < limit) return
-      after = paths[paths.length - 1]!
-    }
-  })
+    })
+  )

@@ -15,10 +15,8 @@ const childrenPerPage = 1000
 const concurrency = 16
 
 /** A difference of the right tree. */
-export interface TreeDifference {
+export interface TreeDifference extends Omit<VerifyDifference, "tier"> {
   readonly what: "node" | "leaf"
-  readonly id: string
-  readonly problem: VerifyDifference["problem"]
 }
 
 type Cursor = Pick<TreeChild, "name" | "kind">
@@ -38,7 +36,7 @@ interface Place {
 }
 
 /**
- * Tells everything in which the right tree is not the left one, a page at a time; the top node is not among it, the
+ * Hands over everything in which the right tree is not the left one, a page at a time; the top node is not among it, the
  * roots say that. Each child that is looked at counts against the budget as a row.
  */
 export const treeDifferences = <E1, E2, E3>(

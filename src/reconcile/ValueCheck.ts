@@ -1,6 +1,6 @@
 /** Proves that stored bytes are what their hashes say, and that the cache's values are the archive's rows. */
-
 import { Effect, Random } from "effect"
+import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
@@ -8,33 +8,28 @@ import { hashOf, pieceBytes } from "../shared/Pieces.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
-import { type ArchiveService, bytesAtOnce, groupsByBytes } from "./Groups.js"
-import { lasting } from "./Roots.js"
-
-export interface ValueTiers {
-  readonly archive: ArchiveService
-  readonly cache: CacheService
-}
+import { bytesAtOnce, groupsByBytes } from "./Groups.js"
+import { byId, lasting } from "./Roots.js"
 
 const rowsPerPage = 250
 const idsPerPage = 5000
 /** Contents of both tiers that are held at once to be compared. */
 const valuesAtOnce = 50
+
 /** Items of a page whose bytes are not what their hash says. */
-const damagedOf = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<SyncItem>> =>
-  Effect.gen(function* () {
-    const damaged: Array<SyncItem> = []
-    let bytes = 0
-    for (const item of items) {
-      if (bytes > pieceBytes) {
-        yield* yieldToEventLoop
-        bytes = 0
-      }
-      bytes += item.content.length
-      if ((yield* hashOf(item.content)) !== item.contentHash) damaged.push(item)
+const damagedOf = Effect.fnUntraced(function* (items: ReadonlyArray<SyncItem>) {
+  const damaged: Array<SyncItem> = []
+  let bytes = 0
+  for (const item of items) {
+    if (bytes > pieceBytes) {
+      yield* yieldToEventLoop
+      bytes = 0
     }
-    return damaged
-  })
+    bytes += item.content.length
+    if ((yield* hashOf(item.content)) !== item.contentHash) damaged.push(item)
+  }
+  return damaged
+})
 
 const same = (row: SyncItem, held: ItemRecord): boolean =>
   !held.deleted &&
@@ -46,7 +41,7 @@ const same = (row: SyncItem, held: ItemRecord): boolean =>
   row.traceparent === held.traceparent
 
 /** The cache checks bytes against their hash when it reads them, so heads say whether values are the same. */
-const judge = (
+const unlike = (
   ids: ReadonlyArray<string>,
   rows: ReadonlyMap<string, SyncItem>,
   held: ReadonlyArray<ItemRecord>
@@ -64,36 +59,45 @@ const judge = (
 /** Suspects that are looked at again together, so that there is one wait for many. */
 const suspectsAtOnce = 2000
 
-export interface Comparison {
-  /** Compares the cache's values with these rows; returns what differs for sure, which may have been seen earlier. */
-  readonly compare: (
-    items: ReadonlyArray<SyncItem>
-  ) => Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError>
-  /** What is left to be looked at again. To be called at the end. */
-  readonly rest: Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError>
-  /** Items that differed when the budget ended, and may have been on their way. Synchronous. */
-  readonly undecided: () => number
-}
-
 /**
  * Compares both tiers' values of some items. What is on its way from the archive to the cache is no difference: it
  * has to last, and to be there when both are read once more.
  */
-export const makeComparison = ({ archive, cache }: ValueTiers, budget: Budget): Comparison => {
-  let suspects: Array<string> = []
-  let undecided = 0
+export class Comparison {
+  private suspects: Array<string> = []
+  /** Items that differed when the budget ended, and may have been on their way. */
+  undecided = 0
 
-  const rest: Comparison["rest"] = Effect.suspend(() => {
-    const ids = suspects
-    suspects = []
-    return ids.length === 0 ? Effect.succeed([]) : lookAgain(ids)
+  constructor(
+    private readonly archive: OpenArchive,
+    private readonly cache: CacheService,
+    private readonly budget: Budget
+  ) {}
+
+  /** Compares the cache's values with these rows; returns what differs for sure, which may have been seen earlier. */
+  readonly compare = (items: ReadonlyArray<SyncItem>) =>
+    Effect.gen(this, function* () {
+      for (let at = 0; at < items.length; at += valuesAtOnce) {
+        const rows = byId(items.slice(at, at + valuesAtOnce))
+        const ids = [...rows.keys()]
+        for (const { id } of unlike(ids, rows, yield* this.cache.getMany(ids))) this.suspects.push(id)
+      }
+      return this.suspects.length >= suspectsAtOnce ? yield* this.rest : []
+    })
+
+  /** What is left to be looked at again. To be run at the end. */
+  readonly rest: Effect.Effect<ReadonlyArray<Difference>, ArchiveError | CacheError> = Effect.suspend(() => {
+    const ids = this.suspects
+    this.suspects = []
+    return ids.length === 0 ? Effect.succeed([]) : this.lookAgain(ids)
   })
 
-  const lookAgain = (ids: ReadonlyArray<string>) =>
-    Effect.gen(function* () {
-      const last = yield* lasting(archive, cache, ids, budget)
+  private readonly lookAgain = (ids: ReadonlyArray<string>) =>
+    Effect.gen(this, function* () {
+      const { archive, cache } = this
+      const last = yield* lasting(archive, cache, ids, this.budget)
       if (last === undefined) {
-        undecided += ids.length
+        this.undecided += ids.length
         return []
       }
       const found = new Map(byId(last))
@@ -106,28 +110,11 @@ export const makeComparison = ({ archive, cache }: ValueTiers, budget: Budget): 
         const stable = rows.filter(
           (row) => !row.deleted && sameVersion(row, heads.get(row.id)) && sameVersion(row, after.get(row.id))
         )
-        for (const one of judge(some, byId(stable), held)) found.set(one.id, one)
+        for (const one of unlike(some, byId(stable), held)) found.set(one.id, one)
       }
       return ids.flatMap((id) => found.get(id) ?? [])
     })
-
-  return {
-    rest,
-    undecided: () => undecided,
-    compare: (items) =>
-      Effect.gen(function* () {
-        for (let at = 0; at < items.length; at += valuesAtOnce) {
-          const some = items.slice(at, at + valuesAtOnce)
-          const ids = some.map(({ id }) => id)
-          for (const { id } of judge(ids, byId(some), yield* cache.getMany(ids))) suspects.push(id)
-        }
-        return suspects.length >= suspectsAtOnce ? yield* rest : []
-      })
-  }
 }
-
-const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>): ReadonlyMap<string, A> =>
-  new Map(some.map((one) => [one.id, one]))
 
 const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
   head !== undefined && sameHead(row, head)
@@ -135,34 +122,33 @@ const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
 /** What is done with the pages of a check. */
 export interface PageChecks<E> {
   /** Rows whose bytes do not hash to their content hash; none to leave contents unhashed. */
-  readonly damaged: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
+  readonly damaged?: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
   /** All rows of a page; none to leave values uncompared. */
-  readonly items: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
+  readonly items?: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
 }
 
 /** Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read. */
 export const eachRow = <E>(
-  archive: ArchiveService,
+  archive: OpenArchive,
   budget: Budget,
-  checks: PageChecks<E>
+  { damaged, items }: PageChecks<E>
 ): Effect.Effect<number, ArchiveError | E> =>
-  Effect.gen(function* () {
-    let after: string | undefined
+  Effect.suspend(() => {
     let rows = 0
-    for (;;) {
-      const limit = yield* budget.nextPage(rowsPerPage)
-      if (limit === 0) return rows
-      const page = yield* archive.scan({ prefix: "", after }, { limit, maxBytes: bytesAtOnce })
-      if (page.length === 0) return rows
-      if (checks.damaged !== undefined) {
-        const damaged = yield* damagedOf(page)
-        if (damaged.length > 0) yield* checks.damaged(damaged)
-      }
-      if (checks.items !== undefined) yield* checks.items(page)
-      rows += page.length
-      budget.spend(page.length)
-      after = page[page.length - 1]!.id
-    }
+    const read = budget.eachPage(
+      rowsPerPage,
+      (after, limit) => archive.scan({ prefix: "", after }, { limit, maxBytes: bytesAtOnce }),
+      Effect.fnUntraced(function* (page) {
+        if (damaged !== undefined) {
+          const found = yield* damagedOf(page)
+          if (found.length > 0) yield* damaged(found)
+        }
+        if (items !== undefined) yield* items(page)
+        rows += page.length
+      }),
+      { cutByBytes: true }
+    )
+    return Effect.map(read, () => rows)
   })
 
 /** The multiplier and increment of PCG's underlying generator (O'Neill 2014), of which the upper half is used. */
@@ -173,43 +159,34 @@ const increment = 1442695040888963407n
  * Ids of at most `size` live items, each with the same chance, in one pass over the ids (Vitter, "Random Sampling with
  * a Reservoir", 1985, algorithm R). A budget that ends it leaves the sample of what was read.
  */
-export const sampleIds = (
-  archive: ArchiveService,
-  budget: Budget,
-  size: number
-): Effect.Effect<ReadonlyArray<string>, ArchiveError> =>
-  Effect.gen(function* () {
-    let state = BigInt(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER))
-    const below = (bound: number): number => {
-      state = BigInt.asUintN(64, state * multiplier + increment)
-      return Math.floor((Number(state >> 32n) / 2 ** 32) * bound)
-    }
-    const sample: Array<string> = []
-    let seen = 0
-    let after: string | undefined
-    for (;;) {
-      const limit = yield* budget.nextPage(idsPerPage)
-      if (limit === 0) return sample
-      const ids = yield* archive.scanIds({ prefix: "", after }, limit)
-      for (const id of ids) {
-        seen++
-        if (sample.length < size) sample.push(id)
-        else {
-          const place = below(seen)
+export const sampleIds = Effect.fnUntraced(function* (archive: OpenArchive, budget: Budget, size: number) {
+  let state = BigInt(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER))
+  const below = (bound: number): number => {
+    state = BigInt.asUintN(64, state * multiplier + increment)
+    return Math.floor((Number(state >> 32n) / 2 ** 32) * bound)
+  }
+  const sample: Array<string> = []
+  let seen = 0
+  yield* budget.eachPage(
+    idsPerPage,
+    (after, limit) => archive.scanIds({ prefix: "", after }, limit),
+    (ids) =>
+      Effect.sync(() => {
+        for (const id of ids) {
+          const place = seen < size ? seen : below(seen + 1)
           if (place < size) sample[place] = id
+          seen++
         }
-      }
-      budget.spend(ids.length)
-      if (ids.length < limit) return sample
-      after = ids[ids.length - 1]!
-    }
-  })
+      })
+  )
+  return sample
+})
 
 /**
  * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Returns how many there were.
  */
 export const eachSampled = <E>(
-  archive: ArchiveService,
+  archive: OpenArchive,
   budget: Budget,
   size: number,
   items: (items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>

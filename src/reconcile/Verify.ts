@@ -4,18 +4,18 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
-import type { RecomputedRoot } from "../archive/Archive.js"
+import type { OpenArchive, RecomputedRoot } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
-import type { CacheError, CacheService } from "../cache/Cache.js"
+import type { CacheError } from "../cache/Cache.js"
 import type { Digest } from "../merkle/Tree.js"
+import type { SyncItem } from "../SyncItem.js"
 import { Budget, type BudgetOptions } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
 import { Findings, type VerifyDifference } from "./Findings.js"
-import type { ArchiveService } from "./Groups.js"
-import { lasting, type RootTiers, settle, settledRoots } from "./Roots.js"
-import { checkRows, type RowCheck } from "./RowCheck.js"
+import { type BothTiers, lasting, settle, settledRoots, type Tiers } from "./Roots.js"
+import { checkRows } from "./RowCheck.js"
 import { treeDifferences } from "./TreeCheck.js"
-import { eachRow, eachSampled, makeComparison } from "./ValueCheck.js"
+import { Comparison, eachRow, eachSampled } from "./ValueCheck.js"
 
 /**
  * What to prove. Without any of `roots`, `rows`, `contents` and `values`: roots and rows.
@@ -84,120 +84,69 @@ export interface VerifyResult {
   readonly pending: number
 }
 
-/**
- * What a verification works on.
- *
- * @since 0.1.0
- * @category models
- */
-export interface VerifyTiers {
-  readonly archive: ArchiveService
-  /** None without a cache. */
-  readonly cache: CacheService | undefined
-  /** Runs an effect while this engine archives nothing. */
-  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-}
-
-/**
- * @since 0.1.0
- * @category constants
- */
 export const defaultSample = 1000
-
-/**
- * @since 0.1.0
- * @category constants
- */
 export const defaultDifferences = 100
-
-/**
- * Both roots, and whether the cache agrees with the archive; none for a cache that is not there.
- *
- * @since 0.1.0
- * @category functions
- */
-export const rootsOf = (
-  { archive, cache, exclusively }: VerifyTiers,
-  budget?: Budget
-): Effect.Effect<
-  { readonly archiveRoot: Digest; readonly cacheRoot: Digest | undefined; readonly equal: boolean },
-  ArchiveError | CacheError
-> =>
-  cache === undefined
-    ? Effect.map(archive.root, (archiveRoot) => ({ archiveRoot, cacheRoot: undefined, equal: true }))
-    : settledRoots({ archive, cache, exclusively }, budget)
 
 const mostAttempts = 3
 /** Items that are looked at once more when others never stopped writing. */
 const leavesLookedAt = 2000
 
-/**
- * Checks rows against the tree until no write comes between, the last time while this engine writes nothing.
- *
- * @since 0.1.0
- * @category functions
- */
-export const settledRows = (
-  { archive, exclusively }: VerifyTiers,
+/** Checks rows against the tree until no write comes between, the last time while this engine writes nothing. */
+export const settledRows = Effect.fnUntraced(function* (
+  { archive, exclusively }: Tiers,
   budget: Budget,
   findings: Findings
-): Effect.Effect<RowCheck, ArchiveError> =>
-  Effect.gen(function* () {
-    for (let attempt = 1; ; attempt++) {
-      const found = findings.fresh()
-      const pass = archive.reading((reader) => checkRows(reader, budget, found))
-      const check = yield* attempt < mostAttempts ? pass : exclusively(pass)
-      if (check.settled) findings.addAll(found)
-      if (check.settled || attempt === mostAttempts || budget.exhausted) return check
-    }
-  })
+) {
+  for (let attempt = 1; ; attempt++) {
+    const found = findings.fresh()
+    const pass = archive.reading((reader) => checkRows(reader, budget, found))
+    const check = yield* attempt < mostAttempts ? pass : exclusively(pass)
+    if (check.settled) findings.addAll(found)
+    if (check.settled || attempt === mostAttempts || budget.exhausted) return check
+  }
+})
 
 /**
  * Compares the trees node by node. What differs counts when the archive has had the same root for long enough that
  * nothing is on its way; items also when they last. Returns why it is not known, if it is not.
  */
-const settledTrees = (
-  tiers: RootTiers,
-  budget: Budget,
-  findings: Findings
-): Effect.Effect<string | undefined, ArchiveError | CacheError> =>
-  Effect.gen(function* () {
-    const { archive, cache, exclusively } = tiers
-    let found = findings.fresh()
-    let leaves: Array<string> = []
-    const pass = Effect.suspend(() => {
-      found = findings.fresh()
-      leaves = []
-      return treeDifferences(archive, cache, budget, (differences) =>
-        Effect.sync(() => {
-          for (const difference of differences) {
-            found.add({ tier: "cache", ...difference })
-            if (difference.what === "leaf" && leaves.length < leavesLookedAt) leaves.push(difference.id)
-          }
-        })
-      )
-    })
-    const quietPass = Effect.gen(function* () {
-      const archived = yield* archive.root
-      if (!(yield* settle(budget))) return false
-      const cached = yield* cache.root
-      yield* pass
-      return archived === (yield* archive.root) && cached === (yield* cache.root)
-    })
-    yield* pass
-    for (let attempt = 1; attempt < mostAttempts && found.total > 0; attempt++) {
-      if (yield* attempt < mostAttempts - 1 ? quietPass : exclusively(quietPass)) {
-        findings.addAll(found)
-        return undefined
-      }
-      if (budget.exhausted) return tooShort
-    }
-    if (found.total === 0) return undefined
-    for (const { id, kind } of (yield* lasting(archive, cache, leaves, budget)) ?? []) {
-      findings.add({ tier: "cache", what: "leaf", id, problem: kind })
-    }
-    return "others kept writing meanwhile"
+const settledTrees = Effect.fnUntraced(function* (tiers: BothTiers, budget: Budget, findings: Findings) {
+  const { archive, cache, exclusively } = tiers
+  let found = findings.fresh()
+  let leaves: Array<string> = []
+  const pass = Effect.suspend(() => {
+    found = findings.fresh()
+    leaves = []
+    return treeDifferences(archive, cache, budget, (differences) =>
+      Effect.sync(() => {
+        for (const difference of differences) {
+          found.add({ tier: "cache", ...difference })
+          if (difference.what === "leaf" && leaves.length < leavesLookedAt) leaves.push(difference.id)
+        }
+      })
+    )
   })
+  const quietPass = Effect.gen(function* () {
+    const archived = yield* archive.root
+    if (!(yield* settle(budget))) return false
+    const cached = yield* cache.root
+    yield* pass
+    return archived === (yield* archive.root) && cached === (yield* cache.root)
+  })
+  yield* pass
+  for (let attempt = 1; attempt < mostAttempts && found.total > 0; attempt++) {
+    if (yield* attempt < mostAttempts - 1 ? quietPass : exclusively(quietPass)) {
+      findings.addAll(found)
+      return undefined
+    }
+    if (budget.exhausted) return tooShort
+  }
+  if (found.total === 0) return undefined
+  for (const { id, kind } of (yield* lasting(archive, cache, leaves, budget)) ?? []) {
+    findings.add({ tier: "cache", what: "leaf", id, problem: kind })
+  }
+  return "others kept writing meanwhile"
+})
 
 const tooShort = "something differs, and the budget ended before it was known for how long"
 
@@ -209,20 +158,21 @@ interface Run {
   readonly checked: { rows: number; contents: number; values: number }
 }
 
-const unlessAway = <A>(
-  { unchecked }: Run,
-  what: Unchecked["what"],
-  effect: Effect.Effect<A, ArchiveError | CacheError>
-) =>
-  Effect.catchTag(effect, "CacheError", (error) =>
+/** Goes on where the cache is unavailable, after noting why. */
+export const unlessUnavailable = <A>(
+  effect: Effect.Effect<A, ArchiveError | CacheError>,
+  note: (problem: string) => void
+): Effect.Effect<A | undefined, ArchiveError> =>
+  Effect.catchTag(effect, "CacheError", ({ message }) =>
     Effect.sync(() => {
-      unchecked.push({ what, problem: error.message })
+      note(message)
+      return undefined
     })
   )
 
 /** Contents of the archive's rows alone. */
-const checkContents = (archive: ArchiveService, { budget, checked, findings }: Run) =>
-  Effect.map(eachRow(archive, budget, { damaged: noteDamaged(findings), items: undefined }), (read) => {
+const checkContents = (archive: OpenArchive, { budget, checked, findings }: Run) =>
+  Effect.map(eachRow(archive, budget, { damaged: noteDamaged(findings) }), (read) => {
     checked.contents = read
   })
 
@@ -232,120 +182,104 @@ const noteDamaged = (findings: Findings) => (items: ReadonlyArray<{ readonly id:
   })
 
 /** The cache's values, and with `full` its tree; in the same pass the contents of the rows, when asked for. */
-const checkValues = (
-  tiers: RootTiers,
+const checkValues = Effect.fnUntraced(function* (
+  tiers: BothTiers,
   run: Run,
   options: { readonly contents: boolean; readonly values: "sample" | "full"; readonly sample: number }
-) =>
-  Effect.gen(function* () {
-    const { archive, cache } = tiers
-    const { budget, checked, findings, unchecked } = run
-    const comparison = makeComparison({ archive, cache }, budget)
-    const note = (found: ReadonlyArray<Difference>) => {
-      for (const { id, kind } of found) findings.add({ tier: "cache", what: "value", id, problem: kind })
-    }
-    const compared = (items: Parameters<typeof comparison.compare>[0]) =>
-      Effect.map(comparison.compare(items), (found) => {
-        checked.values += items.length
-        note(found)
-      })
-    const rest = Effect.map(comparison.rest, (found) => {
+) {
+  const { archive, cache } = tiers
+  const { budget, checked, findings, unchecked } = run
+  const comparison = new Comparison(archive, cache, budget)
+  const cannot = (problem: string) => unchecked.push({ what: "values", problem })
+  const note = (found: ReadonlyArray<Difference>) => {
+    for (const { id, kind } of found) findings.add({ tier: "cache", what: "value", id, problem: kind })
+  }
+  const compared = (items: ReadonlyArray<SyncItem>) =>
+    Effect.map(comparison.compare(items), (found) => {
+      checked.values += items.length
       note(found)
-      if (comparison.undecided() > 0) unchecked.push({ what: "values", problem: tooShort })
     })
-    if (options.values === "sample") {
-      if (options.contents) yield* checkContents(archive, run)
-      yield* unlessAway(
-        run,
-        "values",
-        Effect.zipRight(eachSampled(archive, budget, options.sample, compared), rest)
-      )
-      return
-    }
-    let unavailable = false
-    const read = yield* eachRow(archive, budget, {
-      damaged: options.contents ? noteDamaged(findings) : undefined,
-      items: (items) =>
-        unavailable
-          ? Effect.void
-          : Effect.catchTag(compared(items), "CacheError", (error) =>
-              Effect.sync(() => {
-                unavailable = true
-                unchecked.push({ what: "values", problem: error.message })
-              })
-            )
-    })
-    if (options.contents) checked.contents = read
-    if (unavailable) return
-    yield* unlessAway(
-      run,
-      "values",
-      Effect.map(Effect.zipRight(rest, settledTrees(tiers, budget, findings)), (problem) => {
-        if (problem !== undefined) unchecked.push({ what: "values", problem })
-      })
-    )
+  const rest = Effect.map(comparison.rest, (found) => {
+    note(found)
+    if (comparison.undecided > 0) cannot(tooShort)
   })
+  if (options.values === "sample") {
+    if (options.contents) yield* checkContents(archive, run)
+    const sampled = Effect.zipRight(eachSampled(archive, budget, options.sample, compared), rest)
+    yield* unlessUnavailable(sampled, cannot)
+    return
+  }
+  let unavailable = false
+  const read = yield* eachRow(archive, budget, {
+    damaged: options.contents ? noteDamaged(findings) : undefined,
+    items: (items) =>
+      unavailable
+        ? Effect.void
+        : unlessUnavailable(compared(items), (problem) => {
+            unavailable = true
+            cannot(problem)
+          })
+  })
+  if (options.contents) checked.contents = read
+  if (unavailable) return
+  const trees = Effect.map(settledTrees(tiers, budget, findings), (problem) => {
+    if (problem !== undefined) cannot(problem)
+  })
+  yield* unlessUnavailable(Effect.zipRight(rest, trees), cannot)
+})
 
-/**
- * @param pending acknowledged writes that are not archived
- * @since 0.1.0
- * @category functions
- */
-export const verify = (
-  tiers: VerifyTiers,
+/** @param pending acknowledged writes that are not archived */
+export const verify = Effect.fnUntraced(function* (
+  tiers: Tiers,
   options: VerifyOptions,
   pending: () => number
-): Effect.Effect<VerifyResult, ArchiveError> =>
-  Effect.gen(function* () {
-    const { archive, cache } = tiers
-    const unset = [options.roots, options.rows, options.contents, options.values].every(
-      (asked) => asked === undefined
-    )
-    const { contents = false, sample = defaultSample, values = false } = options
-    const run: Run = {
-      budget: yield* Budget.begin(options.budget),
-      findings: new Findings(options.differences ?? defaultDifferences),
-      unchecked: [],
-      checked: { rows: 0, contents: 0, values: 0 }
-    }
-    const { budget, checked, findings, unchecked } = run
-    let archiveRoot: Digest | undefined
-    let cacheRoot: Digest | undefined
-    let recomputed: RecomputedRoot | undefined
+): Effect.fn.Return<VerifyResult, ArchiveError> {
+  const { archive, cache } = tiers
+  const unset = [options.roots, options.rows, options.contents, options.values].every(
+    (asked) => asked === undefined
+  )
+  const { contents = false, sample = defaultSample, values = false } = options
+  const run: Run = {
+    budget: yield* Budget.begin(options.budget),
+    findings: new Findings(options.differences ?? defaultDifferences),
+    unchecked: [],
+    checked: { rows: 0, contents: 0, values: 0 }
+  }
+  const { budget, checked, findings, unchecked } = run
+  let archiveRoot: Digest | undefined
+  let cacheRoot: Digest | undefined
+  let recomputed: RecomputedRoot | undefined
 
-    if (options.roots ?? unset) {
-      yield* unlessAway(
-        run,
-        "roots",
-        Effect.map(rootsOf(tiers, budget), (found) => {
-          archiveRoot = found.archiveRoot
-          cacheRoot = found.cacheRoot
-          if (found.equal) return
-          if (budget.exhausted) unchecked.push({ what: "roots", problem: tooShort })
-          else findings.add({ tier: "cache", what: "root", id: "", problem: "changed" })
-        })
-      )
+  if (options.roots ?? unset) {
+    const cannot = (problem: string) => unchecked.push({ what: "roots", problem })
+    const found = yield* unlessUnavailable(settledRoots(tiers, budget), cannot)
+    archiveRoot = found?.archiveRoot
+    cacheRoot = found?.cacheRoot
+    if (found?.equal === false) {
+      if (budget.exhausted) cannot(tooShort)
+      else findings.add({ tier: "cache", what: "root", id: "", problem: "changed" })
     }
-    if (options.rows ?? unset) {
-      const check = yield* settledRows(tiers, budget, findings)
-      archiveRoot = check.root
-      checked.rows = check.rows
-      if (check.settled) recomputed = check.recomputed
-      else if (!budget.exhausted) unchecked.push({ what: "rows", problem: "others kept writing meanwhile" })
-    }
-    if (values !== false && cache !== undefined) {
-      yield* checkValues({ ...tiers, cache }, run, { contents, values, sample })
-    } else if (contents) yield* checkContents(archive, run)
-    return {
-      inSync: findings.total === 0 && unchecked.length === 0,
-      complete: !budget.exhausted && unchecked.length === 0,
-      archiveRoot: archiveRoot ?? (yield* archive.root),
-      cacheRoot,
-      recomputed,
-      checked,
-      differences: findings.listed,
-      differencesTotal: findings.total,
-      unchecked,
-      pending: pending()
-    }
-  })
+  }
+  if (options.rows ?? unset) {
+    const check = yield* settledRows(tiers, budget, findings)
+    archiveRoot = check.root
+    checked.rows = check.rows
+    if (check.settled) recomputed = check.recomputed
+    else if (!budget.exhausted) unchecked.push({ what: "rows", problem: "others kept writing meanwhile" })
+  }
+  if (values !== false && cache !== undefined) {
+    yield* checkValues({ ...tiers, cache }, run, { contents, values, sample })
+  } else if (contents) yield* checkContents(archive, run)
+  return {
+    inSync: findings.total === 0 && unchecked.length === 0,
+    complete: !budget.exhausted && unchecked.length === 0,
+    archiveRoot: archiveRoot ?? (yield* archive.root),
+    cacheRoot,
+    recomputed,
+    checked,
+    differences: findings.listed,
+    differencesTotal: findings.total,
+    unchecked,
+    pending: pending()
+  }
+})

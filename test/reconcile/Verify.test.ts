@@ -4,12 +4,13 @@ import { MemoryArchiveState, make as makeArchive } from "../../src/archive/memor
 import { makeMemory } from "../../src/cache/InProcessCache.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { Budget } from "../../src/reconcile/Budget.js"
+import type { Tiers } from "../../src/reconcile/Roots.js"
 import { sampleIds } from "../../src/reconcile/ValueCheck.js"
-import { type VerifyOptions, type VerifyTiers, verify } from "../../src/reconcile/Verify.js"
+import { type VerifyOptions, verify } from "../../src/reconcile/Verify.js"
 import { contentHashOf, type ItemRecord, tombstone } from "../../src/SyncItem.js"
 import { put } from "../archive/records.js"
 
-const quiet: VerifyTiers["exclusively"] = (effect) => effect
+const quiet: Tiers["exclusively"] = (effect) => effect
 
 const rows = (count: number) => Array.from({ length: count }, (_, i) => put(`r.${i % 7}.${i}`, 1 + i))
 
@@ -217,7 +218,7 @@ describe("verify", () => {
         }
       })
       yield* archive.commit(rows(50))
-      const exclusively: VerifyTiers["exclusively"] = (effect) =>
+      const exclusively: Tiers["exclusively"] = (effect) =>
         Effect.acquireUseRelease(
           Effect.sync(() => {
             blocked = true

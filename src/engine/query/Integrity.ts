@@ -6,8 +6,9 @@ import type { MerkleSource } from "../../merkle/Source.js"
 import type { BudgetOptions } from "../../reconcile/Budget.js"
 import { divergence } from "../../reconcile/Divergence.js"
 import { repair } from "../../reconcile/Repair.js"
+import { settledRoots, type Tiers } from "../../reconcile/Roots.js"
 import { ofArchive } from "../../reconcile/Sources.js"
-import { rootsOf, type VerifyTiers, verify } from "../../reconcile/Verify.js"
+import { verify } from "../../reconcile/Verify.js"
 import { contentHashOf, type ItemRecord, prefixProblem, type SyncItem } from "../../SyncItem.js"
 import type { CacheResync } from "../background/CacheResync.js"
 import type { FlushBarrier } from "../flush/FlushBarrier.js"
@@ -45,7 +46,7 @@ export const make = (
   const withTiers = <A>(
     operation: string,
     problem: InvalidRequest | undefined,
-    use: (tiers: VerifyTiers) => Effect.Effect<A, ArchiveError | ReadError>
+    use: (tiers: Tiers) => Effect.Effect<A, ArchiveError | ReadError>
   ): Effect.Effect<A, ReadError> =>
     guarded(
       problem,
@@ -163,7 +164,7 @@ export const make = (
         )
       ),
     isSynced: withTiers("isSynced", undefined, (tiers) =>
-      rootsOf(tiers).pipe(
+      settledRoots(tiers).pipe(
         Effect.map(({ equal }) => equal),
         Effect.catchTag("CacheError", () => Effect.succeed(false))
       )
