@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 import { Config, ConfigError, Context, Effect, Either, Equal, Layer, Option, SubscriptionRef } from "effect"
-import { nearest } from "./config/DidYouMean.js"
 import { load, variablePrefix } from "./config/Load.js"
 import type { EngineConfig } from "./config/Model.js"
 import { type ConfigOption, defaultOf, engineOptions } from "./config/Options.js"
 import { readFile } from "./config/ReadFile.js"
 import { allowedValues, checkTogether, checkValue } from "./config/Validation.js"
 import { InvalidConfig } from "./EngineError.js"
+import { nearest } from "./shared/EditDistance.js"
 
 export * from "./config/Load.js"
 export * from "./config/Model.js"

@@ -2,26 +2,9 @@
 
 import type { OptionDefinition } from "./OptionDefinition.js"
 import { type ConfigOption, engineOptions, serverOptions } from "./Options.js"
-import { allowedValues, formatNumber, formatRange } from "./Validation.js"
+import { allowedValues, defaultText, formatRange } from "./Validation.js"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|")
-
-const defaultText = (definition: OptionDefinition): string => {
-  switch (definition.kind) {
-    case "integer":
-    case "bytes":
-    case "duration":
-      return formatNumber(definition, definition.default)
-    case "text":
-      return definition.default === undefined
-        ? (definition.defaultText ?? "none")
-        : `\`${definition.default}\``
-    case "secret":
-      return definition.default === undefined ? "none" : `\`${definition.default}\``
-    default:
-      return `\`${definition.default}\``
-  }
-}
 
 const allowedText = (definition: OptionDefinition): string =>
   "min" in definition ? formatRange(definition) : allowedValues(definition)

@@ -55,6 +55,24 @@ export const allowedValues = (definition: OptionDefinition): string => {
   }
 }
 
+/** The default in words, with the marks of the documentation. */
+export const defaultText = (definition: OptionDefinition): string => {
+  switch (definition.kind) {
+    case "integer":
+    case "bytes":
+    case "duration":
+      return formatNumber(definition, definition.default)
+    case "text":
+      return definition.default === undefined
+        ? (definition.defaultText ?? "none")
+        : `\`${definition.default}\``
+    case "secret":
+      return definition.default === undefined ? "none" : `\`${definition.default}\``
+    default:
+      return `\`${definition.default}\``
+  }
+}
+
 /** What no text of any option may hold, then what this one may not. */
 const textProblem = (definition: TextOption | SecretOption, text: string): string | undefined =>
   text.isWellFormed() ? definition.problem(text) : illFormed

@@ -1,9 +1,9 @@
 /** Operations that write. */
 
 import { Effect, Option } from "effect"
-import { maxOwnVersion } from "../../src/engine/state/HybridLogicalClock.js"
 import type { SubmitItem } from "../../src/SyncEngineApi.js"
 import { compareVersions } from "../../src/SyncItem.js"
+import { maxOwnVersion } from "../../src/shared/OwnVersions.js"
 import { traceparentOf } from "./Call.js"
 import * as Checks from "./Checks.js"
 import type { Life } from "./Life.js"

@@ -25,7 +25,8 @@ export const usage = (message: string, advice?: string): CliError =>
 export const failed = (message: string, advice?: string): CliError =>
   new CliError({ exitCode: 1, message, advice })
 
-const messageOf = (error: unknown): string => {
+/** The message of whatever was thrown. */
+export const messageOf = (error: unknown): string => {
   if (error instanceof Error) return error.message
   if (typeof error === "object" && error !== null && "message" in error) return String(error.message)
   return String(error)

@@ -2,27 +2,14 @@
 import { type Context, Effect, Either, Fiber, type Scope } from "effect"
 import { LiveConfig } from "../../EngineConfig.js"
 import type { InvalidConfig } from "../../EngineError.js"
-import { shutdownBody } from "../../http/api/Encode.js"
 import * as HttpServer from "../../http/HttpServer.js"
-import { Lifecycle, type ShutdownReport } from "../../Lifecycle.js"
+import { Lifecycle } from "../../Lifecycle.js"
 import { SyncEngine } from "../../SyncEngine.js"
 import { EngineFactory, type EngineHandle } from "../backend/EngineFactory.js"
-import { leftHint } from "../io/Render.js"
 import type { Stdio } from "../io/Stdio.js"
 import type { Settings } from "../parser/ConfigFlags.js"
-import { type CliError, failed, toCliError } from "./CliError.js"
-
-export const logReport = (report: ShutdownReport): Effect.Effect<void> => {
-  const { clean, ...fields } = shutdownBody(report)
-  const log = clean ? Effect.logInfo : Effect.logWarning
-  return log(clean ? "shut down cleanly" : "shut down, but not cleanly").pipe(
-    Effect.annotateLogs({ clean, ...fields })
-  )
-}
-
-/** Says why a report is not clean. */
-export const uncleanError = (report: ShutdownReport): CliError =>
-  failed(`the shutdown was not clean: ${report.problems.join("; ")}`, leftHint(report.itemsLeftInLog))
+import { type CliError, toCliError } from "./CliError.js"
+import { checkReport, logReport } from "./ShutdownReport.js"
 
 /** Every signal but SIGHUP asks for the one shutdown; a second one changes nothing. */
 const obeySignals = (
@@ -88,9 +75,9 @@ export const supervise = (
       return yield* toCliError(started.left)
     }
     const report = yield* handle.lifecycle.awaitReport
-    yield* logReport(report)
+    const checked = yield* Effect.either(checkReport(report))
     yield* awaitAnswered
-    if (!shutdownBody(report).clean) yield* uncleanError(report)
+    yield* checked
   }).pipe((body) =>
     Effect.acquireUseRelease(
       // Interruptible again: what acquires a resource is not.

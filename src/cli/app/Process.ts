@@ -1,9 +1,8 @@
 /** The process `sync-engine`, once its modules are loaded. */
 import { isUtf8 } from "node:buffer"
 import { readFileSync } from "node:fs"
-import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Effect, Layer } from "effect"
-import * as NodeEngines from "../backend/NodeEngineFactory.js"
+import { EngineFactory } from "../backend/EngineFactory.js"
 import * as NodeStdio from "../io/NodeStdio.js"
 import * as Cli from "./Cli.js"
 import { renderError, usage } from "./CliError.js"
@@ -32,6 +31,15 @@ const isGarbled = (args: ReadonlyArray<string>): boolean => {
   }
 }
 
+/** Real engines, loaded when a command wants one. */
+const engines = Layer.succeed(EngineFactory, {
+  make: (config) =>
+    Effect.flatMap(
+      Effect.promise(() => import("../backend/NodeEngine.js")),
+      ({ make }) => make(config)
+    )
+})
+
 /** Runs the command line of this process and ends it. */
 export const main = (): void => {
   process.on("uncaughtException", crash)
@@ -41,9 +49,7 @@ export const main = (): void => {
     process.stderr.write(renderError(usage("an argument is not valid UTF-8")))
     process.exit(2)
   }
-  const command = Cli.run(args).pipe(
-    Effect.provide(Layer.mergeAll(NodeContext.layer, NodeStdio.layer, NodeEngines.layer))
-  )
+  const command = Cli.run(args).pipe(Effect.provide(Layer.merge(NodeStdio.layer, engines)))
 
   Effect.runPromise(command).then(exit, crash)
 }

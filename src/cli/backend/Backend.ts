@@ -77,3 +77,18 @@ export interface Backend {
     readonly drop: (sequences: ReadonlyArray<number> | undefined) => Effect.Effect<number, BackendError>
   }
 }
+
+/** What `flush` returns, as it travels. */
+export const flushDocument = (result: {
+  readonly flushed: number
+  readonly deadLettered: number
+  readonly pending: number
+}): typeof FlushBody.Type => ({
+  flushed: result.flushed,
+  dead_lettered: result.deadLettered,
+  pending: result.pending
+})
+
+/** Whether the id is the prefix itself or lies below it. */
+export const isBelow = (id: string, prefix: string): boolean =>
+  prefix === "" || id === prefix || id.startsWith(`${prefix}.`)

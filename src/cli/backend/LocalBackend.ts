@@ -1,32 +1,27 @@
 /** A backend over an engine in this process. */
 import { Chunk, Duration, Effect, Option, Stream } from "effect"
+import type { EngineConfig } from "../../EngineConfig.js"
 import { deadLetterBody, repairBody, shutdownBody, verifyBody } from "../../http/api/Encode.js"
 import { statusBody } from "../../http/api/StatusSchema.js"
 import type { SyncEngineApi } from "../../SyncEngine.js"
-import type { IngestItem } from "../ingest/IngestLine.js"
-import type { Backend } from "./Backend.js"
+import { checkReport } from "../app/ShutdownReport.js"
+import { type Backend, flushDocument, isBelow } from "./Backend.js"
+import { EngineFactory } from "./EngineFactory.js"
 
 const deadLetterPage = 1_000
 
-/** Whether the id is the prefix itself or lies below it. */
-export const isBelow = (id: string, prefix: string): boolean =>
-  prefix === "" || id === prefix || id.startsWith(`${prefix}.`)
-
-/** All items of one call share the time to live of the first. */
-const optionsOf = (items: ReadonlyArray<IngestItem>) => {
-  const seconds = items[0]?.ttlSeconds
-  return seconds === undefined ? {} : { sql: false, ttl: Duration.seconds(seconds) }
-}
-
-export const make = (engine: SyncEngineApi, where: string): Backend => ({
+const make = (engine: SyncEngineApi, where: string): Backend => ({
   where,
-  submitMany: (items, durability) =>
-    engine.submitMany(
+  submitMany: (items, durability) => {
+    // All items of one call share the time to live of the first.
+    const seconds = items[0]?.ttlSeconds
+    return engine.submitMany(
       items.map(({ item }) => item),
-      { ...optionsOf(items), durability }
-    ),
-  submit: (item, options) => engine.submit(item, options),
-  get: (id) => engine.get(id),
+      { ...(seconds === undefined ? {} : { sql: false, ttl: Duration.seconds(seconds) }), durability }
+    )
+  },
+  submit: engine.submit,
+  get: engine.get,
   delete: (id, options) => Effect.map(engine.delete(id, options), ({ version }) => Option.some(version)),
   scan: ({ limit, prefix, state }) => {
     const all =
@@ -39,25 +34,32 @@ export const make = (engine: SyncEngineApi, where: string): Backend => ({
   verify: (options) => Effect.map(engine.verify(options), verifyBody),
   repair: (options) => Effect.map(engine.repair(options), repairBody),
   merkleSource: engine.merkleSource,
-  flush: Effect.map(engine.flush, ({ deadLettered, flushed, pending }) => ({
-    flushed,
-    dead_lettered: deadLettered,
-    pending
-  })),
+  flush: Effect.map(engine.flush, flushDocument),
   root: engine.merkleRoot,
   drain: engine.drain,
   shutdown: Effect.map(engine.shutdown, shutdownBody),
   deadLetters: {
     list: Stream.paginateChunkEffect(0, (after) =>
-      Effect.map(engine.deadLetters.list({ after, limit: deadLetterPage }), (letters) => {
-        const last = letters[letters.length - 1]
-        return [
-          Chunk.unsafeFromArray(letters.map(deadLetterBody)),
-          last === undefined ? Option.none() : Option.some(last.sequence)
-        ] as const
-      })
+      Effect.map(engine.deadLetters.list({ after, limit: deadLetterPage }), (letters) => [
+        Chunk.unsafeFromArray(letters.map(deadLetterBody)),
+        Option.map(Option.fromNullable(letters.at(-1)), ({ sequence }) => sequence)
+      ])
     ),
-    retry: (sequences) => engine.deadLetters.retry(sequences),
-    drop: (sequences) => engine.deadLetters.drop(sequences)
+    retry: engine.deadLetters.retry,
+    drop: engine.deadLetters.drop
+  }
+})
+
+/**
+ * Starts an engine, which closing the scope shuts down. `close` does so at once and says what was left undone; it is
+ * idempotent.
+ */
+export const open = Effect.fnUntraced(function* (config: EngineConfig) {
+  const engines = yield* EngineFactory
+  const handle = yield* engines.make(config)
+  yield* handle.start
+  return {
+    backend: make(handle.engine, config.dataDir),
+    close: Effect.flatMap(handle.shutdown, checkReport)
   }
 })

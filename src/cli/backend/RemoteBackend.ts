@@ -1,13 +1,12 @@
 /** A backend over a running daemon. */
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Effect, Option, type Redacted, Stream } from "effect"
 import type { ClientError } from "../../http/client/HttpClient.js"
 import * as Client from "../../http/client/HttpClient.js"
 import * as MerkleClient from "../../http/client/MerkleClient.js"
 import type { MerkleSource } from "../../merkle/Source.js"
 import { failed } from "../app/CliError.js"
-import type { Backend, BackendError } from "./Backend.js"
-import { isBelow } from "./LocalBackend.js"
+import { type Backend, type BackendError, flushDocument, isBelow } from "./Backend.js"
 
 export interface Target {
   readonly url: string
@@ -46,7 +45,7 @@ const mapSource = <E, E2>(source: MerkleSource<E>, told: (error: E) => E2): Merk
   leafParts: (path, range, size) => Effect.mapError(source.leafParts(path, range, size), told)
 })
 
-export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.HttpClient> =>
+export const make = (target: Target): Effect.Effect<Backend> =>
   Effect.map(Client.make(target), (client): Backend => {
     const told = errorFor(target)
     const tell = <A>(effect: Effect.Effect<A, ClientError>) => Effect.mapError(effect, told)
@@ -57,8 +56,9 @@ export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.H
       get: (id) => tell(client.get(id)),
       delete: (id, options) =>
         tell(
-          Effect.map(client.delete(id, options), (version) =>
-            version === 0 ? Option.none() : Option.some(version)
+          Effect.map(
+            client.delete(id, options),
+            Option.liftPredicate((version) => version !== 0)
           )
         ),
       scan: ({ limit, prefix, state }) => {
@@ -73,13 +73,7 @@ export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.H
       verify: (options) => tell(client.verify(options)),
       repair: (options) => tell(client.repair(options)),
       merkleSource: mapSource(MerkleClient.ofClient(client), told),
-      flush: tell(
-        Effect.map(client.flush, ({ deadLettered, flushed, pending }) => ({
-          flushed,
-          dead_lettered: deadLettered,
-          pending
-        }))
-      ),
+      flush: tell(Effect.map(client.flush, flushDocument)),
       root: tell(client.merkleRoot),
       drain: tell(client.drain),
       shutdown: tell(client.shutdown),
@@ -89,4 +83,4 @@ export const make = (target: Target): Effect.Effect<Backend, never, HttpClient.H
         drop: (sequences) => tell(client.deadLetters.drop(sequences))
       }
     }
-  })
+  }).pipe(Effect.provide(NodeHttpClient.layer))

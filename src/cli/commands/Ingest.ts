@@ -1,16 +1,15 @@
 /** `ingest`: NDJSON into an engine. */
-import * as Args from "@effect/cli/Args"
-import * as Options from "@effect/cli/Options"
-import * as FileSystem from "@effect/platform/FileSystem"
-import { Effect, Either, Stream } from "effect"
+import { createReadStream, statSync } from "node:fs"
+import { Clock, Effect, Either, type Stream } from "effect"
+import type { Durability } from "../../SyncEngine.js"
 import { counted } from "../../shared/Counted.js"
-import { type CliError, failed, toCliError, usage } from "../app/CliError.js"
-import type { Backend } from "../backend/Backend.js"
+import { type CliError, failed, messageOf, toCliError, usage } from "../app/CliError.js"
+import type { BackendError } from "../backend/Backend.js"
 import * as Connection from "../backend/Connection.js"
-import { type IngestCounts, makeIngest, nowMs, summaryOf } from "../ingest/Ingest.js"
+import { Ingest, type IngestCounts, summaryOf } from "../ingest/Ingest.js"
 import { pairs } from "../io/Render.js"
-import { Stdio } from "../io/Stdio.js"
-import { define } from "../parser/CliCommand.js"
+import { bytesFrom, Stdio } from "../io/Stdio.js"
+import { anyText, argument, define } from "../parser/Command.js"
 import * as Common from "./Common.js"
 
 const defaultBatch = 1_000
@@ -23,45 +22,135 @@ const lineOverheadBytes = 4_096
 const millions = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
 /** The bytes to read, and how many there are where that is known. */
-const openInput = (file: string) =>
-  Effect.gen(function* () {
-    const stdio = yield* Stdio
-    if (file === "-") return { stream: stdio.stdin, size: undefined }
-    const files = yield* FileSystem.FileSystem
-    const problem = (error: { readonly message: string }) => failed(`${file}: ${error.message}`)
-    const info = yield* Effect.mapError(files.stat(file), problem)
-    if (info.type === "Directory") return yield* failed(`${file} is a directory`)
-    return {
-      stream: Stream.mapError(files.stream(file, { chunkSize: chunkBytes }), problem),
-      size: info.type === "File" ? Number(info.size) : undefined
+const openInput = Effect.fnUntraced(function* (file: string) {
+  const stdio = yield* Stdio
+  if (file === "-") {
+    if (stdio.stdinIsTerminal) {
+      return yield* usage("standard input is a terminal: pipe the lines in, or name a file")
     }
+    return { stream: stdio.stdin, size: undefined }
+  }
+  const info = yield* Effect.try({
+    try: () => statSync(file),
+    catch: (error) => failed(`${file}: ${messageOf(error)}`)
   })
+  if (info.isDirectory()) return yield* failed(`${file} is a directory`)
+  return {
+    stream: bytesFrom(() => createReadStream(file, { highWaterMark: chunkBytes }), file),
+    size: info.isFile() ? info.size : undefined
+  }
+})
 
 /** Reports bad lines in full up to a number, the others as a count at the end. */
-const badLines = (write: (text: string) => void, shown: number) => {
-  let count = 0
-  return {
-    report: (line: number, problem: string) => {
-      count += 1
-      if (count <= shown) write(`line ${line}: ${problem.replace(/\s*[\r\n]+\s*/g, " ")}\n`)
-      if (count === shown && shown > 0) write("more bad lines are only counted from here on\n")
-    },
-    count: () => count
+class BadLines {
+  private count = 0
+
+  constructor(
+    private readonly write: (text: string) => void,
+    private readonly shown: number
+  ) {}
+
+  report(line: number, problem: string): void {
+    this.count += 1
+    if (this.count <= this.shown) this.write(`line ${line}: ${problem.replace(/\s*[\r\n]+\s*/g, " ")}\n`)
+    if (this.count === this.shown) this.write("more bad lines are only counted from here on\n")
+  }
+
+  end(): void {
+    if (this.count > this.shown) this.write(`${this.count} bad lines in all\n`)
   }
 }
 
-/** The root after everything acknowledged has been carried to the archive; null with the reason when it cannot be had. */
-const finalRoot = (backend: Backend) => Effect.either(Effect.zipRight(backend.flush, backend.root))
-
-const summaryText = (counts: IngestCounts, seconds: number, rate: number, root: string | null): string =>
+const summaryText = (summary: ReturnType<typeof summaryOf>): string =>
   pairs([
-    ["items", counts.items],
-    ["acknowledged", counts.acknowledged],
-    ["rejected", counts.rejected],
-    ["seconds", seconds],
-    ["items per second", rate],
-    ["root", root ?? "unknown"]
+    ["items", summary.items],
+    ["acknowledged", summary.acknowledged],
+    ["rejected", summary.rejected],
+    ["seconds", summary.seconds],
+    ["items per second", summary.items_per_second],
+    ["root", summary.root ?? "unknown"]
   ])
+
+/** What the end of a load means for the exit code. */
+const problemOf = (
+  { items, rejected }: IngestCounts,
+  ended: Either.Either<void, CliError>,
+  rooted: Either.Either<string, BackendError>
+): CliError | undefined => {
+  if (Either.isLeft(ended)) return ended.left
+  if (Either.isLeft(rooted)) {
+    return failed(`everything is acknowledged, but not archived yet: ${toCliError(rooted.left).message}`)
+  }
+  return rejected > 0
+    ? failed(`${rejected} of ${counted(items, "line")} ${rejected === 1 ? "was" : "were"} rejected`)
+    : undefined
+}
+
+interface Input extends Connection.Input {
+  readonly durability: Durability | undefined
+  readonly batch: number | undefined
+  readonly patience: number | undefined
+  readonly showErrors: number | undefined
+  readonly json: boolean
+}
+
+interface Source {
+  readonly stream: Stream.Stream<Uint8Array, CliError>
+  readonly size: number | undefined
+}
+
+/** Makes the load over `backend`, with its bar and its bad lines. */
+const prepare = Effect.fnUntraced(function* (input: Input, size: number | undefined) {
+  const stdio = yield* Stdio
+  const { backend, close, maxBatchBytes, maxBatchItems, maxPayloadBytes } =
+    yield* Connection.openForIngest(input)
+  const bar = yield* Effect.acquireRelease(
+    Effect.sync(() => stdio.progressBar({ title: "ingest", total: size })),
+    ({ stop }) => Effect.sync(stop)
+  )
+  const bad = new BadLines(stdio.unsafeError, input.showErrors ?? defaultShownLines)
+  const ingest = new Ingest(
+    backend,
+    {
+      durability: input.durability,
+      batchItems: Math.min(input.batch ?? defaultBatch, maxBatchItems),
+      batchBytes: maxBatchBytes,
+      maxLineBytes: Math.ceil(maxPayloadBytes / 3) * 4 + lineOverheadBytes,
+      patienceMs: (input.patience ?? defaultPatienceSeconds) * 1_000
+    },
+    {
+      badLine: (line, problem) => bad.report(line, problem),
+      progress: ({ acknowledged, bytesRead, rejected }, waiting) =>
+        bar.update(
+          bytesRead,
+          `${acknowledged} acknowledged, ${rejected} rejected, ${millions(bytesRead)}${waiting === undefined ? "" : `; ${waiting}`}`
+        )
+    }
+  )
+  return { backend, close, bar, bad, ingest }
+})
+
+const load = Effect.fnUntraced(function* (input: Input, { size, stream }: Source) {
+  const { takeSignal } = yield* Stdio
+  const { backend, bad, bar, close, ingest } = yield* prepare(input, size)
+  const before = yield* Clock.currentTimeNanos
+  const ended = yield* ingest
+    .run(stream)
+    .pipe(
+      Effect.raceFirst(Effect.flatMap(takeSignal, (signal) => failed(`interrupted by ${signal}`))),
+      Effect.either
+    )
+  const milliseconds = Number((yield* Clock.currentTimeNanos) - before) / 1e6
+  // The root that holds everything acknowledged.
+  const rooted = yield* Effect.either(Effect.zipRight(backend.flush, backend.root))
+  bar.stop()
+  bad.end()
+  const summary = summaryOf(ingest.counts, milliseconds, Either.getOrNull(rooted))
+  yield* Common.show(input, summary, summaryText(summary))
+  yield* close
+  const problem = problemOf(ingest.counts, ended, rooted)
+  if (problem !== undefined) yield* problem
+})
 
 export const ingest = define({
   name: "ingest",
@@ -78,100 +167,24 @@ export const ingest = define({
     ['{"id": "logo", "contentBase64": "iVBORw0KGgo=", "version": 7}', "A line with bytes and an own version."]
   ],
   config: {
-    file: Args.text({ name: "file" }).pipe(Args.withDescription("NDJSON file; - for standard input.")),
+    file: argument("file", "NDJSON file; - for standard input.", anyText),
     durability: Common.durability,
-    batch: Options.text("batch").pipe(
-      Options.withDescription(`Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
-      Options.optional
+    batch: Common.number("batch", 1, 10_000, `Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
+    patience: Common.number(
+      "patience",
+      0,
+      86_400,
+      `Seconds to go on trying while the engine takes nothing (log full, backpressure). Default: ${defaultPatienceSeconds}.`
     ),
-    patience: Options.text("patience").pipe(
-      Options.withDescription(
-        `Seconds to go on trying while the engine takes nothing (log full, backpressure). Default: ${defaultPatienceSeconds}.`
-      ),
-      Options.optional
-    ),
-    showErrors: Options.text("show-errors").pipe(
-      Options.withDescription(
-        `Bad lines reported in full; later ones are counted. Default: ${defaultShownLines}.`
-      ),
-      Options.optional
+    showErrors: Common.number(
+      "show-errors",
+      0,
+      1_000_000,
+      `Bad lines reported in full; later ones are counted. Default: ${defaultShownLines}.`
     ),
     json: Common.json,
     ...Connection.ingestOptions
   },
-  switches: Connection.configSwitches,
   handlesSignals: true,
-  handler: (input) =>
-    Effect.gen(function* () {
-      const stdio = yield* Stdio
-      if (input.file === "-" && stdio.stdinIsTerminal) {
-        return yield* usage("standard input is a terminal: pipe the lines in, or name a file")
-      }
-      const batchItems = yield* Common.acceptWhole("--batch", input.batch, 1, 10_000)
-      const patience = yield* Common.acceptWhole("--patience", input.patience, 0, 86_400)
-      const shown = yield* Common.acceptWhole("--show-errors", input.showErrors, 0, 1_000_000)
-      const { size, stream } = yield* openInput(input.file)
-
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const { backend, close, maxBatchBytes, maxBatchItems, maxPayloadBytes } =
-            yield* Connection.openForIngest(input)
-          const bar = yield* Effect.acquireRelease(
-            Effect.sync(() => stdio.progressBar({ title: "ingest", total: size })),
-            ({ stop }) => Effect.sync(stop)
-          )
-          const bad = badLines(stdio.unsafeError, shown ?? defaultShownLines)
-          const work = makeIngest(
-            backend,
-            {
-              durability: Common.orUndefined(input.durability),
-              batchItems: Math.min(batchItems ?? defaultBatch, maxBatchItems),
-              batchBytes: maxBatchBytes,
-              maxLineBytes: Math.ceil(maxPayloadBytes / 3) * 4 + lineOverheadBytes,
-              patienceMs: (patience ?? defaultPatienceSeconds) * 1_000
-            },
-            {
-              badLine: bad.report,
-              progress: (counts, waiting) =>
-                bar.update(
-                  counts.bytesRead,
-                  `${counts.acknowledged} acknowledged, ${counts.rejected} rejected, ${millions(counts.bytesRead)}${waiting === undefined ? "" : `; ${waiting}`}`
-                )
-            }
-          )
-          const before = yield* nowMs
-          const ended = yield* work
-            .run(stream)
-            .pipe(
-              Effect.raceFirst(
-                Effect.flatMap(stdio.takeSignal, (signal) => Effect.fail(failed(`interrupted by ${signal}`)))
-              ),
-              Effect.either
-            )
-          const milliseconds = (yield* nowMs) - before
-          const rooted = yield* finalRoot(backend)
-          bar.stop()
-          if (bad.count() > (shown ?? defaultShownLines)) {
-            stdio.unsafeError(`${bad.count()} bad lines in all\n`)
-          }
-          const counts = work.counts()
-          const root = Either.getOrNull(rooted)
-          const summary = summaryOf(counts, milliseconds, root)
-          yield* input.json
-            ? Common.printJson(summary)
-            : Common.print(summaryText(counts, summary.seconds, summary.items_per_second, root))
-          yield* close
-          const problem: CliError | undefined = Either.isLeft(ended)
-            ? ended.left
-            : Either.isLeft(rooted)
-              ? failed(`everything is acknowledged, but not archived yet: ${toCliError(rooted.left).message}`)
-              : counts.rejected > 0
-                ? failed(
-                    `${counts.rejected} of ${counted(counts.items, "line")} ${counts.rejected === 1 ? "was" : "were"} rejected`
-                  )
-                : undefined
-          if (problem !== undefined) yield* problem
-        })
-      )
-    })
+  handler: (input) => Effect.flatMap(openInput(input.file), (source) => Effect.scoped(load(input, source)))
 })

@@ -1,11 +1,9 @@
 /** `status`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine. */
-import * as Args from "@effect/cli/Args"
-import * as Options from "@effect/cli/Options"
 import { Chunk, Effect, Stream } from "effect"
 import { failed, usage } from "../app/CliError.js"
 import * as Connection from "../backend/Connection.js"
 import { deadLetterText, documentText, leftHint, pairs, reportText } from "../io/Render.js"
-import { define, group } from "../parser/CliCommand.js"
+import { argument, define, group, repeated, toggle, whole } from "../parser/Command.js"
 import * as Common from "./Common.js"
 
 export const status = define({
@@ -21,9 +19,7 @@ export const status = define({
   config: { json: Common.json, ...Connection.options },
   handler: (input) =>
     Common.withBackend(input, (backend) =>
-      Effect.flatMap(backend.status, (document) =>
-        input.json ? Common.printJson(document) : Common.print(documentText(document))
-      )
+      Effect.flatMap(backend.status, (document) => Common.show(input, document, documentText(document)))
     )
 })
 
@@ -35,15 +31,15 @@ export const flush = define({
   handler: (input) =>
     Common.withBackend(input, (backend) =>
       Effect.flatMap(backend.flush, (result) =>
-        input.json
-          ? Common.printJson(result)
-          : Common.print(
-              pairs([
-                ["flushed", result.flushed],
-                ["dead letters", result.dead_lettered],
-                ["pending", result.pending]
-              ])
-            )
+        Common.show(
+          input,
+          result,
+          pairs([
+            ["flushed", result.flushed],
+            ["dead letters", result.dead_lettered],
+            ["pending", result.pending]
+          ])
+        )
       )
     )
 })
@@ -56,9 +52,11 @@ export const drain = define({
   handler: (input) =>
     Common.withBackend(input, (backend) =>
       Effect.flatMap(backend.drain, (changed) =>
-        input.json
-          ? Common.printJson({ changed })
-          : Common.print(changed ? "draining: writes are refused from now on\n" : "was draining already\n")
+        Common.show(
+          input,
+          { changed },
+          changed ? "draining: writes are refused from now on\n" : "was draining already\n"
+        )
       )
     )
 })
@@ -70,10 +68,11 @@ export const shutdown = define({
   examples: [["sync-engine shutdown --json", "Waits for the report; the daemon exits afterwards."]],
   config: { json: Common.json, ...Connection.remoteOptions },
   handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      Effect.gen(function* () {
+    Common.withBackend(
+      input,
+      Effect.fnUntraced(function* (backend) {
         const report = yield* backend.shutdown
-        yield* input.json ? Common.printJson(report) : Common.print(reportText(report))
+        yield* Common.show(input, report, reportText(report))
         if (!report.clean) {
           yield* failed("the shutdown was not clean", leftHint(report.items_left_in_log))
         }
@@ -84,35 +83,35 @@ export const shutdown = define({
 const list = define({
   name: "list",
   description: "List the acknowledged writes that the archive refused for good, with the reason.",
-  examples: [["sync-engine dead-letters list --json", "One JSON line a letter."]],
+  examples: [["sync-engine dead-letters list --json", "One line of JSON per letter."]],
   config: { json: Common.json, ...Connection.options },
   handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      backend.deadLetters.list.pipe(
-        Stream.chunks,
-        Stream.filter(Chunk.isNonEmpty),
-        Stream.runFoldEffect(false, (_, letters) =>
-          Effect.as(
-            Common.print(
-              Chunk.toReadonlyArray(letters)
-                .map((letter) => (input.json ? `${JSON.stringify(letter)}\n` : deadLetterText(letter)))
-                .join("")
-            ),
-            true
+    Common.withBackend(
+      input,
+      Effect.fnUntraced(function* (backend) {
+        let any = input.json
+        yield* Stream.runForEachChunk(backend.deadLetters.list, (letters) => {
+          any ||= Chunk.isNonEmpty(letters)
+          const lines = Chunk.toReadonlyArray(letters).map((letter) =>
+            input.json ? `${JSON.stringify(letter)}\n` : deadLetterText(letter)
           )
-        ),
-        Effect.flatMap((any) => (any || input.json ? Effect.void : Common.print("no dead letters\n")))
-      )
+          return Common.print(lines.join(""))
+        })
+        if (!any) yield* Common.print("no dead letters\n")
+      })
     )
 })
 
 const selection = {
-  sequences: Args.text({ name: "sequence" }).pipe(
-    Args.withDescription("Sequence numbers as `dead-letters list` shows them."),
-    Args.mapEffect(Common.wholeArgument("the sequence")),
-    Args.repeated
+  sequences: repeated(
+    argument(
+      "sequence",
+      "Sequence numbers as `dead-letters list` shows them.",
+      whole(1, Number.MAX_SAFE_INTEGER)
+    ),
+    0
   ),
-  all: Options.boolean("all").pipe(Options.withDescription("All letters instead of single ones."))
+  all: toggle("all", "All letters instead of single ones.")
 }
 
 /** Without a selection nothing happens: a forgotten number must not mean "all". */
@@ -131,14 +130,11 @@ const retry = define({
     ["sync-engine dead-letters retry --all", "All of them, for example after a larger column was made."]
   ],
   config: { ...selection, json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Effect.flatMap(selected(input), (sequences) =>
-      Common.withBackend(input, (backend) =>
-        Effect.flatMap(backend.deadLetters.retry(sequences), (retried) =>
-          input.json ? Common.printJson({ retried }) : Common.print(`${retried} put back into the log\n`)
-        )
-      )
-    )
+  handler: Effect.fnUntraced(function* (input) {
+    const sequences = yield* selected(input)
+    const retried = yield* Common.withBackend(input, ({ deadLetters }) => deadLetters.retry(sequences))
+    yield* Common.show(input, { retried }, `${retried} put back into the log\n`)
+  })
 })
 
 const drop = define({
@@ -146,14 +142,11 @@ const drop = define({
   description: "Forget dead letters. Their writes are lost.",
   examples: [["sync-engine dead-letters drop 17", "One letter."]],
   config: { ...selection, json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Effect.flatMap(selected(input), (sequences) =>
-      Common.withBackend(input, (backend) =>
-        Effect.flatMap(backend.deadLetters.drop(sequences), (dropped) =>
-          input.json ? Common.printJson({ dropped }) : Common.print(`${dropped} dropped\n`)
-        )
-      )
-    )
+  handler: Effect.fnUntraced(function* (input) {
+    const sequences = yield* selected(input)
+    const dropped = yield* Common.withBackend(input, ({ deadLetters }) => deadLetters.drop(sequences))
+    yield* Common.show(input, { dropped }, `${dropped} dropped\n`)
+  })
 })
 
 export const deadLetters = group({

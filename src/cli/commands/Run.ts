@@ -1,10 +1,9 @@
 /** `run`: the daemon. */
 import { Effect } from "effect"
 import { toCliError } from "../app/CliError.js"
-import { launch, supervise } from "../app/Daemon.js"
 import * as Logging from "../io/Logging.js"
 import { Stdio } from "../io/Stdio.js"
-import { define } from "../parser/CliCommand.js"
+import { define } from "../parser/Command.js"
 import * as ConfigFlags from "../parser/ConfigFlags.js"
 
 export const run = define({
@@ -20,16 +19,15 @@ export const run = define({
     ]
   ],
   config: { flags: ConfigFlags.allOptions },
-  switches: ConfigFlags.switches,
   handlesSignals: true,
-  handler: ({ flags }) =>
-    Effect.gen(function* () {
-      const stdio = yield* Stdio
-      const settings = yield* ConfigFlags.load(flags)
-      yield* Effect.scoped(
-        Effect.flatMap(Effect.mapError(launch(settings), toCliError), (launched) =>
-          supervise(stdio, launched)
-        )
-      ).pipe(Logging.following(settings.server))
-    })
+  handler: Effect.fnUntraced(function* ({ flags }) {
+    const stdio = yield* Stdio
+    const settings = yield* ConfigFlags.load(flags)
+    const { launch, supervise } = yield* Effect.promise(() => import("../app/Daemon.js"))
+    yield* Effect.mapError(launch(settings), toCliError).pipe(
+      Effect.flatMap((launched) => supervise(stdio, launched)),
+      Effect.scoped,
+      Logging.following(settings.server)
+    )
+  })
 })

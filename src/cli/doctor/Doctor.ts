@@ -4,18 +4,23 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { dirname, resolve } from "node:path"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import Database from "better-sqlite3"
-import { Effect, Either, Redacted } from "effect"
+import { Duration, Effect, Either, Redacted } from "effect"
 import { classify } from "../../archive/ArchiveErrors.js"
 import { MysqlConnection } from "../../archive/mysql/MysqlConnection.js"
 import { prepareSession } from "../../archive/mysql/MysqlSession.js"
 import { examine } from "../../cache/RedisExamine.js"
+import type { LoadedConfig } from "../../config/Load.js"
 import type { ServerConfig } from "../../config/Model.js"
 import * as MysqlUrl from "../../config/MysqlUrl.js"
 import { parseRedisUrl } from "../../config/RedisUrl.js"
-import { type EngineConfig, sqlTarget } from "../../EngineConfig.js"
+import { type EngineConfig, sqlTarget, walFile } from "../../EngineConfig.js"
 import { bind, urlOf } from "../../http/node/NodeServer.js"
+import * as SqliteLog from "../../wal/SqliteLog.js"
+import { messageOf } from "../app/CliError.js"
 
 /** One thing that was looked at. */
 export interface Check {
@@ -29,8 +34,6 @@ export interface Check {
 
 const good = (name: string, found: string): Check => ({ name, ok: true, found, advice: undefined })
 const bad = (name: string, found: string, advice: string): Check => ({ name, ok: false, found, advice })
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const { engines } = createRequire(import.meta.url)("../../../package.json") as {
   readonly engines: { readonly node: string }
@@ -268,3 +271,31 @@ export const checkHttp = (
     })
   )
 }
+
+/** The address, when a daemon answers there. */
+const daemonAt = (url: string): Effect.Effect<string | undefined> =>
+  HttpClient.get(`${url}/health/live`).pipe(
+    Effect.flatMap((response) => response.json),
+    Effect.scoped,
+    Effect.disconnect,
+    Effect.timeout(Duration.seconds(2)),
+    Effect.map((body) => (typeof body === "object" && body !== null && "phase" in body ? url : undefined)),
+    Effect.catchAllCause(() => Effect.succeed(undefined)),
+    Effect.provide(NodeHttpClient.layer)
+  )
+
+/** All checks, one after the other. `url` is where a daemon may be that holds the log. */
+export const checkAll = ({ engine, server }: LoadedConfig, url: string) =>
+  Effect.all([
+    Effect.sync(() => checkNode(process.versions.node)),
+    Effect.sync(() => checkDirectory(engine.dataDir)),
+    checkLog(
+      walFile(engine),
+      Effect.scoped(Effect.asVoid(SqliteLog.open({ path: walFile(engine) }))),
+      daemonAt(url)
+    ),
+    checkSql(engine),
+    checkRedis(engine),
+    checkHttp(server, daemonAt),
+    Effect.sync(() => checkSpace(engine.dataDir, engine.walMaxBytes))
+  ])

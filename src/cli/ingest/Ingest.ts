@@ -1,5 +1,5 @@
 /** Carries NDJSON lines into a backend: read, check, batch, submit, wait out pressure, count. */
-import { Clock, Effect, Either, Fiber, Stream } from "effect"
+import { Effect, Either, Fiber, Stream } from "effect"
 import type { Durability, SubmitResult } from "../../SyncEngine.js"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
 import { type CliError, failed, toCliError } from "../app/CliError.js"
@@ -74,33 +74,160 @@ const runsOf = (items: ReadonlyArray<Numbered>): ReadonlyArray<ReadonlyArray<Num
   return runs
 }
 
-/**
- * Reads `input` to its end and submits it. Memory is bounded by one chunk, one line and two batches: the next
- * batch is read while the one before is being committed, and batches go out one after the other, so of two lines
- * with one id the later wins. Fails when the input cannot be read, the engine refuses to work at all, or takes
- * nothing for longer than the patience; `counts` tells how far it got in any case.
- */
-export const makeIngest = (backend: Backend, options: IngestOptions, events: IngestEvents) => {
-  let items = 0
-  let acknowledged = 0
-  let rejected = 0
-  let bytesRead = 0
-  let submittedTo = 0
+/** Puts lines into batches, and says what is wrong with the others. Synchronous. */
+class Batcher {
+  private batch: Array<Numbered> = []
+  private bytes = 0
 
-  const counts = (): IngestCounts => ({ items, acknowledged, rejected, bytesRead })
+  constructor(
+    private readonly options: IngestOptions,
+    private readonly refuse: (line: number, problem: string) => void,
+    private readonly counted: () => void
+  ) {}
 
-  const refuse = (line: number, problem: string) => {
-    rejected += 1
-    events.badLine(line, problem)
+  /** Takes lines; returns the batches that have become full. */
+  push(lines: ReadonlyArray<SplitLine>): ReadonlyArray<ReadonlyArray<Numbered>> {
+    const { batchBytes, batchItems } = this.options
+    const full: Array<ReadonlyArray<Numbered>> = []
+    for (const line of lines) {
+      this.add(line)
+      if (this.batch.length >= batchItems || this.bytes >= batchBytes) full.push(...this.end())
+    }
+    return full
   }
 
-  const giveUp = (error: BackendError, line: number): CliError => {
-    const { message, advice } = toCliError(error)
-    return failed(`stopped at line ${line}: ${message}`, advice)
+  /** What is left, as a last batch. */
+  end(): ReadonlyArray<ReadonlyArray<Numbered>> {
+    const { batch } = this
+    this.batch = []
+    this.bytes = 0
+    return batch.length === 0 ? [] : [batch]
   }
 
-  /** Takes the answers in; what can be waited out comes back. */
-  const settle = (run: ReadonlyArray<Numbered>, results: ReadonlyArray<SubmitResult>) => {
+  private add(line: SplitLine): void {
+    if (line._tag === "Line" && isBlank(line.bytes)) return
+    this.counted()
+    if (line._tag === "TooLong") {
+      const most = this.options.maxLineBytes
+      this.refuse(line.number, `is too long: ${line.length} bytes, at most ${most} are read`)
+      return
+    }
+    const parsed = parseIngestLine(line.bytes)
+    if (Either.isLeft(parsed)) this.refuse(line.number, parsed.left)
+    else {
+      this.batch.push({ ...parsed.right, line: line.number })
+      this.bytes += (parsed.right.item.content as Uint8Array).length
+    }
+  }
+}
+
+const giveUp = (error: BackendError, line: number): CliError => {
+  const { message, advice } = toCliError(error)
+  return failed(`stopped at line ${line}: ${message}`, advice)
+}
+
+/** One load. `counts` tells how far it got in any case. */
+export class Ingest {
+  private items = 0
+  private acknowledged = 0
+  private rejected = 0
+  private bytesRead = 0
+
+  constructor(
+    private readonly backend: Pick<Backend, "submitMany">,
+    private readonly options: IngestOptions,
+    private readonly events: IngestEvents
+  ) {}
+
+  get counts(): IngestCounts {
+    const { acknowledged, bytesRead, items, rejected } = this
+    return { items, acknowledged, rejected, bytesRead }
+  }
+
+  /**
+   * Reads `input` to its end and submits it. Memory is bounded by one chunk, one line and two batches: the next
+   * batch is read while the one before is being committed, and batches go out one after the other, so of two lines
+   * with one id the later wins. Fails when the input cannot be read, the engine refuses to work at all, or takes
+   * nothing for longer than the patience.
+   */
+  run(input: Stream.Stream<Uint8Array, CliError>): Effect.Effect<void, CliError> {
+    return Effect.scopedWith((scope) => {
+      let inFlight: Fiber.Fiber<void, CliError> = Fiber.void
+      const settled = Effect.suspend(() => Fiber.join(inFlight))
+      return this.batches(input).pipe(
+        Stream.runForEach((batch) =>
+          // In the scope: the stream runs its steps in fibers that end with the step.
+          Effect.zipRight(settled, Effect.forkIn(this.submitBatch(batch), scope)).pipe(
+            Effect.andThen((fiber) => {
+              inFlight = fiber
+            })
+          )
+        ),
+        Effect.zipRight(settled)
+      )
+    })
+  }
+
+  private batches(input: Stream.Stream<Uint8Array, CliError>) {
+    const splitter = new LineSplitter(this.options.maxLineBytes)
+    const batcher = new Batcher(this.options, this.refuse, () => {
+      this.items += 1
+    })
+    return input.pipe(
+      Stream.rechunk(1),
+      Stream.mapConcat((chunk) => {
+        this.bytesRead += chunk.length
+        return batcher.push(splitter.push(chunk))
+      }),
+      Stream.concat(
+        Stream.suspend(() => Stream.fromIterable([...batcher.push(splitter.end()), ...batcher.end()]))
+      )
+    )
+  }
+
+  private readonly refuse = (line: number, problem: string): void => {
+    this.rejected += 1
+    this.events.badLine(line, problem)
+  }
+
+  private submitBatch(batch: ReadonlyArray<Numbered>): Effect.Effect<void, CliError> {
+    return Effect.forEach(runsOf(batch), (run) => this.submitRun(run), { discard: true }).pipe(
+      Effect.tap(() => this.events.progress(this.counts, undefined))
+    )
+  }
+
+  private readonly submitRun = Effect.fnUntraced(function* (this: Ingest, run: ReadonlyArray<Numbered>) {
+    const { durability, patienceMs } = this.options
+    let left = run
+    let waitedMs = 0
+    while (left.length > 0) {
+      const before = left.length
+      const result = yield* Effect.either(this.backend.submitMany(left, durability))
+      let error: BackendError | undefined
+      if (Either.isRight(result)) {
+        const { again, hint } = this.takeResults(left, result.right)
+        left = again
+        error = hint
+      } else if (isWaitable(result.left)) {
+        error = result.left
+      } else if (isAboutItems(result.left)) {
+        for (const { line } of left) this.refuse(line, result.left.message)
+        return
+      } else {
+        return yield* giveUp(result.left, left[0]!.line)
+      }
+      if (error === undefined) return
+      if (left.length < before) waitedMs = 0
+      if (waitedMs >= patienceMs) return yield* giveUp(error, left[0]!.line)
+      const pause = Math.min(waitOf(error), Math.max(patienceMs - waitedMs, minimumWaitMs))
+      this.events.progress(this.counts, `waiting: ${error.message}`)
+      yield* Effect.sleep(pause)
+      waitedMs += pause
+    }
+  })
+
+  /** Counts the results; returns the items that can be submitted again. */
+  private takeResults(run: ReadonlyArray<Numbered>, results: ReadonlyArray<SubmitResult>) {
     const again: Array<Numbered> = []
     let hint: BackendError | undefined
     // From the end: an earlier line must not be tried again once a later line of the same id has been taken.
@@ -108,147 +235,21 @@ export const makeIngest = (backend: Backend, options: IngestOptions, events: Ing
     for (let index = run.length - 1; index >= 0; index--) {
       const entry = run[index]!
       const result = results[index]
-      if (result === undefined) refuse(entry.line, "got no answer from the engine")
+      if (result === undefined) this.refuse(entry.line, "got no result from the engine")
       else if (result._tag === "Acknowledged") {
-        acknowledged += 1
+        this.acknowledged += 1
         taken.add(entry.item.id)
       } else if (isWaitable(result.error) && !taken.has(entry.item.id)) {
         hint = result.error
         again.push(entry)
-      } else refuse(entry.line, result.error.message)
+      } else this.refuse(entry.line, result.error.message)
     }
     return { again: again.reverse(), hint }
   }
-
-  const submitRun = (run: ReadonlyArray<Numbered>): Effect.Effect<void, CliError> =>
-    Effect.gen(function* () {
-      let left = run
-      let waitedMs = 0
-      while (left.length > 0) {
-        const before = left.length
-        const answer = yield* Effect.either(backend.submitMany(left, options.durability))
-        let error: BackendError | undefined
-        if (Either.isRight(answer)) {
-          const { again, hint } = settle(left, answer.right)
-          left = again
-          error = hint
-        } else if (isWaitable(answer.left)) {
-          error = answer.left
-        } else if (isAboutItems(answer.left)) {
-          for (const entry of left) refuse(entry.line, answer.left.message)
-          return
-        } else {
-          return yield* giveUp(answer.left, left[0]!.line)
-        }
-        if (error === undefined) return
-        if (left.length < before) waitedMs = 0
-        if (waitedMs >= options.patienceMs) return yield* giveUp(error, left[0]!.line)
-        const pause = Math.min(waitOf(error), Math.max(options.patienceMs - waitedMs, minimumWaitMs))
-        events.progress(counts(), `waiting: ${error.message}`)
-        yield* Effect.sleep(pause)
-        waitedMs += pause
-      }
-    })
-
-  const submitBatch = (batch: ReadonlyArray<Numbered>): Effect.Effect<void, CliError> =>
-    Effect.forEach(runsOf(batch), submitRun, { discard: true }).pipe(
-      Effect.tap(() => {
-        submittedTo = batch[batch.length - 1]!.line
-        events.progress(counts(), undefined)
-      })
-    )
-
-  const run = (input: Stream.Stream<Uint8Array, CliError>): Effect.Effect<void, CliError> =>
-    Effect.scopedWith((scope) => {
-      const splitter = new LineSplitter(options.maxLineBytes)
-      let batch: Array<Numbered> = []
-      let batchBytes = 0
-      let inFlight: Fiber.Fiber<void, CliError> | undefined
-
-      const take = (line: SplitLine) => {
-        if (line._tag === "TooLong") {
-          items += 1
-          refuse(line.number, `is too long: ${line.length} bytes, at most ${options.maxLineBytes} are read`)
-          return
-        }
-        if (isBlank(line.bytes)) return
-        items += 1
-        const parsed = parseIngestLine(line.bytes)
-        if (Either.isLeft(parsed)) refuse(line.number, parsed.left)
-        else {
-          batch.push({ ...parsed.right, line: line.number })
-          batchBytes += (parsed.right.item.content as Uint8Array).length
-        }
-      }
-
-      const isFull = () => batch.length >= options.batchItems || batchBytes >= options.batchBytes
-
-      const settled = Effect.suspend(() => {
-        const fiber = inFlight
-        inFlight = undefined
-        return fiber === undefined ? Effect.void : Fiber.join(fiber)
-      })
-
-      const send = Effect.gen(function* () {
-        if (batch.length === 0) return
-        const full = batch
-        batch = []
-        batchBytes = 0
-        yield* settled
-        // In the scope: the stream runs its steps in fibers that end with the step.
-        inFlight = yield* Effect.forkIn(submitBatch(full), scope)
-      })
-
-      /** Takes lines until a batch is full or none is left. */
-      const takeAll = (lines: ReadonlyArray<SplitLine>) =>
-        Effect.suspend(() => {
-          let index = 0
-          return Effect.whileLoop({
-            while: () => index < lines.length,
-            body: () => {
-              while (index < lines.length && !isFull()) take(lines[index++]!)
-              return isFull() ? send : Effect.void
-            },
-            step: () => {}
-          })
-        })
-
-      return input.pipe(
-        Stream.runForEach((chunk) => {
-          bytesRead += chunk.length
-          return takeAll(splitter.push(chunk))
-        }),
-        Effect.zipRight(Effect.suspend(() => takeAll(splitter.end()))),
-        Effect.zipRight(send),
-        Effect.zipRight(settled)
-      )
-    })
-
-  return {
-    /** How far it has got. */
-    counts,
-    /** Everything up to this line has been answered for. */
-    lastLine: () => submittedTo,
-    run
-  }
 }
 
-/** The summary line of `ingest --json`. */
-export interface IngestSummary {
-  readonly items: number
-  readonly acknowledged: number
-  readonly rejected: number
-  readonly seconds: number
-  readonly items_per_second: number
-  /** Null when the root could not be had. */
-  readonly root: string | null
-}
-
-export const summaryOf = (
-  counts: IngestCounts,
-  milliseconds: number,
-  root: string | null
-): IngestSummary => ({
+/** The summary line of `ingest --json`; `root` is null when it could not be had. */
+export const summaryOf = (counts: IngestCounts, milliseconds: number, root: string | null) => ({
   items: counts.items,
   acknowledged: counts.acknowledged,
   rejected: counts.rejected,
@@ -256,6 +257,3 @@ export const summaryOf = (
   items_per_second: milliseconds > 0 ? Math.round((counts.acknowledged * 1000) / milliseconds) : 0,
   root
 })
-
-/** Milliseconds now, in fractions, for durations. */
-export const nowMs: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)

@@ -51,21 +51,21 @@ const choose = <A extends string>(
  */
 export const logSettings = (
   stdio: Context.Tag.Service<Stdio>,
-  flags: Readonly<Record<string, string>>,
+  flags: ReadonlyMap<string, string>,
   isDaemon: boolean
 ): Either.Either<LogSettings, CliError> =>
   Either.gen(function* () {
     const pick = <A extends string>(option: ChoiceOption<A>, flag: string, otherwise: A) => {
       const variable = `SYNC_ENGINE_${option.name}`
-      const [label, text] =
-        flags[flag] === undefined ? [variable, stdio.env[variable]] : [`--${flag}`, flags[flag]]
+      const given = flags.get(flag)
+      const [label, text] = given === undefined ? [variable, stdio.env[variable]] : [flag, given]
       return Either.map(
         text === undefined ? Either.right(otherwise) : choose(option, label, text),
         (value) => ({ value, decided: text !== undefined })
       )
     }
-    const level = yield* pick(serverTable.logLevel, "log-level", isDaemon ? "info" : "warning")
-    const format = yield* pick(serverTable.logFormat, "log-format", "auto")
+    const level = yield* pick(serverTable.logLevel, "--log-level", isDaemon ? "info" : "warning")
+    const format = yield* pick(serverTable.logFormat, "--log-format", "auto")
     return {
       level: levels[level.value],
       format: format.value,

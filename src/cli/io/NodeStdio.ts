@@ -1,15 +1,18 @@
 /** The real process behind `Stdio`. */
 import { fstatSync, writeSync } from "node:fs"
-import cliProgress from "cli-progress"
+import { createRequire } from "node:module"
+import type CliProgress from "cli-progress"
 import { Effect, Layer, Queue, Stream } from "effect"
 import { type CliError, failed, OutputClosed } from "../app/CliError.js"
 import { forwardSignals, type Signal } from "../app/EarlySignals.js"
-import { type ProgressBar, Stdio } from "./Stdio.js"
+import { bytesFrom, type ProgressBar, Stdio } from "./Stdio.js"
 
 const noBar: ProgressBar = { update: () => {}, stop: () => {} }
 
 const makeBar = (title: string, total: number | undefined): ProgressBar => {
   const format = total === undefined ? `${title} {note}` : `${title} {bar} {percentage} % {note}`
+  // Loaded when there is a bar to draw.
+  const cliProgress = createRequire(import.meta.url)("cli-progress") as typeof CliProgress
   const bar = new cliProgress.SingleBar(
     {
       format,
@@ -90,9 +93,7 @@ export const layer: Layer.Layer<Stdio> = Layer.effect(
       stdin: Stream.suspend(() =>
         inputIsDirectory()
           ? Stream.fail(failed("standard input is a directory"))
-          : Stream.fromAsyncIterable(process.stdin as AsyncIterable<Uint8Array>, (error) =>
-              failed(`standard input: ${error instanceof Error ? error.message : String(error)}`)
-            )
+          : bytesFrom(() => process.stdin, "standard input")
       ),
       write: (data) =>
         Effect.async<void, OutputClosed | CliError>((resume) => {

@@ -2,8 +2,8 @@
  * The process around a command: streams, terminal, environment, signals. A service, so that tests run
  * commands without spawning processes.
  */
-import { Context, type Effect, type Stream } from "effect"
-import type { CliError, OutputClosed } from "../app/CliError.js"
+import { Context, type Effect, Stream } from "effect"
+import { type CliError, failed, messageOf, type OutputClosed } from "../app/CliError.js"
 import type { Signal } from "../app/EarlySignals.js"
 
 /** A progress bar on standard error; nothing at all where that is no terminal. */
@@ -35,3 +35,10 @@ export class Stdio extends Context.Tag("effect-sync-engine/cli/io/Stdio")<
     }) => ProgressBar
   }
 >() {}
+
+/** The bytes of one of Node's streams; `name` begins what is said when it breaks off. */
+export const bytesFrom = (
+  source: () => AsyncIterable<Uint8Array>,
+  name: string
+): Stream.Stream<Uint8Array, CliError> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(source(), (error) => failed(`${name}: ${messageOf(error)}`)))

@@ -1,60 +1,49 @@
-/**
- * Completions, from the declarations of the commands. The parser's own scripts for bash and zsh stop behind the first
- * word of a command whose name holds a dash, and those for zsh and fish offer levels of logs that are refused. Pure.
- */
-import { type CommandSpec, globalOptions, type OptionSpec } from "./Argv.js"
+/** Completion scripts, from the declarations of the commands. Pure. */
+import type { Command } from "./Command.js"
+import { commonOptions } from "./CommandLine.js"
 
-/** A command with the words that lead to it. */
-interface Place {
-  readonly path: string
-  readonly command: CommandSpec
+/** Pairs of what is matched and what is done then, as both shells' scripts need them. */
+interface Cases {
+  /** `path/word` → the path behind that word. */
+  readonly steps: ReadonlyArray<readonly [pattern: string, path: string]>
+  /** `path/--option` → the values it takes, if they are few. */
+  readonly values: ReadonlyArray<readonly [pattern: string, words: ReadonlyArray<string>]>
+  /** A path → the commands below it, and its options. */
+  readonly places: ReadonlyArray<
+    readonly [path: string, commands: ReadonlyArray<string>, options: ReadonlyArray<string>]
+  >
 }
 
-const places = (command: CommandSpec, path: string): ReadonlyArray<Place> => [
-  { path, command },
-  ...command.children.flatMap((child) => places(child, path === "" ? child.name : `${path} ${child.name}`))
-]
+const casesOf = (command: Command, path = ""): Cases => {
+  const below = command.children.map((child) => {
+    const place = path === "" ? child.name : `${path} ${child.name}`
+    return { step: [`${path}/${child.name}`, place] as const, cases: casesOf(child, place) }
+  })
+  const options = [...command.options, ...commonOptions]
+  const names = command.children.map(({ name }) => name)
+  return {
+    steps: [...below.map(({ step }) => step), ...below.flatMap(({ cases }) => cases.steps)],
+    values: [
+      ...options.flatMap(({ isSwitch, name, values = [] }) =>
+        isSwitch === true ? [] : [[`${path}/${name}`, values] as const]
+      ),
+      ...below.flatMap(({ cases }) => cases.values)
+    ],
+    places: [[path, names, options.map(({ name }) => name)], ...below.flatMap(({ cases }) => cases.places)]
+  }
+}
 
-const optionsOf = ({ options }: CommandSpec): ReadonlyArray<OptionSpec> => [...options, ...globalOptions]
+const bashCase = (indent: string, pattern: string, action: string): string =>
+  `${indent}"${pattern}") ${action} ;;\n`
 
-const words = (list: ReadonlyArray<string>): string => `"${list.join(" ")}"`
-
-/** One line of a `case`. */
-const line = (pattern: string, action: string): string => `    "${pattern}") ${action} ;;\n`
-
-const steps = (all: ReadonlyArray<Place>): string =>
-  all
-    .flatMap(({ command, path }) =>
-      command.children.map(({ name }) =>
-        line(`${path}/${name}`, `path="${path === "" ? name : `${path} ${name}`}"`)
-      )
-    )
-    .join("")
-
-const values = (all: ReadonlyArray<Place>): string =>
-  all
-    .flatMap(({ command, path }) =>
-      optionsOf(command).flatMap(({ isSwitch, name, values }) =>
-        isSwitch ? [] : [line(`${path}/${name}`, `words=${words(values ?? [])}`)]
-      )
-    )
-    .join("")
-
-const names = (all: ReadonlyArray<Place>): string =>
-  all
-    .map(({ command, path }) => {
-      const children = command.children.map(({ name }) => name)
-      const options = optionsOf(command).map(({ name }) => name)
-      return line(path, `words=${words(children)}; [[ $cur == -* ]] && words=${words(options)}`)
-    })
-    .join("")
+const quoted = (words: ReadonlyArray<string>): string => `"${words.join(" ")}"`
 
 /**
  * A script that completes commands, options and the values of options that have few; for everything else bash
  * completes file names.
  */
-export const bashCompletions = (root: CommandSpec): string => {
-  const all = places(root, "")
+export const bashCompletions = (root: Command): string => {
+  const { places, steps, values } = casesOf(root)
   return `_sync_engine() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" before="$COMP_CWORD" path="" words="" word
   # Bash takes the = of --name=value for a word of its own.
@@ -62,14 +51,16 @@ export const bashCompletions = (root: CommandSpec): string => {
   [[ \${COMP_WORDS[before - 1]} == "=" ]] && ((before -= 1))
   for word in "\${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do
     case "$path/$word" in
-${steps(all).replace(/^/gm, "  ").trimEnd()}
-    esac
+${steps.map(([pattern, path]) => bashCase("      ", pattern, `path="${path}"`)).join("")}    esac
   done
   case "$path/\${COMP_WORDS[before - 1]}" in
-${values(all)}    *)
+${values.map(([pattern, words]) => bashCase("    ", pattern, `words=${quoted(words)}`)).join("")}    *)
       case "$path" in
-${names(all).replace(/^/gm, "    ").trimEnd()}
-      esac
+${places
+  .map(([path, commands, options]) =>
+    bashCase("        ", path, `words=${quoted(commands)}; [[ $cur == -* ]] && words=${quoted(options)}`)
+  )
+  .join("")}      esac
       ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -79,52 +70,34 @@ complete -o bashdefault -o default -F _sync_engine sync-engine
 }
 
 /** The same script for zsh, which can read it. */
-const zshCompletions = (root: CommandSpec): string =>
+const zshCompletions = (root: Command): string =>
   `autoload -Uz compinit bashcompinit
 (( $+functions[compdef] )) || compinit
 bashcompinit
 ${bashCompletions(root)}`
 
-/** One line of a `switch`. */
-const arm = (pattern: string, list: ReadonlyArray<string>): string =>
-  list.length === 0 ? "" : `    case "${pattern}"\n      printf '%s\\n' ${list.join(" ")}\n`
+const fishCase = (pattern: string, words: ReadonlyArray<string>): string =>
+  words.length === 0 ? "" : `    case "${pattern}"\n      printf '%s\\n' ${words.join(" ")}\n`
 
 /** The same for fish; for values that are not few, fish completes file names. */
-const fishCompletions = (root: CommandSpec): string => {
-  const all = places(root, "")
-  const steps = all.flatMap(({ command, path }) =>
-    command.children.map(
-      ({ name }) =>
-        `      case "${path}/${name}"\n        set path "${path === "" ? name : `${path} ${name}`}"\n`
-    )
-  )
-  const values = all.flatMap(({ command, path }) =>
-    optionsOf(command).map(({ isSwitch, name, values }) =>
-      isSwitch ? "" : arm(`${path}/${name}`, values ?? [])
-    )
-  )
-  const names = all.map(({ command, path }) =>
-    arm(
-      path,
-      [...command.children, ...optionsOf(command)].map(({ name }) => name)
-    )
-  )
+const fishCompletions = (root: Command): string => {
+  const { places, steps, values } = casesOf(root)
   return `function __sync_engine
   set -l typed (commandline -opc)
   set -l path ""
   for word in $typed[2..-1]
     switch "$path/$word"
-${steps.join("")}    end
+${steps.map(([pattern, path]) => `      case "${pattern}"\n        set path "${path}"\n`).join("")}    end
   end
   switch "$path/$typed[-1]"
-${values.join("")}    case "*"
+${values.map(([pattern, words]) => fishCase(pattern, words)).join("")}    case "*"
       switch "$path"
-${names.join("")}      end
+${places.map(([path, commands, options]) => fishCase(path, [...commands, ...options])).join("")}      end
   end
 end
 complete -c sync-engine -a "(__sync_engine)"
 `
 }
 
-export const completions = (root: CommandSpec, shell: string | undefined): string =>
+export const completions = (root: Command, shell: string): string =>
   shell === "fish" ? fishCompletions(root) : shell === "zsh" ? zshCompletions(root) : bashCompletions(root)

@@ -1,9 +1,8 @@
-/**
- * Help of a command, in columns. The texts come from the declarations of `@effect/cli`; its own rendering puts every
- * option of every command into one line each.
- */
-import type { CliCommand } from "./CliCommand.js"
-import type { HelpRow } from "./HelpRows.js"
+/** Help of a command, in columns, from its declaration. Pure. */
+import type { Command, Part } from "./Command.js"
+import { commonOptions } from "./CommandLine.js"
+
+type Row = readonly [name: string, meaning: string]
 
 const width = 100
 const widestName = 30
@@ -20,7 +19,7 @@ const wrap = (text: string, columns: number): ReadonlyArray<string> => {
   return [...lines, line]
 }
 
-const section = (title: string, rows: ReadonlyArray<HelpRow>): string => {
+const section = (title: string, rows: ReadonlyArray<Row>): string => {
   if (rows.length === 0) return ""
   const column = Math.min(widestName, Math.max(...rows.map(([name]) => name.length))) + 4
   const indent = " ".repeat(column)
@@ -33,56 +32,47 @@ const section = (title: string, rows: ReadonlyArray<HelpRow>): string => {
   return `\n${title}\n${text.join("\n")}\n`
 }
 
-const examplesText = (examples: ReadonlyArray<HelpRow>): string =>
-  examples.length === 0
-    ? ""
-    : `\nExamples:\n${examples.map(([line, meaning]) => `  ${line}\n      ${meaning}`).join("\n")}\n`
+const optionRow = ({ description, isSwitch, name, placeholder, values }: Part<unknown>): Row => {
+  const words = values?.join("|")
+  if (isSwitch === true) return [words === undefined ? name : `${name}[=${words}]`, description]
+  return [`${name} ${placeholder ?? words ?? "VALUE"}`, description]
+}
 
-const common: ReadonlyArray<HelpRow> = [
-  ["-h, --help", "Show this help."],
-  ["--version", "Show the version."],
-  [
-    "--log-level LEVEL",
-    "Least level of log lines on standard error: trace, debug, info, warning or error. Default: SYNC_ENGINE_LOG_LEVEL, else info for run and warning for the other commands."
-  ],
-  [
-    "--log-format FORMAT",
-    "auto, pretty or json. Default: SYNC_ENGINE_LOG_FORMAT, else auto: pretty on a terminal, json elsewhere."
-  ],
-  ["--completions SHELL", "Print a completion script for bash, zsh or fish."],
-  ["--wizard", "Build the command line by answering questions."]
-]
+const commonRow = (part: Part<unknown>): Row => {
+  const [name, meaning] = optionRow(part)
+  return [name === "--help" ? "-h, --help" : name, meaning]
+}
 
-const exitCodes: ReadonlyArray<HelpRow> = [
+const argumentName = ({ name, repeated }: Part<unknown>): string =>
+  `<${name}>${repeated === true ? "..." : ""}`
+
+const usageLine = ({ arguments: taken, children }: Command, path: ReadonlyArray<string>): string => {
+  const words = taken.map((part) => (part.least === 0 ? `[${argumentName(part)}]` : argumentName(part)))
+  return ["sync-engine", ...path, ...(children.length > 0 ? ["COMMAND"] : [...words, "[OPTIONS]"])].join(" ")
+}
+
+const exitCodes: ReadonlyArray<Row> = [
   ["0", "Done."],
   ["1", "It failed, was interrupted, or what was compared differs."],
   ["2", "The command line or the configuration is wrong; nothing was done."]
 ]
 
-const usageLine = (definition: CliCommand, path: ReadonlyArray<string>): string =>
-  [
-    "sync-engine",
-    ...path,
-    ...(definition.children.length > 0 ? ["COMMAND"] : []),
-    ...definition.help.positionals,
-    ...(definition.children.length > 0 ? [] : ["[OPTIONS]"])
-  ].join(" ")
-
 /** The help of the command at `path`. */
-export const helpText = (definition: CliCommand, path: ReadonlyArray<string>, version: string): string => {
-  const { help } = definition
-  const title = path.length === 0 ? `sync-engine ${version}\n\n` : ""
-  return [
-    `${title}Usage: ${usageLine(definition, path)}\n`,
-    `\n${wrap(help.description, width).join("\n")}\n`,
+export const helpText = (command: Command, path: ReadonlyArray<string>, version: string): string =>
+  [
+    path.length === 0 ? `sync-engine ${version}\n\n` : "",
+    `Usage: ${usageLine(command, path)}\n`,
+    `\n${wrap(command.description, width).join("\n")}\n`,
     section(
       "Commands:",
-      definition.children.map((child) => [child.spec.name, child.help.description])
+      command.children.map(({ description, name }) => [name, description])
     ),
-    section("Arguments:", help.arguments),
-    section("Options:", help.options),
-    section("Common options:", common),
-    examplesText(help.examples),
+    section(
+      "Arguments:",
+      command.arguments.map((part) => [argumentName(part), part.description])
+    ),
+    section("Options:", command.options.map(optionRow)),
+    section("Common options:", commonOptions.map(commonRow)),
+    `\nExamples:\n${command.examples.map(([line, meaning]) => `  ${line}\n      ${meaning}\n`).join("")}`,
     section("Exit codes:", exitCodes)
   ].join("")
-}

@@ -10,12 +10,6 @@
 export const versionsPerMillisecond = 1024
 
 /**
- * Callers' own versions end here, so that whatever is stored leaves the clock room for 2^50 newer ones. The wall clock
- * reaches it in the year 2213.
- */
-export const maxOwnVersion = Number.MAX_SAFE_INTEGER - 2 ** 50
-
-/**
  * What others have stored above this (past the engine, or before own versions were bounded) does not advance the
  * clock: 2^40 versions are left for everybody else. Such an item gets the next number above its own, while there is
  * one.

@@ -16,10 +16,10 @@ import {
   versionProblem
 } from "../../SyncItem.js"
 import { nameOf } from "../../shared/NameOf.js"
+import { maxOwnVersion } from "../../shared/OwnVersions.js"
 import { encodedBytes } from "../../wal/SegmentWriter.js"
 import type { EngineState } from "../state/EngineState.js"
 import { newestOf } from "../state/EngineState.js"
-import { maxOwnVersion } from "../state/HybridLogicalClock.js"
 import type { Prepared } from "../state/PreparedWrite.js"
 import type { Examined } from "./ContentExamination.js"
 import type { Asked } from "./VersionComparison.js"

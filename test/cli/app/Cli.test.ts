@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { root, version } from "../../../src/cli/app/Cli.js"
-import type { CliCommand } from "../../../src/cli/parser/CliCommand.js"
+import type { Command } from "../../../src/cli/parser/Command.js"
 import { options } from "../../../src/config/Options.js"
 import { cli, makeWorld, type Surroundings } from "../support.js"
 
@@ -14,9 +14,9 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }))
 const run = (args: ReadonlyArray<string>, surroundings?: Surroundings, world = makeWorld()) =>
   Effect.runPromise(cli(world, args, surroundings))
 
-const all = (definition: CliCommand, path: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => [
+const all = (definition: Command, path: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => [
   path,
-  ...definition.children.flatMap((child) => all(child, [...path, child.spec.name]))
+  ...definition.children.flatMap((child) => all(child, [...path, child.name]))
 ]
 
 describe("help and version", () => {
@@ -28,13 +28,13 @@ describe("help and version", () => {
       expect(result.out).toContain("Examples:\n  ")
       expect(result.out).toContain("Exit codes:")
       expect(result.out).not.toContain("\u001b")
-      const definition = path.reduce<CliCommand>(
-        (parent, name) => parent.children.find(({ spec }) => spec.name === name) ?? parent,
+      const definition = path.reduce<Command>(
+        (parent, name) => parent.children.find((child) => child.name === name) ?? parent,
         root
       )
-      for (const { name } of definition.spec.options) expect(result.out).toContain(`  ${name}`)
-      for (const [, meaning] of [...definition.help.options, ...definition.help.arguments]) {
-        expect(meaning).toMatch(/\.$/)
+      for (const { name } of definition.options) expect(result.out).toContain(`  ${name}`)
+      for (const { description } of [...definition.options, ...definition.arguments]) {
+        expect(description).toMatch(/\.$/)
       }
     }
   )
@@ -67,9 +67,10 @@ describe("exit code 2, before anything is done", () => {
     [[], /^sync-engine: a command is missing\n/],
     [["frobnicate"], /unknown command/],
     [["delete", "--forse", "a"], /unknown option --forse/],
-    [["put", "--wizard"], /--wizard asks questions: it needs a terminal/],
-    [["get"], /Missing argument/],
-    [["get", "a", "b"], /unknown argument: 'b'/],
+    [["dead-letters"], /`dead-letters` needs one of: list, retry, drop\n/],
+    [["get"], /argument <id> is missing\nsync-engine: see `sync-engine get --help`\n/],
+    [["delete", "--json"], /argument <id> is missing/],
+    [["get", "a", "b"], /unknown argument "b"/],
     [["get", "a..b"], /the id has an empty segment/],
     [["scan", "--limit", "0"], /option --limit: "0" is not a whole number/],
     [["scan", "--ids", "--json"], /either --ids or --json/],
@@ -85,7 +86,7 @@ describe("exit code 2, before anything is done", () => {
     [["delete", "a", "b", "--if-version", "1"], /one by one/],
     [["dead-letters", "drop"], /name sequences, or pass --all/],
     [["dead-letters", "drop", "1", "--all"], /not both/],
-    [["dead-letters", "drop", "0"], /is not a whole number above 0/],
+    [["dead-letters", "drop", "0"], /the sequence "0" is not a whole number of 1 or more/],
     [["status", "--url", "ftp://x"], /not an http/],
     [["status", "--url", "http://u:p@x"], /holds credentials/],
     [["status", "--offline", "--url", "http://x"], /either --offline or --url/],
@@ -182,8 +183,8 @@ describe("docs/cli.md", () => {
       expect(page).toContain(`## ${name}\n`)
       expect(page).toContain(`\nsync-engine ${[name, ...rest].join(" ")}`)
     }
-    const names = (definition: CliCommand): ReadonlyArray<string> => [
-      ...definition.spec.options.map(({ name }) => name),
+    const names = (definition: Command): ReadonlyArray<string> => [
+      ...definition.options.map(({ name }) => name),
       ...definition.children.flatMap(names)
     ]
     for (const name of names(root)) if (!configuration.has(name)) expect(page).toContain(`\`${name}`)

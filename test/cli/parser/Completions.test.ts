@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { root } from "../../../src/cli/app/Cli.js"
 import { completions } from "../../../src/cli/parser/Completions.js"
 
-const script = completions(root.spec, "bash")
+const script = completions(root, "bash")
 
 /** What bash offers for the last of these words, which is being typed. */
 const complete = (...typed: ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -24,12 +24,12 @@ const complete = (...typed: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 describe("completions for bash", () => {
   it("know the commands", () => {
-    expect(complete("")).toEqual(root.spec.children.map(({ name }) => name))
+    expect(complete("")).toEqual(root.children.map(({ name }) => name))
     expect(complete("d")).toEqual(["delete", "drain", "dead-letters", "doctor"])
   })
 
   it("know the options of every command, behind the first word", () => {
-    for (const command of root.spec.children) {
+    for (const command of root.children) {
       const offered = complete(command.name, "--")
       for (const { name } of command.options)
         expect([command.name, offered]).toEqual([command.name, expect.arrayContaining([name])])
@@ -60,7 +60,7 @@ describe("completions for bash", () => {
 
 describe("completions for zsh and fish", () => {
   it("zsh reads bash's script, behind what makes it do so", () => {
-    const zsh = completions(root.spec, "zsh")
+    const zsh = completions(root, "zsh")
     expect(zsh.endsWith(script)).toBe(true)
     expect(zsh).toContain("\nbashcompinit\n")
     // Zsh takes a word behind the second colon for a modifier.
@@ -68,8 +68,8 @@ describe("completions for zsh and fish", () => {
   })
 
   it("fish knows every place, and offers no value that is refused", () => {
-    const fish = completions(root.spec, "fish")
-    for (const command of root.spec.children) {
+    const fish = completions(root, "fish")
+    for (const command of root.children) {
       expect(fish).toContain(`case "/${command.name}"`)
       for (const { name } of command.options) expect(fish).toContain(` ${name} `)
       for (const { name } of command.children) expect(fish).toContain(`case "${command.name}/${name}"`)

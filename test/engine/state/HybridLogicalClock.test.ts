@@ -3,10 +3,10 @@ import { FastCheck as FC } from "effect"
 import {
   HybridLogicalClock,
   maxObservedVersion,
-  maxOwnVersion,
   maxWallMs,
   versionsPerMillisecond
 } from "../../../src/engine/state/HybridLogicalClock.js"
+import { maxOwnVersion } from "../../../src/shared/OwnVersions.js"
 
 const clockAt = (ms: number) => {
   const wall = { now: ms }

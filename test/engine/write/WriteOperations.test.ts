@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, TestClock } from "effect"
 import type { WriteError } from "../../../src/EngineError.js"
-import { maxOwnVersion, versionsPerMillisecond } from "../../../src/engine/state/HybridLogicalClock.js"
+import { versionsPerMillisecond } from "../../../src/engine/state/HybridLogicalClock.js"
 import type { SubmitItem } from "../../../src/SyncEngineApi.js"
 import { contentHashOf, emptyContentHash, textOf } from "../../../src/SyncItem.js"
+import { maxOwnVersion } from "../../../src/shared/OwnVersions.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "../support.js"
 

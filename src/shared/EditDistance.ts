@@ -1,6 +1,7 @@
 /** The nearest known name to a misspelt one. */
 
-export const editDistance = (a: string, b: string): number => {
+/** How many letters have to be changed, added, removed or swapped with their neighbour. */
+const editDistance = (a: string, b: string): number => {
   let beforePrevious: Array<number> = []
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
