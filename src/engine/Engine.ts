@@ -25,7 +25,8 @@ import * as Pages from "./query/Pages.js"
 import * as RangeQueries from "./query/RangeQueries.js"
 import * as PointReads from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
-import { connectLater, startup } from "./startup/Startup.js"
+import { connectLater } from "./startup/ConnectArchive.js"
+import { startup } from "./startup/Startup.js"
 import { ArchiveWaiters } from "./state/ArchiveWaiters.js"
 import { EngineLimits } from "./state/EngineLimits.js"
 import { EngineState } from "./state/EngineState.js"
@@ -53,27 +54,23 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
     const archive = yield* Archive
     core.expectsArchive = archive.open !== undefined
     const waiters = new ArchiveWaiters()
-    const feed = ChangeStream.make(core)
-    const flush = Flusher.make(core, waiters, feed)
-    const demand = FlushSignal.make()
-    const care = CacheResync.make(core, flush)
+    const changeStream = ChangeStream.make(core)
+    const flush = Flusher.make(core, waiters, changeStream)
+    const flushSignal = FlushSignal.make()
+    const cacheResync = CacheResync.make(core, flush)
     const filterMaintenance = FilterMaintenance.make(core, lifecycle)
     const logProbe = LogProbe.make(core)
     const [tiers, runLoop, readers] = yield* Effect.all([Scope.make(), Scope.make(), Scope.make()])
     const rounds: Context.Tag.Service<EngineRuntime> = {
-      care,
-      connectArchive: Effect.suspend(() =>
-        connectLater(tiers).pipe(
-          Effect.provideService(EngineRuntime, rounds),
-          Effect.provideService(Archive, archive)
-        )
-      ),
+      cacheResync,
+      changeStream,
+      connectArchive: Effect.suspend(() => connectLater(rounds, archive)),
       core,
-      demand,
-      feed,
       filterMaintenance,
       flush,
+      flushSignal,
       logProbe,
+      tiers,
       waiters
     }
     const runtime = (yield* Effect.context<EngineComponents>()).pipe(
@@ -87,7 +84,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
     const phases = Effect.gen(function* () {
       if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.closedGate("write")
       yield* lifecycle.mark("started")
-      yield* Layer.buildWithScope(startup(tiers), tiers)
+      yield* Layer.buildWithScope(startup, tiers)
       yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)
       yield* Effect.logInfo("ready")
     }).pipe(Effect.provide(runtime), Effect.interruptible)
@@ -151,7 +148,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
 
     const reads = PointReads.make(core, readers)
     const onCommitted = () => {
-      if (flush.batchIsFull()) demand.ask("full")
+      if (flush.batchIsFull()) flushSignal.ask("full")
     }
     const comparison = VersionComparison.make(core, readers)
     const writes = WriteOperations.make(
@@ -159,14 +156,14 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
       reads,
       waiters,
       onCommitted,
-      () => demand.ask("forced"),
+      () => flushSignal.ask("forced"),
       comparison
     )
     const carry = FlushBarrier.make(core, flush)
     const pages = Pages.make(core, carry, reads)
     const sets = RangeQueries.make(core, carry, pages)
     const items = ItemQueries.make(core, reads, writes, pages)
-    const verification = Integrity.make(core, flush, carry, care, writes.submit)
+    const verification = Integrity.make(core, flush, carry, cacheResync, writes.submit)
 
     /** Waits for the end of the start, and of one without SQL: until then nothing can be flushed. */
     const served = Stream.runDrain(Stream.takeUntil(lifecycle.changes, () => lifecycle.acceptsQueries()))
@@ -187,7 +184,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
         yield* BackgroundTasks.drainLog(rounds)
         yield* logProbe.probe
         yield* BackgroundTasks.archiveHealth(rounds)
-        yield* Effect.ignore(BackgroundTasks.careForCache(rounds))
+        yield* Effect.ignore(BackgroundTasks.resyncCache(rounds))
         yield* Effect.ignore(BackgroundTasks.shrinkLog(rounds))
       }),
       warmUp: Effect.void,
@@ -205,7 +202,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
       shutdown: requestShutdown,
       health: Effect.sync(() => healthOf(core)),
       stats: Effect.suspend(() => statsOf(core, started)),
-      changes: feed.changes,
+      changes: changeStream.changes,
       phaseChanges: Stream.changes(Stream.map(lifecycle.changes, ({ phase }) => phase)),
       bootStageChanges: Stream.changes(Stream.map(lifecycle.changes, ({ bootStage }) => bootStage))
     }

@@ -28,7 +28,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the replay does not tell the filter",
-    file: "src/engine/startup/Replay.ts",
+    file: "src/engine/startup/DrainLog.ts",
     find: "      core.filter?.beforeWrite(page.map(({ record }) => record))\n",
     replace: "",
     tests: ["test/engine/background/Filter.test.ts"]
@@ -253,10 +253,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an archive that cannot say which one it is is connected",
-    file: "src/engine/startup/Startup.ts",
-    find: "yield* bind(core, archive)",
+    file: "src/engine/startup/ConnectArchive.ts",
+    find: "Effect.tap((archive) => bind(core, archive)),",
     replace:
-      'yield* Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void)',
+      'Effect.tap((archive) => Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void)),',
     tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
@@ -345,14 +345,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "another archive at a late connect passes",
-    file: "src/engine/startup/Startup.ts",
-    find: "          core.wrongArchive = problem\n",
+    file: "src/engine/startup/ConnectArchive.ts",
+    find: "    core.wrongArchive = problem\n",
     replace: "",
     tests: ["test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
     name: "a refusal of SQL starts degraded",
-    file: "src/engine/startup/Startup.ts",
+    file: "src/engine/startup/ConnectArchive.ts",
     find: 'kind === "unreachable" &&',
     replace: "",
     tests: ["test/engine/startup/StartWithoutSql.test.ts"]

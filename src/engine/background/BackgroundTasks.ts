@@ -35,7 +35,7 @@ export const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
 
 /** Waits for a request and flushes. */
 export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
-  Effect.flatMap(runtime.demand.next, (kind) => {
+  Effect.flatMap(runtime.flushSignal.next, (kind) => {
     const { core, flush } = runtime
     if (kind === "recovery") return flushed(runtime, "recovery")
     if (core.tiers?.archive === undefined || flush.backsOff()) {
@@ -58,7 +58,7 @@ export const drainLog = (runtime: Runtime): Effect.Effect<void> =>
 /** Asks the archive for a sign of life; when it is back, the log is drained at once. */
 export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { core, demand } = runtime
+    const { core, flushSignal } = runtime
     const archive = core.tiers?.archive
     if (archive === undefined) return Effect.void
     return Effect.matchEffect(archive.ping, {
@@ -69,7 +69,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
           if (!core.degradations.has("archive")) return Effect.void
           if (!core.fresh.isEmpty) {
             // The drain itself says whether the archive takes writes again.
-            demand.ask("recovery")
+            flushSignal.ask("recovery")
             return Effect.void
           }
           return Conditions.ends(core, "archive", "the archive is available again")
@@ -84,15 +84,15 @@ export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveSta
       ? runtime.connectArchive.pipe(
           Effect.zipRight(archiveHealth(runtime)),
           // What keeps it from being compared is told of there.
-          Effect.zipRight(Effect.ignore(runtime.care.prove))
+          Effect.zipRight(Effect.ignore(runtime.cacheResync.prove))
         )
       : Effect.void
   )
 
 /** Repairs an untrusted cache, compares the roots of a trusted one. */
-export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
+export const resyncCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
-    const { care, core } = runtime
+    const { cacheResync, core } = runtime
     const { cache } = core
     if (cache === undefined) return Effect.void
     if (!cache.connected) {
@@ -100,21 +100,21 @@ export const careForCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
       return Conditions.begins(core, "cache", reason, `the cache is not used: ${reason}`)
     }
     return Effect.zipRight(
-      care.check,
-      Effect.suspend(() => (cache.trusted ? Effect.void : Effect.asVoid(care.prove)))
+      cacheResync.check,
+      Effect.suspend(() => (cache.trusted ? Effect.void : Effect.asVoid(cacheResync.prove)))
     )
   })
 
 /** Repairs the cache as soon as it is connected again. */
 export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
-    const { care, core } = runtime
+    const { cacheResync, core } = runtime
     const { cache } = core
     if (cache === undefined) return Effect.never
     return cache.service.changes.pipe(
       Stream.filter(({ connection }) => connection === "connected" && !cache.trusted),
-      // A failure is logged where it happens; the next change, or the next round of care, tries again.
-      Stream.runForEach(() => Effect.ignore(care.prove))
+      // A failure is logged where it happens; the next change, or the next round, tries again.
+      Stream.runForEach(() => Effect.ignore(cacheResync.prove))
     )
   })
 
@@ -249,16 +249,18 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   {
     name: "change stream",
     intervalMs: (config) => (config.cdc ? config.batchFlushInterval : 0),
-    round: Effect.suspend(() => (runtime.core.cache?.usable === true ? runtime.feed.publish : Effect.void))
+    round: Effect.suspend(() =>
+      runtime.core.cache?.usable === true ? runtime.changeStream.publish : Effect.void
+    )
   },
   {
     name: "cache claim",
     // A comparison may take longer than a claim lasts.
     intervalMs: (config) =>
       runtime.core.cache === undefined ? 0 : Math.min(config.healthInterval, mostClaimIntervalMs),
-    round: runtime.care.claim
+    round: runtime.cacheResync.claim
   },
-  { name: "cache care", intervalMs: (config) => config.healthInterval, round: careForCache(runtime) },
+  { name: "cache resync", intervalMs: (config) => config.healthInterval, round: resyncCache(runtime) },
   {
     name: "log health",
     intervalMs: (config) => Math.min(logCheckMs, config.healthInterval),

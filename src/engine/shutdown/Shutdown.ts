@@ -78,7 +78,7 @@ export const perform = (
   earlier: ReadonlyArray<string>
 ): Effect.Effect<ShutdownReport, never, EngineRuntime | Lifecycle> =>
   Effect.gen(function* () {
-    const { core, feed, filterMaintenance, flush, waiters } = yield* EngineRuntime
+    const { changeStream, core, filterMaintenance, flush, waiters } = yield* EngineRuntime
     const lifecycle = yield* Lifecycle
     const archivedBefore = core.counters.archived
     // Losses of which the log of messages has told are no news.
@@ -103,7 +103,8 @@ export const perform = (
     const saved = yield* step("filter snapshot", "snapshot", filterMaintenance.save)
     // After the snapshot: only a writer in the register can vouch for its root.
     yield* step("writers' register", "register", filterMaintenance.leave)
-    if (core.tiers !== undefined && core.config().cdc) yield* step("change stream", "stream", feed.publish)
+    if (core.tiers !== undefined && core.config().cdc)
+      yield* step("change stream", "stream", changeStream.publish)
     const opened = core.tiers !== undefined
     const checkpointed =
       opened &&
@@ -115,7 +116,7 @@ export const perform = (
     const known = opened || earlier.length === 0
     const itemsLeftInLog = known ? core.committedEntries() : undefined
     const flushedWal = itemsLeftInLog !== undefined && core.fresh.isEmpty
-    problems.push(...leftOver(core, lostBefore, feed.published()))
+    problems.push(...leftOver(core, lostBefore, changeStream.published()))
     const report: ShutdownReport = {
       flushedWal,
       finalCheckpoint: (checkpointed || !opened) && closed && known,

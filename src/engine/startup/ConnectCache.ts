@@ -1,0 +1,28 @@
+/** Phase 6: the cache is opened and connected; from then on it connects itself again. */
+import { Context, Data, Effect, Option, Scope } from "effect"
+import { Cache } from "../../cache/Cache.js"
+import { EngineRuntime } from "../background/EngineRuntime.js"
+import { CacheTrust } from "../state/CacheTrust.js"
+import { phase } from "./Phase.js"
+
+/** The cache, connected; none when none is configured, or while it is not there. */
+export class CacheConnected extends Context.Tag("effect-sync-engine/startup/CacheConnected")<
+  CacheConnected,
+  Option.Option<CacheTrust>
+>() {}
+
+export class CacheNotConnected extends Data.TaggedError("CacheNotConnected")<{ readonly problem: string }> {}
+
+export const connectCache = Effect.gen(function* () {
+  const { core, tiers } = yield* EngineRuntime
+  const { open } = yield* Cache
+  if (open === undefined) return Option.none<CacheTrust>()
+  const cache = new CacheTrust(
+    yield* Scope.extend(open, tiers),
+    core.expectsArchive ? () => core.elapsedMs() : undefined
+  )
+  core.cache = cache
+  yield* Effect.mapError(cache.service.connect, ({ message }) => new CacheNotConnected({ problem: message }))
+  yield* Effect.forEach(cache.service.status().warnings, (line) => Effect.logWarning(line))
+  return Option.some(cache)
+}).pipe(phase("Connecting", "redis_connect"))
