@@ -15,14 +15,19 @@ import * as LogProbe from "./background/LogProbe.js"
 import * as RunLoop from "./background/RunLoop.js"
 import type { EngineComponents } from "./EngineComponents.js"
 import * as ChangeStream from "./flush/ChangeStream.js"
+import { checkpoint } from "./flush/Checkpoint.js"
 import * as FlushBarrier from "./flush/FlushBarrier.js"
 import * as Flusher from "./flush/Flusher.js"
 import * as FlushSignal from "./flush/FlushSignal.js"
+import * as BulkDeletes from "./query/BulkDeletes.js"
 import * as DeadLetters from "./query/DeadLetters.js"
+import * as GetOrInsert from "./query/GetOrInsert.js"
 import * as Integrity from "./query/Integrity.js"
-import * as ItemQueries from "./query/ItemQueries.js"
-import * as Pages from "./query/Pages.js"
+import { Pages } from "./query/Pages.js"
 import * as RangeQueries from "./query/RangeQueries.js"
+import { guarded } from "./query/Requests.js"
+import * as SetState from "./query/SetState.js"
+import * as VerifiedReads from "./query/VerifiedReads.js"
 import * as PointReads from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
 import { connectLater } from "./startup/ConnectArchive.js"
@@ -160,10 +165,11 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
       comparison
     )
     const carry = FlushBarrier.make(core, flush)
-    const pages = Pages.make(core, carry, reads)
-    const sets = RangeQueries.make(core, carry, pages)
-    const items = ItemQueries.make(core, reads, writes, pages)
-    const verification = Integrity.make(core, flush, carry, cacheResync, writes.submit)
+    const pages = new Pages(core, carry, reads)
+    const flushed = guarded(
+      core,
+      Effect.tap(carry.all("flush"), () => checkpoint(core))
+    ).pipe(Effect.withSpan("SyncEngine.flush"))
 
     /** Waits for the end of the start, and of one without SQL: until then nothing can be flushed. */
     const served = Stream.runDrain(Stream.takeUntil(lifecycle.changes, () => lifecycle.acceptsQueries()))
@@ -173,9 +179,13 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
       submitMany: writes.submitMany,
       delete: writes.delete,
       deleteMany: writes.deleteMany,
-      ...sets,
-      ...items,
-      ...verification,
+      ...VerifiedReads.make(core, reads),
+      ...RangeQueries.make(core, carry, pages),
+      ...BulkDeletes.make(core, writes, pages),
+      ...Integrity.make(core, flush, carry, cacheResync, writes.submit),
+      getOrInsertWith: GetOrInsert.make(core, reads, writes),
+      setState: SetState.make(core, reads, writes),
+      flush: flushed,
       get: reads.get,
       getMany: reads.getMany,
       tick: Effect.gen(function* () {
@@ -195,7 +205,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
           ? Effect.zipRight(
               Effect.logInfo("draining: no more writes"),
               // Nobody waits for it: what is left goes to the archive, and the files are complete without what is beside.
-              Effect.forkIn(Effect.zipRight(served, Effect.ignore(sets.flush)), readers)
+              Effect.forkIn(Effect.zipRight(served, Effect.ignore(flushed)), readers)
             )
           : Effect.void
       ),

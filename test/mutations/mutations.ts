@@ -70,22 +70,22 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a verified read believes the cache",
-    file: "src/engine/query/ItemQueries.ts",
+    file: "src/engine/query/VerifiedReads.ts",
     find: "(yield* reads.fetchStored([id])).get(id)",
     replace: "(yield* reads.fetch([id])).get(id)",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "deleteByState does not look again",
-    file: "src/engine/query/ItemQueries.ts",
-    find: "return newest !== undefined && (newest.deleted || !isIn(range, newest.state))",
+    file: "src/engine/query/BulkDeletes.ts",
+    find: "return newest !== undefined && (newest.deleted || !inState(range, newest.state))",
     replace: "return false && newest !== undefined",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "insertions that wait for each other are not noticed",
     file: "src/engine/query/GetOrInsert.ts",
-    find: "            if (waitsFor(other, outer)) return Effect.fail(circle(id))\n",
+    find: "            if (waitsFor(other, outer)) return circle(id)\n",
     replace: "",
     tests: ["test/engine/query/GetOrInsert.test.ts"]
   },
@@ -247,8 +247,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a drain is forgotten while the start is not through",
     file: "src/engine/Engine.ts",
-    find: "Effect.zipRight(served, Effect.ignore(sets.flush))",
-    replace: "Effect.ignore(sets.flush)",
+    find: "Effect.zipRight(served, Effect.ignore(flushed))",
+    replace: "Effect.ignore(flushed)",
     tests: ["test/engine/startup/Lifecycle.test.ts", "test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
@@ -338,7 +338,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "deleteByState deletes what has another state by the commit",
-    file: "src/engine/query/ItemQueries.ts",
+    file: "src/engine/query/BulkDeletes.ts",
     find: "writes.deleteUnless(open, left, range.state !== undefined)",
     replace: "writes.deleteUnless(open, left, false)",
     tests: ["test/engine/write/Compared.test.ts"]
@@ -590,7 +590,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "no checkpoint after a flush",
-    file: "src/engine/query/RangeQueries.ts",
+    file: "src/engine/Engine.ts",
     find: 'Effect.tap(carry.all("flush"), () => checkpoint(core))',
     replace: 'carry.all("flush")',
     tests: ["test/engine/background/LogProbe.test.ts"]

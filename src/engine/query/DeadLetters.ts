@@ -40,56 +40,25 @@ export const make = (core: EngineState, onCommitted: () => void): DeadLettersApi
     )
 
   /** Every letter with one of these sequence numbers (or all), page by page. */
-  const selected = <E>(
+  const selected = Effect.fnUntraced(function* <E>(
     sequences: ReadonlyArray<number> | undefined,
     each: (letters: ReadonlyArray<DeadLetter>) => Effect.Effect<number, E>
-  ): Effect.Effect<number, E | LogUnavailable> =>
-    Effect.gen(function* () {
-      const wanted = sequences === undefined ? undefined : new Set(sequences)
-      // What is refused again meanwhile becomes a letter once more, with a higher sequence number: it has had its turn.
-      const last = core.tiers === undefined ? 0 : core.log.usage().committed
-      let after = 0
-      let done = 0
-      for (;;) {
-        const letters = yield* list({ after, limit: core.limits.lettersPerPage })
-        if (letters.length === 0 || letters[0]!.sequence > last) return done
-        after = letters[letters.length - 1]!.sequence
-        const chosen = letters.filter(
-          ({ sequence }) => sequence <= last && (wanted === undefined || wanted.has(sequence))
-        )
-        if (chosen.length > 0) done += yield* each(chosen)
-      }
-    })
-
-  /**
-   * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has
-   * taken it: the letter may be older than what was acknowledged since.
-   */
-  const append = (letters: ReadonlyArray<DeadLetter>): Effect.Effect<void, WriteError> =>
-    Effect.async((resume) => {
-      const refused = closedToWrites(core)
-      if (refused !== undefined) return resume(Effect.fail(refused))
-      const records = letters.map(({ record }) => record)
-      core.filter?.beforeWrite(records)
-      const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
-        if (!core.endAppend(started)) return
-        if (Either.isLeft(result)) {
-          if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
-          resume(Effect.fail(result.left))
-          return
-        }
-        const { first } = result.right
-        for (let n = 0; n < records.length; n++) core.retried.add(first + n)
-        core.fresh.push(first, records)
-        onCommitted()
-        resume(Effect.void)
-      }
-      const started = core.beginAppend(records.length, contentBytes(records), (error) =>
-        committed(Either.left(error))
+  ): Effect.fn.Return<number, E | LogUnavailable> {
+    const wanted = sequences === undefined ? undefined : new Set(sequences)
+    // What is refused again meanwhile becomes a letter once more, with a higher sequence number: it has had its turn.
+    const last = core.tiers === undefined ? 0 : core.log.usage().committed
+    let after = 0
+    let done = 0
+    for (;;) {
+      const letters = yield* list({ after, limit: core.limits.lettersPerPage })
+      if (letters.length === 0 || letters[0]!.sequence > last) return done
+      after = letters[letters.length - 1]!.sequence
+      const chosen = letters.filter(
+        ({ sequence }) => sequence <= last && (wanted === undefined || wanted.has(sequence))
       )
-      // A log that is full of letters has room for them: they only move.
-      core.log.unsafeAppend(records, committed, true)
-    })
+      if (chosen.length > 0) done += yield* each(chosen)
+    }
+  })
 
   const remove = (letters: ReadonlyArray<DeadLetter>) =>
     core.log.deadLetters.remove(letters.map(({ sequence }) => sequence))
@@ -99,10 +68,40 @@ export const make = (core: EngineState, onCommitted: () => void): DeadLettersApi
     // In the log first, then out of the letters: a crash in between repeats, and loses nothing.
     retry: (sequences) =>
       selected(sequences, (letters) =>
-        Effect.uninterruptible(Effect.zipRight(append(letters), remove(letters)))
-      ),
-    drop: (sequences) => selected(sequences, remove)
+        Effect.uninterruptible(Effect.zipRight(append(core, letters, onCommitted), remove(letters)))
+      ).pipe(Effect.withSpan("SyncEngine.deadLetters.retry")),
+    drop: (sequences) => Effect.withSpan(selected(sequences, remove), "SyncEngine.deadLetters.drop")
   }
 }
+
+/**
+ * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has
+ * taken it: the letter may be older than what was acknowledged since.
+ */
+const append = (core: EngineState, letters: ReadonlyArray<DeadLetter>, onCommitted: () => void) =>
+  Effect.async<void, WriteError>((resume) => {
+    const refused = closedToWrites(core)
+    if (refused !== undefined) return resume(Effect.fail(refused))
+    const records = letters.map(({ record }) => record)
+    core.filter?.beforeWrite(records)
+    const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+      if (!core.endAppend(started)) return
+      if (Either.isLeft(result)) {
+        if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+        resume(Effect.fail(result.left))
+        return
+      }
+      const { first } = result.right
+      for (let n = 0; n < records.length; n++) core.retried.add(first + n)
+      core.fresh.push(first, records)
+      onCommitted()
+      resume(Effect.void)
+    }
+    const started = core.beginAppend(records.length, contentBytes(records), (error) =>
+      committed(Either.left(error))
+    )
+    // A log that is full of letters has room for them: they only move.
+    core.log.unsafeAppend(records, committed, true)
+  })
 
 const bounded = (limit: number): number => Math.max(1, Math.min(maxLimit, Math.floor(limit) || defaultLimit))

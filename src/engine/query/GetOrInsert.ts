@@ -60,12 +60,15 @@ const circle = (id: string): InvalidRequest =>
     problem: `asks for ${JSON.stringify(id)}, whose own make waits for this one: neither would ever end`
   })
 
+type Options = Parameters<QueryApi["getOrInsertWith"]>[2]
+type Make<E, R> = Effect.Effect<Omit<SubmitItem, "id">, E, R>
+type Inserting<E, R> = Effect.Effect<SyncItem, E | ReadError | WriteError, R>
+
 export const make = (
   core: EngineState,
   reads: PointReads,
   writes: WriteOperations
 ): QueryApi["getOrInsertWith"] => {
-  type Options = Parameters<QueryApi["getOrInsertWith"]>[2]
   const underWay = new Map<string, Insertion>()
 
   /** Memory says whether it is there only while nobody else writes. */
@@ -76,57 +79,22 @@ export const make = (
       return Effect.map(reads.fetchProven([id]), (records) => liveIn(records, id))
     })
 
-  const insert = <E, R>(
-    id: string,
-    make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
-    options: Options
-  ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
-    Effect.gen(function* () {
-      const made = yield* make
-      const item = readOnce(() => made as SubmitItem)
-      if ("_tag" in item) return yield* new InvalidItem({ ...item, id })
-      for (;;) {
-        const receipt = yield* Effect.exit(writes.submit({ ...item, id }, { ...options, expectedVersion: 0 }))
-        if (Exit.isSuccess(receipt)) {
-          const own = liveIn(yield* reads.fetch([id]), id)
-          return yield* Option.isSome(own)
-            ? Effect.succeed(own.value)
-            : new VersionMismatch({ id, expected: receipt.value.version, actual: 0 })
-        }
-        const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
-        if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
-        // Somebody else inserted it meanwhile: theirs is the item, once it can be read, unless it is gone again.
-        yield* core.inFlight.landed(id)
-        const theirs = liveIn(yield* reads.fetchProven([id]), id)
-        if (Option.isSome(theirs)) return theirs.value
-      }
-    })
-
-  const getOrInsert = <E, R>(
-    id: string,
-    make: Effect.Effect<Omit<SubmitItem, "id">, E, R>,
-    options: Options
-  ): Effect.Effect<SyncItem, E | ReadError | WriteError, R> =>
+  const getOrInsert = <E, R>(id: string, make: Make<E, R>, options: Options): Inserting<E, R> =>
     Effect.flatMap(FiberRef.get(within), (outer) => {
-      type Answer = Effect.Effect<
-        SyncItem,
-        Effect.Effect.Error<typeof make> | ReadError | WriteError,
-        Effect.Effect.Context<typeof make>
-      >
       // Whether one is under way and that this one is are one step, and from there on its end is told, come what may.
       const join = Effect.uninterruptibleMask((restore) =>
-        Effect.suspend((): Answer => {
+        Effect.suspend((): Inserting<E, R> => {
           const other = underWay.get(id)
           if (other !== undefined) {
-            if (waitsFor(other, outer)) return Effect.fail(circle(id))
+            if (waitsFor(other, outer)) return circle(id)
             const ended = waiting(outer, other, restore(Deferred.await(other.ended)))
             return Effect.zipRight(ended, restore(again))
           }
           const own: Insertion = { id, ended: Deferred.unsafeMake(FiberId.none), waits: new Set() }
           underWay.set(id, own)
-          const inserting = insert(id, Effect.locally(make, within, [...outer, own]), options)
+          const made = Effect.locally(make, within, [...outer, own])
           return Effect.ensuring(
-            waiting(outer, own, restore(inserting)),
+            waiting(outer, own, restore(insert(core, reads, writes, id, made, options))),
             Effect.suspend(() => {
               underWay.delete(id)
               return Deferred.succeed(own.ended, undefined)
@@ -134,7 +102,7 @@ export const make = (
           )
         })
       )
-      const again: Answer = Effect.flatMap(find(id), (found) =>
+      const again: Inserting<E, R> = Effect.flatMap(find(id), (found) =>
         Option.isSome(found) ? Effect.succeed(found.value) : join
       )
       return again
@@ -152,6 +120,34 @@ export const make = (
         : getOrInsert(id, make, options)
     )
 }
+
+/** Makes the item and submits it as the first; where somebody else was faster, theirs is the item. */
+const insert = Effect.fnUntraced(function* <E, R>(
+  core: EngineState,
+  reads: PointReads,
+  writes: WriteOperations,
+  id: string,
+  make: Make<E, R>,
+  options: Options
+): Effect.fn.Return<SyncItem, E | ReadError | WriteError, R> {
+  const made = yield* make
+  const item = readOnce(() => made as SubmitItem)
+  if ("_tag" in item) return yield* new InvalidItem({ ...item, id })
+  for (;;) {
+    const receipt = yield* Effect.exit(writes.submit({ ...item, id }, { ...options, expectedVersion: 0 }))
+    if (Exit.isSuccess(receipt)) {
+      const own = liveIn(yield* reads.fetch([id]), id)
+      if (Option.isSome(own)) return own.value
+      return yield* new VersionMismatch({ id, expected: receipt.value.version, actual: 0 })
+    }
+    const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
+    if (!(failure instanceof VersionMismatch)) return yield* Effect.failCause(receipt.cause)
+    // Somebody else inserted it meanwhile: theirs is the item, once it can be read, unless it is gone again.
+    yield* core.inFlight.landed(id)
+    const theirs = liveIn(yield* reads.fetchProven([id]), id)
+    if (Option.isSome(theirs)) return theirs.value
+  }
+})
 
 const liveIn = (records: ReadonlyMap<string, ItemRecord>, id: string): Option.Option<SyncItem> =>
   Option.filter(Option.fromNullable(records.get(id)), ({ deleted }) => !deleted)

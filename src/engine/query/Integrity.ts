@@ -1,187 +1,193 @@
 /** Proving and repairing on request, and comparing with other nodes. */
-import { Effect, Stream } from "effect"
+import { Effect, Stream, Struct } from "effect"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
-import { InvalidRequest, type ReadError } from "../../EngineError.js"
+import type { InvalidRequest, ReadError } from "../../EngineError.js"
 import type { MerkleSource } from "../../merkle/Source.js"
-import type { BudgetOptions } from "../../reconcile/Budget.js"
 import { divergence } from "../../reconcile/Divergence.js"
 import { repair } from "../../reconcile/Repair.js"
-import { settledRoots, type Tiers } from "../../reconcile/Roots.js"
+import { byId, settledRoots, type Tiers } from "../../reconcile/Roots.js"
 import { ofArchive } from "../../reconcile/Sources.js"
-import { verify } from "../../reconcile/Verify.js"
-import { contentHashOf, type ItemRecord, prefixProblem, type SyncItem } from "../../SyncItem.js"
+import { type VerifyOptions, verify } from "../../reconcile/Verify.js"
+import { contentHashOf, type ItemRecord, type SyncItem } from "../../SyncItem.js"
 import type { CacheResync } from "../background/CacheResync.js"
 import type { FlushBarrier } from "../flush/FlushBarrier.js"
 import type { Flusher } from "../flush/Flusher.js"
 import { archiveUnavailable } from "../state/ArchiveUnavailable.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
+import { defaultPageItems, guarded, invalidPage, invalidPrefix, notWhole, orFail } from "./Requests.js"
 import type { TreeApi } from "./TreeApi.js"
 
-export type Integrity = Pick<TreeApi, "verify" | "repair" | "isSynced" | "merkleSource" | "findDivergent">
-
 /** The largest sample. */
-export const maxSample = 100_000
-
+const maxSample = 100_000
 /** The most differences that are listed. */
-export const maxDifferences = 10_000
-
+const maxDifferences = 10_000
 /** Damaged items for which others are asked at once. */
 const restoredAtOnce = 50
 
-export const make = (
-  core: EngineState,
-  flush: Flusher,
-  carry: FlushBarrier,
-  care: CacheResync,
-  submit: WriteOperations["submit"]
-): Integrity => {
-  const guarded = <A, E>(problem: InvalidRequest | undefined, body: Effect.Effect<A, E>) =>
-    Effect.suspend((): Effect.Effect<A, E | ReadError> => {
-      const gate = problem ?? core.queryGate()
-      return gate === undefined ? body : Effect.fail(gate)
-    })
+/** What the log says of a repair. */
+const logged = [
+  "treeRebuilt",
+  "contentsRestored",
+  "contentsLost",
+  "cacheWritten",
+  "cacheRemoved",
+  "cacheRebuilt",
+  "valuesRewritten"
+] as const
 
-  /** Runs against the archive and the cache after carrying to them what was acknowledged. */
-  const withTiers = <A>(
+/** Runs against the archive and the cache after carrying to them what was acknowledged. */
+const withTiers =
+  (core: EngineState, flush: Flusher, barrier: FlushBarrier) =>
+  <A>(
     operation: string,
     problem: InvalidRequest | undefined,
     use: (tiers: Tiers) => Effect.Effect<A, ArchiveError | ReadError>
   ): Effect.Effect<A, ReadError> =>
-    guarded(
-      problem,
-      carry.all(operation).pipe(
-        Effect.zipRight(carry.ask(operation, Effect.succeed)),
-        Effect.flatMap((archive) =>
-          Effect.mapError(
-            use({ archive, cache: core.cache?.service, exclusively: flush.exclusively }),
-            (error) => (error._tag === "ArchiveError" ? archiveUnavailable(operation)(error) : error)
-          )
-        )
-      )
+    barrier.all(operation).pipe(
+      Effect.zipRight(barrier.ask(operation, Effect.succeed)),
+      Effect.flatMap((archive) =>
+        use({ archive, cache: core.cache?.service, exclusively: flush.exclusively })
+      ),
+      Effect.mapError((error) =>
+        error._tag === "ArchiveError" ? archiveUnavailable(operation)(error) : error
+      ),
+      (body) => orFail(problem, guarded(core, body)),
+      Effect.withSpan(`SyncEngine.${operation}`)
     )
 
-  const forget = (ids: ReadonlyArray<string>): number => {
-    let dropped = 0
-    for (const id of ids) {
-      if (core.pending.get(id) !== undefined || core.memory.peek(id) === undefined) continue
-      core.memory.remove(id)
-      core.touch(id)
-      dropped++
-    }
-    return dropped
-  }
-
-  /** Writes the right bytes of damaged rows again where memory or the cache has them; returns the other ids. */
-  const restore = (items: ReadonlyArray<SyncItem>): Effect.Effect<ReadonlyArray<string>> =>
-    Effect.gen(function* () {
-      const lost: Array<string> = []
-      for (let at = 0; at < items.length; at += restoredAtOnce) {
-        const some = items.slice(at, at + restoredAtOnce)
-        const cached = yield* Effect.orElseSucceed(
-          core.cache?.service.getMany(some.map(({ id }) => id)) ?? Effect.succeed([]),
-          (): ReadonlyArray<ItemRecord> => []
-        )
-        const held = new Map(cached.map((record) => [record.id, record]))
-        for (const row of some) {
-          const whole = [core.memory.peek(row.id), held.get(row.id)].find((copy) => isWhole(copy, row))
-          if (whole === undefined) {
-            lost.push(row.id)
-            continue
-          }
-          const { contentType, id, state, traceparent } = row
-          const written = yield* Effect.either(
-            submit(
-              { id, content: whole.content, contentType, state, traceparent },
-              { expectedVersion: row.version }
-            )
-          )
-          if (written._tag === "Left") {
-            lost.push(id)
-            yield* Effect.logWarning(`a damaged item could not be written again: ${written.left.message}`, {
-              id
-            })
-          }
-        }
-      }
-      return lost
-    })
-
-  const source = (operation: string) => {
-    const ask = <A>(question: (source: MerkleSource<ArchiveError>) => Effect.Effect<A, ArchiveError>) =>
-      guarded(
-        undefined,
-        carry.ask(operation, (archive) => question(ofArchive(archive)))
-      )
-    const page = <A>(
-      { path, limit = 1 }: { readonly path: string; readonly limit?: number },
-      question: (source: MerkleSource<ArchiveError>) => Effect.Effect<A, ArchiveError>
-    ) =>
-      Effect.suspend(() =>
-        orFail(pathRequest(path) ?? wholeRequest("limit", limit, 1, 10_000), ask(question))
-      )
-    const merkle: MerkleSource<ReadError> = {
-      root: carry.thenAsk(operation, (archive) => archive.root),
-      node: (path) =>
-        orFail(
-          pathRequest(path),
-          carry.thenAsk(operation, (archive) => archive.node(path))
-        ),
-      branches: (path, options) => page({ path, ...options }, (tree) => tree.branches(path, options)),
-      leaves: (path, options) => page({ path, limit: options.limit }, (tree) => tree.leaves(path, options)),
-      leafSum: (path, range) => page({ path }, (tree) => tree.leafSum(path, range)),
-      leafParts: (path, range, size) =>
-        orFail(
-          wholeRequest("size", size, 1, Number.MAX_SAFE_INTEGER),
-          page({ path }, (tree) => tree.leafParts(path, range, size))
-        )
-    }
-    return merkle
-  }
-
+export const make = (
+  core: EngineState,
+  flush: Flusher,
+  barrier: FlushBarrier,
+  resync: CacheResync,
+  submit: WriteOperations["submit"]
+): TreeApi => {
+  const proving = withTiers(core, flush, barrier)
   return {
+    merkleRoot: Effect.withSpan(
+      barrier.thenAsk("merkleRoot", (archive) => archive.root),
+      "SyncEngine.merkleRoot"
+    ),
+    merkleNode: (path) =>
+      orFail(
+        invalidPrefix(path, "path"),
+        barrier.thenAsk("merkleNode", (archive) => archive.node(path))
+      ).pipe(Effect.withSpan("SyncEngine.merkleNode")),
+    merkleChildren: (path, { after, limit = defaultPageItems } = {}) =>
+      orFail(
+        invalidPrefix(path, "path") ?? invalidPage({ limit }),
+        barrier.thenAsk("merkleChildren", (archive) => archive.children(path, { after, limit }))
+      ).pipe(Effect.withSpan("SyncEngine.merkleChildren")),
     verify: (options = {}) =>
-      withTiers("verify", optionsProblem(options), (tiers) =>
+      proving("verify", invalidOptions(options), (tiers) =>
         verify(tiers, options, () => core.pendingEntries())
       ),
     repair: (options = {}) =>
-      withTiers("repair", optionsProblem(options), (tiers) =>
+      proving("repair", invalidOptions(options), (tiers) =>
         repair<ReadError>(
-          { ...tiers, restore, forget, carry: carry.all("repair"), resync: care.proveWithin },
+          {
+            ...tiers,
+            restore: (items) => restore(core, submit, items),
+            forget: (ids) => forget(core, ids),
+            carry: barrier.all("repair"),
+            resync: resync.proveWithin
+          },
           options
         )
-      ).pipe(
-        Effect.tap((result) =>
-          Effect.logInfo("repaired", {
-            treeRebuilt: result.treeRebuilt,
-            contentsRestored: result.contentsRestored,
-            contentsLost: result.contentsLost,
-            cacheWritten: result.cacheWritten,
-            cacheRemoved: result.cacheRemoved,
-            cacheRebuilt: result.cacheRebuilt,
-            valuesRewritten: result.valuesRewritten
-          })
-        )
-      ),
-    isSynced: withTiers("isSynced", undefined, (tiers) =>
+      ).pipe(Effect.tap((result) => Effect.logInfo("repaired", Struct.pick(result, ...logged)))),
+    isSynced: proving("isSynced", undefined, (tiers) =>
       settledRoots(tiers).pipe(
         Effect.map(({ equal }) => equal),
         Effect.catchTag("CacheError", () => Effect.succeed(false))
       )
     ),
-    merkleSource: source("merkleSource"),
+    merkleSource: sourceOf(core, barrier, "merkleSource"),
     findDivergent: (other, options) =>
       Stream.unwrap(
         Effect.as(
-          guarded(pathRequest(options?.under ?? ""), carry.all("findDivergent")),
-          divergence(source("findDivergent"), other, options)
+          orFail(invalidPrefix(options?.under ?? "", "path"), guarded(core, barrier.all("findDivergent"))),
+          divergence(sourceOf(core, barrier, "findDivergent"), other, options)
         )
       )
   }
 }
 
-const orFail = <A>(problem: InvalidRequest | undefined, effect: Effect.Effect<A, ReadError>) =>
-  problem === undefined ? effect : Effect.fail(problem)
+/** The archived tree as a source of comparisons. */
+const sourceOf = (core: EngineState, barrier: FlushBarrier, operation: string): MerkleSource<ReadError> => {
+  const page = <A>(
+    { limit, path }: { readonly path: string; readonly limit?: number },
+    question: (source: MerkleSource<ArchiveError>) => Effect.Effect<A, ArchiveError>
+  ) =>
+    Effect.suspend(() =>
+      orFail(
+        invalidPrefix(path, "path") ?? invalidPage({ limit }),
+        guarded(
+          core,
+          barrier.ask(operation, (archive) => question(ofArchive(archive)))
+        )
+      )
+    )
+  return {
+    root: barrier.thenAsk(operation, (archive) => archive.root),
+    node: (path) =>
+      orFail(
+        invalidPrefix(path, "path"),
+        barrier.thenAsk(operation, (archive) => archive.node(path))
+      ),
+    branches: (path, options) => page({ path, limit: options.limit }, (tree) => tree.branches(path, options)),
+    leaves: (path, options) => page({ path, limit: options.limit }, (tree) => tree.leaves(path, options)),
+    leafSum: (path, range) => page({ path }, (tree) => tree.leafSum(path, range)),
+    leafParts: (path, range, size) =>
+      orFail(
+        notWhole("size", size, 1),
+        page({ path }, (tree) => tree.leafParts(path, range, size))
+      )
+  }
+}
+
+/** Drops what memory holds of these ids and is archived; returns how many. */
+const forget = (core: EngineState, ids: ReadonlyArray<string>): number => {
+  let dropped = 0
+  for (const id of ids) {
+    if (core.pending.get(id) !== undefined || core.memory.peek(id) === undefined) continue
+    core.memory.remove(id)
+    core.touch(id)
+    dropped++
+  }
+  return dropped
+}
+
+/** Writes the right bytes of damaged rows again where memory or the cache has them; returns the other ids. */
+const restore = Effect.fnUntraced(function* (
+  core: EngineState,
+  submit: WriteOperations["submit"],
+  items: ReadonlyArray<SyncItem>
+) {
+  const lost: Array<string> = []
+  for (let at = 0; at < items.length; at += restoredAtOnce) {
+    const some = items.slice(at, at + restoredAtOnce)
+    const cached = yield* Effect.orElseSucceed(
+      core.cache?.service.getMany(some.map(({ id }) => id)) ?? Effect.succeed([]),
+      (): ReadonlyArray<ItemRecord> => []
+    )
+    const held = byId(cached)
+    for (const row of some) {
+      const { contentType, id, state, traceparent, version } = row
+      const whole = [core.memory.peek(id), held.get(id)].find((copy) => isWhole(copy, row))
+      if (whole === undefined) {
+        lost.push(id)
+        continue
+      }
+      const item = { id, content: whole.content, contentType, state, traceparent }
+      yield* Effect.catchAll(submit(item, { expectedVersion: version }), ({ message }) => {
+        lost.push(id)
+        return Effect.logWarning(`a damaged item could not be written again: ${message}`, { id })
+      })
+    }
+  }
+  return lost
+})
 
 /**
  * Whether a copy holds the bytes that belong to a damaged row: those that the row's hash names, or, of the same
@@ -194,27 +200,8 @@ const isWhole = (copy: ItemRecord | undefined, row: SyncItem): copy is ItemRecor
   (copy.contentHash === row.contentHash ||
     (copy.version === row.version && copy.contentHash === contentHashOf(row.content)))
 
-const pathRequest = (path: string): InvalidRequest | undefined => {
-  const problem = prefixProblem(path)
-  return problem === undefined ? undefined : new InvalidRequest({ argument: "path", problem })
-}
-
-const wholeRequest = (
-  argument: string,
-  value: number | undefined,
-  least: number,
-  most: number
-): InvalidRequest | undefined =>
-  value === undefined || (Number.isSafeInteger(value) && value >= least && value <= most)
-    ? undefined
-    : new InvalidRequest({ argument, problem: `must be a whole number from ${least} to ${most}` })
-
-const optionsProblem = (options: {
-  readonly sample?: number | undefined
-  readonly differences?: number | undefined
-  readonly budget?: BudgetOptions | undefined
-}): InvalidRequest | undefined =>
-  wholeRequest("sample", options.sample, 1, maxSample) ??
-  wholeRequest("differences", options.differences, 0, maxDifferences) ??
-  wholeRequest("budget.rows", options.budget?.rows, 1, Number.MAX_SAFE_INTEGER) ??
-  wholeRequest("budget.milliseconds", options.budget?.milliseconds, 1, Number.MAX_SAFE_INTEGER)
+const invalidOptions = ({ budget, differences, sample }: VerifyOptions) =>
+  notWhole("sample", sample, 1, maxSample) ??
+  notWhole("differences", differences, 0, maxDifferences) ??
+  notWhole("budget.rows", budget?.rows, 1) ??
+  notWhole("budget.milliseconds", budget?.milliseconds, 1)

@@ -7,7 +7,6 @@
  * call is among the pending ones until the archive has it, so it is seen in one place or the other, and what was
  * pending at any time since then is read again from memory, log and archive, and the newest counts.
  */
-
 import { Effect } from "effect"
 import type { OpenArchive, ScanRange } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
@@ -33,16 +32,11 @@ export interface Part<Row> {
   readonly next: string | undefined
 }
 
-export interface Pages {
-  /** Items of a range; fewer than the limit at the end of the range, or when their contents fill a page. */
-  readonly items: (
-    range: ScanRange,
-    limit: number,
-    operation: string
-  ) => Effect.Effect<Part<SyncItem>, ReadError>
-  /** Ids of a range. */
-  readonly ids: (range: ScanRange, limit: number, operation: string) => Effect.Effect<Part<string>, ReadError>
-}
+export type PageRead<Row> = (
+  range: ScanRange,
+  limit: number,
+  operation: string
+) => Effect.Effect<Part<Row>, ReadError>
 
 /** A row of the archive; without content where only ids are asked for. */
 interface Row {
@@ -62,38 +56,98 @@ const askItems: Ask = (archive, range, page) =>
 const askIds: Ask = (archive, range, { limit }) =>
   Effect.map(archive.scanIds(range, limit), (ids) => ids.map((id) => ({ id, item: undefined })))
 
-const inState = (range: ScanRange, state: string | undefined): boolean =>
+export const inState = (range: ScanRange, state: string | undefined): boolean =>
   range.state === undefined || range.state === state
 
-export const make = (core: EngineState, carry: FlushBarrier, reads: PointReads): Pages => {
-  /** The first `limit` pending ids of a range that may belong to it, up to `bound` where there is one. */
-  const pendingIds = (
-    range: ScanRange,
-    sorted: Sorted,
-    bound: string | undefined,
-    limit: number,
-    entryOf: (id: string) => PendingEntry | undefined
-  ): Effect.Effect<ReadonlyArray<string>> =>
-    Effect.gen(function* () {
-      const found: Array<string> = []
-      let passed = 0
-      for (const id of idsOf(sorted, range, bound)) {
-        if (found.length === limit) break
-        if (++passed % passedPerTurn === 0) yield* yieldToEventLoop
-        const entry = entryOf(id)
-        // A deletion, or another state, hides the archive's row if there is one; by itself it is nothing.
-        if (entry !== undefined && !entry.deleted && inState(range, entry.state)) found.push(id)
+/** The newest pending write of an id, also when it has been archived since the page began. */
+type EntryOf = (id: string) => PendingEntry | undefined
+
+export class Pages {
+  constructor(
+    private readonly core: EngineState,
+    private readonly barrier: FlushBarrier,
+    private readonly reads: PointReads
+  ) {}
+
+  /** Items of a range; fewer than the limit at the end of the range, or when their contents fill a page. */
+  readonly items: PageRead<SyncItem> = (range, limit, operation) =>
+    Effect.map(this.collect(askItems, range, limit, operation), ({ next, rows }) => ({
+      next,
+      rows: rows.map(({ item }) => item!)
+    }))
+
+  /** Ids of a range. */
+  readonly ids: PageRead<string> = (range, limit, operation) =>
+    Effect.map(this.collect(askIds, range, limit, operation), ({ next, rows }) => ({
+      next,
+      rows: rows.map(({ id }) => id)
+    }))
+
+  private collect(ask: Ask, range: ScanRange, limit: number, operation: string) {
+    return Effect.gen(this, function* (): Effect.fn.Return<Part<Row>, ReadError> {
+      const { pageBytes } = this.core.limits
+      const rows: Array<Row> = []
+      let bytes = 0
+      let after = range.after
+      for (;;) {
+        const page = { limit: limit - rows.length, maxBytes: pageBytes - bytes }
+        const found = yield* this.part(ask, { ...range, after }, page, operation)
+        rows.push(...found.rows)
+        if (ask === askItems) for (const { item } of found.rows) bytes += item!.content.byteLength
+        after = found.next
+        if (after === undefined || rows.length >= limit || bytes >= pageBytes / 2)
+          return { rows, next: after }
       }
-      return found
     })
+  }
+
+  /** The next part of a range, from one question to the archive. */
+  private part(
+    ask: Ask,
+    range: ScanRange,
+    page: { readonly limit: number; readonly maxBytes: number },
+    operation: string
+  ) {
+    const { barrier, core } = this
+    const { limit, maxBytes } = page
+    const merge = (sorted: Sorted, settled: ReadonlyMap<string, PendingEntry>) =>
+      Effect.gen(this, function* () {
+        const entryOf: EntryOf = (id) => core.pending.get(id) ?? settled.get(id)
+        const answer = yield* barrier.ask(operation, (archive) => ask(archive, range, page))
+        const bound = answer[answer.length - 1]?.id
+        const pending = yield* pendingIds(range, sorted, bound, limit, entryOf)
+        // Beyond the last of a full list of pending ids, others may stand between the rows.
+        const upTo = pending.length === limit ? pending[limit - 1] : bound
+        const rows = new Map(answer.map((row) => [row.id, row]))
+        const certain =
+          ask === askIds ? new Set(pending.filter((id) => isCertain(core.pending.get(id), range))) : noIds
+        for (const id of certain) rows.set(id, { id, item: undefined })
+        const all = inOrder(
+          answer.flatMap(({ id }) => (upTo === undefined || compareBytes(id, upTo) <= 0 ? [id] : [])),
+          pending
+        )
+        const ids = fitting(
+          all,
+          limit,
+          maxBytes,
+          (id) => rows.get(id)?.item?.content.byteLength ?? entryOf(id)?.bytes ?? 0
+        )
+        const changed = ids.filter((id) => !certain.has(id) && entryOf(id) !== undefined)
+        const next = ids.length < all.length ? ids[ids.length - 1] : upTo
+        return { rows: yield* this.shown(ids, rows, range, changed), next }
+      })
+    return Effect.flatMap(core.pending.order.sorted, (sorted) =>
+      settledMeanwhile(core, (settled) => merge(sorted, settled))
+    )
+  }
 
   /** What to show for these ids, of which the archive's rows may be older than what is pending. */
-  const shown = (
+  private shown(
     ids: ReadonlyArray<string>,
     rows: ReadonlyMap<string, Row>,
     range: ScanRange,
     changed: ReadonlyArray<string>
-  ): Effect.Effect<ReadonlyArray<Row>, ReadError> => {
+  ): Effect.Effect<ReadonlyArray<Row>, ReadError> {
     const merged = (records: ReadonlyMap<string, ItemRecord>): ReadonlyArray<Row> => {
       const again = new Set(changed)
       return ids.flatMap((id): ReadonlyArray<Row> => {
@@ -107,77 +161,29 @@ export const make = (core: EngineState, carry: FlushBarrier, reads: PointReads):
     }
     return changed.length === 0
       ? Effect.succeed(merged(new Map()))
-      : Effect.map(reads.fetchCompared(changed), merged)
-  }
-
-  /** The next part of a range, from one question to the archive. */
-  const part = (ask: Ask, range: ScanRange, limit: number, maxBytes: number, operation: string) =>
-    Effect.gen(function* () {
-      const sorted = yield* core.pending.order.sorted
-      return yield* settledMeanwhile(core, (settled) =>
-        Effect.gen(function* () {
-          const entryOf = (id: string) => core.pending.get(id) ?? settled.get(id)
-          const answer = yield* carry.ask(operation, (archive) => ask(archive, range, { limit, maxBytes }))
-          const bound = answer[answer.length - 1]?.id
-          const pending = yield* pendingIds(range, sorted, bound, limit, entryOf)
-          // Beyond the last of a full list of pending ids, others may stand between the rows.
-          const upTo = pending.length === limit ? pending[limit - 1] : bound
-          const rows = new Map(answer.map((row) => [row.id, row]))
-          const certain =
-            ask === askIds ? new Set(pending.filter((id) => isCertain(core.pending.get(id), range))) : noIds
-          for (const id of certain) rows.set(id, { id, item: undefined })
-          const all = inOrder(
-            answer.flatMap(({ id }) => (upTo === undefined || compareBytes(id, upTo) <= 0 ? [id] : [])),
-            pending
-          )
-          const ids = fitting(
-            all,
-            limit,
-            maxBytes,
-            (id) => rows.get(id)?.item?.content.byteLength ?? entryOf(id)?.bytes ?? 0
-          )
-          const changed = ids.filter((id) => !certain.has(id) && entryOf(id) !== undefined)
-          const next = ids.length < all.length ? ids[ids.length - 1] : upTo
-          return { rows: yield* shown(ids, rows, range, changed), next }
-        })
-      )
-    })
-
-  const collect = (
-    ask: Ask,
-    range: ScanRange,
-    limit: number,
-    operation: string
-  ): Effect.Effect<Part<Row>, ReadError> =>
-    Effect.gen(function* () {
-      const { pageBytes } = core.limits
-      const rows: Array<Row> = []
-      let bytes = 0
-      let after = range.after
-      for (;;) {
-        const left = pageBytes - bytes
-        const found = yield* part(ask, { ...range, after }, limit - rows.length, left, operation)
-        rows.push(...found.rows)
-        if (ask === askItems) for (const { item } of found.rows) bytes += item!.content.byteLength
-        after = found.next
-        if (after === undefined || rows.length >= limit || bytes >= pageBytes / 2)
-          return { rows, next: after }
-      }
-    })
-
-  return {
-    items: (range, limit, operation) =>
-      Effect.map(collect(askItems, range, limit, operation), ({ next, rows }) => ({
-        next,
-        rows: rows.map(({ item }) => item!)
-      })),
-    ids: (range, limit, operation) =>
-      Effect.map(collect(askIds, range, limit, operation), ({ next, rows }) => ({
-        next,
-        rows: rows.map(({ id }) => id)
-      }))
+      : Effect.map(this.reads.fetchCompared(changed), merged)
   }
 }
+
+/** The first `limit` pending ids of a range that may belong to it, up to `bound` where there is one. */
+const pendingIds = Effect.fnUntraced(function* (
+  range: ScanRange,
+  sorted: Sorted,
+  bound: string | undefined,
+  limit: number,
+  entryOf: EntryOf
+) {
+  const found: Array<string> = []
+  let passed = 0
+  for (const id of idsOf(sorted, range, bound)) {
+    if (found.length === limit) break
+    if (++passed % passedPerTurn === 0) yield* yieldToEventLoop
+    const entry = entryOf(id)
+    // A deletion, or another state, hides the archive's row if there is one; by itself it is nothing.
+    if (entry !== undefined && !entry.deleted && inState(range, entry.state)) found.push(id)
+  }
+  return found
+})
 
 const isNewer = (item: SyncItem | undefined, record: ItemRecord | undefined): boolean =>
   item !== undefined && record !== undefined && compareVersions(item, record) >= 0
