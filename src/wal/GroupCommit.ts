@@ -10,7 +10,7 @@ import type { ItemRecord } from "../SyncItem.js"
 import { EntrySizes } from "./EntrySizes.js"
 import type { LogLink } from "./LogLink.js"
 import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
-import type { LettersMoved, OpenedFile, SegmentMessage } from "./LogProtocol.js"
+import type { LettersMoved, OpenedFile } from "./LogProtocol.js"
 import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
 import type { Appended, LogUsage } from "./WriteAheadLog.js"
 
@@ -228,7 +228,7 @@ export class GroupCommit {
     const group = this.groups.shift()
     // A record that could not be encoded may have been the first of its group.
     if (group === undefined || group.calls.length === 0) return
-    const segments: Array<SegmentMessage> = group.writers.map((writer) => writer.seal())
+    const segments = group.writers.map((writer) => writer.seal())
     const transfer = segments.map(({ data }) => data.buffer as ArrayBuffer)
     this.inFlight++
     this.link.request(
@@ -237,7 +237,7 @@ export class GroupCommit {
       (outcome) => {
         this.inFlight--
         const last = group.first + group.items - 1
-        if (outcome.ok) {
+        if (Either.isRight(outcome)) {
           this.committedUpTo = last
           this.refusedBytes = 0
           Metrics.groupCommitted(group.items)
@@ -245,7 +245,7 @@ export class GroupCommit {
         } else {
           this.sizes.removeRange(group.first, last)
           this.refusedBytes = Math.max(this.refusedBytes, group.bytes)
-          const failure = Either.left(this.unavailable("append", outcome.problem))
+          const failure = Either.left(this.unavailable("append", outcome.left))
           for (const call of group.calls) call.done(failure)
         }
         this.schedule()

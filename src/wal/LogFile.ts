@@ -1,13 +1,12 @@
 /**
- * The log's SQLite file, opened: every operation of the protocol, synchronous, in the log's worker thread.
+ * Every operation of the protocol on the log's SQLite file, synchronous, in the log's worker thread.
  *
  * A group commit stores whole segments, not a row for each entry. Released segments are deleted in bounded steps
- * after the released mark is durable; what a partly released segment holds below the mark is not returned.
+ * after the released mark is durable; what a partly released segment holds below the mark is not returned. The
+ * filter's snapshot is written part by part, so that commits get their turn between them, and published at once.
  */
-import type Database from "better-sqlite3"
-import { OverwrittenFile } from "../shared/files/OpenedFiles.js"
-import { LetterTable } from "./LetterTable.js"
-import { storeBinding } from "./LogBinding.js"
+
+import { LogDatabase } from "./LogDatabase.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
 import type {
@@ -17,23 +16,19 @@ import type {
   LogOperations,
   LogResumption,
   OpenedFile,
-  PickedEntries,
-  SegmentMessage,
   SegmentSlice
 } from "./LogProtocol.js"
-import { segmentChecksum, stateChecksum } from "./LogSchema.js"
-import type { LogStatements } from "./LogStatements.js"
-import { prepareStatements, segmentsPerPrune } from "./LogStatements.js"
+import {
+  bindingTable,
+  deadLetterChecksum,
+  partsPerPrune,
+  segmentChecksum,
+  segmentsPerRelease,
+  stateChecksum
+} from "./LogSchema.js"
 import { cut, entrySizes, firstDamaged, stampChecksums } from "./SegmentCodec.js"
-import { SnapshotTable } from "./SnapshotTable.js"
+import type { Segment } from "./SegmentWriter.js"
 import type { ArchiveBinding } from "./WriteAheadLog.js"
-
-/** The -wal file is folded into the main file when about this many bytes were written to it. */
-const checkpointBytes = 8 * 1024 * 1024
-const pagesPerShrink = 1024
-/** Free space worth giving back: this much, or half of the file. */
-const shrinkBytes = 4 * 1024 * 1024
-const shrinkLeastBytes = 128 * 1024
 
 interface SegmentRow {
   readonly first: number
@@ -42,21 +37,15 @@ interface SegmentRow {
   readonly data: Buffer
 }
 
-export class LogFile implements LogOperations {
+export class LogFile extends LogDatabase implements LogOperations {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile
-  private readonly db: Database.Database
-  private readonly letters: LetterTable
-  private readonly snapshots: SnapshotTable
-  private readonly statements: LogStatements
   private last: number
   private released: number
   private maxVersion: number
   private unprunedSegments = true
-  private writtenBytes = 0
-  private mustReset = false
-  private shrinking = false
-  private readonly counts = { commits: 0, checkpoints: 0 }
+  private commits = 0
+  private published: { readonly generation: number; readonly parts: number } | undefined
 
   /** Opens or creates the file, or opens the one that was in use; throws as `openLogFile` does. */
   static open(path: string, resume?: LogResumption): LogFile {
@@ -65,19 +54,16 @@ export class LogFile implements LogOperations {
     return file
   }
 
-  private constructor(private readonly file: OpenLogFile) {
-    this.db = file.db
+  private constructor(file: OpenLogFile) {
+    super(file)
     this.opened = file.content
     this.last = file.content.committed
     this.released = file.content.released
     this.maxVersion = file.content.maxVersion
-    this.mustReset = file.unfolded
-    this.statements = prepareStatements(this.db)
-    this.letters = new LetterTable(this.db, (body) => this.transaction(body))
-    this.snapshots = new SnapshotTable(this.db, (body) => this.transaction(body))
+    this.published = this.statements.snapshotHead.get() as typeof this.published
   }
 
-  commit(segments: ReadonlyArray<SegmentMessage>): void {
+  commit(segments: ReadonlyArray<Segment>): void {
     let { last, maxVersion } = this
     let bytes = 0
     this.transaction(() => {
@@ -94,7 +80,7 @@ export class LogFile implements LogOperations {
     this.last = last
     this.maxVersion = maxVersion
     this.writtenBytes += bytes
-    this.counts.commits++
+    this.commits++
   }
 
   read(after: number, maxItems: number, maxBytes: number): ReadonlyArray<SegmentSlice> {
@@ -127,161 +113,136 @@ export class LogFile implements LogOperations {
     return slices
   }
 
-  readAt(sequences: ReadonlyArray<number>): PickedEntries {
-    const found: Array<number> = []
-    const parts: Array<{ items: number; data: Uint8Array }> = []
-    let index = 0
-    while (index < sequences.length) {
-      const row = this.statements.segmentAt.get(sequences[index]!) as SegmentRow | undefined
-      const indexes: Array<number> = []
+  /** Takes ascending numbers and returns their neighbours together. */
+  readAt(sequences: ReadonlyArray<number>): ReadonlyArray<SegmentSlice> {
+    const slices: Array<SegmentSlice> = []
+    let row: SegmentRow | undefined
+    for (let index = 0; index < sequences.length; ) {
+      const first = sequences[index]!
+      if (row === undefined || row.last < first) {
+        row = this.statements.segmentAt.get(first) as SegmentRow | undefined
+      }
+      let items = 1
       // No segment holds it: a gap after a failed commit.
-      if (row === undefined || row.last < sequences[index]!) {
-        index++
-        continue
+      if (row !== undefined && first <= row.last) {
+        while (first + items <= row.last && sequences[index + items] === first + items) items++
+        const from = first - row.first
+        this.assertSound(row, from, from + items)
+        slices.push({ first, items, from: 0, to: items, data: cut(row.data, row.items, from, from + items) })
       }
-      for (; index < sequences.length && sequences[index]! <= row.last; index++) {
-        const position = sequences[index]! - row.first
-        this.assertSound(row, position, position + 1)
-        indexes.push(position)
-        found.push(sequences[index]!)
-      }
-      parts.push({ items: indexes.length, data: cut(row.data, row.items, indexes) })
+      index += items
     }
-    return { sequences: found, parts }
+    return slices
   }
 
   release(upTo: number): { readonly more: boolean } {
     const released = Math.min(upTo, this.last)
-    if (released <= this.released) return { more: this.unprunedSegments }
-    const deleted = this.transaction(() => {
-      this.statements.setState.run(released, this.maxVersion, stateChecksum(released, this.maxVersion))
-      return this.deleteReleased(released)
-    })
-    this.released = released
-    this.unprunedSegments = deleted === segmentsPerPrune
-    return { more: this.unprunedSegments }
-  }
-
-  prune(): { readonly more: boolean } {
-    if (this.unprunedSegments) {
-      this.unprunedSegments = this.transaction(() => this.deleteReleased(this.released)) === segmentsPerPrune
+    if (released > this.released) {
+      const deleted = this.transaction(() => {
+        this.setState(released)
+        return this.deleteReleased(released)
+      })
+      this.released = released
+      this.unprunedSegments = deleted === segmentsPerRelease
+    } else if (this.unprunedSegments) {
+      this.unprunedSegments =
+        this.transaction(() => this.deleteReleased(this.released)) === segmentsPerRelease
     }
     return { more: this.unprunedSegments }
   }
 
   addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): LettersMoved {
-    return this.letters.add(letters)
+    return this.transaction(() => {
+      const added = { items: 0, bytes: 0 }
+      for (const { at, data, reason, sequence } of letters) {
+        const checksum = deadLetterChecksum(sequence, reason, at, data)
+        if (this.statements.insertLetter.run(sequence, reason, at, checksum, data).changes === 0) continue
+        added.items++
+        added.bytes += data.length
+      }
+      return added
+    })
   }
 
   listDeadLetters(after: number, limit: number, maxBytes: number): ReadonlyArray<DeadLetterMessage> {
-    return this.letters.list(after, limit, maxBytes)
+    const page: Array<DeadLetterMessage> = []
+    let bytes = 0
+    const rows = this.statements.lettersAfter.iterate(after, limit)
+    for (const row of rows as IterableIterator<DeadLetterMessage & { readonly checksum: number }>) {
+      const { at, checksum, data, reason, sequence } = row
+      bytes += data.length
+      if (page.length > 0 && bytes > maxBytes) break
+      if (checksum !== deadLetterChecksum(sequence, reason, at, data))
+        throw new Error(`the dead letter with sequence ${sequence} is damaged`)
+      page.push({ sequence, reason, at, data })
+    }
+    return page
   }
 
   removeDeadLetters(sequences: ReadonlyArray<number>): LettersMoved {
-    return this.letters.remove(sequences)
+    return this.transaction(() => {
+      const removed = { items: 0, bytes: 0 }
+      for (const sequence of sequences) {
+        for (const bytes of this.statements.deleteLetter.all(sequence) as ReadonlyArray<number>) {
+          removed.items++
+          removed.bytes += bytes
+        }
+      }
+      return removed
+    })
   }
 
-  bind(binding: ArchiveBinding): void {
-    this.transaction(() => storeBinding(this.db, binding))
+  bind({ archived, carriedTo, lineage }: ArchiveBinding): void {
+    this.transaction(() => {
+      this.db.exec(bindingTable)
+      this.db
+        .prepare("INSERT OR REPLACE INTO binding (id, lineage, archived, carried_to) VALUES (1, ?, ?, ?)")
+        .run(lineage, archived ? 1 : 0, carriedTo ?? 0)
+    })
   }
 
   shrink(): { readonly more: boolean } {
-    if (this.prune().more) return { more: true }
-    const free = this.pragma("freelist_count")
-    const pageSize = this.pragma("page_size")
-    const freeBytes = free * pageSize
-    const worthwhile =
-      freeBytes > shrinkBytes || (free * 2 > this.pragma("page_count") && freeBytes > shrinkLeastBytes)
-    if (worthwhile || (this.shrinking && free > 0)) {
-      this.transaction(() => this.db.pragma(`incremental_vacuum(${pagesPerShrink})`))
-      this.writtenBytes += Math.min(free, pagesPerShrink) * pageSize
-      this.shrinking = this.pragma("freelist_count") < free
-      if (this.shrinking) return { more: true }
-    }
-    // Only a checkpoint shortens the main file.
-    if (this.shrinking) this.checkpoint()
-    this.shrinking = false
-    return { more: false }
-  }
-
-  checkpoint(): void {
-    this.runCheckpoint("TRUNCATE")
-    this.mustReset = false
+    return this.release(this.released).more ? { more: true } : { more: this.shrinkPages() }
   }
 
   probe(bytes: number): void {
-    this.transaction(() =>
-      this.statements.setState.run(
-        this.released,
-        this.maxVersion,
-        stateChecksum(this.released, this.maxVersion)
-      )
-    )
-    if (bytes > 0) this.snapshots.probe(bytes)
+    this.transaction(() => this.setState(this.released))
+    if (bytes === 0) return
+    // A part that belongs to no snapshot.
+    this.transaction(() => this.statements.insertPart.run(-1, 0, Buffer.alloc(bytes)))
+    this.transaction(() => this.statements.deleteSnapshot.run(-1))
     this.writtenBytes += bytes
   }
 
   writeSnapshotPart(part: number, data: Uint8Array): void {
-    this.snapshots.writePart(part, data)
+    this.transaction(() => {
+      // What an earlier attempt left.
+      if (part === 0) this.statements.deleteSnapshot.run(this.nextGeneration())
+      this.statements.insertPart.run(this.nextGeneration(), part, data)
+    })
     this.writtenBytes += data.length
   }
 
   publishSnapshot(parts: number): void {
-    this.snapshots.publish(parts)
-  }
-
-  snapshotParts(): number {
-    return this.snapshots.parts()
+    const generation = this.nextGeneration()
+    this.transaction(() => this.statements.setSnapshotHead.run(generation, parts))
+    this.published = { generation, parts }
   }
 
   readSnapshotPart(part: number): Uint8Array | undefined {
-    return this.snapshots.readPart(part)
+    return this.published === undefined || part >= this.published.parts
+      ? undefined
+      : (this.statements.snapshotPart.get(this.published.generation, part) as Uint8Array | undefined)
   }
 
   pruneSnapshots(): { readonly more: boolean } {
-    return { more: this.snapshots.prune() }
+    const generation = this.published?.generation ?? 0
+    const { changes } = this.transaction(() => this.statements.deleteOtherParts.run(generation))
+    return { more: changes === partsPerPrune }
   }
 
   counters(): LogCounters {
-    return { ...this.counts }
-  }
-
-  /** Work that should not delay an answer: folds the -wal file into the main file when it has grown. */
-  afterReply(): void {
-    if (this.writtenBytes < checkpointBytes || this.mustReset || !this.db.open) return
-    this.writtenBytes = 0
-    try {
-      this.runCheckpoint("PASSIVE")
-    } catch {
-      // A failure costs nothing yet: the -wal file keeps growing and the next attempt comes.
-    }
-  }
-
-  close(): void {
-    try {
-      this.checkpoint()
-    } catch {
-      // The -wal file stays and the next start reads it.
-    } finally {
-      this.file.close()
-    }
-  }
-
-  private transaction<A>(body: () => A): A {
-    // What a failed transaction left in the -wal file must not stand behind later ones, where the next start
-    // would take it for damage (see SqliteWalFile).
-    if (this.mustReset) this.checkpoint()
-    try {
-      this.statements.begin.run()
-      const result = body()
-      this.assertOwn()
-      this.statements.commit.run()
-      return result
-    } catch (error) {
-      this.mustReset = true
-      if (this.db.inTransaction) this.statements.rollback.run()
-      throw error
-    }
+    return { commits: this.commits, checkpoints: this.checkpoints }
   }
 
   /** Removes segments that were written but acknowledged to nobody, because their worker died before it could. */
@@ -291,32 +252,16 @@ export class LogFile implements LogOperations {
     this.last = committed
   }
 
-  private pragma(name: string): number {
-    return this.db.pragma(name, { simple: true }) as number
-  }
-
-  private runCheckpoint(mode: "PASSIVE" | "TRUNCATE"): void {
-    this.assertOwn()
-    try {
-      const [result] = this.db.pragma(`wal_checkpoint(${mode})`) as Array<{ busy: number }>
-      if (result?.busy !== 0) throw new Error("the -wal file could not be folded into the log")
-    } finally {
-      this.file.files.wasWritten()
-    }
-    this.writtenBytes = 0
-    this.counts.checkpoints++
-  }
-
-  /** What is written would be found; and nobody but a checkpoint has written to the file itself. */
-  private assertOwn(): void {
-    const { files } = this.file
-    const problem = files.problem()
-    if (problem !== undefined) throw new Error(problem)
-    if (files.wasWritten()) throw new OverwrittenFile("it was overwritten while it is in use")
+  private setState(released: number): void {
+    this.statements.setState.run(released, this.maxVersion, stateChecksum(released, this.maxVersion))
   }
 
   private deleteReleased(released: number): number {
     return this.statements.deleteSegments.run(released, released).changes
+  }
+
+  private nextGeneration(): number {
+    return (this.published?.generation ?? 0) + 1
   }
 
   private assertSound(row: SegmentRow, from: number, to: number): void {

@@ -2,6 +2,7 @@
  * Opening the log's SQLite file: the lock, the creation, the proof that nothing is missing. Runs in the log's
  * worker thread; synchronous.
  */
+import { randomUUID } from "node:crypto"
 import {
   closeSync,
   existsSync,
@@ -17,13 +18,12 @@ import Database from "better-sqlite3"
 import { makeDirectory, syncDirectory } from "../shared/files/Directory.js"
 import { OpenedFiles } from "../shared/files/OpenedFiles.js"
 import { privateDatabase } from "../shared/files/PrivateFiles.js"
-import { bindingOf } from "./LogBinding.js"
-import { prove } from "./LogFileProof.js"
-import { identityOf } from "./LogIdentity.js"
+import { hasRoom, prove } from "./LogFileProof.js"
 import type { LogResumption, OpenedFile } from "./LogProtocol.js"
+import { cannotOpen, damaged } from "./LogProtocol.js"
 import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema.js"
-import { cannotOpen, damaged } from "./OpenRefused.js"
 import { inspectWalFile } from "./SqliteWalFile.js"
+import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 /** An open, locked and proven log file. */
 export interface OpenLogFile {
@@ -123,6 +123,45 @@ export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile 
     close()
     throw error
   }
+}
+
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * The name of the log, under which others know who writes through it: the one stored in the file, or a new one,
+ * durable before it is returned. The inode is stored with it: a copied file has another one and becomes a log of its
+ * own, because two logs under one name would pass for one writer. A new name is always safe: to others the old one
+ * is a node that has gone.
+ */
+const identityOf = (db: Database.Database, path: string): string => {
+  const place = String(statSync(path, { bigint: true }).ino)
+  const stored = db.prepare("SELECT name, place FROM identity WHERE id = 1").get() as
+    | { readonly name: unknown; readonly place: unknown }
+    | undefined
+  if (stored?.place === place && typeof stored.name === "string" && uuidPattern.test(stored.name)) {
+    return stored.name
+  }
+  const name = randomUUID()
+  // Where there is no room the next start makes another one.
+  hasRoom(() => {
+    db.prepare("INSERT OR REPLACE INTO identity (id, name, place) VALUES (1, ?, ?)").run(name, place)
+    // As after the proof: nothing stands in the -wal file that a later start would have to judge.
+    db.pragma("wal_checkpoint(TRUNCATE)")
+  })
+  return name
+}
+
+/** The archive that the log belongs to, if it does to any. */
+const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
+  const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
+  const row = (
+    made === 0
+      ? undefined
+      : db.prepare("SELECT lineage, archived, carried_to FROM binding WHERE id = 1").get()
+  ) as { readonly lineage: string; readonly archived: number; readonly carried_to: number } | undefined
+  if (row === undefined) return undefined
+  const bound = { lineage: row.lineage, archived: row.archived === 1 }
+  return row.carried_to === 0 ? bound : { ...bound, carriedTo: row.carried_to }
 }
 
 const assertResumes = (resume: LogResumption, identity: string, committed: number): void => {

@@ -1,9 +1,26 @@
 /** The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
 import type { OpenedFile } from "./LogProtocol.js"
+import { damaged } from "./LogProtocol.js"
 import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
-import { damaged, hasRoom } from "./OpenRefused.js"
 import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
+
+// A volume without room says the first, a quota or a limit on file sizes the second.
+const noRoom = new Set<unknown>(["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
+
+/**
+ * Writes, and says whether there was room. A log on a full volume is opened all the same: what it holds can be read
+ * and carried to the archive.
+ */
+export const hasRoom = (write: () => void): boolean => {
+  try {
+    write()
+    return true
+  } catch (error) {
+    if (noRoom.has((error as { code?: unknown } | null)?.code)) return false
+    throw error
+  }
+}
 
 /** What was proven. */
 export interface Proven {

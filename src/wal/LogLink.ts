@@ -2,44 +2,89 @@
  * The way to the log's worker, whichever it is at present: when one dies, the log is opened again in a new one and
  * proven as at a start. Until then every request fails.
  */
-import { Clock, Duration, Effect, Schedule } from "effect"
-import type { LogOpenError } from "../EngineError.js"
-import type { LogConnection } from "./LogConnection.js"
-import { connect } from "./LogConnection.js"
-import type { LogResumption, OpenedFile } from "./LogProtocol.js"
+import { Effect, Either, Schedule } from "effect"
+import { LogOpenError } from "../EngineError.js"
+import { damageAdvice } from "../shared/files/OpenedFiles.js"
+import { realClock, WorkerChannel, type WorkerFailure } from "../shared/WorkerChannel.js"
+import type { LogOperation, LogOperations, LogResumption, LogWorkerData, OpenedFile } from "./LogProtocol.js"
+import { openProblemOf } from "./LogProtocol.js"
 
-// The thread lives in real time, whatever clock the program runs on.
-const realClock = Clock.make()
+type LogChannel = WorkerChannel<LogOperations, OpenedFile>
+
+interface OpenedChannel {
+  readonly channel: LogChannel
+  readonly file: OpenedFile
+}
+
+/**
+ * Starts the worker and opens the file at this absolute path. Whoever gets the channel has to close it; a failed
+ * or interrupted attempt leaves no thread behind.
+ */
+const connect = (path: string, resume?: LogResumption): Effect.Effect<OpenedChannel, LogOpenError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      const data: LogWorkerData = { path, resume }
+      let opened: (outcome: Either.Either<OpenedFile, WorkerFailure>) => void = () => {}
+      const channel: LogChannel = new WorkerChannel("wal/LogWorker", data, (outcome) => opened(outcome))
+      const opening = Effect.async<OpenedChannel, LogOpenError>((settle) => {
+        opened = Either.match({
+          onLeft: (failure) => settle(new LogOpenError({ path, ...openProblemOf(failure) })),
+          onRight: (file) => settle(Effect.succeed({ channel, file }))
+        })
+      })
+      return Effect.onError(restore(opening), () => channel.terminate)
+    })
+  )
+
+const problemOf = ({ code, damaged, message }: WorkerFailure): string => {
+  const problem = code === undefined || code === "WORKER_LOST" ? message : `${message} (${code})`
+  return damaged === true ? `it is damaged: ${problem}; ${damageAdvice}` : problem
+}
 
 /** From 100 ms doubling to 5 s. */
-const attempts = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced(Duration.seconds(5))))
+const attempts = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
 
 export class LogLink {
   private refusal: LogOpenError | undefined
 
-  constructor(
+  private constructor(
     private readonly path: string,
-    private connection: LogConnection
+    private channel: LogChannel
   ) {}
 
-  /** The worker at present. */
-  get current(): LogConnection {
-    return this.connection
-  }
+  /** Opens the log; closing the scope closes the file and ends the thread. */
+  static readonly open = (path: string) =>
+    Effect.uninterruptibleMask((restore) =>
+      restore(connect(path)).pipe(
+        Effect.map(({ channel, file }) => ({ link: new LogLink(path, channel), file })),
+        Effect.tap(({ link }) => Effect.addFinalizer(() => Effect.suspend(() => link.channel.close)))
+      )
+    )
 
-  /** Why no request can be answered now, or `undefined`. */
+  /** Why no request is served now, or `undefined`. */
   get problem(): string | undefined {
-    const { problem } = this.connection
-    return problem === undefined || this.refusal === undefined
-      ? problem
-      : `${problem}, and it cannot be opened again: ${this.refusal.problem}`
+    const { lost } = this.channel
+    return lost === undefined || this.refusal === undefined
+      ? lost?.message
+      : `${lost.message}, and it cannot be opened again: ${this.refusal.problem}`
   }
 
-  /** Sends a request; see `LogConnection.request`. */
-  readonly request: LogConnection["request"] = (operation, parameters, done, transfer) => {
+  /** Sends a request; they are served in order. */
+  request<K extends LogOperation>(
+    operation: K,
+    parameters: Parameters<LogOperations[K]>,
+    done: (outcome: Either.Either<ReturnType<LogOperations[K]>, string>) => void,
+    transfer?: ReadonlyArray<ArrayBuffer>
+  ): void {
     const { problem } = this
-    if (problem === undefined) this.connection.request(operation, parameters, done, transfer)
-    else done({ ok: false, problem })
+    if (problem !== undefined) done(Either.left(problem))
+    else
+      this.channel.request(
+        operation,
+        parameters,
+        (outcome) => done(Either.mapLeft(outcome, problemOf)),
+        transfer
+      )
   }
 
   /**
@@ -59,18 +104,18 @@ export class LogLink {
       Effect.orDie
     )
     return Effect.uninterruptibleMask((restore) =>
-      restore(Effect.suspend(() => Effect.zipRight(this.connection.exited, reopen))).pipe(
-        Effect.tap(({ connection, file }) =>
+      restore(Effect.suspend(() => Effect.zipRight(this.channel.exited, reopen))).pipe(
+        Effect.tap(({ channel, file }) =>
           Effect.sync(() => {
             this.refusal = undefined
             resumed(file)
-            this.connection = connection
+            this.channel = channel
           })
         )
       )
     ).pipe(Effect.forever, Effect.withClock(realClock))
   }
 
-  /** Closes the file and ends the thread. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => this.connection.close)
+  /** Ends the thread as a crash would; for tests of what follows. */
+  readonly kill: Effect.Effect<void> = Effect.suspend(() => this.channel.terminate)
 }

@@ -1,28 +1,15 @@
 /** What the main thread and the log's worker thread say to each other. */
-
+import type { LogOpenError } from "../EngineError.js"
+import type { Segment } from "./SegmentWriter.js"
 import type { ArchiveBinding } from "./WriteAheadLog.js"
 
-/** A sealed segment on its way to the file; the array buffer behind `data` is transferred. */
-export interface SegmentMessage {
-  readonly first: number
-  readonly items: number
-  readonly maxVersion: number
-  readonly data: Uint8Array
-}
-
-/** Entries `from` (inclusive) to `to` (exclusive) of a segment. */
+/** Entries `from` (inclusive) to `to` (exclusive) of a segment whose first entry has the sequence number `first`. */
 export interface SegmentSlice {
   readonly first: number
   readonly items: number
   readonly from: number
   readonly to: number
   readonly data: Uint8Array
-}
-
-/** Entries picked from anywhere: their ascending sequence numbers, and they themselves as segments. */
-export interface PickedEntries {
-  readonly sequences: ReadonlyArray<number>
-  readonly parts: ReadonlyArray<{ readonly items: number; readonly data: Uint8Array }>
 }
 
 /** A dead letter; `data` is its record as a segment of one entry. */
@@ -61,12 +48,11 @@ export interface OpenedFile {
  */
 export interface LogOperations {
   /** Stores the segments in one transaction. */
-  readonly commit: (segments: ReadonlyArray<SegmentMessage>) => void
+  readonly commit: (segments: ReadonlyArray<Segment>) => void
   readonly read: (after: number, maxItems: number, maxBytes: number) => ReadonlyArray<SegmentSlice>
-  readonly readAt: (sequences: ReadonlyArray<number>) => PickedEntries
+  readonly readAt: (sequences: ReadonlyArray<number>) => ReadonlyArray<SegmentSlice>
+  /** Durably notes the release, and deletes a bounded number of released segments. */
   readonly release: (upTo: number) => { readonly more: boolean }
-  /** Deletes a bounded number of released segments. */
-  readonly prune: () => { readonly more: boolean }
   readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => LettersMoved
   readonly listDeadLetters: (
     after: number,
@@ -83,7 +69,7 @@ export interface LogOperations {
   readonly writeSnapshotPart: (part: number, data: Uint8Array) => void
   /** Makes the parts written so far the snapshot. */
   readonly publishSnapshot: (parts: number) => void
-  readonly snapshotParts: () => number
+  /** Nothing behind the last one, or where there is no snapshot. */
   readonly readSnapshotPart: (part: number) => Uint8Array | undefined
   /** Deletes a bounded number of parts that belong to no snapshot any more. */
   readonly pruneSnapshots: () => { readonly more: boolean }
@@ -101,26 +87,6 @@ export interface LogCounters {
 
 export type LogOperation = keyof LogOperations
 
-/** Main thread to worker. */
-export interface LogRequest {
-  readonly id: number
-  readonly operation: LogOperation
-  readonly arguments: ReadonlyArray<unknown>
-}
-
-/** Why a file could not be opened. */
-export interface OpenProblem {
-  readonly kind: "cannot-open" | "in-use" | "damaged"
-  readonly problem: string
-}
-
-/** Worker to main thread; the first message is `opened` or `refused`. */
-export type LogReply =
-  | { readonly type: "opened"; readonly file: OpenedFile }
-  | { readonly type: "refused"; readonly problem: OpenProblem }
-  | { readonly type: "done"; readonly id: number; readonly value: unknown }
-  | { readonly type: "failed"; readonly id: number; readonly problem: string }
-
 /**
  * What an engine knows of a log whose worker has died: the file has to be that log, and hold at least this. What
  * stands behind `committed` was acknowledged to nobody and is removed.
@@ -135,4 +101,42 @@ export interface LogWorkerData {
   readonly path: string
   /** None: the log is opened for the first time, and made when there is none. */
   readonly resume: LogResumption | undefined
+}
+
+export interface OpenProblem {
+  readonly kind: LogOpenError["kind"]
+  readonly problem: string
+}
+
+/** Thrown when a file cannot be opened as a log. */
+export class OpenRefused extends Error {
+  constructor(
+    readonly code: OpenProblem["kind"],
+    problem: string
+  ) {
+    super(problem)
+  }
+}
+
+/** The path or its file system does not allow it. */
+export const cannotOpen = (problem: string) => new OpenRefused("cannot-open", problem)
+
+/** The file is there, but not all it held. */
+export const damaged = (problem: string) => new OpenRefused("damaged", problem)
+
+/** What a thrown value, or what the worker told of it, means for the opening of a file. */
+export const openProblemOf = (error: unknown): OpenProblem => {
+  const { code: given, message = String(error) } = (error ?? {}) as { code?: unknown; message?: string }
+  const code = String(given)
+  if (code === "cannot-open" || code === "damaged") return { kind: code, problem: message }
+  if (code.startsWith("SQLITE_BUSY") || code.startsWith("SQLITE_LOCKED")) {
+    return { kind: "in-use", problem: "it is in use" }
+  }
+  if (code === "SQLITE_NOTADB") {
+    return { kind: "damaged", problem: "it is not a SQLite database, or its first page is damaged" }
+  }
+  if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_IOERR_SHORT_READ") {
+    return { kind: "damaged", problem: `its SQLite database is damaged (${message})` }
+  }
+  return { kind: "cannot-open", problem: `it cannot be opened (${message})` }
 }

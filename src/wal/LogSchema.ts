@@ -1,4 +1,5 @@
-/** The tables of the log's SQLite file, and the checksums that guard their rows. */
+/** The tables of the log's SQLite file, their statements, and the checksums that guard their rows. */
+import type Database from "better-sqlite3"
 import { rowChecksum } from "./SegmentCodec.js"
 
 /** Marks the file as a log of this engine ("SELg"). */
@@ -49,6 +50,16 @@ export const schema = `
   );
 `
 
+/** Logs of the first edition have none yet: it is made with the first binding. */
+export const bindingTable = `
+  CREATE TABLE IF NOT EXISTS binding (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    lineage TEXT NOT NULL,
+    archived INTEGER NOT NULL,
+    carried_to INTEGER NOT NULL
+  )
+`
+
 /** The checksum of a `segment` row. */
 export const segmentChecksum = (
   first: number,
@@ -66,3 +77,48 @@ export const deadLetterChecksum = (sequence: number, reason: string, at: number,
 /** The checksum of the `state` row. */
 export const stateChecksum = (released: number, maxVersion: number): number =>
   rowChecksum([released, maxVersion], new Uint8Array(0))
+
+/** A release deletes at most this many segments in one transaction. */
+export const segmentsPerRelease = 128
+/** Parts of superseded snapshots that are deleted in one transaction. */
+export const partsPerPrune = 8
+
+export const prepareStatements = (db: Database.Database) => ({
+  begin: db.prepare("BEGIN IMMEDIATE"),
+  commit: db.prepare("COMMIT"),
+  rollback: db.prepare("ROLLBACK"),
+  setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1"),
+  insertSegment: db.prepare(
+    `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`
+  ),
+  segmentsFrom: db.prepare(
+    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+     WHERE first_sequence >= coalesce((SELECT max(first_sequence) FROM segment WHERE first_sequence <= ?), 0)
+     ORDER BY first_sequence`
+  ),
+  segmentAt: db.prepare(
+    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+     WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`
+  ),
+  deleteSegments: db.prepare(
+    `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
+     ORDER BY first_sequence LIMIT ${segmentsPerRelease}`
+  ),
+  deleteSegmentsBehind: db.prepare("DELETE FROM segment WHERE first_sequence > ?"),
+  insertLetter: db.prepare(
+    "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"
+  ),
+  lettersAfter: db.prepare(
+    "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
+  ),
+  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data)").pluck(),
+  snapshotHead: db.prepare("SELECT generation, parts FROM filter_snapshot_head"),
+  setSnapshotHead: db.prepare(
+    "INSERT OR REPLACE INTO filter_snapshot_head (id, generation, parts) VALUES (1, ?, ?)"
+  ),
+  insertPart: db.prepare("INSERT INTO filter_snapshot (generation, part, data) VALUES (?, ?, ?)"),
+  snapshotPart: db.prepare("SELECT data FROM filter_snapshot WHERE generation = ? AND part = ?").pluck(),
+  deleteSnapshot: db.prepare("DELETE FROM filter_snapshot WHERE generation = ?"),
+  deleteOtherParts: db.prepare(`DELETE FROM filter_snapshot WHERE generation <> ? LIMIT ${partsPerPrune}`)
+})

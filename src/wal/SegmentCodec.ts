@@ -68,30 +68,20 @@ export const entrySizes = (data: Uint8Array, items: number, into: Uint32Array, a
   }
 }
 
-/** A segment's data with only the entries at these ascending indexes. */
-export const cut = (data: Uint8Array, items: number, indexes: ReadonlyArray<number>): Uint8Array => {
+/** The entries `from` (inclusive) to `to` (exclusive) as a segment of their own. */
+export const cut = (data: Uint8Array, items: number, from: number, to: number): Uint8Array => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
-  const startOf = (index: number) => (index === 0 ? 0 : view.getUint32(slots + (index - 1) * slotBytes, true))
-  const endOf = (index: number) => view.getUint32(slots + index * slotBytes, true)
-  let length = 0
-  for (const index of indexes) length += endOf(index) - startOf(index) + slotBytes
-  const out = new Uint8Array(length)
+  const endOf = (index: number) => (index < 0 ? 0 : view.getUint32(slots + index * slotBytes, true))
+  const start = endOf(from - 1)
+  const length = endOf(to - 1) - start
+  const out = new Uint8Array(length + (to - from) * slotBytes)
+  out.set(data.subarray(start, start + length))
+  out.set(data.subarray(slots + from * slotBytes, slots + to * slotBytes), length)
   const outView = viewOf(out)
-  const outSlots = length - indexes.length * slotBytes
-  let at = 0
-  indexes.forEach((index, position) => {
-    const start = startOf(index)
-    const end = endOf(index)
-    out.set(data.subarray(start, end), at)
-    at += end - start
-    outView.setUint32(outSlots + position * slotBytes, at, true)
-    outView.setUint32(
-      outSlots + position * slotBytes + 4,
-      view.getUint32(slots + index * slotBytes + 4, true),
-      true
-    )
-  })
+  for (let at = length; at < out.length; at += slotBytes) {
+    outView.setUint32(at, outView.getUint32(at, true) - start, true)
+  }
   return out
 }
 

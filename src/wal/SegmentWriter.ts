@@ -25,7 +25,7 @@ export interface Segment {
   /** Highest version number among the entries. */
   readonly maxVersion: number
   /** Entries and slots, at offset 0 of an array buffer of its own (which may be longer). */
-  readonly data: Buffer
+  readonly data: Uint8Array
 }
 
 const textBytes = (field: string, text: string): number => {

@@ -5,19 +5,18 @@
  */
 
 import * as path from "node:path"
-import { type Context, Effect, type Layer, Option, type Scope } from "effect"
+import { type Context, Effect, Either, type Layer, Option, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
+import { join } from "../shared/Pieces.js"
 import { type FilterSnapshots, layerBoth } from "./FilterSnapshots.js"
 import { GroupCommit } from "./GroupCommit.js"
-import type { LogConnection } from "./LogConnection.js"
-import { connect } from "./LogConnection.js"
 import { LogLink } from "./LogLink.js"
 import type { LogBounds } from "./LogOptions.js"
 import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs } from "./LogOptions.js"
-import type { LogOperation, LogOperations } from "./LogProtocol.js"
+import type { LogOperation, LogOperations, SegmentSlice } from "./LogProtocol.js"
 import { decode } from "./SegmentCodec.js"
 import { encodeOne } from "./SegmentWriter.js"
-import type { ArchiveBinding, DeadLetter, LogEntry, OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
+import type { ArchiveBinding, LogEntry, OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
 
 /**
  * @since 0.1.0
@@ -37,7 +36,7 @@ export interface SqliteLogOptions extends LogBounds {
 export interface SqliteLog {
   readonly log: OpenLog
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
-  readonly connection: LogConnection
+  readonly link: LogLink
 }
 
 /** Parts a filter snapshot is written in: commits get their turn between two of them. */
@@ -66,7 +65,7 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
       return yield* new LogOpenError({ path: options.path, kind: "cannot-open", problem })
     }
     const file = path.resolve(options.path)
-    const { link, opened } = yield* linkTo(file)
+    const { file: opened, link } = yield* LogLink.open(file)
     const group = new GroupCommit(
       link,
       file,
@@ -88,7 +87,7 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
       Effect.async((resume) => {
         if (closed) return resume(Effect.fail(unavailable(what, "the log is closed")))
         link.request(operation, parameters, (outcome) =>
-          resume(outcome.ok ? Effect.succeed(outcome.value) : Effect.fail(unavailable(what, outcome.problem)))
+          resume(Either.mapLeft(outcome, (problem) => unavailable(what, problem)))
         )
       })
     const held = { binding: opened.binding }
@@ -104,23 +103,11 @@ export const open = (options: SqliteLogOptions): Effect.Effect<SqliteLog, LogOpe
       )
     )
     return {
-      get connection() {
-        return link.current
-      },
+      link,
       log: makeLog(file, group, ask, opened.identity, held),
       snapshots: makeSnapshots(ask)
     }
   })
-
-const linkTo = (file: string) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(connect(file)), ({ connection, file: opened }) =>
-      Effect.acquireRelease(
-        Effect.sync(() => ({ link: new LogLink(file, connection), opened })),
-        ({ link }) => link.close
-      )
-    )
-  )
 
 /** What the file holds beside its entries. */
 interface Held {
@@ -139,63 +126,16 @@ const makeLog = (file: string, group: GroupCommit, ask: Ask, identity: string, h
     unsafeAppend,
     append: (records) => Effect.async((resume) => unsafeAppend(records, resume)),
     read: ({ after, maxBytes, maxItems }) =>
-      Effect.map(ask("read", "read", after, maxItems, maxBytes), (slices) => {
-        const entries: Array<LogEntry> = []
-        for (const { data, first, from, items, to } of slices) {
-          let sequence = first + from
-          for (const record of decode(data, items, from, to)) entries.push({ sequence: sequence++, record })
-        }
-        return entries
-      }),
+      Effect.map(ask("read", "read", after, maxItems, maxBytes), entriesOf),
     readAt: (sequences) =>
       Effect.suspend(() => {
         const wanted = [...new Set(sequences)]
           .filter((sequence) => sequence > group.released)
           .sort((a, b) => a - b)
-        if (wanted.length === 0) return Effect.succeed([])
-        return Effect.map(ask("read", "readAt", wanted), (picked) => {
-          const entries: Array<LogEntry> = []
-          for (const { data, items } of picked.parts) {
-            for (const record of decode(data, items)) {
-              entries.push({ sequence: picked.sequences[entries.length]!, record })
-            }
-          }
-          return entries
-        })
+        return wanted.length === 0 ? Effect.succeed([]) : Effect.map(ask("read", "readAt", wanted), entriesOf)
       }),
     release: makeRelease(group, ask),
-    deadLetters: {
-      add: (letters) =>
-        Effect.suspend(() =>
-          ask(
-            "adding dead letters",
-            "addDeadLetters",
-            letters.map(({ at, reason, record, sequence }) => ({
-              at,
-              reason,
-              sequence,
-              data: encodeOne(record)
-            }))
-          )
-        ).pipe(Effect.map((added) => group.noteLetters(added))),
-      list: ({ after, limit, maxBytes }) =>
-        Effect.map(ask("listing dead letters", "listDeadLetters", after, limit, maxBytes), (letters) =>
-          letters.map(
-            ({ at, data, reason, sequence }): DeadLetter => ({
-              sequence,
-              reason,
-              at,
-              record: decode(data, 1)[0]!
-            })
-          )
-        ),
-      remove: (sequences) =>
-        Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ bytes, items }) => {
-          group.noteLetters({ items: -items, bytes: -bytes })
-          return items
-        }),
-      count: () => group.usage().letters
-    },
+    deadLetters: makeDeadLetters(group, ask),
     binding: () => held.binding,
     bind: (next) =>
       Effect.map(ask("binding to an archive", "bind", next), () => {
@@ -208,6 +148,29 @@ const makeLog = (file: string, group: GroupCommit, ask: Ask, identity: string, h
   }
 }
 
+const entriesOf = (slices: ReadonlyArray<SegmentSlice>): ReadonlyArray<LogEntry> =>
+  slices.flatMap(({ data, first, from, items, to }) =>
+    decode(data, items, from, to).map((record, index) => ({ sequence: first + from + index, record }))
+  )
+
+const makeDeadLetters = (group: GroupCommit, ask: Ask): OpenLog["deadLetters"] => ({
+  add: (letters) =>
+    Effect.suspend(() => {
+      const encoded = letters.map(({ record, ...letter }) => ({ ...letter, data: encodeOne(record) }))
+      return ask("adding dead letters", "addDeadLetters", encoded)
+    }).pipe(Effect.map((added) => group.noteLetters(added))),
+  list: ({ after, limit, maxBytes }) =>
+    Effect.map(ask("listing dead letters", "listDeadLetters", after, limit, maxBytes), (letters) =>
+      letters.map(({ data, ...letter }) => ({ ...letter, record: decode(data, 1)[0]! }))
+    ),
+  remove: (sequences) =>
+    Effect.map(ask("removing dead letters", "removeDeadLetters", sequences), ({ bytes, items }) => {
+      group.noteLetters({ items: -items, bytes: -bytes })
+      return items
+    }),
+  count: () => group.usage().letters
+})
+
 const whileMore = <E>(step: Effect.Effect<{ readonly more: boolean }, E>): Effect.Effect<void, E> =>
   Effect.asVoid(Effect.repeat(step, { while: ({ more }) => more }))
 
@@ -215,14 +178,14 @@ const whileMore = <E>(step: Effect.Effect<{ readonly more: boolean }, E>): Effec
 const makeRelease = (group: GroupCommit, ask: Ask): OpenLog["release"] => {
   let wanted = group.released
   const gate = Effect.unsafeMakeSemaphore(1)
-  const prune = whileMore(ask("release", "prune"))
   const releaseWanted = Effect.suspend(() => {
     if (wanted <= group.released) return Effect.void
     const upTo = wanted
-    return ask("release", "release", upTo).pipe(
-      Effect.tap(() => Effect.sync(() => group.noteReleased(upTo))),
-      Effect.flatMap(({ more }) => (more ? prune : Effect.void))
-    )
+    const step = Effect.map(ask("release", "release", upTo), (released) => {
+      group.noteReleased(upTo)
+      return released
+    })
+    return whileMore(step)
   })
   return (upTo) =>
     Effect.suspend(() => {
@@ -236,42 +199,29 @@ const makeSnapshots = (ask: Ask): Context.Tag.Service<FilterSnapshots> => {
   const alone = Effect.unsafeMakeSemaphore(1).withPermits(1)
   const prune = whileMore(ask("removing old filter snapshots", "pruneSnapshots"))
   return {
-    save: (snapshot) =>
-      alone(
-        Effect.gen(function* () {
-          const parts = Math.max(1, Math.ceil(snapshot.length / snapshotPartBytes))
-          for (let part = 0; part < parts; part++) {
-            const data = snapshot.slice(part * snapshotPartBytes, (part + 1) * snapshotPartBytes)
-            yield* ask("saving the filter snapshot", "writeSnapshotPart", part, data)
-          }
-          yield* ask("saving the filter snapshot", "publishSnapshot", parts)
-          yield* prune
-        })
-      ),
+    save: Effect.fnUntraced(function* (snapshot) {
+      const parts = Math.max(1, Math.ceil(snapshot.length / snapshotPartBytes))
+      for (let part = 0; part < parts; part++) {
+        const data = snapshot.slice(part * snapshotPartBytes, (part + 1) * snapshotPartBytes)
+        yield* ask("saving the filter snapshot", "writeSnapshotPart", part, data)
+      }
+      yield* ask("saving the filter snapshot", "publishSnapshot", parts)
+      yield* prune
+    }, alone),
     load: alone(
       Effect.gen(function* () {
-        const parts = yield* ask("loading the filter snapshot", "snapshotParts")
-        if (parts === 0) return Option.none()
         const pieces: Array<Uint8Array> = []
-        for (let part = 0; part < parts; part++) {
-          const piece = yield* ask("loading the filter snapshot", "readSnapshotPart", part)
-          if (piece === undefined) return Option.none()
+        for (;;) {
+          const piece = yield* ask("loading the filter snapshot", "readSnapshotPart", pieces.length)
+          if (piece === undefined)
+            return pieces.length === 0
+              ? Option.none()
+              : Option.some(new Uint8Array((yield* join(pieces)).buffer))
           pieces.push(piece)
         }
-        return Option.some(joined(pieces))
       })
     )
   }
-}
-
-const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }
 
 /**

@@ -485,7 +485,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "writes go into a removed log",
-    file: "src/wal/LogFile.ts",
+    file: "src/wal/LogDatabase.ts",
     find: "    if (problem !== undefined) throw new Error(problem)\n",
     replace: "",
     tests: ["test/wal/LogRestart.test.ts"]
@@ -493,8 +493,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "release is noted before it is durable",
     file: "src/wal/SqliteLog.ts",
-    find: 'return ask("release", "release", upTo).pipe(',
-    replace: 'group.noteReleased(upTo); return ask("release", "release", upTo).pipe(',
+    find: "    const upTo = wanted\n",
+    replace: "    const upTo = wanted\n    group.noteReleased(upTo)\n",
     tests: ["test/wal/LogRestart.test.ts"]
   },
   {
@@ -549,7 +549,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the checksum of single entries is not checked",
     file: "src/wal/LogFile.ts",
-    find: "        this.assertSound(row, position, position + 1)\n",
+    find: "        this.assertSound(row, from, from + items)\n",
     replace: "",
     tests: ["test/wal/LogFile.test.ts"]
   },
@@ -898,7 +898,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "files: the log does not notice that its file was overwritten",
-    file: "src/wal/LogFile.ts",
+    file: "src/wal/LogDatabase.ts",
     find: "    if (files.wasWritten()) throw",
     replace: "    if (files === undefined) throw",
     tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
@@ -906,8 +906,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "files: damage of the archive is forgotten",
     file: "src/archive/sqlite/SqliteWorkerClient.ts",
-    find: "      if (refusal !== undefined) return",
-    replace: "      if (refusal === null) return",
+    find: "        if (this.damaged !== undefined) return",
+    replace: "        if (this.damaged === null) return",
     tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {
@@ -933,9 +933,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "files: damage of the log is forgotten",
-    file: "src/wal/LogWorker.ts",
-    find: "      if (isDamage(error)) broken =",
-    replace: "      if (error === null) broken =",
+    file: "src/shared/WorkerServer.ts",
+    find: "        if (failure.damaged === true) broken =",
+    replace: "        if (failure === null) broken =",
     tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {

@@ -26,7 +26,7 @@ describe("a log whose worker has died", () => {
           yield* log.bind({ lineage: "a", archived: true })
           yield* log.release(1)
           for (let death = 0; death < 2; death++) {
-            yield* opened.connection.terminate
+            yield* opened.link.kill
             expect(Either.isLeft(yield* Effect.either(log.append([recordOf(9)])))).toBe(true)
             yield* soon(log.probe)
             yield* log.append([recordOf(10 + death)])
@@ -62,7 +62,7 @@ describe("a log whose worker has died", () => {
       expect((yield* Effect.flip(log.append([recordOf(4)]))).message).toContain("was replaced")
 
       // The thread dies too: what stands there now is not the log.
-      yield* opened.connection.terminate
+      yield* opened.link.kill
       rmSync(path)
       yield* soon(
         Effect.filterOrFail(Effect.flip(log.probe), ({ message }) =>
@@ -119,7 +119,7 @@ describe("a log on a full volume", () => {
         const tag = (effect) => Effect.map(Effect.either(effect), ({ _tag }) => _tag)
         const all = (log) => Effect.map(log.read({ after: 0, maxItems: 1e6, maxBytes: 1e9 }), (page) => page.length)
         const program = Effect.scoped(Effect.gen(function* () {
-          const { log, connection } = yield* open({ path: ${JSON.stringify(path)} })
+          const { log } = yield* open({ path: ${JSON.stringify(path)} })
           ${body}
         }))
         console.log(JSON.stringify(await Effect.runPromise(program)))
@@ -166,7 +166,7 @@ describe("a log on a full volume", () => {
       const path = yield* temporaryLog
       const file = LogFile.open(path)
       file.probe(500_000)
-      expect(file.snapshotParts()).toBe(0)
+      expect(file.readSnapshotPart(0)).toBe(undefined)
       file.close()
       const reopened = LogFile.open(path)
       expect(reopened.opened.committed).toBe(0)

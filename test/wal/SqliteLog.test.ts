@@ -12,11 +12,9 @@ import { copyAfterCrash, recordOf, recordsOf, temporaryLog } from "./support.js"
 
 const everything = { after: 0, maxItems: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
 
-const countersOf = ({ connection }: SqliteLog.SqliteLog) =>
+const countersOf = ({ link }: SqliteLog.SqliteLog) =>
   Effect.async<LogCounters>((resume) =>
-    connection.request("counters", [], (outcome) => {
-      if (outcome.ok) resume(Effect.succeed(outcome.value))
-    })
+    link.request("counters", [], (outcome) => resume(Effect.orDie(outcome)))
   )
 
 const compiled = createRequire(import.meta.url).resolve("#workers/wal/SqliteLog")
@@ -211,7 +209,7 @@ describe("SqliteLog", () => {
         const path = yield* temporaryLog
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const { connection, log, snapshots } = yield* SqliteLog.open({ path })
+            const { link, log, snapshots } = yield* SqliteLog.open({ path })
             yield* log.append([recordOf(1)])
             const large = recordsOf(1, 100).map((record) => ({ ...record, content: new Uint8Array(30_000) }))
             const waiting = yield* Effect.fork(
@@ -227,7 +225,7 @@ describe("SqliteLog", () => {
               )
             )
             yield* Effect.yieldNow()
-            yield* connection.terminate
+            yield* link.kill
             const results = yield* Fiber.join(waiting)
             const failed = results.filter(Either.isLeft)
             expect(failed.length).toBeGreaterThan(20)
@@ -270,7 +268,7 @@ describe("SqliteLog", () => {
       yield* first.log.append(recordsOf(1, 3))
       const copy = yield* temporaryLog
       copyAfterCrash(path, copy)
-      yield* first.connection.terminate
+      yield* first.link.kill
       yield* Scope.close(scope, Exit.void)
       const again = yield* SqliteLog.open({ path })
       expect(again.log.identity).toBe(identity)

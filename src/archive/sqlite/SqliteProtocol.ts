@@ -17,35 +17,19 @@ export interface PackedValues {
   readonly places: ReadonlyArray<number>
 }
 
-/**
- * `statement` runs one; `reset` rolls back whatever transaction is still open, and gives no answer; `close`
- * closes the database and ends the thread.
- */
-export type SqliteRequest =
-  | { readonly kind: "statement"; readonly id: number; readonly sql: string; readonly params: PackedValues }
-  | { readonly kind: "reset" }
-  | { readonly kind: "close" }
-
-/** An error without its prototype. */
-export interface PlainError {
-  readonly message: string
-  readonly code: string | undefined
-  /** The driver refused a value before it reached the database. */
-  readonly invalidValue?: boolean
-  /** The database is not what it was; see `isDamage`. */
-  readonly damaged?: boolean
+export interface StatementResult {
+  readonly columns: ReadonlyArray<string>
+  /** Row after row. */
+  readonly cells: PackedValues
+  readonly changes: number
 }
 
-/** Answers; the one with id 0 tells how opening the database went. */
-export type SqliteReply =
-  | {
-      readonly id: number
-      readonly columns: ReadonlyArray<string>
-      /** Row after row. */
-      readonly cells: PackedValues
-      readonly changes: number
-    }
-  | { readonly id: number; readonly error: PlainError }
+export interface SqliteOperations {
+  readonly statement: (sql: string, params: PackedValues) => StatementResult
+  /** Rolls back whatever transaction is still open. */
+  readonly reset: () => void
+  readonly close: () => void
+}
 
 /** Takes the bytes out of these values: what `parts` holds goes into one buffer. */
 export const unmix = (

@@ -1,33 +1,20 @@
 /** A worker thread that holds one SQLite connection and runs the statements it is sent, one after the other. */
 
-import { parentPort, workerData } from "node:worker_threads"
+import { workerData } from "node:worker_threads"
 import Database from "better-sqlite3"
-import { isDamage, OpenedFiles } from "../../shared/files/OpenedFiles.js"
+import { OpenedFiles } from "../../shared/files/OpenedFiles.js"
 import { privateDatabase } from "../../shared/files/PrivateFiles.js"
+import { serve } from "../../shared/WorkerServer.js"
 import {
-  type PlainError,
   pack,
-  type SqliteReply,
-  type SqliteRequest,
+  type SqliteOperations,
   type SqliteWorkerData,
+  type StatementResult,
   unpack
 } from "./SqliteProtocol.js"
 
 const maxStatements = 64
 const { busyTimeoutMs, path, role } = workerData as SqliteWorkerData
-const port = parentPort!
-
-const plain = (error: unknown): PlainError => ({
-  message: error instanceof Error ? error.message : String(error),
-  code: error instanceof Database.SqliteError ? error.code : undefined,
-  invalidValue: error instanceof RangeError || error instanceof TypeError,
-  damaged: isDamage(error)
-})
-
-const reply = (message: SqliteReply): void => {
-  const bytes = "cells" in message ? message.cells.bytes : undefined
-  port.postMessage(message, bytes === undefined ? [] : [bytes])
-}
 
 const busyPauseMs = 5
 const pause = new Int32Array(new SharedArrayBuffer(4))
@@ -76,7 +63,7 @@ interface Prepared {
   readonly columns: ReadonlyArray<string>
 }
 
-const serve = (database: Database.Database): void => {
+const operationsOn = (database: Database.Database): SqliteOperations => {
   const files = new OpenedFiles(path)
   // A Map iterates in insertion order: re-inserting on use makes the first key the least recently used.
   const cache = new Map<string, Prepared>()
@@ -104,52 +91,38 @@ const serve = (database: Database.Database): void => {
     return value === undefined ? null : value
   }
 
-  const run = (id: number, sql: string, params: ReadonlyArray<unknown>): SqliteReply => {
+  const statement = (sql: string, packed: Parameters<typeof unpack>[0]): StatementResult => {
     // A database that has lost its file takes and gives everything, and nobody ever finds it.
     const lost = database.inTransaction && sql !== "COMMIT" ? undefined : files.problem()
     if (lost !== undefined) throw new Error(lost)
     // A page that is remembered hides what was written over it. After a commit the reader reads everything again anyway.
     if (role === "reader" && files.wasWritten()) database.pragma("shrink_memory")
+    const params = unpack(packed, false).map(bindable)
     const { columns, statement } = patiently(() => prepare(sql))
     if (!statement.reader) {
       const { changes } = patiently(() => statement.run(params))
-      return { id, columns, cells: pack([]), changes }
+      return { columns, cells: pack([]), changes }
     }
     const rows = patiently(() => statement.all(params)) as Array<Array<unknown>>
-    return { id, columns, cells: pack(rows.flat()), changes: 0 }
+    return { columns, cells: pack(rows.flat()), changes: 0 }
   }
 
-  port.on("message", (request: SqliteRequest) => {
-    switch (request.kind) {
-      case "statement": {
-        let answer: SqliteReply
-        try {
-          answer = run(request.id, request.sql, unpack(request.params, false).map(bindable))
-        } catch (error) {
-          answer = { id: request.id, error: plain(error) }
-        }
-        reply(answer)
-        break
-      }
-      case "reset": {
-        // A failure here ends the thread: a connection in an unknown state must not be used again.
-        if (database.inTransaction) database.exec("ROLLBACK")
-        break
-      }
-      case "close": {
-        port.close()
-        database.close()
-        break
-      }
+  const reset = () => {
+    try {
+      if (database.inTransaction) database.exec("ROLLBACK")
+    } catch {
+      // A connection in an unknown state must not be used again: this ends the thread.
+      process.exit(1)
     }
-  })
+  }
+
+  return { statement, reset, close: () => database.close() }
 }
 
-try {
-  const database = open()
-  serve(database)
-  reply({ id: 0, columns: [], cells: pack([]), changes: 0 })
-} catch (error) {
-  reply({ id: 0, error: plain(error) })
-  port.close()
-}
+serve<SqliteOperations>(
+  () => ({ operations: operationsOn(open()) }),
+  (result) => {
+    const bytes = (result as StatementResult | undefined)?.cells.bytes
+    return bytes === undefined ? [] : [bytes]
+  }
+)
