@@ -2,7 +2,7 @@
 import type Database from "better-sqlite3"
 import { OverwrittenFile } from "../shared/files/OpenedFiles.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
-import { prepareStatements } from "./LogSchema.js"
+import { type LogStatements, prepareStatements } from "./LogSchema.js"
 
 /** The -wal file is folded into the main file when about this many bytes were written to it. */
 const checkpointBytes = 8 * 1024 * 1024
@@ -13,7 +13,7 @@ const shrinkLeastBytes = 128 * 1024
 
 export class LogDatabase {
   protected readonly db: Database.Database
-  protected readonly statements: ReturnType<typeof prepareStatements>
+  protected readonly statements: LogStatements
   protected writtenBytes = 0
   protected checkpoints = 0
   private mustReset: boolean

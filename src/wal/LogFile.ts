@@ -183,7 +183,8 @@ export class LogFile extends LogDatabase implements LogOperations {
     return this.transaction(() => {
       const removed = { items: 0, bytes: 0 }
       for (const sequence of sequences) {
-        for (const bytes of this.statements.deleteLetter.all(sequence) as ReadonlyArray<number>) {
+        const rows = this.statements.deleteLetter.all(sequence) as ReadonlyArray<{ bytes: number }>
+        for (const { bytes } of rows) {
           removed.items++
           removed.bytes += bytes
         }
@@ -230,9 +231,9 @@ export class LogFile extends LogDatabase implements LogOperations {
   }
 
   readSnapshotPart(part: number): Uint8Array | undefined {
-    return this.published === undefined || part >= this.published.parts
-      ? undefined
-      : (this.statements.snapshotPart.get(this.published.generation, part) as Uint8Array | undefined)
+    if (this.published === undefined || part >= this.published.parts) return undefined
+    const row = this.statements.snapshotPart.get(this.published.generation, part)
+    return (row as { readonly data: Uint8Array } | undefined)?.data
   }
 
   pruneSnapshots(): { readonly more: boolean } {

@@ -83,42 +83,35 @@ export const segmentsPerRelease = 128
 /** Parts of superseded snapshots that are deleted in one transaction. */
 export const partsPerPrune = 8
 
-export const prepareStatements = (db: Database.Database) => ({
-  begin: db.prepare("BEGIN IMMEDIATE"),
-  commit: db.prepare("COMMIT"),
-  rollback: db.prepare("ROLLBACK"),
-  setState: db.prepare("UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1"),
-  insertSegment: db.prepare(
-    `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`
-  ),
-  segmentsFrom: db.prepare(
-    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+const texts = {
+  begin: "BEGIN IMMEDIATE",
+  commit: "COMMIT",
+  rollback: "ROLLBACK",
+  setState: "UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1",
+  insertSegment: `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  segmentsFrom: `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
      WHERE first_sequence >= coalesce((SELECT max(first_sequence) FROM segment WHERE first_sequence <= ?), 0)
-     ORDER BY first_sequence`
-  ),
-  segmentAt: db.prepare(
-    `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
-     WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`
-  ),
-  deleteSegments: db.prepare(
-    `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
-     ORDER BY first_sequence LIMIT ${segmentsPerRelease}`
-  ),
-  deleteSegmentsBehind: db.prepare("DELETE FROM segment WHERE first_sequence > ?"),
-  insertLetter: db.prepare(
-    "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)"
-  ),
-  lettersAfter: db.prepare(
-    "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?"
-  ),
-  deleteLetter: db.prepare("DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data)").pluck(),
-  snapshotHead: db.prepare("SELECT generation, parts FROM filter_snapshot_head"),
-  setSnapshotHead: db.prepare(
-    "INSERT OR REPLACE INTO filter_snapshot_head (id, generation, parts) VALUES (1, ?, ?)"
-  ),
-  insertPart: db.prepare("INSERT INTO filter_snapshot (generation, part, data) VALUES (?, ?, ?)"),
-  snapshotPart: db.prepare("SELECT data FROM filter_snapshot WHERE generation = ? AND part = ?").pluck(),
-  deleteSnapshot: db.prepare("DELETE FROM filter_snapshot WHERE generation = ?"),
-  deleteOtherParts: db.prepare(`DELETE FROM filter_snapshot WHERE generation <> ? LIMIT ${partsPerPrune}`)
-})
+     ORDER BY first_sequence`,
+  segmentAt: `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
+     WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`,
+  deleteSegments: `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
+     ORDER BY first_sequence LIMIT ${segmentsPerRelease}`,
+  deleteSegmentsBehind: "DELETE FROM segment WHERE first_sequence > ?",
+  insertLetter:
+    "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)",
+  lettersAfter:
+    "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?",
+  deleteLetter: "DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data) AS bytes",
+  snapshotHead: "SELECT generation, parts FROM filter_snapshot_head",
+  setSnapshotHead: "INSERT OR REPLACE INTO filter_snapshot_head (id, generation, parts) VALUES (1, ?, ?)",
+  insertPart: "INSERT INTO filter_snapshot (generation, part, data) VALUES (?, ?, ?)",
+  snapshotPart: "SELECT data FROM filter_snapshot WHERE generation = ? AND part = ?",
+  deleteSnapshot: "DELETE FROM filter_snapshot WHERE generation = ?",
+  deleteOtherParts: `DELETE FROM filter_snapshot WHERE generation <> ? LIMIT ${partsPerPrune}`
+}
+
+export type LogStatements = Readonly<Record<keyof typeof texts, Database.Statement>>
+
+export const prepareStatements = (db: Database.Database): LogStatements =>
+  Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, db.prepare(text)])) as LogStatements
