@@ -20,6 +20,27 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {
+    name: "a letter put back puts no id in doubt",
+    file: "src/engine/state/RetriedLetters.ts",
+    find: "    for (const { record, sequence } of letters) this.inDoubt.set(record.id, sequence)\n",
+    replace: "",
+    tests: ["test/engine/query/DeadLetters.test.ts"]
+  },
+  {
+    name: "memory is believed of an id in doubt",
+    file: "src/engine/state/RetriedLetters.ts",
+    find: "    return letters.map(({ record }) => record.id)\n",
+    replace: "    return []\n",
+    tests: ["test/engine/query/DeadLetters.test.ts"]
+  },
+  {
+    name: "a pending write that a letter put back has overtaken counts as compared",
+    file: "src/engine/state/EngineState.ts",
+    find: "    if (this.letters.isInDoubt(known.id)) return true\n",
+    replace: "",
+    tests: ["test/engine/query/DeadLetters.test.ts"]
+  },
+  {
     name: "a write does not tell the filter",
     file: "src/engine/write/LogAppend.ts",
     find: "  core.filter?.beforeWrite(records)\n",

@@ -37,7 +37,7 @@ const adopt = (core: EngineState, stored: StoredRecord): void => {
   if (held === undefined || core.pending.get(id) !== undefined || compareVersions(held, stored) > 0) return
   core.memory.remove(id)
   const { content, deleted } = stored
-  if (!deleted && content !== undefined) core.memory.put({ ...stored, content })
+  if (!deleted && content !== undefined) core.keep({ ...stored, content })
 }
 
 /** Tells the waiting writers of these entries what became of them. */
@@ -92,7 +92,7 @@ export const answer = (core: EngineState, waiters: ArchiveWaiters, committed: Co
   const letters = new Set(
     untold.length === 0
       ? []
-      : entries.filter(({ sequence }) => core.retried.has(sequence)).map(({ record }) => record)
+      : entries.filter(({ sequence }) => core.letters.has(sequence)).map(({ record }) => record)
   )
   const lost = untold.filter(({ submitted }) => !letters.has(submitted))
   for (const { submitted } of lost) core.lostTo(submitted)
@@ -124,7 +124,7 @@ export const settle = (
     if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
     core.touch(entry.record.id)
   }
-  core.retried.forget(last)
+  core.letters.settle(last)
   core.fresh.consume(last)
   core.counters.archived += entries.length - result.culprits.length
   core.counters.deadLettered += result.culprits.length

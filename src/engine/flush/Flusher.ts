@@ -103,6 +103,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
   ): Effect.Effect<Timed, ArchiveError> =>
     Effect.suspend(() => {
       const startedMs = core.elapsedMs()
+      core.committing(entries)
       const batch = newestPerId(entries)
       return Effect.map(
         commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),

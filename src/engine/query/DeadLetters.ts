@@ -92,7 +92,7 @@ const append = (core: EngineState, letters: ReadonlyArray<DeadLetter>, onCommitt
         return
       }
       const { first } = result.right
-      for (let n = 0; n < records.length; n++) core.retried.add(first + n)
+      core.letters.add(first, records.length)
       core.fresh.push(first, records)
       onCommitted()
       resume(Effect.void)

@@ -72,7 +72,7 @@ const newestHead = (
   Effect.suspend((): Effect.Effect<ItemHead | undefined, ReadError> => {
     const sole = core.soleWriter()
     const pending = core.pending.get(id)
-    if (sole && pending?.unchecked === false) return Effect.succeed(pending)
+    if (sole && pending !== undefined && !core.unchecked(pending)) return Effect.succeed(pending)
     const archive = core.tiers?.archive
     if (archive === undefined) return Effect.map(reads.fetch([id]), (records) => records.get(id))
     return touchedMeanwhile(core, [id], (watches) =>
@@ -89,7 +89,7 @@ const newestHead = (
 const knownHead = (core: EngineState, reads: PointReads, id: string) =>
   Effect.catchTag(newestHead(core, reads, id, "status"), "TierUnavailable", (error) => {
     const pending = core.pending.get(id)
-    return pending === undefined || pending.unchecked ? error : Effect.succeed(pending)
+    return pending === undefined || core.unchecked(pending) ? error : Effect.succeed(pending)
   })
 
 const corrupt = ({ content, contentHash, id, version }: ItemRecord) =>

@@ -160,7 +160,10 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
         const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
         // Asked now: when the log has answered, such an entry may have been superseded and be no longer pending.
         const others = past && !core.soleWriter()
-        const unchecked = new Set(inLog.filter((id) => others || core.pending.get(id)?.unchecked === true))
+        const inDoubt = (id: string) => core.letters.isInDoubt(id)
+        const unchecked = new Set(
+          inLog.filter((id) => others || core.pending.get(id)?.unchecked === true || inDoubt(id))
+        )
         const answered = yield* Effect.either(fromLog(inLog))
         if (Either.isLeft(answered)) for (const id of inLog) failed.set(id, answered.left)
         const logged = Either.isRight(answered) ? answered.right : nothing
@@ -170,7 +173,7 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
         )
         const archived = new Map<string, ItemRecord>()
         const believed = core.cache?.trusted === true
-        let cached = past ? [] : yield* fromCache(ask)
+        let cached = past ? [] : yield* fromCache(ask.filter((id) => !inDoubt(id)))
         for (const record of cached) archived.set(record.id, record)
         const rest = cached.length === 0 ? ask : ask.filter((id) => !archived.has(id))
         if (rest.length > 0) {
@@ -223,7 +226,7 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
     }
     if (mayExpire) return
     // Nor what could not be compared with the archive's now: memory would be believed.
-    if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.memory.put(record)
+    if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.keep(record)
   }
 
   /** Reads the newest records of these ids and tells each as soon as it is known; returns why others are not. */

@@ -16,7 +16,7 @@ import type { ItemHead, ItemRecord, ItemVersion } from "../../SyncItem.js"
 import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { BackpressureLevel } from "../../shared/Backpressure.js"
 import { levelOf } from "../../shared/Backpressure.js"
-import type { OpenLog } from "../../wal/WriteAheadLog.js"
+import type { LogEntry, OpenLog } from "../../wal/WriteAheadLog.js"
 import type { CacheTrust } from "./CacheTrust.js"
 import type { Limits } from "./EngineLimits.js"
 import { defaultLimits } from "./EngineLimits.js"
@@ -24,7 +24,7 @@ import { HybridLogicalClock } from "./HybridLogicalClock.js"
 import { InFlightWrites } from "./InFlightWrites.js"
 import { LogTail } from "./LogTail.js"
 import { PendingIndex } from "./PendingIndex.js"
-import { SequenceSet } from "./SequenceSet.js"
+import { RetriedLetters } from "./RetriedLetters.js"
 
 /** How long a caller should wait before it knocks at a closed gate again. */
 export const gateRetryAfterMs = 1000
@@ -82,8 +82,7 @@ export class EngineState {
   readonly inFlight = new InFlightWrites()
   /** The last acknowledged version of an id that the archive did not take; of the last ids of which that is so. */
   readonly lostVersions = new Map<string, number>()
-  /** Dead letters that were put back into the log in this life. */
-  readonly retried = new SequenceSet()
+  readonly letters = new RetriedLetters()
   readonly watches = new Map<string, Watch>()
   readonly degradations = new Map<Degradation["component"], Degradation>()
   readonly counters: Counters = {
@@ -212,6 +211,7 @@ export class EngineState {
 
   /** Whether nobody has compared this {@link known} version with the archive's yet. */
   unchecked(known: ItemHead): boolean {
+    if (this.letters.isInDoubt(known.id)) return true
     const flying = this.inFlight.newest(known.id)
     if (flying?.record === known) return flying.unchecked
     const pending = this.pending.get(known.id)
@@ -424,12 +424,26 @@ export class EngineState {
     }
   }
 
+  /** The archive is asked to take these entries. */
+  committing(entries: ReadonlyArray<LogEntry>): void {
+    for (const id of this.letters.committing(entries)) {
+      this.memory.remove(id)
+      this.touch(id)
+    }
+  }
+
+  /** Gives memory what is the newest of its id, unless nobody knows that. */
+  keep(record: ItemRecord): void {
+    if (!this.letters.isInDoubt(record.id)) this.memory.put(record)
+  }
+
   /** The archive has taken this record, which readers were not shown before. */
   forgetOlder(record: ItemRecord): void {
     const held = this.memory.peek(record.id)
     if (held !== undefined && compareVersions(held, record) <= 0 && !sameVersion(held, record)) {
       this.memory.remove(record.id)
     }
+    this.pending.doubt(record)
     this.touch(record.id)
   }
 
@@ -440,7 +454,7 @@ export class EngineState {
     // A later write may be visible already, acknowledged before its commit, and memory may have evicted it.
     if (!sameVersion(this.pending.get(record.id) ?? record, record)) return
     // An unchecked version may be older than the archive's: reads compare first, so memory must not answer.
-    if (unchecked) this.memory.remove(record.id)
+    if (unchecked || this.letters.isInDoubt(record.id)) this.memory.remove(record.id)
     else this.memory.put(record)
   }
 }

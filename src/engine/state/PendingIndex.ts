@@ -104,6 +104,14 @@ export class PendingIndex {
     }
   }
 
+  /** The archive has this version, of which nobody here knew: a pending write that is older has to be compared again. */
+  doubt(stored: ItemVersion): void {
+    const known = this.logged.get(stored.id)
+    if (known !== undefined && compareVersions(known, stored) <= 0) {
+      this.logged.set(stored.id, { ...known, unchecked: true })
+    }
+  }
+
   /** Forgets an id whose newest write in the log is at or below this sequence number. */
   settle(id: string, upTo: number): PendingEntry | undefined {
     const known = this.logged.get(id)

@@ -117,7 +117,7 @@ const versionFor = (
   const compared =
     asked === undefined
       ? here !== undefined && !core.unchecked(here) && core.soleWriter()
-      : !asked.watch.dirty || (here !== undefined && !core.unchecked(here))
+      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || (here !== undefined && !core.unchecked(here))
   return { version: own, previousVersion, unchecked: !compared, final: true, compared }
 }
 

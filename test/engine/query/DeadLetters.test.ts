@@ -63,6 +63,83 @@ describe("dead letters put back", () => {
   )
 })
 
+describe("a letter that the archive has taken without an answer", () => {
+  const begun = Effect.gen(function* () {
+    const archive = choosy()
+    const engine = yield* start({ archive: archive.options })
+    const { service } = engine
+    const read = Effect.map(service.get("a"), (found) =>
+      Option.match(found, { onNone: () => "none", onSome: ({ content }) => decoder.decode(content) })
+    )
+    return { archive, read, service }
+  })
+
+  it.scoped("is read at once, although memory held what it has replaced", () =>
+    Effect.gen(function* () {
+      const { archive, read, service } = yield* begun
+      yield* service.submit({ id: "a", content: "first" })
+      yield* service.flush
+      yield* service.submit({ id: "a", content: "bad but newer" })
+      yield* service.flush
+      expect(yield* read).toBe("first")
+      archive.refuses = acceptsAll
+      archive.lostAnswers = 1
+      yield* service.deadLetters.retry()
+      expect((yield* Effect.either(service.flush))._tag).toBe("Left")
+      expect(yield* read).toBe("bad but newer")
+      archive.down = true
+      expect(yield* Effect.map(Effect.flip(service.get("a")), ({ _tag }) => _tag)).toBe("TierUnavailable")
+      archive.down = false
+      yield* service.flush
+      expect(yield* read).toBe("bad but newer")
+      // Nothing is in doubt any more.
+      archive.down = true
+      expect(yield* read).toBe("bad but newer")
+      archive.down = false
+    })
+  )
+
+  it.scoped("is no deletion undone: what is deleted stays so", () =>
+    Effect.gen(function* () {
+      const { archive, read, service } = yield* begun
+      yield* service.submit({ id: "a", content: "first" })
+      yield* service.flush
+      archive.refuses = ({ deleted }) => deleted
+      yield* service.delete("a")
+      yield* service.flush
+      expect(yield* read).toBe("first")
+      archive.refuses = acceptsAll
+      archive.lostAnswers = 1
+      yield* service.deadLetters.retry()
+      expect((yield* Effect.either(service.flush))._tag).toBe("Left")
+      expect([yield* read, yield* service.contains("a")]).toEqual(["none", false])
+    })
+  )
+
+  it.scoped("is compared with, whatever the log holds", () =>
+    Effect.gen(function* () {
+      const { archive, read, service } = yield* begun
+      yield* service.submit({ id: "a", content: "first", version: 3 })
+      yield* service.flush
+      yield* service.submit({ id: "a", content: "bad but newer", version: 7 })
+      yield* service.flush
+      yield* service.submit({ id: "a", content: "in between", version: 5 })
+      archive.refuses = acceptsAll
+      archive.lostAnswers = 1
+      yield* service.deadLetters.retry()
+      expect((yield* Effect.either(service.flush))._tag).toBe("Left")
+      expect(yield* read).toBe("bad but newer")
+      const refused = yield* Effect.flip(service.submit({ id: "a", content: "x" }, { expectedVersion: 5 }))
+      expect(refused._tag).toBe("VersionMismatch")
+      expect((yield* service.submit({ id: "a", content: "x", version: 6 })).compared).toBe(false)
+      expect(yield* read).toBe("bad but newer")
+      yield* service.flush
+      expect(yield* read).toBe("bad but newer")
+      expect(yield* service.status("a")).toMatchObject({ state: "archived", version: 7 })
+    })
+  )
+})
+
 describe("many dead letters", () => {
   it.scoped.each([{ walMaxBytes: 20_000 }, { walMaxItems: 15 }])(
     "take their part of the log's bounds (%j), and can be retried although they fill it",
