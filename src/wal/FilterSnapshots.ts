@@ -3,9 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type Option, type Scope } from "effect"
-import { type LogOpenError, LogUnavailable } from "../EngineError.js"
-import { type OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
+import { Context, type Effect, type Option } from "effect"
+import type { LogUnavailable } from "../EngineError.js"
 
 /**
  * @since 0.1.0
@@ -20,38 +19,3 @@ export class FilterSnapshots extends Context.Tag("effect-sync-engine/FilterSnaps
     readonly load: Effect.Effect<Option.Option<Uint8Array>, LogUnavailable>
   }
 >() {}
-
-/** A log and the snapshots kept beside it, as two services: the snapshots can be used once the log is open. */
-export const layerBoth = (
-  path: string,
-  open: Effect.Effect<
-    { readonly log: OpenLog; readonly snapshots: FilterSnapshots["Type"] },
-    LogOpenError,
-    Scope.Scope
-  >
-): Layer.Layer<WriteAheadLog | FilterSnapshots> =>
-  Layer.effectContext(
-    Effect.sync(() => {
-      let opened: FilterSnapshots["Type"] | undefined
-      const use = <A>(
-        operation: string,
-        call: (snapshots: FilterSnapshots["Type"]) => Effect.Effect<A, LogUnavailable>
-      ) =>
-        Effect.suspend(() =>
-          opened === undefined
-            ? new LogUnavailable({ path, operation, problem: "the log is not open", retryAfterMs: 1000 })
-            : call(opened)
-        )
-      return Context.make(WriteAheadLog, {
-        open: Effect.map(open, ({ log, snapshots }) => {
-          opened = snapshots
-          return log
-        })
-      }).pipe(
-        Context.add(FilterSnapshots, {
-          save: (snapshot) => use("saving the filter snapshot", ({ save }) => save(snapshot)),
-          load: use("loading the filter snapshot", ({ load }) => load)
-        })
-      )
-    })
-  )

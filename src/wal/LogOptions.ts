@@ -1,6 +1,8 @@
 /** What every write-ahead log takes, whatever it is made of. */
-import { LogFull } from "../EngineError.js"
-import type { LogUsage } from "./WriteAheadLog.js"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { LogFull, type LogOpenError, LogUnavailable } from "../EngineError.js"
+import { FilterSnapshots } from "./FilterSnapshots.js"
+import { type LogUsage, type OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
 
 /** Bounds of a log. */
 export interface LogBounds {
@@ -35,3 +37,43 @@ export const refusalOf = (usage: LogUsage, items: number, bytes: number) => {
       })
     : undefined
 }
+
+/** A log and the snapshots kept beside it, as two services: the snapshots can be used once the log is open. */
+export const layerBoth = (
+  path: string,
+  open: Effect.Effect<
+    { readonly log: OpenLog; readonly snapshots: FilterSnapshots["Type"] },
+    LogOpenError,
+    Scope.Scope
+  >
+): Layer.Layer<WriteAheadLog | FilterSnapshots> =>
+  Layer.effectContext(
+    Effect.sync(() => {
+      let opened: FilterSnapshots["Type"] | undefined
+      const use = <A>(
+        operation: string,
+        call: (snapshots: FilterSnapshots["Type"]) => Effect.Effect<A, LogUnavailable>
+      ) =>
+        Effect.suspend(() =>
+          opened === undefined
+            ? new LogUnavailable({
+                path,
+                operation,
+                problem: "the log is not open",
+                retryAfterMs: logRetryAfterMs
+              })
+            : call(opened)
+        )
+      return Context.make(WriteAheadLog, {
+        open: Effect.map(open, ({ log, snapshots }) => {
+          opened = snapshots
+          return log
+        })
+      }).pipe(
+        Context.add(FilterSnapshots, {
+          save: (snapshot) => use("saving the filter snapshot", ({ save }) => save(snapshot)),
+          load: use("loading the filter snapshot", ({ load }) => load)
+        })
+      )
+    })
+  )

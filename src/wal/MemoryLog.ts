@@ -12,10 +12,10 @@
 import { type Context, Effect, Either, type Layer, Option, Random, type Scope } from "effect"
 import { LogOpenError, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { type FilterSnapshots, layerBoth } from "./FilterSnapshots.js"
+import type { FilterSnapshots } from "./FilterSnapshots.js"
 import type { AppendDone } from "./GroupCommit.js"
 import type { LogBounds } from "./LogOptions.js"
-import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs, refusalOf } from "./LogOptions.js"
+import { defaultMaxBytes, defaultMaxItems, layerBoth, logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import { encodedBytes } from "./SegmentWriter.js"
 import type {
   ArchiveBinding,
@@ -26,9 +26,7 @@ import type {
   WriteAheadLog
 } from "./WriteAheadLog.js"
 
-interface HeldEntry extends LogEntry {
-  readonly bytes: number
-}
+type HeldEntry = MemoryLogDisk["entries"][number]
 
 /**
  * What is durable, as a disk would hold it. Treat the content as read-only; `faults` may be set at any time.
@@ -118,13 +116,7 @@ const randomUuid = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 2 
   bytes.setUint8(6, (bytes.getUint8(6) & 0x0f) | 0x40)
   bytes.setUint8(8, (bytes.getUint8(8) & 0x3f) | 0x80)
   const digits = Buffer.from(bytes.buffer).toString("hex")
-  return [
-    digits.slice(0, 8),
-    digits.slice(8, 12),
-    digits.slice(12, 16),
-    digits.slice(16, 20),
-    digits.slice(20)
-  ].join("-")
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
 })
 
 interface Call {
@@ -147,6 +139,164 @@ const positionAbove = (entries: ReadonlyArray<HeldEntry>, sequence: number): num
   return low
 }
 
+const copied = (record: ItemRecord): ItemRecord => ({ ...record, content: new Uint8Array(record.content) })
+
+/** The disk as one log sees it, and what that log has not committed yet. */
+class Writer {
+  nextSequence: number
+  maxVersion: number
+  private waiting: Array<Call> = []
+  private committing: ReadonlyArray<Call> = []
+  private items: number
+  private bytes: number
+  private readonly wake = Effect.unsafeMakeLatch(false)
+
+  constructor(
+    readonly path: string,
+    readonly disk: MemoryLogDisk,
+    private readonly options: MemoryLogOptions
+  ) {
+    disk.owner = this
+    this.nextSequence = disk.committed + 1
+    this.maxVersion = disk.maxVersion
+    this.items = disk.entries.length
+    this.bytes = disk.entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  }
+
+  private get delay(): Effect.Effect<void> {
+    return this.options.commitDelay ?? Effect.void
+  }
+
+  usage(): LogUsage {
+    const { deadLetters, committed, released } = this.disk
+    const { maxBytes = defaultMaxBytes, maxItems = defaultMaxItems } = this.options
+    let letterBytes = 0
+    for (const { record } of deadLetters.values()) letterBytes += encodedBytes(record)
+    const { bytes, items } = this
+    return { items, bytes, letters: deadLetters.size, letterBytes, maxItems, maxBytes, committed, released }
+  }
+
+  append(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved = false): void {
+    const first = this.nextSequence
+    const refused = this.closed("append")
+    if (refused !== undefined || records.length === 0) {
+      done(refused === undefined ? Either.right({ first, count: 0 }) : Either.left(refused))
+      return
+    }
+    let sizes: ReadonlyArray<number>
+    try {
+      sizes = records.map(encodedBytes)
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error)
+      done(Either.left(this.unavailable("append", problem)))
+      return
+    }
+    const bytes = sizes.reduce((sum, each) => sum + each, 0)
+    const full = moved ? undefined : refusalOf(this.usage(), records.length, bytes)
+    if (full !== undefined) {
+      done(Either.left(full))
+      return
+    }
+    // The contents are copied, as a file would: who changes their bytes later does not change the log.
+    this.waiting.push({ first, records: records.map(copied), sizes, bytes, done })
+    this.nextSequence += records.length
+    this.items += records.length
+    this.bytes += bytes
+    for (const { version } of records) this.maxVersion = Math.max(this.maxVersion, version)
+    this.wake.unsafeOpen()
+  }
+
+  /** Commits what waits, group after group, for ever. */
+  readonly committer: Effect.Effect<never> = Effect.gen(this, function* () {
+    yield* this.wake.await
+    this.wake.unsafeClose()
+    while (this.waiting.length > 0) {
+      this.committing = this.waiting
+      this.waiting = []
+      yield* this.delay
+      this.commitGroup()
+    }
+  }).pipe(Effect.forever)
+
+  /** Fails what is not committed yet. */
+  readonly close: Effect.Effect<void> = Effect.sync(() => {
+    if (this.disk.owner === this) this.disk.owner = undefined
+    const calls = [...this.committing, ...this.waiting]
+    this.committing = []
+    this.waiting = []
+    this.failAll(calls, this.unavailable("append", "the log is closed"))
+  })
+
+  release(upTo: number): void {
+    const { disk } = this
+    const mark = Math.max(disk.released, Math.min(upTo, disk.committed))
+    const position = positionAbove(disk.entries, mark)
+    for (let index = 0; index < position; index++) this.bytes -= disk.entries[index]!.bytes
+    this.items -= position
+    disk.entries = disk.entries.slice(position)
+    disk.released = mark
+  }
+
+  reading<A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> {
+    return Effect.suspend(() => {
+      const failure = this.failure(operation, "reads")
+      return failure === undefined ? Effect.sync(body) : Effect.fail(failure)
+    })
+  }
+
+  writing<A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> {
+    return Effect.zipRight(
+      this.delay,
+      Effect.suspend(() => {
+        const failure = this.failure(operation, "writes")
+        return failure === undefined ? Effect.succeed(body()) : Effect.fail(failure)
+      })
+    )
+  }
+
+  closed(operation: string): LogUnavailable | undefined {
+    return this.disk.owner === this ? undefined : this.unavailable(operation, "the log is closed")
+  }
+
+  failure(operation: string, fault: "commits" | "reads" | "writes"): LogUnavailable | undefined {
+    const closed = this.closed(operation)
+    if (closed !== undefined || this.disk.faults[fault] === 0) return closed
+    this.disk.faults[fault]--
+    return this.unavailable(operation, "the disk was told to fail")
+  }
+
+  private commitGroup(): void {
+    const { committing: calls, disk } = this
+    this.committing = []
+    const failure = this.failure("append", "commits")
+    if (failure !== undefined) {
+      this.failAll(calls, failure)
+      return
+    }
+    for (const { first, records, sizes } of calls) {
+      for (const [index, record] of records.entries()) {
+        disk.entries.push({ sequence: first + index, record, bytes: sizes[index]! })
+        disk.committed = first + index
+        disk.maxVersion = Math.max(disk.maxVersion, record.version)
+      }
+    }
+    disk.commits++
+    for (const { done, first, records } of calls) done(Either.right({ first, count: records.length }))
+  }
+
+  private failAll(calls: ReadonlyArray<Call>, failure: LogUnavailable): void {
+    for (const call of calls) {
+      this.items -= call.records.length
+      this.bytes -= call.bytes
+    }
+    for (const call of calls) call.done(Either.left(failure))
+  }
+
+  private unavailable(operation: string, problem: string): LogUnavailable {
+    return new LogUnavailable({ path: this.path, operation, problem, retryAfterMs: logRetryAfterMs })
+  }
+}
+
 /**
  * Opens a log on the disk. Fails with kind `in-use` while another log has it open, and with `cannot-open` when
  * the disk is told to. Closing the scope fails what is not committed yet.
@@ -156,248 +306,116 @@ const positionAbove = (entries: ReadonlyArray<HeldEntry>, sequence: number): num
  */
 export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, LogOpenError, Scope.Scope> =>
   Effect.gen(function* () {
-    const path = options.path ?? "memory"
-    const disk = options.disk ?? makeDisk()
-    const maxItems = options.maxItems ?? defaultMaxItems
-    const maxBytes = options.maxBytes ?? defaultMaxBytes
-    const commitDelay = options.commitDelay ?? Effect.void
+    const { disk = makeDisk(), path = "memory" } = options
     if (disk.faults.opens > 0) {
       disk.faults.opens--
       return yield* new LogOpenError({ path, kind: "cannot-open", problem: "the disk was told to fail" })
     }
     if (disk.owner !== undefined)
       return yield* new LogOpenError({ path, kind: "in-use", problem: "it is in use" })
-    const owner = {}
-    disk.owner = owner
-    const identity = disk.identity ?? (yield* randomUuid)
-    disk.identity = identity
-    let waiting: Array<Call> = []
-    let committing: ReadonlyArray<Call> = []
-    let nextSequence = disk.committed + 1
-    let maxVersion = disk.maxVersion
-    let items = disk.entries.length
-    let bytes = disk.entries.reduce((sum, entry) => sum + entry.bytes, 0)
-    const wake = Effect.unsafeMakeLatch(false)
-
-    const unavailable = (operation: string, problem: string) =>
-      new LogUnavailable({ path, operation, problem, retryAfterMs: logRetryAfterMs })
-    const isClosed = (operation: string) =>
-      disk.owner === owner ? undefined : unavailable(operation, "the log is closed")
-    const whyNot = (operation: string, fault: "commits" | "reads" | "writes"): LogUnavailable | undefined => {
-      const closed = isClosed(operation)
-      if (closed !== undefined) return closed
-      if (disk.faults[fault] === 0) return undefined
-      disk.faults[fault]--
-      return unavailable(operation, "the disk was told to fail")
-    }
-    const failAll = (calls: ReadonlyArray<Call>, failure: LogUnavailable) => {
-      for (const call of calls) {
-        items -= call.records.length
-        bytes -= call.bytes
-      }
-      for (const call of calls) call.done(Either.left(failure))
-    }
-    const commitGroup = () => {
-      const calls = committing
-      committing = []
-      const failure = whyNot("append", "commits")
-      if (failure !== undefined) {
-        failAll(calls, failure)
-        return
-      }
-      const added = calls.flatMap(({ first, records, sizes }) =>
-        records.map((record, index) => ({ sequence: first + index, record, bytes: sizes[index]! }))
-      )
-      for (const entry of added) {
-        disk.entries.push(entry)
-        disk.committed = entry.sequence
-        disk.maxVersion = Math.max(disk.maxVersion, entry.record.version)
-      }
-      disk.commits++
-      for (const { done, first, records } of calls) done(Either.right({ first, count: records.length }))
-    }
-    yield* Effect.forkScoped(
-      Effect.interruptible(
-        Effect.gen(function* () {
-          while (true) {
-            yield* wake.await
-            wake.unsafeClose()
-            while (waiting.length > 0) {
-              committing = waiting
-              waiting = []
-              yield* commitDelay
-              commitGroup()
-            }
-          }
-        })
-      )
-    )
+    const writer = new Writer(path, disk, options)
+    disk.identity ??= yield* randomUuid
+    yield* Effect.forkScoped(Effect.interruptible(writer.committer))
     // Runs before the committing fiber is interrupted.
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        if (disk.owner === owner) disk.owner = undefined
-        const calls = [...committing, ...waiting]
-        committing = []
-        waiting = []
-        failAll(calls, unavailable("append", "the log is closed"))
-      })
-    )
-
-    const usage = (): LogUsage => {
-      let letterBytes = 0
-      for (const { record } of disk.deadLetters.values()) letterBytes += encodedBytes(record)
-      return {
-        items,
-        bytes,
-        letters: disk.deadLetters.size,
-        letterBytes,
-        maxItems,
-        maxBytes,
-        committed: disk.committed,
-        released: disk.released
-      }
-    }
-    const unsafeAppend: OpenLog["unsafeAppend"] = (records, done, moved = false) => {
-      const closed = isClosed("append")
-      if (closed !== undefined) {
-        done(Either.left(closed))
-        return
-      }
-      if (records.length === 0) {
-        done(Either.right({ first: nextSequence, count: 0 }))
-        return
-      }
-      let sizes: ReadonlyArray<number>
-      try {
-        sizes = records.map(encodedBytes)
-      } catch (error) {
-        done(Either.left(unavailable("append", error instanceof Error ? error.message : String(error))))
-        return
-      }
-      const size = sizes.reduce((sum, each) => sum + each, 0)
-      const refusal = moved ? undefined : refusalOf(usage(), records.length, size)
-      if (refusal !== undefined) {
-        done(Either.left(refusal))
-        return
-      }
-      // The contents are copied, as a file would: who changes their bytes later does not change the log.
-      const copies = records.map((record) => ({ ...record, content: new Uint8Array(record.content) }))
-      waiting.push({ first: nextSequence, records: copies, sizes, bytes: size, done })
-      nextSequence += records.length
-      items += records.length
-      bytes += size
-      for (const { version } of records) maxVersion = Math.max(maxVersion, version)
-      wake.unsafeOpen()
-    }
-    const reading = <A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> =>
-      Effect.suspend(() => {
-        const failure = whyNot(operation, "reads")
-        return failure === undefined ? Effect.sync(body) : Effect.fail(failure)
-      })
-    const writing = <A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> =>
-      Effect.zipRight(
-        commitDelay,
-        Effect.suspend(() => {
-          const failure = whyNot(operation, "writes")
-          return failure === undefined ? Effect.succeed(body()) : Effect.fail(failure)
-        })
-      )
-    const alive = (operation: string) => Effect.suspend(() => isClosed(operation) ?? Effect.void)
-    const entryOf = ({ record, sequence }: HeldEntry): LogEntry => ({
-      sequence,
-      record: { ...record, content: new Uint8Array(record.content) }
-    })
-
-    const log: OpenLog = {
-      path,
-      identity,
-      get maxVersion() {
-        return maxVersion
-      },
-      usage,
-      unsafeAppend,
-      append: (records) => Effect.async((resume) => unsafeAppend(records, resume)),
-      read: ({ after, maxBytes: pageBytes, maxItems: pageItems }) =>
-        reading("read", () => {
-          const page: Array<LogEntry> = []
-          let size = 0
-          for (let index = positionAbove(disk.entries, after); index < disk.entries.length; index++) {
-            const entry = disk.entries[index]!
-            if (page.length > 0 && (page.length + 1 > pageItems || size + entry.bytes > pageBytes)) break
-            size += entry.bytes
-            page.push(entryOf(entry))
-          }
-          return page
-        }),
-      readAt: (sequences) =>
-        reading("read", () =>
-          [...new Set(sequences)]
-            .sort((a, b) => a - b)
-            .map((sequence) => ({ sequence, entry: disk.entries[positionAbove(disk.entries, sequence - 1)] }))
-            .flatMap(({ entry, sequence }) => (entry?.sequence === sequence ? [entryOf(entry)] : []))
-        ),
-      release: (upTo) =>
-        Effect.suspend(() =>
-          Math.min(upTo, disk.committed) <= disk.released && disk.owner === owner
-            ? Effect.void
-            : writing("release", () => {
-                const mark = Math.max(disk.released, Math.min(upTo, disk.committed))
-                const position = positionAbove(disk.entries, mark)
-                for (let index = 0; index < position; index++) bytes -= disk.entries[index]!.bytes
-                items -= position
-                disk.entries = disk.entries.slice(position)
-                disk.released = mark
-              })
-        ),
-      deadLetters: {
-        add: (letters) =>
-          writing("adding dead letters", () => {
-            for (const letter of letters) {
-              if (!disk.deadLetters.has(letter.sequence)) disk.deadLetters.set(letter.sequence, letter)
-            }
-          }),
-        list: ({ after, limit, maxBytes: pageBytes }) =>
-          reading("listing dead letters", () => {
-            let size = 0
-            return [...disk.deadLetters.values()]
-              .filter(({ sequence }) => sequence > after)
-              .sort((a, b) => a.sequence - b.sequence)
-              .slice(0, limit)
-              .filter(({ record }, index) => {
-                size += encodedBytes(record)
-                return index === 0 || size <= pageBytes
-              })
-          }),
-        remove: (sequences) =>
-          writing(
-            "removing dead letters",
-            () => sequences.filter((sequence) => disk.deadLetters.delete(sequence)).length
-          ),
-        count: () => disk.deadLetters.size
-      },
-      binding: () => disk.binding,
-      bind: (binding) =>
-        Effect.suspend(() => {
-          const failure = isClosed("binding to an archive")
-          if (failure !== undefined) return Effect.fail(failure)
-          disk.binding = binding
-          return Effect.void
-        }),
-      probe: Effect.suspend(() => whyNot("probe", "commits") ?? Effect.void),
-      shrink: alive("shrink"),
-      checkpoint: alive("checkpoint")
-    }
-    const snapshots: Context.Tag.Service<FilterSnapshots> = {
-      save: (snapshot) =>
-        writing("saving the filter snapshot", () => {
-          disk.snapshot = new Uint8Array(snapshot)
-        }),
-      load: reading("loading the filter snapshot", () =>
-        Option.map(Option.fromNullable(disk.snapshot), (snapshot) => new Uint8Array(snapshot))
-      )
-    }
-    return { log, snapshots, disk }
+    yield* Effect.addFinalizer(() => writer.close)
+    return { log: makeLog(writer, disk.identity), snapshots: makeSnapshots(writer), disk }
   })
+
+const makeLog = (writer: Writer, identity: string): OpenLog => {
+  const { disk } = writer
+  const unsafeAppend: OpenLog["unsafeAppend"] = (records, done, moved) => writer.append(records, done, moved)
+  const alive = (operation: string) => Effect.suspend(() => writer.closed(operation) ?? Effect.void)
+  return {
+    path: writer.path,
+    identity,
+    get maxVersion() {
+      return writer.maxVersion
+    },
+    usage: () => writer.usage(),
+    unsafeAppend,
+    append: (records) => Effect.async((resume) => unsafeAppend(records, resume)),
+    read: (options) => writer.reading("read", () => pageOf(disk.entries, options)),
+    readAt: (sequences) =>
+      writer.reading("read", () =>
+        [...new Set(sequences)]
+          .sort((a, b) => a - b)
+          .map((sequence) => ({ sequence, entry: disk.entries[positionAbove(disk.entries, sequence - 1)] }))
+          .flatMap(({ entry, sequence }) => (entry?.sequence === sequence ? [entryOf(entry)] : []))
+      ),
+    release: (upTo) =>
+      Effect.suspend(() =>
+        Math.min(upTo, disk.committed) <= disk.released && writer.closed("release") === undefined
+          ? Effect.void
+          : writer.writing("release", () => writer.release(upTo))
+      ),
+    deadLetters: makeDeadLetters(writer),
+    binding: () => disk.binding,
+    bind: (binding) =>
+      Effect.map(alive("binding to an archive"), () => {
+        disk.binding = binding
+      }),
+    probe: Effect.suspend(() => writer.failure("probe", "commits") ?? Effect.void),
+    shrink: alive("shrink"),
+    checkpoint: alive("checkpoint")
+  }
+}
+
+const entryOf = ({ record, sequence }: HeldEntry): LogEntry => ({ sequence, record: copied(record) })
+
+const pageOf = (
+  entries: ReadonlyArray<HeldEntry>,
+  { after, maxBytes, maxItems }: Parameters<OpenLog["read"]>[0]
+): ReadonlyArray<LogEntry> => {
+  const page: Array<LogEntry> = []
+  let bytes = 0
+  for (let index = positionAbove(entries, after); index < entries.length; index++) {
+    const entry = entries[index]!
+    if (page.length > 0 && (page.length + 1 > maxItems || bytes + entry.bytes > maxBytes)) break
+    bytes += entry.bytes
+    page.push(entryOf(entry))
+  }
+  return page
+}
+
+const makeDeadLetters = (writer: Writer): OpenLog["deadLetters"] => {
+  const { deadLetters } = writer.disk
+  return {
+    add: (letters) =>
+      writer.writing("adding dead letters", () => {
+        for (const letter of letters) {
+          if (!deadLetters.has(letter.sequence)) deadLetters.set(letter.sequence, letter)
+        }
+      }),
+    list: ({ after, limit, maxBytes }) =>
+      writer.reading("listing dead letters", () => {
+        let bytes = 0
+        return [...deadLetters.values()]
+          .filter(({ sequence }) => sequence > after)
+          .sort((a, b) => a.sequence - b.sequence)
+          .slice(0, limit)
+          .filter(({ record }, index) => {
+            bytes += encodedBytes(record)
+            return index === 0 || bytes <= maxBytes
+          })
+      }),
+    remove: (sequences) =>
+      writer.writing(
+        "removing dead letters",
+        () => sequences.filter((sequence) => deadLetters.delete(sequence)).length
+      ),
+    count: () => deadLetters.size
+  }
+}
+
+const makeSnapshots = (writer: Writer): Context.Tag.Service<FilterSnapshots> => ({
+  save: (snapshot) =>
+    writer.writing("saving the filter snapshot", () => {
+      writer.disk.snapshot = new Uint8Array(snapshot)
+    }),
+  load: writer.reading("loading the filter snapshot", () =>
+    Option.map(Option.fromNullable(writer.disk.snapshot), (snapshot) => new Uint8Array(snapshot))
+  )
+})
 
 /**
  * The log alone; see `open`.
