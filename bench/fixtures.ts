@@ -16,6 +16,7 @@ import * as SqliteDialect from "../src/archive/sqlite/SqliteDialect.js"
 import { leafSum } from "../src/merkle/Digest.js"
 import { ancestors } from "../src/merkle/TreeDelta.js"
 import type { ItemRecord } from "../src/SyncItem.js"
+import { recompute } from "../test/support/recompute.js"
 import { type RunningServer, requireServers, startMysql, startRedis } from "../test/support/servers.js"
 import { contentOf, temporaryDirectory } from "./support.js"
 
@@ -85,10 +86,8 @@ const loadWide = (
 const proven = (archive: SqliteArchive.SqliteArchiveOptions | MysqlArchive.MysqlArchiveOptions) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { recompute, root } = yield* "path" in archive
-        ? SqliteArchive.make(archive)
-        : MysqlArchive.make(archive)
-      if ((yield* root) !== (yield* recompute).root) {
+      const loaded = yield* "path" in archive ? SqliteArchive.make(archive) : MysqlArchive.make(archive)
+      if ((yield* loaded.root) !== (yield* recompute(loaded)).root) {
         return yield* Effect.die(new Error("the loaded tree does not describe the loaded rows"))
       }
     })

@@ -133,8 +133,6 @@ export interface OpenArchive {
     path: string,
     page: { readonly after?: string | undefined; readonly limit: number }
   ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
-  /** Re-reads every live row by pages and computes the root they should have. Gives way between pages. */
-  readonly recompute: Effect.Effect<RecomputedRoot, ArchiveError>
   /**
    * Runs reads of rows and tree, in one snapshot where the dialect can hold one open without keeping writers
    * waiting. Each read is bounded, the whole is not.

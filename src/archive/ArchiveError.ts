@@ -20,6 +20,7 @@ export class ArchiveError extends Data.TaggedError("ArchiveError")<{
   readonly problem: string
   /** The time for it was over: less at once may fit into it. */
   readonly overdue?: boolean
+  /** The driver's error where there was one: its code, number and stack; secrets and the statement removed. */
   readonly cause?: unknown
 }> {
   override get message() {

@@ -86,6 +86,7 @@ interface DriverError {
   readonly message: string
   /** The driver or the language refused a value before it reached the server. */
   readonly invalidValue: boolean
+  readonly stack: string | undefined
 }
 
 const field = (value: object, name: string): unknown => (value as Record<string, unknown>)[name]
@@ -95,6 +96,7 @@ const driverError = (failure: unknown): DriverError => {
   let code: string | undefined
   let number: number | undefined
   let message: string | undefined
+  let stack: string | undefined
   let invalidValue = false
   let current: unknown = failure
   for (let depth = 0; depth < 8 && typeof current === "object" && current !== null; depth++) {
@@ -104,11 +106,22 @@ const driverError = (failure: unknown): DriverError => {
     if (typeof errno === "number") number = errno
     if (typeof name === "string") code = name
     if (typeof text === "string" && text !== "") message = text
+    if (current instanceof Error) stack = current.stack
     if (current instanceof RangeError || current instanceof TypeError) invalidValue = true
     current = field(current, "cause")
   }
   if (message === undefined) message = typeof failure === "string" ? failure : (code ?? "unknown failure")
-  return { code, number, message, invalidValue }
+  return { code, number, message, invalidValue, stack }
+}
+
+/**
+ * The driver's error for an error's `cause`: without secrets, and without the statement that the driver hangs on it,
+ * which holds the application's data and may have megabytes.
+ */
+const causeOf = ({ code, message, number, stack }: DriverError, secrets: ReadonlyArray<string>): Error => {
+  const cause = new Error(redact(message, secrets))
+  if (stack !== undefined) cause.stack = redact(stack, secrets)
+  return Object.assign(cause, { code, errno: number })
 }
 
 const unknownFailure = {
@@ -192,7 +205,8 @@ export const archiveError = (
 ): ArchiveError => {
   if (failure instanceof ArchiveError) return failure
   const { kind, overdue, problem } = classify(failure, secrets)
-  return new ArchiveError({ operation, kind, problem, ...(overdue ? { overdue } : {}) })
+  const cause = causeOf(driverError(failure), secrets)
+  return new ArchiveError({ operation, kind, problem, cause, ...(overdue ? { overdue } : {}) })
 }
 
 /** What a cause is about: its failure, else its defect; none when it is an interruption. */

@@ -1,3 +1,4 @@
+import { inspect } from "node:util"
 import { SqlError } from "@effect/sql/SqlError"
 import { it } from "@effect/vitest"
 import { Cause, Effect, Either, Exit } from "effect"
@@ -87,6 +88,23 @@ describe("classification", () => {
     )
     expect(`${error.message} ${JSON.stringify(error)}`).not.toContain("p@ss/w")
     expect(error.kind).toBe("transient")
+    expect(inspect(error)).not.toContain("p@ss/w")
+    expect(Cause.pretty(Cause.fail(error), { renderErrorCause: true })).not.toContain("p@ss/w")
+  })
+
+  it("carries the driver's error, without the statement", () => {
+    const thrown = Object.assign(new Error("Data too long"), {
+      code: "ER_DATA_TOO_LONG",
+      errno: 1406,
+      sql: "INSERT INTO items VALUES (X'00')"
+    })
+    const error = archiveError(
+      "commit",
+      new SqlError({ message: "Failed to execute statement", cause: thrown })
+    )
+    expect(error.cause).toMatchObject({ message: "Data too long", code: "ER_DATA_TOO_LONG", errno: 1406 })
+    expect((error.cause as Error).stack).toBe(thrown.stack)
+    expect(inspect(error)).not.toContain("INSERT")
   })
 })
 

@@ -5,18 +5,29 @@
  * @since 0.1.0
  */
 
-import { Effect, Either, Layer, Option } from "effect"
+import { Effect, Either, Iterable, Layer, Option } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../../merkle/MerkleTree.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../../SyncItem.js"
-import type { OpenArchive } from "../Archive.js"
-import { Archive, type CommitResult, type ScanRange } from "../Archive.js"
+import {
+  Archive,
+  type ArchiveReader,
+  type CommitResult,
+  type OpenArchive,
+  type ScanRange
+} from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { refail } from "../ArchiveErrors.js"
 import { inLockOrder, notTaken, planCommit } from "../CommitPlan.js"
 import { inPrefix } from "../sql/Ranges.js"
-import { MemoryWriters, type WriterRegister } from "../WriterLease.js"
-import { Committer, heldByAnother, refusedRequest } from "../Writers.js"
+import { type CallGuard, type OpenArchiveCalls, typed, type Untyped } from "../TypedCalls.js"
+import {
+  Committer,
+  heldByAnother,
+  MemoryWriters,
+  refusedRequest,
+  type WriterRegister
+} from "../WriterLease.js"
 
 /**
  * What the archive holds. Tests may change `records` behind the tree's back to play damage.
@@ -86,13 +97,144 @@ export interface MemoryArchiveOptions {
 
 const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
 
-const headOf = (record: ItemRecord): ItemVersion => ({
-  id: record.id,
-  version: record.version,
-  contentHash: record.contentHash,
-  deleted: record.deleted,
-  contentType: record.contentType,
-  state: record.state
+const headOf = ({ content: _, traceparent: __, updatedAt: ___, ...head }: ItemRecord): ItemVersion => head
+
+const select = function* (state: MemoryArchiveState, range: ScanRange): Generator<ItemRecord> {
+  for (const id of state.sortedIds()) {
+    if (range.after !== undefined && compareBytes(id, range.after) <= 0) continue
+    const record = state.records.get(id)!
+    if (record.deleted || !inPrefix(id, range.prefix)) continue
+    if (range.state === undefined || record.state === range.state) yield record
+  }
+}
+
+const firstOf = <A>(values: Iterable<A>, limit: number): ReadonlyArray<A> =>
+  Array.from(Iterable.take(values, limit))
+
+const rowsOf = (
+  state: MemoryArchiveState
+): Untyped<Pick<OpenArchive, "getMany" | "heads" | "sizes" | "scan" | "scanIds" | "count">> => {
+  const found = (ids: ReadonlyArray<string>) => ids.flatMap((id) => state.records.get(id) ?? [])
+  return {
+    getMany: (ids) => Effect.sync(() => found(ids)),
+    heads: (ids) => Effect.sync(() => found(ids).map(headOf)),
+    sizes: (ids) =>
+      Effect.sync(() => new Map(found(ids).map(({ content, id }) => [id, content.length] as const))),
+    scan: (range, page) =>
+      Effect.sync(() => {
+        const items: Array<SyncItem> = []
+        let bytes = 0
+        for (const record of select(state, range)) {
+          bytes += record.content.length
+          if (items.length > 0 && (items.length >= page.limit || bytes > page.maxBytes)) break
+          items.push(itemOf(record))
+        }
+        return items
+      }),
+    scanIds: (range, limit) => Effect.sync(() => firstOf(select(state, range), limit).map(({ id }) => id)),
+    count: (range) => Effect.sync(() => Array.from(select(state, range)).length)
+  }
+}
+
+const readerOf = (state: MemoryArchiveState): Untyped<Omit<ArchiveReader, "consistent">> => {
+  const nodePaths = () => [...state.tree.totals().keys()].filter((path) => path !== "").sort(compareBytes)
+  return {
+    root: Effect.sync(() => state.tree.root),
+    leaves: (after, limit) => Effect.sync(() => firstOf(select(state, { prefix: "", after }), limit)),
+    nodes: (paths) =>
+      Effect.sync(() =>
+        paths.flatMap((path) => {
+          const total = state.tree.totals().get(path)
+          return total === undefined ? [] : [{ path, ...total }]
+        })
+      ),
+    nodeCount: Effect.sync(() => nodePaths().length),
+    nodePaths: (after, limit) =>
+      Effect.sync(() =>
+        firstOf(
+          nodePaths().filter((path) => compareBytes(path, after) > 0),
+          limit
+        )
+      )
+  }
+}
+
+const treeOf = (
+  state: MemoryArchiveState
+): Untyped<Pick<OpenArchive, "root" | "node" | "branches" | "children" | "rebuildTree">> => ({
+  root: Effect.sync(() => state.tree.root),
+  node: (path) => Effect.sync(() => Option.fromNullable(state.tree.node(path))),
+  branches: (path, { after, limit }) =>
+    Effect.sync(() =>
+      state.tree
+        .children(path)
+        .filter(
+          ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
+        )
+        .slice(0, limit)
+    ),
+  children: (path, { after, limit }) =>
+    Effect.sync(() =>
+      state.tree
+        .children(path)
+        .filter((child) => after === undefined || compareChildren(child, after) > 0)
+        .slice(0, limit)
+    ),
+  rebuildTree: Effect.sync(() => {
+    const live = state.live()
+    state.tree = MerkleTree.from(live)
+    return { root: state.tree.root, rows: live.length }
+  })
+})
+
+const commit = (
+  state: MemoryArchiveState,
+  records: ReadonlyArray<ItemRecord>,
+  node: string | undefined
+): Either.Either<CommitResult, ArchiveError> => {
+  const plan = planCommit(inLockOrder(records), state.records)
+  const untaken = notTaken(plan, state.records)
+  const rootBefore = state.tree.root
+  const winners = [...plan.inserts, ...plan.updates]
+  // No node has an empty name.
+  if (winners.length > 0 && !state.writers.admits(node ?? "")) return Either.left(heldByAnother())
+  for (const record of winners) state.records.set(record.id, record)
+  state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
+  state.topVersion = Math.max(state.topVersion, plan.maxVersion)
+  const { root: rootAfter } = state.tree
+  return Either.right({
+    applied: winners.length,
+    ...untaken,
+    rootBefore,
+    rootAfter,
+    topVersion: state.topVersion
+  })
+}
+
+const purge = (state: MemoryArchiveState, before: number, limit: number): number => {
+  const gone = Array.from(state.records.values())
+    .filter((record) => record.deleted && record.updatedAt < before)
+    .sort((a, b) => a.updatedAt - b.updatedAt || compareBytes(a.id, b.id))
+    .slice(0, limit)
+  for (const { id } of gone) state.remove(id)
+  return gone.length
+}
+
+const writersOf = (state: MemoryArchiveState, committer: Committer): Untyped<WriterRegister> => ({
+  heartbeat: (request) =>
+    Effect.suspend(() => {
+      const refused = refusedRequest(request) ?? committer.enter(request.node)
+      if (refused !== undefined) return refused
+      const { topVersion, tree } = state
+      const entries = tree.node("")?.count ?? 0
+      return Effect.succeed({ ...state.writers.heartbeat(request), root: tree.root, entries, topVersion })
+    }),
+  release: (own) => Effect.sync(() => state.writers.release(own)),
+  leave: (own) =>
+    Effect.sync(() => {
+      state.writers.leave(own)
+      committer.left(own.node)
+    })
 })
 
 /**
@@ -102,192 +244,35 @@ const headOf = (record: ItemRecord): ItemVersion => ({
 export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
   const state = options.state ?? new MemoryArchiveState()
   const { after, before } = options.hooks ?? {}
-
-  const attempt = <A>(
-    operation: string,
-    body: () => Either.Either<A, ArchiveError>,
-    records?: ReadonlyArray<ItemRecord>
-  ) => {
-    const details = records === undefined ? { operation } : { operation, records }
-    return refail(operation)(
-      Effect.suspend(() => {
-        const first = before === undefined ? Effect.suspend(body) : Effect.flatMap(before(details), body)
-        return after === undefined ? first : Effect.tap(first, () => after(details))
-      })
-    )
-  }
-
-  const call = <A>(operation: string, body: () => A) => attempt(operation, () => Either.right(body()))
-
   const committer = new Committer()
 
-  const select = function* (range: ScanRange): Generator<ItemRecord> {
-    for (const id of state.sortedIds()) {
-      if (range.after !== undefined && compareBytes(id, range.after) <= 0) continue
-      const record = state.records.get(id)!
-      if (record.deleted || !inPrefix(id, range.prefix)) continue
-      if (range.state === undefined || record.state === range.state) yield record
-    }
+  const guard: CallGuard = (operation, call, [records]) => {
+    const details =
+      operation === "commit" ? { operation, records: records as Array<ItemRecord> } : { operation }
+    const hooked = before === undefined ? call : Effect.zipRight(before(details), call)
+    return refail(operation)(after === undefined ? hooked : Effect.tap(hooked, () => after(details)))
   }
-
-  const commit = (
-    records: ReadonlyArray<ItemRecord>,
-    node: string | undefined
-  ): Either.Either<CommitResult, ArchiveError> => {
-    const plan = planCommit(inLockOrder(records), state.records)
-    const { repeated, superseded } = notTaken(plan, state.records)
-    const rootBefore = state.tree.root
-    const winners = [...plan.inserts, ...plan.updates]
-    // No node has an empty name.
-    if (winners.length > 0 && !state.writers.admits(node ?? "")) return Either.left(heldByAnother())
-    for (const record of winners) state.records.set(record.id, record)
-    state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
-    state.topVersion = Math.max(state.topVersion, plan.maxVersion)
-    return Either.right({
-      applied: winners.length,
-      superseded,
-      repeated,
-      rootBefore,
-      rootAfter: state.tree.root,
-      topVersion: state.topVersion
-    })
+  const calls: Untyped<OpenArchiveCalls> = {
+    ...rowsOf(state),
+    ...treeOf(state),
+    commit: (records) => {
+      const { node } = committer
+      return Effect.suspend(() => commit(state, records, node))
+    },
+    purgeTombstones: (before, limit) => Effect.sync(() => purge(state, before, limit)),
+    maxVersion: Effect.sync(() => state.topVersion),
+    lineage: Effect.sync(() => state.lineage),
+    checkpoint: Effect.void,
+    ping: Effect.void
   }
-
-  const found = <A>(ids: ReadonlyArray<string>, map: (record: ItemRecord) => A): ReadonlyArray<A> =>
-    ids.flatMap((id) => {
-      const record = state.records.get(id)
-      return record === undefined ? [] : [map(record)]
-    })
-
-  const writers: WriterRegister = {
-    heartbeat: (request) =>
-      attempt("heartbeat", () => {
-        const refused = refusedRequest(request) ?? committer.enter(request.node)
-        if (refused !== undefined) return Either.left(refused)
-        const answer = state.writers.heartbeat(request)
-        return Either.right({
-          ...answer,
-          root: state.tree.root,
-          entries: state.tree.node("")?.count ?? 0,
-          topVersion: state.topVersion
-        })
-      }),
-    release: (own) => call("release", () => state.writers.release(own)),
-    leave: (own) =>
-      call("leave", () => {
-        state.writers.leave(own)
-        committer.left(own.node)
-      })
-  }
-
-  const nodePaths = (): ReadonlyArray<string> =>
-    [...state.tree.totals().keys()].filter((path) => path !== "").sort(compareBytes)
-
+  const reader = { consistent: false, ...typed<Omit<ArchiveReader, "consistent">>(readerOf(state), guard) }
   return {
     dialect: "memory",
     target: "memory",
     maxContentBytes: options.maxContentBytes ?? 256 * 1024 * 1024,
-    commit: (records) =>
-      Effect.suspend(() => {
-        const { node } = committer
-        return attempt("commit", () => commit(records, node), records)
-      }),
-    getMany: (ids) => call("getMany", () => found(ids, (record) => record)),
-    heads: (ids) => call("heads", () => found(ids, headOf)),
-    sizes: (ids) =>
-      call("sizes", () => new Map(found(ids, ({ content, id }) => [id, content.length] as const))),
-    scan: (range, page) =>
-      call("scan", () => {
-        const items: Array<SyncItem> = []
-        let bytes = 0
-        for (const record of select(range)) {
-          bytes += record.content.length
-          if (items.length > 0 && (items.length >= page.limit || bytes > page.maxBytes)) break
-          items.push(itemOf(record))
-        }
-        return items
-      }),
-    scanIds: (range, limit) =>
-      call("scanIds", () => {
-        const ids: Array<string> = []
-        for (const record of select(range)) {
-          if (ids.length >= limit) break
-          ids.push(record.id)
-        }
-        return ids
-      }),
-    count: (range) => call("count", () => Array.from(select(range)).length),
-    root: call("root", () => state.tree.root),
-    node: (path) => call("node", () => Option.fromNullable(state.tree.node(path))),
-    branches: (path, { after, limit }) =>
-      call("branches", () =>
-        state.tree
-          .children(path)
-          .filter(
-            ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
-          )
-          .slice(0, limit)
-      ),
-    children: (path, page) =>
-      call("children", () => {
-        const { after } = page
-        const all = state.tree.children(path)
-        return (after === undefined ? all : all.filter((child) => compareChildren(child, after) > 0)).slice(
-          0,
-          page.limit
-        )
-      }),
-    recompute: call("recompute", () => {
-      const live = state.live()
-      return { root: MerkleTree.from(live).root, rows: live.length }
-    }),
-    reading: (use) =>
-      use({
-        consistent: false,
-        root: call("root", () => state.tree.root),
-        leaves: (after, limit) =>
-          call("leaves", () => {
-            const page: Array<ItemRecord> = []
-            for (const record of select({ prefix: "", after })) {
-              if (page.length >= limit) break
-              page.push(record)
-            }
-            return page
-          }),
-        nodes: (paths) =>
-          call("nodes", () =>
-            paths.flatMap((path) => {
-              const total = state.tree.totals().get(path)
-              return total === undefined ? [] : [{ path, ...total }]
-            })
-          ),
-        nodeCount: call("nodeCount", () => nodePaths().length),
-        nodePaths: (after, limit) =>
-          call("nodePaths", () =>
-            nodePaths()
-              .filter((path) => compareBytes(path, after) > 0)
-              .slice(0, limit)
-          )
-      }),
-    rebuildTree: call("rebuildTree", () => {
-      const live = state.live()
-      state.tree = MerkleTree.from(live)
-      return { root: state.tree.root, rows: live.length }
-    }),
-    purgeTombstones: (before, limit) =>
-      call("purgeTombstones", () => {
-        const gone = Array.from(state.records.values())
-          .filter((record) => record.deleted && record.updatedAt < before)
-          .sort((a, b) => a.updatedAt - b.updatedAt || compareBytes(a.id, b.id))
-          .slice(0, limit)
-        for (const { id } of gone) state.remove(id)
-        return gone.length
-      }),
-    maxVersion: call("maxVersion", () => state.topVersion),
-    writers,
-    lineage: call("lineage", () => state.lineage),
-    checkpoint: call("checkpoint", () => undefined),
-    ping: call("ping", () => undefined)
+    ...typed<OpenArchiveCalls>(calls, guard),
+    reading: (use) => use(reader),
+    writers: typed<WriterRegister>(writersOf(state, committer), guard)
   }
 }
 

@@ -5,17 +5,17 @@
  */
 
 import { createHash } from "node:crypto"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { Deferred, Duration, Effect, Either, Fiber, Layer, Redacted, Schedule, type Scope } from "effect"
+import { Duration, Effect, Either, Layer, Redacted, Schedule, type Scope } from "effect"
 import * as MysqlUrl from "../../config/MysqlUrl.js"
 import { ArchiveStartError } from "../../EngineError.js"
 import type { OpenArchive } from "../Archive.js"
 import { Archive } from "../Archive.js"
-import { ArchiveError } from "../ArchiveError.js"
 import { migrateAndVerify } from "../sql/Schema.js"
 import * as SqlArchive from "../sql/SqlArchive.js"
 import { tables as makeTables, type Tables } from "../sql/SqlDialect.js"
+import { type Run, runAnywhere, runOn } from "../sql/SqlSession.js"
 import { start } from "../sql/StartArchive.js"
 import * as MysqlDialect from "./MysqlDialect.js"
 import * as MysqlPool from "./MysqlPool.js"
@@ -34,7 +34,7 @@ export interface MysqlArchiveOptions {
   /**
    * How long a statement may take until its answer is whole, and a caller may wait for a connection; the
    * connection is destroyed then. 30 seconds unless given. A whole call, which may be several statements, fails
-   * after twice that; `recompute` and `rebuildTree` take the time they need.
+   * after twice that; `rebuildTree` takes the time it needs.
    */
   readonly queryTimeout?: Duration.DurationInput | undefined
   /** Put before the name of every table; letters, digits and `_`. Empty unless given. */
@@ -44,31 +44,6 @@ export interface MysqlArchiveOptions {
 /** What the server reserves in a packet besides the content: the other fields, lengths, the statement. */
 const packetMargin = 64 * 1024
 
-const withoutLimit = new Set(["recompute", "rebuildTree"])
-
-// Works in a fiber of its own. Whoever waits for it goes on when the limit is over, also in an uninterruptible
-// region; the transaction behind is rolled back when the connection answers or is given up.
-const bounded =
-  (limit: Duration.Duration) =>
-  <A>(operation: string, effect: Effect.Effect<A, ArchiveError>): Effect.Effect<A, ArchiveError> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const outcome = yield* Deferred.make<A, ArchiveError>()
-        const working = yield* Effect.forkDaemon(Effect.interruptible(Effect.intoDeferred(effect, outcome)))
-        if (withoutLimit.has(operation)) {
-          return yield* Effect.onError(restore(Deferred.await(outcome)), () => Fiber.interruptFork(working))
-        }
-        const problem = `no answer within ${Duration.toMillis(limit)} ms`
-        const late = new ArchiveError({ operation, kind: "transient", overdue: true, problem })
-        const timing = yield* Effect.forkDaemon(
-          Effect.interruptible(Effect.delay(Deferred.fail(outcome, late), limit))
-        )
-        return yield* Effect.onExit(restore(Deferred.await(outcome)), () =>
-          Effect.zipRight(Fiber.interruptFork(timing), Fiber.interruptFork(working))
-        )
-      })
-    )
-
 // One node migrates at a time, on one connection, to which the lock belongs. Polled, because a wait in the server
 // would count as a statement without answer; for ten seconds, and only while another node has it.
 const oneNodeAtATime = (sql: SqlClient.SqlClient, database: string, tables: Tables) => {
@@ -76,11 +51,11 @@ const oneNodeAtATime = (sql: SqlClient.SqlClient, database: string, tables: Tabl
   // At most 64 characters, whatever the database is called.
   const digest = createHash("sha256").update(`${database}.${tables.items}`).digest("hex")
   const name = `'sync-engine:${digest.slice(0, 40)}'`
-  return <A, E>(effect: Effect.Effect<A, E>) =>
+  return <E>(migration: (run: Run) => Effect.Effect<void, E>) =>
     Effect.scoped(
       Effect.gen(function* () {
-        const connection = yield* sql.reserve
-        const ask = (text: string) => connection.executeUnprepared(text, [], undefined)
+        const run = runOn(yield* sql.reserve)
+        const ask = (text: string) => run({ text, params: [] })
         yield* Effect.flatMap(ask(`SELECT GET_LOCK(${name}, 0) AS locked`), (rows) =>
           Number(rows[0]?.locked) === 1 ? Effect.void : Effect.fail(busy)
         ).pipe(
@@ -90,10 +65,7 @@ const oneNodeAtATime = (sql: SqlClient.SqlClient, database: string, tables: Tabl
             while: (error) => error === busy
           })
         )
-        return yield* effect.pipe(
-          Effect.provideService(SqlClient.TransactionConnection, [connection, 0]),
-          Effect.ensuring(Effect.ignore(ask(`SELECT RELEASE_LOCK(${name})`)))
-        )
+        yield* Effect.ensuring(migration(run), Effect.ignore(ask(`SELECT RELEASE_LOCK(${name})`)))
       })
     )
 }
@@ -158,7 +130,8 @@ export const make = (
         tables,
         maxStatementBytes: Math.min(maxPacket / 2, 2 * 1024 * 1024)
       })
-      yield* migrateAndVerify(client, dialect, tables, oneNodeAtATime(client, target.database, tables))
+      const alone = oneNodeAtATime(client, target.database, tables)
+      yield* migrateAndVerify(dialect, tables, runAnywhere(client), alone)
       const archive = SqlArchive.make({
         sql: client,
         dialect,
@@ -166,7 +139,7 @@ export const make = (
         target: target.label,
         maxContentBytes: maxPacket - packetMargin,
         secrets,
-        bounded: bounded(Duration.times(queryTimeout, 2)),
+        timeLimit: Duration.times(queryTimeout, 2),
         lockHolder: lockHolder(client)
       })
       return { ...archive, client }

@@ -14,7 +14,8 @@ import {
   type Query,
   type Tables,
   type TreeChange,
-  treeColumns
+  treeColumns,
+  type Value
 } from "../sql/SqlDialect.js"
 
 /** Contents from this size on travel as they are, in a statement of their own. */
@@ -30,13 +31,11 @@ const hashPattern = /^[0-9a-f]{64}$/
 const itemRow = (record: ItemRecord): string => {
   if (!hashPattern.test(record.contentHash))
     throw new RangeError("a content hash must have 64 hexadecimal digits")
-  const state = record.state === undefined ? "NULL" : literal(record.state)
-  const traceparent = record.traceparent === undefined ? "NULL" : literal(record.traceparent)
   const updatedAt = integer(record.updatedAt)
   return (
     `(${literal(record.id)},${integer(record.version)},${updatedAt},${literal(record.contentType)},` +
-    `X'${record.contentHash}',${state},${record.deleted ? `1,${updatedAt}` : "0,NULL"},${traceparent},` +
-    `X'${hexOf(record.content)}')`
+    `X'${record.contentHash}',${bind(record.state ?? null)},${record.deleted ? `1,${updatedAt}` : "0,NULL"},` +
+    `${bind(record.traceparent ?? null)},${bind(record.content)})`
   )
 }
 
@@ -61,6 +60,39 @@ export interface MysqlDialectOptions {
 
 const maxRows = 1_000
 
+const bind = (value: Value): string => {
+  if (value === null) return "NULL"
+  if (typeof value === "number") return integer(value)
+  return typeof value === "string" ? literal(value) : `X'${hexOf(value)}'`
+}
+
+const isOneOf = (column: string, texts: ReadonlyArray<string>): string =>
+  texts.length === 0 ? "FALSE" : `${column} IN (${texts.map(literal).join()})`
+
+/** Many rows in few statements, each of at most about `maxBytes`. */
+function* inStatements(
+  rows: Iterable<string>,
+  [head, tail]: readonly [string, string],
+  maxBytes: number
+): Generator<Query> {
+  let texts: Array<string> = []
+  let bytes = 0
+  for (const row of rows) {
+    if (texts.length >= maxRows || (texts.length > 0 && bytes + row.length > maxBytes)) {
+      yield { text: head + texts.join() + tail, params: [] }
+      texts = []
+      bytes = 0
+    }
+    texts.push(row)
+    bytes += row.length + 1
+  }
+  if (texts.length > 0) yield { text: head + texts.join() + tail, params: [] }
+}
+
+function* texts<A>(values: Iterable<A>, textOf: (value: A) => string): Generator<string> {
+  for (const value of values) yield textOf(value)
+}
+
 export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialect => {
   const { items, tree } = tables
   const head = `INSERT INTO ${items}(${itemColumns.join()}) VALUES `
@@ -75,34 +107,13 @@ export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialec
     ` ON DUPLICATE KEY UPDATE ${["count", ...limbColumns].map((c) => `${c} = ${c} + VALUES(${c})`).join()}` +
     ", top_version = GREATEST(top_version, VALUES(top_version))"
 
-  function* rowsOf<A>(
-    rows: Iterable<A>,
-    before: string,
-    after: string,
-    row: (value: A) => string
-  ): Generator<Query> {
-    let texts: Array<string> = []
-    let bytes = 0
-    for (const value of rows) {
-      const text = row(value)
-      if (texts.length >= maxRows || (texts.length > 0 && bytes + text.length > maxStatementBytes)) {
-        yield { text: before + texts.join() + after, params: [] }
-        texts = []
-        bytes = 0
-      }
-      texts.push(text)
-      bytes += text.length + 1
-    }
-    if (texts.length > 0) yield { text: before + texts.join() + after, params: [] }
-  }
-
   // The rows stay in ascending order of ids, whatever way they travel: it is the order of locks.
   function* upserts(records: ReadonlyArray<ItemRecord>, tail: string): Generator<Query> {
     let from = 0
     for (let at = 0; at <= records.length; at++) {
       const record = records[at]
       if (record !== undefined && record.content.byteLength < largeContent) continue
-      yield* rowsOf(records.slice(from, at), head, tail, itemRow)
+      yield* inStatements(texts(records.slice(from, at), itemRow), [head, tail], maxStatementBytes)
       if (record !== undefined) yield { text: head + one + tail, params: itemParams(record), prepared: true }
       from = at + 1
     }
@@ -118,25 +129,17 @@ export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialec
     // From 1,000 on MariaDB turns a list into a join with a table of its own.
     idsPerStatement: 500,
     gapsPerStatement: 16,
-    bind: (_, value) => {
-      if (value === null) return "NULL"
-      if (typeof value === "number") return integer(value)
-      return typeof value === "string" ? literal(value) : `X'${hexOf(value)}'`
-    },
-    isOneOf: (_, column, texts) =>
-      texts.length === 0 ? "FALSE" : `${column} IN (${texts.map(literal).join()})`,
+    query: (build) => ({ text: build(bind, isOneOf), params: [] }),
     asHex: (column) => `LOWER(HEX(${column}))`,
     asText: (column) => `CONVERT(${column} USING utf8mb4)`,
     limbs: `CONCAT_WS(',', ${limbColumns.join()})`,
     inserts: (records) => upserts(records, ""),
     updates: (records) => upserts(records, onDuplicate),
-    addToTree: (changes, topVersion) =>
-      rowsOf(changes, treeHead, treeTail, ({ count, path, sum }: TreeChange) => {
-        const parent = splitPath(path).parent
-        return (
-          `(${literal(path)},${parent === undefined ? "NULL" : literal(parent)},${integer(count)},` +
-          `${toLimbs(sum).join()},${path === "" ? integer(topVersion) : 0})`
-        )
-      })
+    addToTree: (changes, topVersion) => {
+      const rowOf = ({ count, path, sum }: TreeChange) =>
+        `(${bind(path)},${bind(splitPath(path).parent ?? null)},${integer(count)},` +
+        `${toLimbs(sum).join()},${path === "" ? integer(topVersion) : 0})`
+      return inStatements(texts(changes, rowOf), [treeHead, treeTail], maxStatementBytes)
+    }
   }
 }

@@ -5,7 +5,6 @@
  * first, and all run again when the record says one thing and the tables another.
  */
 import { randomUUID } from "node:crypto"
-import type * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import { Effect, Schedule } from "effect"
 import { classify } from "../ArchiveErrors.js"
@@ -17,6 +16,7 @@ import {
   treeColumns,
   writerColumns
 } from "./SqlDialect.js"
+import type { Run } from "./SqlSession.js"
 
 const sqlite = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<string, string> => ({
   "0001_items": `CREATE TABLE IF NOT EXISTS ${items} (
@@ -117,82 +117,94 @@ const record = ({ migrations }: Tables): Record<Dialect["name"], string> => ({
   )`
 })
 
-/**
- * Verifies the tables, and brings them up to date where they are not. Nodes that migrate at the same time have to
- * be kept apart by `alone`.
- */
-export const migrateAndVerify = <E>(
-  sql: SqlClient.SqlClient,
-  dialect: Dialect,
-  tables: Tables,
-  alone: (migrating: Effect.Effect<void, SqlError>) => Effect.Effect<void, E>
-): Effect.Effect<void, E | SqlError> => {
-  const run = (text: string) => sql.unsafe<Record<string, unknown>>(text).unprepared
-  const steps = Object.entries(dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)).map(
-    ([name, text]) => ({ id: Number.parseInt(name, 10), name: name.slice(5), text })
-  )
+interface Step {
+  readonly id: number
+  readonly name: string
+  readonly text: string
+}
 
-  const columns = Effect.forEach(
-    [
-      `SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`,
-      `SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`,
-      `SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`,
-      `SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`
-    ],
-    run,
-    { discard: true }
+/** What the tables are asked, and how they are made, where statements run. */
+const schemaOf = (dialect: Dialect, tables: Tables, run: Run) => {
+  const ask = (text: string) => run({ text, params: [] })
+  const each = (texts: ReadonlyArray<string>) => Effect.forEach(texts, ask, { discard: true })
+  const steps = Object.entries(dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)).map(
+    ([name, text]): Step => ({ id: Number.parseInt(name, 10), name: name.slice(5), text })
   )
-  const recorded = Effect.map(
-    run(`SELECT migration_id FROM ${tables.migrations}`),
-    (rows) => new Set(rows.map((row) => Number(row.migration_id)))
-  )
+  const columns = each([
+    `SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`,
+    `SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`,
+    `SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`,
+    `SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`
+  ])
   const lineage = Effect.filterOrFail(
-    run(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
+    ask(`SELECT name FROM ${tables.lineage} WHERE id = 1`),
     (rows) => rows.length === 1,
     () => new SqlError({ cause: new Error("the archive has no lineage"), message: "no lineage" })
   )
   const verify = Effect.zipRight(columns, lineage)
-  const isRight = Effect.zipRight(
-    verify,
-    Effect.map(recorded, (done) => steps.every(({ id }) => done.has(id)))
-  )
-
-  const define = Effect.forEach(steps, ({ text }) => run(text), { discard: true })
-  // Who is the first to record them runs them. On a cluster others may be at it on another server, where no lock of
-  // this one is seen, and definitions that meet there can block each other for ever.
-  const due = (done: ReadonlySet<number>) => steps.filter(({ id }) => !done.has(id))
-  const claim = (some: typeof steps) =>
-    some.length === 0
-      ? Effect.succeed(false)
-      : run(
-          `INSERT INTO ${tables.migrations}(migration_id, name) VALUES ${some.map(({ id, name }) => `(${id}, '${name}')`).join()}`
-        ).pipe(
-          Effect.as(true),
-          Effect.catchIf(
-            (error) => classify(error).contention,
-            () => Effect.succeed(false)
-          )
-        )
-  const patience = dialect.name === "mysql" ? 30 : 0
-  const migrating = Effect.gen(function* () {
-    // Another node may have done it while this one waited.
-    if (yield* Effect.orElseSucceed(isRight, () => false)) return
-    yield* run(record(tables)[dialect.name])
-    const mine = due(yield* recorded)
-    if (yield* claim(mine)) yield* Effect.forEach(mine, ({ text }) => run(text), { discard: true })
-    else
-      yield* Effect.ignore(
-        Effect.retry(
-          verify,
-          Schedule.spaced("100 millis").pipe(Schedule.intersect(Schedule.recurs(patience)))
-        )
-      )
-    yield* Effect.catchAll(verify, () => Effect.zipRight(define, verify))
+  /** The steps that are not recorded yet. */
+  const due = Effect.map(ask(`SELECT migration_id FROM ${tables.migrations}`), (rows) => {
+    const done = new Set(rows.map((row) => Number(row.migration_id)))
+    return steps.filter(({ id }) => !done.has(id))
   })
+  const define = (some: ReadonlyArray<Step>) => each(some.map(({ text }) => text))
+  return {
+    verify,
+    due,
+    define,
+    isRight: Effect.zipRight(
+      verify,
+      Effect.map(due, (some) => some.length === 0)
+    ),
+    makeRecord: ask(record(tables)[dialect.name]),
+    defineAll: define(steps),
+    /** Whether this node is the first to record these steps. */
+    claim: (some: ReadonlyArray<Step>) =>
+      some.length === 0
+        ? Effect.succeed(false)
+        : ask(
+            `INSERT INTO ${tables.migrations}(migration_id, name) VALUES ${some.map(({ id, name }) => `(${id}, '${name}')`).join()}`
+          ).pipe(
+            Effect.as(true),
+            Effect.catchIf(
+              (error) => classify(error).contention,
+              () => Effect.succeed(false)
+            )
+          )
+  }
+}
 
-  return isRight.pipe(
+// Who is the first to record the steps runs them. On a cluster others may be at it on another server, where no lock of
+// this one is seen, and definitions that meet there can block each other for ever.
+const migrate = Effect.fnUntraced(function* (dialect: Dialect, tables: Tables, run: Run) {
+  const schema = schemaOf(dialect, tables, run)
+  // Another node may have done it while this one waited.
+  if (yield* Effect.orElseSucceed(schema.isRight, () => false)) return
+  yield* schema.makeRecord
+  const mine = yield* schema.due
+  if (yield* schema.claim(mine)) yield* schema.define(mine)
+  else {
+    const patience = Schedule.intersect(
+      Schedule.spaced("100 millis"),
+      Schedule.recurs(dialect.name === "mysql" ? 30 : 0)
+    )
+    yield* Effect.ignore(Effect.retry(schema.verify, patience))
+  }
+  yield* Effect.catchAll(schema.verify, () => Effect.zipRight(schema.defineAll, schema.verify))
+})
+
+/**
+ * Verifies the tables, and brings them up to date where they are not. Nodes that migrate at the same time have to
+ * be kept apart by `alone`, which says where the migration runs.
+ */
+export const migrateAndVerify = <E>(
+  dialect: Dialect,
+  tables: Tables,
+  run: Run,
+  alone: (migration: (run: Run) => Effect.Effect<void, SqlError>) => Effect.Effect<void, E>
+): Effect.Effect<void, E | SqlError> =>
+  schemaOf(dialect, tables, run).isRight.pipe(
     // What was not there to be asked cannot be migrated either.
     Effect.catchAll((error) => (classify(error).unreachable ? Effect.fail(error) : Effect.succeed(false))),
-    Effect.flatMap((right) => (right ? Effect.void : alone(migrating)))
+    Effect.flatMap((right) => (right ? Effect.void : alone((where) => migrate(dialect, tables, where))))
   )
-}

@@ -16,6 +16,15 @@ export interface Query {
 /** What may stand for a value in a statement. */
 export type Value = string | number | Uint8Array | null
 
+/**
+ * Writes a statement, from left to right: `bind` returns what stands for a value, `isOneOf` the condition
+ * `column IN (these texts)`.
+ */
+export type QueryText = (
+  bind: (value: Value) => string,
+  isOneOf: (column: string, texts: ReadonlyArray<string>) => string
+) => string
+
 /** One row of the tree to be added to. */
 export interface TreeChange extends Total {
   readonly path: string
@@ -35,10 +44,8 @@ export interface Dialect {
   readonly idsPerStatement: number
   /** How many bounded sub-selects one statement may unite. */
   readonly gapsPerStatement: number
-  /** The text that stands for a value; a parameter is added when the dialect wants one. */
-  readonly bind: (params: Array<unknown>, value: Value) => string
-  /** `column IN (these texts)`. */
-  readonly isOneOf: (params: Array<unknown>, column: string, texts: ReadonlyArray<string>) => string
+  /** A statement of its text and the values that the text was given. */
+  readonly query: (build: QueryText) => Query
   /** A column of bytes as lower-case hexadecimal text. */
   readonly asHex: (column: string) => string
   /** A column of UTF-8 bytes as text. */

@@ -12,7 +12,7 @@ import { sqliteAdvice } from "../ArchiveErrors.js"
 import { migrateAndVerify } from "../sql/Schema.js"
 import * as SqlArchive from "../sql/SqlArchive.js"
 import { tables as makeTables } from "../sql/SqlDialect.js"
-import { transaction } from "../sql/SqlTransaction.js"
+import { runAnywhere, transaction } from "../sql/SqlSession.js"
 import { start } from "../sql/StartArchive.js"
 import * as SqliteDialect from "./SqliteDialect.js"
 import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
@@ -72,8 +72,8 @@ export const make = (
       const client = yield* SqliteWorkerClient.make(options)
       const tables = makeTables()
       const dialect = SqliteDialect.make(tables)
-      yield* migrateAndVerify(client, dialect, tables, (migrating) =>
-        transaction(client, dialect.begin, () => migrating)
+      yield* migrateAndVerify(dialect, tables, runAnywhere(client), (migration) =>
+        transaction(client, dialect.begin, migration)
       )
       const archive = SqlArchive.make({
         sql: client,

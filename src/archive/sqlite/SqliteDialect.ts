@@ -87,13 +87,17 @@ export const make = (tables: Tables): Dialect => {
     forUpdate: "",
     idsPerStatement: 10_000,
     gapsPerStatement: 16,
-    bind: (params, value) => {
-      params.push(value)
-      return "?"
-    },
-    isOneOf: (params, column, texts) => {
-      params.push(JSON.stringify(texts))
-      return `${column} IN (SELECT value FROM json_each(?))`
+    query: (build) => {
+      const params: Array<unknown> = []
+      const bind = (value: unknown) => {
+        params.push(value)
+        return "?"
+      }
+      const text = build(
+        bind,
+        (column, texts) => `${column} IN (SELECT value FROM json_each(${bind(JSON.stringify(texts))}))`
+      )
+      return { text, params }
     },
     asHex: (column) => `lower(hex(${column}))`,
     asText: (column) => column,

@@ -1,0 +1,135 @@
+/**
+ * Where the archive's statements run: each wherever the client likes, or all on the connection of a transaction.
+ *
+ * Transactions that end. `SqlClient.withTransaction` turns a failed COMMIT into a defect and may leave the
+ * connection inside the transaction; here every way out - failure, defect, interruption, a COMMIT that
+ * fails - is followed by a ROLLBACK on the same connection, and fails with what went wrong first.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import { Context, Effect, Exit } from "effect"
+import type { Dialect, Query, QueryText, Tables } from "./SqlDialect.js"
+
+export type Row = Readonly<Record<string, unknown>>
+
+/** Runs a statement and returns its rows. */
+export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+
+/** Runs statements on one connection. */
+export const runOn =
+  (connection: Connection): Run =>
+  ({ params, prepared, text }) =>
+    prepared === true
+      ? connection.execute(text, params, undefined)
+      : connection.executeUnprepared(text, params, undefined)
+
+/**
+ * Runs statements wherever the client likes, each on its own. Their texts hold the application's data, so they
+ * are not traced.
+ */
+export const runAnywhere =
+  (sql: SqlClient.SqlClient): Run =>
+  ({ params, text }) =>
+    Effect.withTracerEnabled(sql.unsafe<Row>(text, params).unprepared, false)
+
+/**
+ * Keeps what runs here out of a transaction in which the caller's fiber may be: that is the application's, on its
+ * own connection and perhaps in its own database.
+ */
+export const outsideTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<R>) =>
+      Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
+  )
+
+/** Runs `body` between `begin` and COMMIT. */
+export const transaction = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: (run: Run) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const run = runOn(yield* restore(sql.reserve))
+        const command = (text: string) => run({ text, params: [] })
+        const exit = yield* command(begin).pipe(
+          Effect.zipRight(Effect.suspend(() => body(run))),
+          restore,
+          Effect.zipLeft(command("COMMIT")),
+          Effect.exit
+        )
+        if (Exit.isFailure(exit)) yield* Effect.ignore(Effect.sandbox(command("ROLLBACK")))
+        return yield* exit
+      })
+    )
+  )
+
+/** The archive's tables, in one dialect, and where statements about them run. */
+export class SqlSession {
+  readonly columns: ReturnType<typeof columnsOf>
+
+  constructor(
+    readonly dialect: Dialect,
+    readonly tables: Tables,
+    readonly run: Run
+  ) {
+    this.columns = columnsOf(dialect)
+  }
+
+  /** The same tables elsewhere. */
+  on(run: Run): SqlSession {
+    return new SqlSession(this.dialect, this.tables, run)
+  }
+
+  /** Runs one statement. */
+  rows(build: QueryText): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    return Effect.suspend(() => this.run(this.dialect.query(build)))
+  }
+
+  /** Runs statements one after the other; each is written when it is its turn. */
+  readonly runAll = Effect.fnUntraced(function* (this: SqlSession, queries: Iterable<Query>) {
+    for (const query of queries) yield* this.run(query)
+  })
+
+  /** Runs one statement for each group of ids that fits, and returns all rows. */
+  readonly rowsOfIds = Effect.fnUntraced(function* (
+    this: SqlSession,
+    ids: ReadonlyArray<string>,
+    build: (ids: ReadonlyArray<string>) => QueryText
+  ) {
+    const rows: Array<Row> = []
+    const size = this.dialect.idsPerStatement
+    for (let at = 0; at < ids.length; at += size) {
+      for (const row of yield* this.rows(build(ids.slice(at, at + size)))) rows.push(row)
+    }
+    return rows
+  })
+
+  /** Rows of items by their ids, perhaps locked. */
+  items(
+    ids: ReadonlyArray<string>,
+    selected: string,
+    suffix = ""
+  ): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    const { items } = this.tables
+    return this.rowsOfIds(
+      ids,
+      (some) => (_, isOneOf) =>
+        `SELECT ${selected} FROM ${items} WHERE ${isOneOf(`${items}.id`, some)}${suffix}`
+    )
+  }
+}
+
+/** The column lists of the reads. */
+const columnsOf = (dialect: Dialect) => {
+  const id = `${dialect.asText("id")} AS id`
+  const leaf = `${id}, version, updated_at, ${dialect.asHex("content_hash")} AS content_hash`
+  const head = `${leaf}, deleted`
+  const version = `${head}, content_type, ${dialect.asText("state")} AS state`
+  const record = `${version}, traceparent, content`
+  const total = `${dialect.asText("path")} AS path, count, ${dialect.limbs} AS limbs, top_version`
+  return { id, leaf, head, version, record, total }
+}
