@@ -14,6 +14,8 @@ import type { NotTaken } from "./CommitPlan.js"
 import type { WriterRegister } from "./WriterLease.js"
 
 /**
+ * What a commit did, and what it found instead of what it did not write.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -43,6 +45,8 @@ export interface ScanRange {
 }
 
 /**
+ * A root that was computed from the rows.
+ *
  * @since 0.1.0
  * @category models
  */

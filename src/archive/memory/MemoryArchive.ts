@@ -85,6 +85,8 @@ export interface MemoryArchiveHooks {
 }
 
 /**
+ * What the archive starts with, and what a test lets happen to it.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -238,6 +240,8 @@ const writersOf = (state: MemoryArchiveState, committer: Committer): Untyped<Wri
 })
 
 /**
+ * An open archive over the given state, or over an empty one.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -277,6 +281,8 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
 }
 
 /**
+ * An archive in memory, for tests and simulations.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -21,6 +21,8 @@ import * as MysqlDialect from "./MysqlDialect.js"
 import * as MysqlPool from "./MysqlPool.js"
 
 /**
+ * Where the server is, and the limits of the pool.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -148,6 +150,8 @@ export const make = (
 }
 
 /**
+ * The archive in MySQL or MariaDB with a pool of its own. Nothing is connected before the engine starts.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -18,6 +18,8 @@ import * as SqliteDialect from "./SqliteDialect.js"
 import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
 
 /**
+ * Where the file is, and how long to wait for another process.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -90,6 +92,8 @@ export const make = (
   )
 
 /**
+ * The archive in a SQLite file. Nothing is opened before the engine starts.
+ *
  * @since 0.1.0
  * @category layers
  */
