@@ -8,20 +8,14 @@
  *
  * @since 0.1.0
  */
-import { Context, Duration, Effect, Layer, Random } from "effect"
+import { Context, Effect, Iterable, Layer, Schedule } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import { defaultLeaseMs, heartbeatShare, type WriterRegister } from "../archive/WriterLease.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"
 import { LeaseClient, type LeaseStatus } from "./LeaseClient.js"
-import {
-  type FilterStatus,
-  type LeaseClock,
-  type TakenSnapshot,
-  TrackedFilter,
-  type TrackedWrite
-} from "./TrackedFilter.js"
+import { type FilterStatus, type TakenSnapshot, TrackedFilter, type TrackedWrite } from "./TrackedFilter.js"
 
 /**
  * How a rebuild ended.
@@ -143,8 +137,6 @@ export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFi
 
 const minLeaseMs = 1_000
 const maxLeaseMs = 3_600_000
-const joinPollMs = 100
-const latePollMs = 50
 /** Ids added before other work gets its turn: well below a millisecond. */
 const idsPerTurn = 2_000
 
@@ -162,119 +154,12 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
     }
     if (node === "" || Buffer.byteLength(node) > 64) throw new RangeError("node must have 1 to 64 bytes")
     const clock = yield* Effect.clock
-    const leaseClock: LeaseClock = {
+    const tracked = new TrackedFilter({
       nanos: () => clock.unsafeCurrentTimeNanos(),
       millis: () => clock.unsafeCurrentTimeMillis()
-    }
-    const tracked = new TrackedFilter(leaseClock)
-    const leaseClient = new LeaseClient(tracked, node, leaseMs)
-    const oneAtATime = Effect.unsafeMakeSemaphore(1)
-    const building = Effect.unsafeMakeSemaphore(1)
-    // Time and chance: neither two starts nor two calls get the same.
-    const fresh = Effect.map(Random.nextIntBetween(0, 2 ** 32), (random) => {
-      const time = leaseClock.nanos().toString(36)
-      return `${time}-${random.toString(36)}`
     })
-
-    const heartbeat: OpenFilter["heartbeat"] = (register) =>
-      oneAtATime.withPermits(1)(
-        Effect.gen(function* () {
-          const asked = leaseClient.ask(yield* fresh)
-          const answer = yield* register.heartbeat(asked.request)
-          const { release, status } = leaseClient.answered(asked, answer)
-          if (release !== undefined) yield* register.release({ node, token: release })
-          return status
-        })
-      )
-
-    const join: OpenFilter["join"] = (register, { maxWaitMs = 2 * leaseMs } = {}) =>
-      Effect.suspend(() => {
-        const deadline = tracked.now() + maxWaitMs
-        const again: Effect.Effect<LeaseStatus, ArchiveError> = Effect.flatMap(
-          heartbeat(register),
-          (status) =>
-            status.held && tracked.now() < deadline
-              ? Effect.zipRight(Effect.sleep(Duration.millis(joinPollMs)), again)
-              : Effect.succeed(status)
-        )
-        return again
-      })
-
-    const leave: OpenFilter["leave"] = (register) =>
-      Effect.suspend(() => {
-        leaseClient.close()
-        const left = Effect.suspend(() => register.leave({ node, token: leaseClient.rowToken }))
-        return oneAtATime.withPermits(1)(left)
-      })
-
-    const guard: OpenFilter["guard"] = (archive) => ({
-      ...archive,
-      commit: (records) =>
-        // Uninterruptible around it: a commit that was counted as started must be counted as ended.
-        Effect.uninterruptibleMask((restore) => {
-          if (records.length === 0) return restore(archive.commit(records))
-          const commit = tracked.commitStarted(records)
-          return Effect.onExit(restore(archive.commit(records)), (exit) =>
-            Effect.sync(() => {
-              if (exit._tag === "Success") commit.succeeded(exit.value.rootBefore, exit.value.rootAfter)
-              else commit.failed()
-            })
-          )
-        }),
-      rebuildTree: Effect.tap(archive.rebuildTree, ({ root }) => Effect.sync(() => tracked.treeRebuilt(root)))
-    })
-
-    /** Adds ids piece by piece; whether going on makes sense. */
-    const addAll = (ids: Iterable<string>) =>
-      Effect.gen(function* () {
-        let piece: Array<string> = []
-        for (const id of ids) {
-          piece.push(id)
-          if (piece.length < idsPerTurn) continue
-          if (!tracked.addPage(piece)) return false
-          piece = []
-          yield* yieldToEventLoop
-        }
-        return tracked.addPage(piece)
-      })
-
-    /** The pages are read. A lease that is just being renewed is waited for. */
-    const finish = Effect.gen(function* () {
-      const deadline = tracked.now() + leaseMs
-      for (;;) {
-        const refused = tracked.finishRebuild()
-        if (refused !== reasons.late || tracked.now() >= deadline) return refused
-        yield* Effect.sleep(Duration.millis(latePollMs))
-      }
-    })
-
-    const notNow = (reason: string | undefined): WarmUp => ({
-      _tag: "NotNow",
-      reason: reason ?? reasons.notSole
-    })
-
-    const warmUp: OpenFilter["warmUp"] = (archive, { batch, pending }) =>
-      building.withPermits(1)(
-        Effect.gen(function* () {
-          const refused = tracked.beginRebuild(yield* archive.count({ prefix: "" }))
-          if (refused !== undefined) return notNow(refused)
-          if (!(yield* addAll(pending))) return notNow(undefined)
-          let after: string | undefined
-          let pages = 0
-          for (;;) {
-            const page = yield* archive.scanIds({ prefix: "", after }, Math.max(1, batch))
-            if (page.length === 0) break
-            if (!(yield* addAll(page))) return notNow(undefined)
-            after = page[page.length - 1]!
-            pages++
-            yield* yieldToEventLoop
-          }
-          const problem = yield* finish
-          if (problem !== undefined) return notNow(problem)
-          return { _tag: "Rebuilt", entries: tracked.status().entries, pages } satisfies WarmUp
-        }).pipe(Effect.ensuring(Effect.sync(() => tracked.abandonRebuild())))
-      )
-
+    const lease = new LeaseClient(tracked, node, leaseMs)
+    const building = Effect.unsafeMakeSemaphore(1).withPermits(1)
     return {
       mightExist: (id) => tracked.mightExist(id),
       definitelyMissing: (id) => !tracked.mightExist(id),
@@ -282,14 +167,79 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
       status: () => tracked.status(),
       lease: () => tracked.lease(),
       needsRebuild: (pending) => tracked.rebuildReason(pending),
-      guard,
+      guard: (archive) => guarded(tracked, archive),
       heartbeatIntervalMs: leaseMs * heartbeatShare,
-      heartbeat,
-      join,
-      leave,
-      close: () => leaseClient.close(),
+      heartbeat: (register) => lease.heartbeat(register),
+      join: (register, join) => lease.join(register, join?.maxWaitMs),
+      leave: (register) => lease.leave(register),
+      close: () => lease.close(),
       load: (bytes) => tracked.load(bytes),
       snapshot: () => tracked.snapshot(),
-      warmUp
+      warmUp: (archive, options) => building(rebuild(tracked, leaseMs, archive, options))
     }
   })
+
+/** See `OpenFilter.guard`. */
+const guarded = <A extends OpenArchive>(tracked: TrackedFilter, archive: A): A => ({
+  ...archive,
+  commit: (records) =>
+    // Uninterruptible around it: a commit that was counted as started must be counted as ended.
+    Effect.uninterruptibleMask((restore) => {
+      if (records.length === 0) return restore(archive.commit(records))
+      const commit = tracked.commitStarted(records)
+      return Effect.onExit(restore(archive.commit(records)), (exit) =>
+        Effect.sync(() => {
+          if (exit._tag === "Success") commit.succeeded(exit.value.rootBefore, exit.value.rootAfter)
+          else commit.failed()
+        })
+      )
+    }),
+  rebuildTree: Effect.tap(archive.rebuildTree, ({ root }) => Effect.sync(() => tracked.treeRebuilt(root)))
+})
+
+/** Adds ids piece by piece; whether going on makes sense. */
+const addAll = Effect.fnUntraced(function* (tracked: TrackedFilter, ids: Iterable<string>) {
+  for (const piece of Iterable.chunksOf(ids, idsPerTurn)) {
+    if (!tracked.addPage(piece)) return false
+    yield* yieldToEventLoop
+  }
+  return tracked.addPage([])
+})
+
+/** The pages are read. A lease that is just being renewed is waited for. */
+const finish = (tracked: TrackedFilter, leaseMs: number) =>
+  Effect.suspend(() => {
+    const deadline = tracked.now() + leaseMs
+    const late = (refused: string | undefined) => refused === reasons.late && tracked.now() < deadline
+    return Effect.repeat(
+      Effect.sync(() => tracked.finishRebuild()),
+      Schedule.addDelay(Schedule.recurWhile(late), () => "50 millis")
+    )
+  })
+
+const notNow = (reason: string = reasons.notSole): WarmUp => ({ _tag: "NotNow", reason })
+
+/** See `OpenFilter.warmUp`. */
+const rebuild = (
+  tracked: TrackedFilter,
+  leaseMs: number,
+  archive: Pick<OpenArchive, "count" | "scanIds">,
+  { batch, pending }: WarmUpOptions
+): Effect.Effect<WarmUp, ArchiveError> =>
+  Effect.gen(function* () {
+    const refused = tracked.beginRebuild(yield* archive.count({ prefix: "" }))
+    if (refused !== undefined) return notNow(refused)
+    if (!(yield* addAll(tracked, pending))) return notNow()
+    let after: string | undefined
+    let pages = 0
+    for (;;) {
+      const page = yield* archive.scanIds({ prefix: "", after }, Math.max(1, batch))
+      if (page.length === 0) break
+      if (!(yield* addAll(tracked, page))) return notNow()
+      after = page[page.length - 1]!
+      pages++
+    }
+    const problem = yield* finish(tracked, leaseMs)
+    if (problem !== undefined) return notNow(problem)
+    return { _tag: "Rebuilt", entries: tracked.status().entries, pages } satisfies WarmUp
+  }).pipe(Effect.ensuring(Effect.sync(() => tracked.abandonRebuild())))

@@ -1,6 +1,13 @@
-/** One node's part in the writers' register, without I/O: what to ask, what to do with the answer. */
+/** One node's part in the writers' register: what to ask, what to do with the answer. */
 
-import { type HeartbeatReply, type HeartbeatRequest, WriterWatch } from "../archive/WriterLease.js"
+import { Clock, Effect, Random, Schedule } from "effect"
+import type { ArchiveError } from "../archive/ArchiveError.js"
+import {
+  type HeartbeatReply,
+  type HeartbeatRequest,
+  type WriterRegister,
+  WriterWatch
+} from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
 import type { HeartbeatTicket } from "./FilterTrust.js"
 import type { TrackedFilter } from "./TrackedFilter.js"
@@ -28,10 +35,18 @@ export interface Asked {
   readonly millis: number
 }
 
+// Time and chance: neither two starts nor two calls get the same.
+const fresh = Effect.zipWith(
+  Clock.currentTimeNanos,
+  Random.nextIntBetween(0, 2 ** 32),
+  (time, random) => `${time.toString(36)}-${random.toString(36)}`
+)
+
 export class LeaseClient {
   private readonly watch = new WriterWatch()
   private lastToken: string | undefined
   private closed = false
+  private readonly oneAtATime = Effect.unsafeMakeSemaphore(1).withPermits(1)
 
   constructor(
     private readonly filter: TrackedFilter,
@@ -82,6 +97,40 @@ export class LeaseClient {
       topVersion
     }
     return token === undefined || alone ? { status } : { status, release: token }
+  }
+
+  /** See `OpenFilter.heartbeat`. */
+  heartbeat(register: WriterRegister): Effect.Effect<LeaseStatus, ArchiveError> {
+    return this.oneAtATime(
+      Effect.gen(this, function* () {
+        const asked = this.ask(yield* fresh)
+        const { release, status } = this.answered(asked, yield* register.heartbeat(asked.request))
+        if (release !== undefined) yield* register.release({ node: this.node, token: release })
+        return status
+      })
+    )
+  }
+
+  /** See `OpenFilter.join`. */
+  join(register: WriterRegister, maxWaitMs = 2 * this.leaseMs): Effect.Effect<LeaseStatus, ArchiveError> {
+    return Effect.suspend(() => {
+      const deadline = this.filter.now() + maxWaitMs
+      const waiting = ({ held }: LeaseStatus) => held && this.filter.now() < deadline
+      return Effect.repeat(
+        this.heartbeat(register),
+        Schedule.addDelay(Schedule.recurWhile(waiting), () => "100 millis")
+      )
+    })
+  }
+
+  /** See `OpenFilter.leave`. */
+  leave(register: WriterRegister): Effect.Effect<void, ArchiveError> {
+    return Effect.suspend(() => {
+      this.close()
+      // The token that the last answer told of.
+      const left = Effect.suspend(() => register.leave({ node: this.node, token: this.rowToken }))
+      return this.oneAtATime(left)
+    })
   }
 
   /** From now on this node never asks to be the sole writer. */
