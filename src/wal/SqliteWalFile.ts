@@ -87,16 +87,23 @@ export const inspectWalFile = (path: string): WalFileReport => {
   }
 }
 
-const inspect = (file: number, size: number): WalFileReport => {
-  if (size <= headerBytes) return { kind: size === 0 ? "sound" : "torn", commits: 0 }
-  const header = Buffer.alloc(headerBytes)
-  readFully(file, header, 0)
-  const view = new DataView(header.buffer, header.byteOffset, headerBytes)
+interface Header {
+  readonly littleEndian: boolean
+  readonly pageSize: number
+  /** What every frame of this generation bears. */
+  readonly salt: Buffer
+  readonly sum: Checksum
+}
+
+const headerOf = (file: number): Header | undefined => {
+  const bytes = Buffer.alloc(headerBytes)
+  readFully(file, bytes, 0)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
   const magic = view.getUint32(0)
   const littleEndian = magic === magicLittleEndian
   const pageSize = view.getUint32(8)
-  let sum = walChecksum(view, 0, 24, littleEndian, { s0: 0, s1: 0 })
-  const headerIsValid =
+  const sum = walChecksum(view, 0, 24, littleEndian, { s0: 0, s1: 0 })
+  const isValid =
     (littleEndian || magic === magicBigEndian) &&
     view.getUint32(4) === formatVersion &&
     pageSize >= 512 &&
@@ -104,58 +111,87 @@ const inspect = (file: number, size: number): WalFileReport => {
     (pageSize & (pageSize - 1)) === 0 &&
     sum.s0 === view.getUint32(24) &&
     sum.s1 === view.getUint32(28)
-  if (!headerIsValid) {
+  return isValid ? { littleEndian, pageSize, salt: bytes.subarray(16, 24), sum } : undefined
+}
+
+interface Frame {
+  readonly index: number
+  /** Whether it bears this generation's salts. */
+  readonly current: boolean
+  readonly page: number
+  /** Whether it ends a transaction. */
+  readonly commit: boolean
+  readonly stored: Checksum
+  readonly followsOn: (before: Checksum) => boolean
+}
+
+/** The whole frames of the file. Each is valid until the next one is asked for. */
+const framesOf = function* (file: number, size: number, header: Header): Generator<Frame> {
+  const { littleEndian, pageSize, salt } = header
+  const frameBytes = frameHeaderBytes + pageSize
+  const frames = Math.floor((size - headerBytes) / frameBytes)
+  const framesAtOnce = Math.max(1, Math.floor((1024 * 1024) / frameBytes))
+  const chunk = Buffer.alloc(framesAtOnce * frameBytes)
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)
+  for (let index = 0; index < frames; index++) {
+    const at = (index % framesAtOnce) * frameBytes
+    if (at === 0) {
+      const count = Math.min(framesAtOnce, frames - index)
+      readFully(file, chunk.subarray(0, count * frameBytes), headerBytes + index * frameBytes)
+    }
+    const stored = { s0: view.getUint32(at + 16), s1: view.getUint32(at + 20) }
+    yield {
+      index,
+      current: chunk.compare(salt, 0, 8, at + 8, at + 16) === 0,
+      page: view.getUint32(at),
+      commit: view.getUint32(at + 4) !== 0,
+      stored,
+      followsOn: (before) => {
+        const head = walChecksum(view, at, at + 8, littleEndian, before)
+        const whole = walChecksum(view, at + frameHeaderBytes, at + frameBytes, littleEndian, head)
+        return whole.s0 === stored.s0 && whole.s1 === stored.s1
+      }
+    }
+  }
+}
+
+const inspect = (file: number, size: number): WalFileReport => {
+  if (size <= headerBytes) return { kind: size === 0 ? "sound" : "torn", commits: 0 }
+  const header = headerOf(file)
+  if (header === undefined) {
     // The header is synced before the first frame is written, so frames behind a bad header were readable once.
     return holdsContent(file, headerBytes)
       ? { kind: "damaged", commits: 0, problem: "the header of its -wal file is damaged" }
       : { kind: "torn", commits: 0 }
   }
-  const salt = header.subarray(16, 24)
-  const frameBytes = frameHeaderBytes + pageSize
-  const framesInFile = Math.floor((size - headerBytes) / frameBytes)
-  const framesAtOnce = Math.max(1, Math.floor((1024 * 1024) / frameBytes))
-  const chunk = Buffer.alloc(framesAtOnce * frameBytes)
-  const chunkView = new DataView(chunk.buffer, chunk.byteOffset, chunk.length)
+  let { sum } = header
   let commits = 0
   let firstBad: number | undefined
   let commitBehindBad = false
   let framesBehind = 0
   let badFrame: { readonly stored: Checksum; readonly commit: boolean } | undefined
-  for (let index = 0; index < framesInFile; index += framesAtOnce) {
-    const count = Math.min(framesAtOnce, framesInFile - index)
-    readFully(file, chunk.subarray(0, count * frameBytes), headerBytes + index * frameBytes)
-    for (let inChunk = 0; inChunk < count; inChunk++) {
-      const at = inChunk * frameBytes
-      const current = chunk.compare(salt, 0, 8, at + 8, at + 16) === 0
-      const commit = chunkView.getUint32(at + 4) !== 0
-      const stored = { s0: chunkView.getUint32(at + 16), s1: chunkView.getUint32(at + 20) }
-      const followsOn = (before: Checksum): boolean => {
-        const head = walChecksum(chunkView, at, at + 8, littleEndian, before)
-        const whole = walChecksum(chunkView, at + frameHeaderBytes, at + frameBytes, littleEndian, head)
-        return whole.s0 === stored.s0 && whole.s1 === stored.s1
+  for (const { commit, current, followsOn, index, page, stored } of framesOf(file, size, header)) {
+    if (firstBad === undefined) {
+      if (current && page !== 0 && followsOn(sum)) {
+        sum = stored
+        if (commit) commits++
+        continue
       }
-      if (firstBad === undefined) {
-        if (current && chunkView.getUint32(at) !== 0 && followsOn(sum)) {
-          sum = stored
-          if (commit) commits++
-          continue
-        }
-        firstBad = index + inChunk
-        badFrame = current ? undefined : { stored, commit }
-      } else if (badFrame !== undefined) {
-        // Its salts are not of this generation, but the next frame was written on top of it: they were once.
-        if (current && badFrame.commit && followsOn(badFrame.stored)) commitBehindBad = true
-        badFrame = undefined
-      }
-      if (!current) continue
-      framesBehind++
-      if (commitBehindBad) {
-        const problem = `frame ${firstBad + 1} of its -wal file is damaged and acknowledged transactions stand behind it`
-        return { kind: "damaged", commits, problem }
-      }
-      if (commit) commitBehindBad = true
+      firstBad = index
+      badFrame = current ? undefined : { stored, commit }
+    } else if (badFrame !== undefined) {
+      // Its salts are not of this generation, but the next frame was written on top of it: they were once.
+      if (current && badFrame.commit && followsOn(badFrame.stored)) commitBehindBad = true
+      badFrame = undefined
     }
+    if (!current) continue
+    framesBehind++
+    if (commitBehindBad) {
+      const problem = `frame ${firstBad + 1} of its -wal file is damaged and acknowledged transactions stand behind it`
+      return { kind: "damaged", commits, problem }
+    }
+    if (commit) commitBehindBad = true
   }
-  const partialFrame = headerBytes + framesInFile * frameBytes < size
+  const partialFrame = (size - headerBytes) % (frameHeaderBytes + header.pageSize) > 0
   return { kind: framesBehind > 0 || (firstBad === undefined && partialFrame) ? "torn" : "sound", commits }
 }
