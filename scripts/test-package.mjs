@@ -1,6 +1,6 @@
 // Packs the package, installs it into a foreign project by README's own line, type-checks that project and runs it.
 import { execFileSync } from "node:child_process"
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -46,8 +46,14 @@ try {
     application
   )
   process.stdout.write(run("node", ["build/main.js"], application))
+  writeFileSync(join(application, "items.ndjson"), '{"id":"a.b","content":[1, 2]}\n')
   const version = run("npx", ["--no-install", "sync-engine", "--version"], application).trim()
   if (!version.includes(own.version)) throw new Error(`sync-engine --version says ${version}`)
+  // With a log and an archive: their threads run files of the package, beside the bundled command.
+  const place = ["--data-dir", "command-data"]
+  run("npx", ["--no-install", "sync-engine", "ingest", "items.ndjson", ...place], application)
+  const item = run("npx", ["--no-install", "sync-engine", "get", "a.b", "--offline", ...place], application)
+  if (item !== "[1, 2]") throw new Error(`sync-engine get says ${item}`)
   console.log(
     `packed ${filename} (${files.length} files): installed, type-checked and run in a foreign project`
   )
