@@ -19,6 +19,7 @@ const floors = [
   ["engine/query", "engine/startup", "engine/shutdown"],
   ["engine/AdminApi.ts"],
   ["SyncEngineApi.ts"],
+  ["engine/Rooms.ts", "engine/AdminOperations.ts"],
   ["engine/DefaultComponents.ts", "engine/Engine.ts"],
   ["SyncEngine.ts"],
   ["index.ts"],

@@ -246,30 +246,37 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "one transient failure ends the flush of a shutdown",
-    file: "src/engine/shutdown/Shutdown.ts",
-    find: 'while: () => kind === "flush" && !failedStart && !core.fresh.isEmpty',
-    replace: "while: () => false",
+    file: "src/engine/Rooms.ts",
+    find: "() => !shutdown.startFailed && !core.fresh.isEmpty",
+    replace: "() => false",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a release that fails is tried again until the flush's share is used",
-    file: "src/engine/shutdown/Shutdown.ts",
-    find: 'kind === "flush" && !failedStart && !core.fresh.isEmpty',
-    replace: 'kind === "flush" && !failedStart',
+    file: "src/engine/Rooms.ts",
+    find: "() => !shutdown.startFailed && !core.fresh.isEmpty",
+    replace: "() => !shutdown.startFailed",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a snapshot that hangs leaves no time to leave the writers' register",
-    file: "src/engine/shutdown/Shutdown.ts",
-    find: "  snapshot: 0.25,\n",
-    replace: "  snapshot: 0.2,\n",
+    file: "src/engine/state/ShutdownSteps.ts",
+    find: "this.kept += shares[name]",
+    replace: 'this.kept += name === "writers\' register" ? 0 : shares[name]',
+    tests: ["test/engine/shutdown/Shutdown.test.ts"]
+  },
+  {
+    name: "an archive that hangs when it is closed leaves the log open",
+    file: "src/engine/state/ShutdownSteps.ts",
+    find: " - timeoutMs * this.kept",
+    replace: "",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a drain is forgotten while the start is not through",
-    file: "src/engine/Engine.ts",
-    find: "Effect.zipRight(served, Effect.ignore(flushed))",
-    replace: "Effect.ignore(flushed)",
+    file: "src/engine/AdminOperations.ts",
+    find: "Effect.zipRight(served, Effect.ignore(flush))",
+    replace: "Effect.ignore(flush)",
     tests: ["test/engine/startup/Lifecycle.test.ts", "test/engine/startup/StartWithoutSql.test.ts"]
   },
   {
@@ -297,7 +304,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "appends without an answer are left so",
     file: "src/engine/shutdown/Shutdown.ts",
-    find: "    core.giveUpAppends()\n",
+    find: "  core.giveUpAppends()\n",
     replace: "",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
@@ -311,7 +318,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a log that could not be opened counts as empty",
     file: "src/engine/shutdown/Shutdown.ts",
-    find: "opened || earlier.length === 0 ? core.committedEntries() : undefined",
+    find: "known ? core.committedEntries() : undefined",
     replace: "core.committedEntries()",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
@@ -611,9 +618,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "no checkpoint after a flush",
-    file: "src/engine/Engine.ts",
-    find: 'Effect.tap(carry.all("flush"), () => checkpoint(core))',
-    replace: 'carry.all("flush")',
+    file: "src/engine/AdminOperations.ts",
+    find: 'Effect.tap(barrier.all("flush"), () => checkpoint(core))',
+    replace: 'barrier.all("flush")',
     tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
@@ -941,8 +948,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "files: a start that did nothing reports a checkpoint",
     file: "src/engine/shutdown/Shutdown.ts",
-    find: "&& closed && known",
-    replace: "&& closed",
+    find: "(closed || !opened) && known",
+    replace: "closed || !opened",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {

@@ -6,6 +6,7 @@ import type { Flusher } from "../flush/Flusher.js"
 import type { FlushSignal } from "../flush/FlushSignal.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
+import type { ShutdownSteps } from "../state/ShutdownSteps.js"
 import type { CacheResync } from "./CacheResync.js"
 import type { FilterMaintenance } from "./FilterMaintenance.js"
 import type { LogProbe } from "./LogProbe.js"
@@ -20,8 +21,9 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly filterMaintenance: FilterMaintenance
     readonly changeStream: ChangeStream
     readonly logProbe: LogProbe
-    /** Holds log, archive and cache. A start that is stopped half-way leaves them open: the shutdown carries what the log holds. */
-    readonly tiers: Scope.CloseableScope
+    /** Holds the run loop's fibers. */
+    readonly runLoop: Scope.Scope
+    readonly shutdown: ShutdownSteps
     /** Connects the archive that the start did without; nothing otherwise. */
     readonly connectArchive: Effect.Effect<void, ArchiveStartError>
     /** Opened to start a flush at once; says why. */

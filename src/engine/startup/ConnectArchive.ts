@@ -1,5 +1,5 @@
 /** Phase 2: SQL is connected, migrated, and found to be the archive that the log belongs to. */
-import { Context, Duration, Effect, Exit, Option, Schedule, Scope } from "effect"
+import { Context, Duration, Effect, Option, Schedule, type Scope } from "effect"
 import { Archive, type OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveStartError } from "../../EngineError.js"
 import { backoff } from "../../shared/Backoff.js"
@@ -67,22 +67,13 @@ export const orTakeWritesOnly = Effect.fnUntraced(function* (error: ArchiveStart
 
 /** One attempt to connect the archive that the log belongs to; a failed one leaves nothing behind. */
 const connect = (
-  { core, filterMaintenance, tiers }: Runtime,
+  { core, filterMaintenance, shutdown }: Runtime,
   open: Effect.Effect<OpenArchive, ArchiveStartError, Scope.Scope>
 ): Effect.Effect<OpenArchive, ArchiveStartError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const attempt = yield* Scope.fork(tiers, tiers.strategy)
-      const exit = yield* Scope.extend(open, attempt).pipe(
-        Effect.tap((archive) => bind(core, archive)),
-        restore,
-        Effect.exit
-      )
-      if (Exit.isFailure(exit)) {
-        yield* Scope.close(attempt, exit)
-        return yield* exit
-      }
-      const archive = exit.value
+      const attempt = Effect.tap(open, (archive) => bind(core, archive))
+      const archive = yield* restore(shutdown.open("closing the archive", attempt))
       core.connectArchive(core.filter?.guard(archive) ?? archive)
       yield* restore(filterMaintenance.join)
       return archive

@@ -1,5 +1,5 @@
 /** Phase 6: the cache is opened and connected; from then on it connects itself again. */
-import { Context, Data, Effect, Option, Scope } from "effect"
+import { Context, Data, Effect, Option } from "effect"
 import { Cache } from "../../cache/Cache.js"
 import { EngineRuntime } from "../background/EngineRuntime.js"
 import { CacheTrust } from "../state/CacheTrust.js"
@@ -14,11 +14,11 @@ export class CacheConnected extends Context.Tag("effect-sync-engine/startup/Cach
 export class CacheNotConnected extends Data.TaggedError("CacheNotConnected")<{ readonly problem: string }> {}
 
 export const connectCache = Effect.gen(function* () {
-  const { core, tiers } = yield* EngineRuntime
+  const { core, shutdown } = yield* EngineRuntime
   const { open } = yield* Cache
   if (open === undefined) return Option.none<CacheTrust>()
   const cache = new CacheTrust(
-    yield* Scope.extend(open, tiers),
+    yield* shutdown.open("closing the cache", open),
     core.expectsArchive ? () => core.elapsedMs() : undefined
   )
   core.cache = cache

@@ -1,7 +1,6 @@
 /** Phase 1: the log is opened, and the filter takes the snapshot that lies beside it. */
-import { Context, Effect, Scope } from "effect"
+import { Context, Effect } from "effect"
 import { ExistenceFilter } from "../../filter/ExistenceFilter.js"
-import { FilterSnapshots } from "../../wal/FilterSnapshots.js"
 import { type OpenLog, WriteAheadLog } from "../../wal/WriteAheadLog.js"
 import { EngineRuntime } from "../background/EngineRuntime.js"
 import { phase } from "./Phase.js"
@@ -10,15 +9,15 @@ import { phase } from "./Phase.js"
 export class LogOpened extends Context.Tag("effect-sync-engine/startup/LogOpened")<LogOpened, OpenLog>() {}
 
 export const openLog = Effect.gen(function* () {
-  const { core, filterMaintenance, logProbe, tiers } = yield* EngineRuntime
+  const { core, filterMaintenance, logProbe, shutdown } = yield* EngineRuntime
   const filter = yield* ExistenceFilter
-  const log = yield* Scope.extend((yield* WriteAheadLog).open, tiers)
+  const log = yield* shutdown.open("closing the log", (yield* WriteAheadLog).open)
   core.openLog(log)
   // On a full volume what the log holds is carried to the archive all the same.
   yield* logProbe.probe
   // Before any write, so that everything the log holds is added to what the snapshot knows.
   core.filter = yield* filter.open({ node: log.identity })
-  yield* filterMaintenance.load(yield* FilterSnapshots)
+  yield* filterMaintenance.load
   return log
   // A shutdown that comes meanwhile waits for it: its report says what the log holds.
 }).pipe(Effect.uninterruptible, phase("Connecting", "wal_init"))

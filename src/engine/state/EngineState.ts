@@ -120,6 +120,8 @@ export class EngineState {
   wrongArchive: string | undefined
   /** Appends that wait for their group commit, oldest first. */
   private readonly appends = new Map<number, Append>()
+  /** Open while none is under way: no caller is left without an answer then. */
+  readonly appendsSettled = Effect.unsafeMakeLatch(true)
   private lastAppend = 0
   private appendedMemory = 0
   private lease: Lease | undefined
@@ -223,6 +225,7 @@ export class EngineState {
     // The record itself, and its copy in the log's segment.
     const memory = 2 * bytes + records * recordMemory
     this.appendedMemory += memory
+    this.appendsSettled.unsafeClose()
     this.appends.set(++this.lastAppend, { records, memory, fail })
     return this.lastAppend
   }
@@ -253,7 +256,9 @@ export class EngineState {
   /** False when it has ended before. */
   endAppend(append: number): boolean {
     this.appendedMemory -= this.appends.get(append)?.memory ?? 0
-    return this.appends.delete(append)
+    const isOpen = this.appends.delete(append)
+    if (this.appends.size === 0) this.appendsSettled.unsafeOpen()
+    return isOpen
   }
 
   /**

@@ -631,7 +631,7 @@ describe("duties do not depend on each other", () => {
           )
         )
       )
-      const later = Effect.fail(new RebuildLater("the lease is not held"))
+      const later = Effect.fail(new RebuildLater({ message: "the lease is not held" }))
       for (const round of [Effect.void, later, Effect.die(new Error("a fault")), later, Effect.void, later]) {
         play.round = round
         yield* TestClock.adjust(2000)

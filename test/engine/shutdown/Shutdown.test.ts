@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Either, Fiber, Layer, TestClock } from "effect"
 import { Archive } from "../../../src/archive/Archive.js"
-import type { CacheService } from "../../../src/cache/Cache.js"
+import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
+import { Cache, type CacheService } from "../../../src/cache/Cache.js"
 import { makeMemory } from "../../../src/cache/InProcessCache.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import { isClean } from "../../../src/Lifecycle.js"
@@ -113,6 +114,54 @@ describe("the flush of a shutdown", () => {
       const report = yield* Fiber.join(shutdown)
       expect(report.problems).toEqual(["filter snapshot: not done within the shutdown timeout of 25000 ms"])
       expect(archive.state.writers.rows.size).toBe(0)
+    })
+  )
+})
+
+describe("the share that is kept for closing the log", () => {
+  it.scoped("is not used up by an archive and a cache that hang when they are closed", () =>
+    Effect.gen(function* () {
+      const disk = MemoryLog.makeDisk()
+      const { cache } = yield* makeMemory()
+      const hanging = Effect.addFinalizer(() => Effect.never)
+      const { service } = yield* start({
+        disk,
+        archive: Layer.succeed(Archive, { open: Effect.as(hanging, MemoryArchive.make()) }),
+        cache: Layer.succeed(Cache, { open: Effect.as(hanging, cache) }),
+        config: { ...quiet, shutdownTimeout: 10_000 }
+      })
+      yield* service.submitMany(items(3))
+      const shutdown = yield* beside(service.shutdown)
+      yield* TestClock.adjust(9499)
+      expect(disk.owner).toBeDefined()
+      yield* TestClock.adjust(1)
+      expect(disk.owner).toBeUndefined()
+      const report = yield* Fiber.join(shutdown)
+      expect(report).toMatchObject({ flushedWal: true, finalCheckpoint: true, durationMs: 9500 })
+      expect(report.problems).toEqual([
+        "closing the cache: not done within the shutdown timeout of 10000 ms",
+        "closing the archive: not done within the shutdown timeout of 10000 ms"
+      ])
+    })
+  )
+
+  it.scoped("a log that is opened too late is closed again", () =>
+    Effect.gen(function* () {
+      const disk = MemoryLog.makeDisk()
+      const late = yield* Effect.makeLatch(false)
+      const log = Layer.map(MemoryLog.layerMemory({ disk }), (context) =>
+        Context.add(context, WriteAheadLog, {
+          open: Effect.zipRight(late.await, Context.get(context, WriteAheadLog).open)
+        })
+      )
+      const { service, start: begin } = yield* makeEngine({ log, config: { shutdownTimeout: 1000 } })
+      yield* beside(Effect.exit(begin))
+      const shutdown = yield* beside(service.shutdown)
+      yield* TestClock.adjust(1000)
+      expect((yield* Fiber.join(shutdown)).problems[0]).toContain("start-up: not done")
+      yield* late.open
+      yield* settle
+      expect(disk.owner).toBeUndefined()
     })
   )
 })
