@@ -7,7 +7,7 @@ import type { ServerResponse } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Context, Duration, Effect, Layer, type Redacted, Schedule, type Scope } from "effect"
+import { Context, Duration, Effect, Layer, type Redacted, type Scope } from "effect"
 import type { LiveConfig } from "../EngineConfig.js"
 import type { InvalidConfig } from "../EngineError.js"
 import { Lifecycle, type Phase } from "../Lifecycle.js"
@@ -21,7 +21,7 @@ import { MerkleHandlers } from "./handlers/MerkleHandlers.js"
 import { MetricsHandlers } from "./handlers/MetricsHandlers.js"
 import { gatekeeper } from "./middleware/Authorization.js"
 import { HttpContext } from "./middleware/HttpContext.js"
-import { front } from "./middleware/RequestMiddleware.js"
+import { bearerLayer, type MiddlewareOptions, requestMiddleware } from "./middleware/RequestMiddleware.js"
 import { bind, closeServer, makeServer, urlOf } from "./node/NodeServer.js"
 
 /**
@@ -78,33 +78,38 @@ export class HttpFace extends Context.Tag("effect-sync-engine/http/HttpFace")<
 const millis = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : Duration.toMillis(duration)
 
-/** A latch-like counter of shutdown answers that are owed. */
-const makeOwed = () => {
-  let owed = 0
+/** A count that can be waited on until it is zero again. */
+const makeCount = () => {
+  let count = 0
+  const zero = Effect.unsafeMakeLatch(true)
   return {
-    count: () => owed,
-    owe: (response: ServerResponse): void => {
-      owed += 1
-      let settled = false
-      const settle = () => {
-        if (!settled) owed -= 1
-        settled = true
-      }
-      response.once("finish", settle).once("close", settle)
-      if (response.destroyed) settle()
-    }
+    add: () => {
+      count += 1
+      zero.unsafeClose()
+    },
+    remove: () => {
+      count -= 1
+      if (count === 0) zero.unsafeOpen()
+    },
+    awaitZero: zero.await
   }
 }
 
-const poll = Schedule.spaced(Duration.millis(10))
+type Count = ReturnType<typeof makeCount>
 
-/** Waits until `holds`, looking every 10 ms. */
-const until = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    holds()
-      ? Effect.void
-      : Effect.asVoid(Effect.repeat(Effect.sync(holds), { schedule: poll, until: (done) => done }))
-  )
+/** Counts the answer to a shutdown until it has been sent or has become impossible. */
+const owe =
+  (owed: Count) =>
+  (response: ServerResponse): void => {
+    if (response.destroyed) return
+    owed.add()
+    let settled = false
+    const settle = () => {
+      if (!settled) owed.remove()
+      settled = true
+    }
+    response.once("finish", settle).once("close", settle)
+  }
 
 const handlers = Layer.mergeAll(
   HealthHandlers,
@@ -124,6 +129,29 @@ const routerConfig = {
   ignoreDuplicateSlashes: false,
   maxParamLength: Number.MAX_SAFE_INTEGER
 }
+
+/** The API as a handler of node's requests. */
+const makeHandler = Effect.fnUntraced(function* (
+  context: Context.Tag.Service<HttpContext>,
+  middleware: MiddlewareOptions
+) {
+  const api = HttpApiBuilder.api(Api).pipe(
+    Layer.provide(handlers),
+    Layer.provide(bearerLayer(middleware.gatekeeper)),
+    Layer.merge(HttpApiBuilder.middleware(requestMiddleware(middleware))),
+    Layer.provide(Layer.succeed(HttpContext, context)),
+    Layer.provideMerge(HttpApiBuilder.Router.Live),
+    Layer.provideMerge(HttpApiBuilder.Middleware.layer),
+    Layer.provideMerge(NodeHttpServer.layerContext)
+  )
+  // A memo map of its own: two servers in one process must not share one router.
+  const services = yield* Layer.buildWithMemoMap(api, yield* Layer.makeMemoMap, yield* Effect.scope)
+  const app = yield* HttpApiBuilder.httpApp.pipe(
+    Effect.provide(services),
+    Effect.locally(HttpRouter.currentRouterConfig, routerConfig)
+  )
+  return yield* Effect.provide(NodeHttpServer.makeHandler(app), services)
+})
 
 /** How long handlers that cannot be interrupted are waited for after the last connection is gone. */
 const lastRequests = Duration.seconds(1)
@@ -145,45 +173,27 @@ export const make = (
   Effect.gen(function* () {
     const { host, port, token } = options
     const lifecycle = yield* Lifecycle
-    const owed = makeOwed()
-    let open = 0
+    const open = makeCount()
+    const owed = makeCount()
+    const budget = { used: 0, max: options.maxBodyBytes ?? 256 * 1024 * 1024 }
     let closing = false
-
-    const context = Layer.succeed(HttpContext, {
-      budget: { used: 0, max: options.maxBodyBytes ?? 256 * 1024 * 1024 },
-      streamIdleTimeout: millis(options.streamIdleTimeout, 120_000),
-      oweShutdownAnswer: owed.owe
-    })
-    const middleware = HttpApiBuilder.middleware(
-      front({
+    const handler = yield* makeHandler(
+      {
+        budget,
+        streamIdleTimeout: millis(options.streamIdleTimeout, 120_000),
+        oweShutdownAnswer: owe(owed)
+      },
+      {
         gatekeeper: gatekeeper(token),
+        budget,
         leaving: () => {
           const { phase, shutdownRequested } = lifecycle.unsafeSnapshot()
           return closing || shutdownRequested === true || leavingPhases.has(phase)
         },
-        requestStarted: () => {
-          open += 1
-        },
-        requestEnded: () => {
-          open -= 1
-        }
-      })
+        requestStarted: open.add,
+        requestEnded: open.remove
+      }
     )
-    const api = HttpApiBuilder.api(Api).pipe(
-      Layer.provide(handlers),
-      Layer.merge(middleware),
-      Layer.provide(context),
-      Layer.provideMerge(HttpApiBuilder.Router.Live),
-      Layer.provideMerge(HttpApiBuilder.Middleware.layer),
-      Layer.provideMerge(NodeHttpServer.layerContext)
-    )
-    // A memo map of its own: two servers in one process must not share one router.
-    const services = yield* Layer.buildWithMemoMap(api, yield* Layer.makeMemoMap, yield* Effect.scope)
-    const app = yield* HttpApiBuilder.httpApp.pipe(
-      Effect.provide(services),
-      Effect.locally(HttpRouter.currentRouterConfig, routerConfig)
-    )
-
     const server = makeServer(
       {
         headersTimeout: millis(options.headersTimeout, 30_000),
@@ -191,7 +201,7 @@ export const make = (
         keepAliveTimeout: millis(options.keepAliveTimeout, 65_000),
         maxConnections: options.maxConnections ?? 10_000
       },
-      yield* Effect.provide(NodeHttpServer.makeHandler(app), services)
+      handler
     )
     const address = yield* bind(server, { host, port, token })
     // Registered last, so it runs first: while connections end, requests are still served.
@@ -199,7 +209,7 @@ export const make = (
       closing = true
       return Effect.zipRight(
         closeServer(server, Duration.decode(options.closeTimeout ?? "5 seconds")),
-        until(() => open === 0).pipe(Effect.interruptible, Effect.timeout(lastRequests), Effect.ignore)
+        open.awaitZero.pipe(Effect.interruptible, Effect.timeout(lastRequests), Effect.ignore)
       )
     })
 
@@ -207,10 +217,7 @@ export const make = (
       host: address.address,
       port: address.port,
       url: urlOf(address.address, address.port),
-      awaitShutdownAnswered: Effect.zipRight(
-        lifecycle.awaitReport,
-        until(() => owed.count() === 0)
-      )
+      awaitShutdownAnswered: Effect.zipRight(lifecycle.awaitReport, owed.awaitZero)
     }
   })
 

@@ -234,9 +234,11 @@ describe("compare-and-set", () => {
     const answer = await request("/items/a", put("1", { "x-sync-version": "8" }))
     expect(answer.status).toBe(409)
     expect(answer.json).toMatchObject({ error: "VersionConflict", submitted: 8, current: 9 })
-    for (const version of ["0", "-1", "1.5", "x", "", "9007199254740992", "1, 2"]) {
+    for (const version of ["0", "05", "-1", "1.5", "x", "", "9007199254740992", "1, 2"]) {
       expect((await request("/items/a", put("1", { "x-sync-version": version }))).status, version).toBe(400)
     }
+    const beyond = await request("/items/a", put("1", { "x-sync-version": "7881299347898368" }))
+    expect([beyond.status, beyond.text]).toEqual([400, expect.stringContaining("from 1 to 7881299347898367")])
   })
 })
 

@@ -1,13 +1,8 @@
 import { Either, FastCheck as fc } from "effect"
 import { describe, expect, it } from "vitest"
+import { etagOf, expectedVersion, noneMatchHolds, versionOfEtag } from "../../src/http/api/Preconditions.js"
 import { parseBatchLine } from "../../src/http/batch/BatchLine.js"
-import {
-  etagOf,
-  expectedVersion,
-  noneMatchHolds,
-  versionOfEtag
-} from "../../src/http/handlers/Preconditions.js"
-import { parseTarget, routeProblem } from "../../src/http/middleware/RequestTarget.js"
+import { parseTarget, routeOf } from "../../src/http/middleware/RequestTarget.js"
 
 describe("preconditions", () => {
   it("reads its own tags and no others", () => {
@@ -91,7 +86,7 @@ describe("targets", () => {
       { method: "POST", segments: ["items"], parameters: none }
     ]
     const problem = (method: string, url: string) =>
-      routeProblem(routes, method, Either.getOrThrow(parseTarget(url)))
+      Either.getOrUndefined(Either.flip(routeOf(routes, method, Either.getOrThrow(parseTarget(url)))))
     for (const [method, url] of [
       ["GET", "/items?limit=1"],
       ["HEAD", "/items?limit="],

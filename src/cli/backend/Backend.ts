@@ -6,10 +6,10 @@ import type {
   FlushBody,
   RepairBody,
   ShutdownBody,
+  StatusBody,
   VerifyBody,
   VerifyRequest
 } from "../../http/api/ApiSchemas.js"
-import type { StatusBody } from "../../http/api/StatusSchema.js"
 import type { MerkleSource } from "../../merkle/Source.js"
 import type { Digest } from "../../merkle/Tree.js"
 import type { Durability, Receipt, SubmitItem, SubmitResult } from "../../SyncEngine.js"
@@ -27,22 +27,22 @@ export interface WriteOptions {
 }
 
 /** A dead letter without its content. */
-export type DeadLetterRow = typeof DeadLetterBody.Type
+export type DeadLetterRow = typeof DeadLetterBody.Encoded
 
 /** A shutdown report, as it travels. */
-export type ReportDocument = typeof ShutdownBody.Type
+export type ReportDocument = typeof ShutdownBody.Encoded
 
 /** What `verify` found, as it travels. */
-export type VerifyDocument = typeof VerifyBody.Type
+export type VerifyDocument = typeof VerifyBody.Encoded
 
 /** What `repair` did, as it travels. */
-export type RepairDocument = typeof RepairBody.Type
+export type RepairDocument = typeof RepairBody.Encoded
 
 /** What to verify or repair, as it travels. */
 export type CheckOptions = typeof VerifyRequest.Encoded
 
 /** What `status` shows, as it travels. */
-export type StatusDocument = typeof StatusBody.Type
+export type StatusDocument = typeof StatusBody.Encoded
 
 export interface Backend {
   /** For messages: the daemon's address, or the data directory. */
@@ -65,7 +65,7 @@ export interface Backend {
   readonly repair: (options: CheckOptions) => Effect.Effect<RepairDocument, BackendError>
   /** The archived tree, for comparisons. */
   readonly merkleSource: MerkleSource<BackendError>
-  readonly flush: Effect.Effect<typeof FlushBody.Type, BackendError>
+  readonly flush: Effect.Effect<typeof FlushBody.Encoded, BackendError>
   readonly root: Effect.Effect<Digest, BackendError>
   readonly drain: Effect.Effect<boolean, BackendError>
   readonly shutdown: Effect.Effect<ReportDocument, BackendError>
@@ -77,17 +77,6 @@ export interface Backend {
     readonly drop: (sequences: ReadonlyArray<number> | undefined) => Effect.Effect<number, BackendError>
   }
 }
-
-/** What `flush` returns, as it travels. */
-export const flushDocument = (result: {
-  readonly flushed: number
-  readonly deadLettered: number
-  readonly pending: number
-}): typeof FlushBody.Type => ({
-  flushed: result.flushed,
-  dead_lettered: result.deadLettered,
-  pending: result.pending
-})
 
 /** Whether the id is the prefix itself or lies below it. */
 export const isBelow = (id: string, prefix: string): boolean =>

@@ -1,11 +1,17 @@
 /** A backend over an engine in this process. */
 import { Chunk, Duration, Effect, Option, Stream } from "effect"
 import type { EngineConfig } from "../../EngineConfig.js"
-import { deadLetterBody, repairBody, shutdownBody, verifyBody } from "../../http/api/Encode.js"
-import { statusBody } from "../../http/api/StatusSchema.js"
+import {
+  deadLetterBody,
+  encodeFlushed,
+  repairBody,
+  shutdownBody,
+  statusBody,
+  verifyBody
+} from "../../http/api/Documents.js"
 import type { SyncEngineApi } from "../../SyncEngine.js"
 import { checkReport } from "../app/ShutdownReport.js"
-import { type Backend, flushDocument, isBelow } from "./Backend.js"
+import { type Backend, isBelow } from "./Backend.js"
 import { EngineFactory } from "./EngineFactory.js"
 
 const deadLetterPage = 1_000
@@ -34,7 +40,7 @@ const make = (engine: SyncEngineApi, where: string): Backend => ({
   verify: (options) => Effect.map(engine.verify(options), verifyBody),
   repair: (options) => Effect.map(engine.repair(options), repairBody),
   merkleSource: engine.merkleSource,
-  flush: Effect.map(engine.flush, flushDocument),
+  flush: Effect.map(engine.flush, encodeFlushed),
   root: engine.merkleRoot,
   drain: engine.drain,
   shutdown: Effect.map(engine.shutdown, shutdownBody),

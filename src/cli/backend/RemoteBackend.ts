@@ -1,12 +1,20 @@
 /** A backend over a running daemon. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Effect, Option, type Redacted, Stream } from "effect"
+import {
+  encodeDeadLetter,
+  encodeFlushed,
+  encodeRepaired,
+  encodeShutdown,
+  encodeStatus,
+  encodeVerified
+} from "../../http/api/Documents.js"
 import type { ClientError } from "../../http/client/HttpClient.js"
 import * as Client from "../../http/client/HttpClient.js"
 import * as MerkleClient from "../../http/client/MerkleClient.js"
 import type { MerkleSource } from "../../merkle/Source.js"
 import { failed } from "../app/CliError.js"
-import { type Backend, type BackendError, flushDocument, isBelow } from "./Backend.js"
+import { type Backend, type BackendError, isBelow } from "./Backend.js"
 
 export interface Target {
   readonly url: string
@@ -69,16 +77,16 @@ export const make = (target: Target): Effect.Effect<Backend> =>
             : Stream.filter(client.scan({ state }), ({ id }) => isBelow(id, prefix))
         return Stream.mapError(limit === undefined ? items : Stream.take(items, limit), told)
       },
-      status: tell(client.status),
-      verify: (options) => tell(client.verify(options)),
-      repair: (options) => tell(client.repair(options)),
+      status: tell(Effect.map(client.status, encodeStatus)),
+      verify: (options) => tell(Effect.map(client.verify(options), encodeVerified)),
+      repair: (options) => tell(Effect.map(client.repair(options), encodeRepaired)),
       merkleSource: mapSource(MerkleClient.ofClient(client), told),
-      flush: tell(Effect.map(client.flush, flushDocument)),
+      flush: tell(Effect.map(client.flush, encodeFlushed)),
       root: tell(client.merkleRoot),
       drain: tell(client.drain),
-      shutdown: tell(client.shutdown),
+      shutdown: tell(Effect.map(client.shutdown, encodeShutdown)),
       deadLetters: {
-        list: Stream.mapError(client.deadLetters.list(), told),
+        list: Stream.mapBoth(client.deadLetters.list(), { onFailure: told, onSuccess: encodeDeadLetter }),
         retry: (sequences) => tell(client.deadLetters.retry(sequences)),
         drop: (sequences) => tell(client.deadLetters.drop(sequences))
       }

@@ -1,7 +1,7 @@
 /** `put`, `get`, `delete`, `scan`: single items and ranges of them. */
 import { createReadStream } from "node:fs"
 import { Chunk, Effect, Option, Stream } from "effect"
-import { receiptBody } from "../../http/api/Encode.js"
+import { receiptBody } from "../../http/api/ApiSchemas.js"
 import { bytesOf, prefixProblem, type SyncItem } from "../../SyncItem.js"
 import { maxOwnVersion } from "../../shared/OwnVersions.js"
 import { type CliError, failed, usage } from "../app/CliError.js"

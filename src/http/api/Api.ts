@@ -5,23 +5,34 @@
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
 import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
+import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import * as OpenApi from "@effect/platform/OpenApi"
 import { Schema } from "effect"
 import * as S from "./ApiSchemas.js"
+import { errors, failure } from "./ErrorMapping.js"
 import { documentOperation, documentWhole } from "./OpenApiTransform.js"
-import { StatusBody } from "./StatusSchema.js"
 
 const describe = (summary: string, description?: string) =>
   OpenApi.annotations({ summary, description, transform: documentOperation })
 
-const NotReady = Schema.Struct({
-  error: Schema.String,
-  message: Schema.String,
-  ...S.LifecycleBody.fields
-}).annotations(
-  HttpApiSchema.annotations({ identifier: "NotReady", status: 503, description: "Not so (yet, or any more)" })
-)
+/** Who may call, where a token is configured; `Authorization` says who may otherwise. */
+export class Bearer extends HttpApiMiddleware.Tag<Bearer>()("effect-sync-engine/http/api/Bearer", {
+  failure: errors(401),
+  security: {
+    bearer: HttpApiSecurity.annotate(
+      HttpApiSecurity.bearer,
+      OpenApi.Description,
+      "ADMIN_TOKEN, where one is configured"
+    )
+  }
+}) {}
+
+const secured = <const Name extends string>(name: Name) =>
+  HttpApiGroup.make(name).addError(errors(403, 500)).middleware(Bearer)
+
+const NotReady = failure(503, S.NotReadyBody)
 
 const health = HttpApiGroup.make("health")
   .add(
@@ -35,7 +46,7 @@ const health = HttpApiGroup.make("health")
       .setUrlParams(S.ReadyQuery)
       .addSuccess(S.LifecycleBody)
       .addError(NotReady)
-      .addError(S.errors(400))
+      .addError(errors(400))
       .annotateContext(describe("Are queries accepted?", "With `for=writes`: are writes accepted?"))
   )
   .add(
@@ -46,23 +57,20 @@ const health = HttpApiGroup.make("health")
   )
   .annotateContext(OpenApi.annotations({ description: "Always public" }))
 
-const admin = HttpApiGroup.make("admin")
+const admin = secured("admin")
   .add(
     HttpApiEndpoint.get("status", "/admin/status")
-      .addSuccess(StatusBody)
-      .addError(S.errors(401, 403, 500))
+      .addSuccess(S.StatusBody)
       .annotateContext(describe("Health and statistics"))
   )
   .add(
     HttpApiEndpoint.post("drain", "/admin/drain")
       .addSuccess(S.DrainBody)
-      .addError(S.errors(401, 403, 500))
       .annotateContext(describe("Stop writes, keep reads", "Idempotent."))
   )
   .add(
     HttpApiEndpoint.post("shutdown", "/admin/shutdown")
       .addSuccess(S.ShutdownBody)
-      .addError(S.errors(401, 403, 500))
       .annotateContext(
         describe(
           "Shut down",
@@ -73,21 +81,21 @@ const admin = HttpApiGroup.make("admin")
   .add(
     HttpApiEndpoint.post("flush", "/admin/flush")
       .addSuccess(S.FlushBody)
-      .addError(S.errors(401, 403, 500, 503))
+      .addError(errors(503))
       .annotateContext(describe("Carry everything acknowledged so far to the archive"))
   )
   .add(
     HttpApiEndpoint.post("readonly", "/admin/readonly")
       .setPayload(S.ReadOnlyBody)
       .addSuccess(S.ReadOnlyBody)
-      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .addError(errors(400, 413, 415, 503))
       .annotateContext(describe("Refuse or admit writes"))
   )
   .add(
     HttpApiEndpoint.post("verify", "/admin/verify")
       .setPayload(S.VerifyRequest)
       .addSuccess(S.VerifyBody)
-      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .addError(errors(400, 413, 415, 503))
       .annotateContext(
         describe(
           "Prove what the tiers hold",
@@ -99,7 +107,7 @@ const admin = HttpApiGroup.make("admin")
     HttpApiEndpoint.post("repair", "/admin/repair")
       .setPayload(S.RepairRequest)
       .addSuccess(S.RepairBody)
-      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .addError(errors(400, 413, 415, 503))
       .annotateContext(
         describe(
           "Repair what verification finds",
@@ -111,7 +119,7 @@ const admin = HttpApiGroup.make("admin")
     HttpApiEndpoint.get("deadLetters", "/admin/dead-letters")
       .setUrlParams(S.DeadLettersQuery)
       .addSuccess(S.DeadLettersBody)
-      .addError(S.errors(400, 401, 403, 500, 503))
+      .addError(errors(400, 503))
       .annotateContext(
         describe(
           "List dead letters",
@@ -123,14 +131,14 @@ const admin = HttpApiGroup.make("admin")
     HttpApiEndpoint.post("retryDeadLetters", "/admin/dead-letters/retry")
       .setPayload(S.SequencesBody)
       .addSuccess(S.RetriedBody)
-      .addError(S.errors(400, 401, 403, 413, 415, 422, 429, 500, 501, 503))
+      .addError(errors(400, 413, 415, 422, 429, 501, 503))
       .annotateContext(describe("Put dead letters back into the log"))
   )
   .add(
     HttpApiEndpoint.post("dropDeadLetters", "/admin/dead-letters/drop")
       .setPayload(S.SequencesBody)
       .addSuccess(S.DroppedBody)
-      .addError(S.errors(400, 401, 403, 413, 415, 500, 503))
+      .addError(errors(400, 413, 415, 503))
       .annotateContext(describe("Drop dead letters for good"))
   )
 
@@ -141,10 +149,10 @@ const id = Schema.Struct({
     description: "1 to 255 bytes of UTF-8, dot-separated, percent-encoded in the path"
   })
 })
-const readErrors = [400, 401, 403, 500, 503] as const
-const writeErrors = [400, 401, 403, 409, 412, 413, 415, 422, 429, 500, 501, 503] as const
+const readErrors = [400, 503] as const
+const writeErrors = [400, 409, 412, 422, 429, 501, 503] as const
 
-const items = HttpApiGroup.make("items")
+const items = secured("items")
   .add(
     HttpApiEndpoint.put("put", "/items/:id")
       .setPath(id)
@@ -153,7 +161,7 @@ const items = HttpApiGroup.make("items")
       .setPayload(bytes)
       .addSuccess(S.ReceiptBody)
       .addSuccess(S.ReceiptBody, { status: 201 })
-      .addError(S.errors(...writeErrors))
+      .addError(errors(...writeErrors, 413, 415))
       .annotateContext(
         describe(
           "Write an item",
@@ -168,7 +176,7 @@ const items = HttpApiGroup.make("items")
       .setHeaders(S.GetHeaders)
       .addSuccess(bytes)
       .addSuccess(HttpApiSchema.Empty(304))
-      .addError(S.errors(...readErrors, 404))
+      .addError(errors(...readErrors, 404))
       .annotateContext(
         describe(
           "Read an item",
@@ -183,7 +191,7 @@ const items = HttpApiGroup.make("items")
       .setHeaders(S.GetHeaders)
       .addSuccess(HttpApiSchema.Empty(200))
       .addSuccess(HttpApiSchema.Empty(304))
-      .addError(S.errors(...readErrors, 404))
+      .addError(errors(...readErrors, 404))
       .annotateContext(describe("Read an item's headers"))
   )
   .add(
@@ -192,7 +200,7 @@ const items = HttpApiGroup.make("items")
       .setUrlParams(S.DeleteQuery)
       .setHeaders(S.WriteHeaders)
       .addSuccess(HttpApiSchema.NoContent)
-      .addError(S.errors(400, 401, 403, 409, 412, 422, 429, 500, 501, 503))
+      .addError(errors(...writeErrors))
       .annotateContext(
         describe("Delete an item", "204 whether it was there or not; `ETag` is the tombstone's version.")
       )
@@ -200,10 +208,10 @@ const items = HttpApiGroup.make("items")
   .add(
     HttpApiEndpoint.post("batch", "/items")
       .setUrlParams(S.BatchQuery)
-      .setHeaders(Schema.Struct({ traceparent: Schema.optional(Schema.String) }))
+      .setHeaders(S.BatchHeaders)
       .setPayload(ndjson)
       .addSuccess(ndjson)
-      .addError(S.errors(400, 401, 403, 413, 415, 422, 429, 500, 501, 503))
+      .addError(errors(400, 413, 415, 422, 429, 501, 503))
       .annotateContext(
         describe(
           "Write many items",
@@ -215,7 +223,7 @@ const items = HttpApiGroup.make("items")
     HttpApiEndpoint.get("scan", "/items")
       .setUrlParams(S.ScanQuery)
       .addSuccess(ndjson)
-      .addError(S.errors(...readErrors))
+      .addError(errors(...readErrors))
       .annotateContext(
         describe(
           "List items by `prefix` or by `state`",
@@ -224,18 +232,18 @@ const items = HttpApiGroup.make("items")
       )
   )
 
-const merkle = HttpApiGroup.make("merkle")
+const merkle = secured("merkle")
   .add(
     HttpApiEndpoint.get("root", "/merkle/root")
       .addSuccess(S.RootBody)
-      .addError(S.errors(401, 403, 500, 503))
+      .addError(errors(503))
       .annotateContext(describe("The digest over all archived items"))
   )
   .add(
     HttpApiEndpoint.get("node", "/merkle/node")
       .setUrlParams(S.NodeQuery)
       .addSuccess(S.NodeBody)
-      .addError(S.errors(...readErrors, 404))
+      .addError(errors(...readErrors, 404))
       .annotateContext(
         describe(
           "One node and a page of its children",
@@ -247,7 +255,7 @@ const merkle = HttpApiGroup.make("merkle")
     HttpApiEndpoint.get("branches", "/merkle/branches")
       .setUrlParams(S.NamesQuery)
       .addSuccess(S.BranchesBody)
-      .addError(S.errors(...readErrors))
+      .addError(errors(...readErrors))
       .annotateContext(
         describe(
           "The branches of a path",
@@ -259,7 +267,7 @@ const merkle = HttpApiGroup.make("merkle")
     HttpApiEndpoint.get("leaves", "/merkle/leaves")
       .setUrlParams(S.LeavesQuery)
       .addSuccess(S.LeavesBody)
-      .addError(S.errors(...readErrors))
+      .addError(errors(...readErrors))
       .annotateContext(
         describe(
           "The items directly below a path",
@@ -271,7 +279,7 @@ const merkle = HttpApiGroup.make("merkle")
     HttpApiEndpoint.get("sum", "/merkle/sum")
       .setUrlParams(S.RangeQuery)
       .addSuccess(S.SumBody)
-      .addError(S.errors(...readErrors))
+      .addError(errors(...readErrors))
       .annotateContext(
         describe(
           "Count and sum of the items directly below a path",
@@ -283,7 +291,7 @@ const merkle = HttpApiGroup.make("merkle")
     HttpApiEndpoint.get("parts", "/merkle/parts")
       .setUrlParams(S.PartsQuery)
       .addSuccess(S.PartsBody)
-      .addError(S.errors(...readErrors))
+      .addError(errors(...readErrors))
       .annotateContext(
         describe(
           "The same, cut into parts of `size` items",
@@ -292,24 +300,24 @@ const merkle = HttpApiGroup.make("merkle")
       )
   )
 
-const metrics = HttpApiGroup.make("metrics").add(
+/** Prometheus' text format. */
+export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+const metrics = secured("metrics").add(
   HttpApiEndpoint.get("metrics", "/metrics")
-    .addSuccess(HttpApiSchema.Text({ contentType: "text/plain" }))
-    .addError(S.errors(401, 403, 500))
+    .addSuccess(HttpApiSchema.Text({ contentType: metricsContentType }))
     .annotateContext(describe("Metrics in Prometheus text format"))
 )
 
-const documents = HttpApiGroup.make("documents")
+const documents = secured("documents")
   .add(
     HttpApiEndpoint.get("openapi", "/openapi.json")
       .addSuccess(Schema.Unknown)
-      .addError(S.errors(401, 403, 500))
       .annotateContext(describe("This document"))
   )
   .add(
     HttpApiEndpoint.get("docs", "/docs")
       .addSuccess(HttpApiSchema.Text({ contentType: "text/html" }))
-      .addError(S.errors(401, 403, 500))
       .annotateContext(describe("This document as a page"))
   )
 

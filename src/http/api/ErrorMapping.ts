@@ -1,7 +1,13 @@
-/** From errors to answers: status, headers, JSON body. Pure. */
-import type { EngineError } from "../../EngineError.js"
+/** Errors as answers (status, headers, JSON body), and back. Pure. */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import { Option, Schema } from "effect"
+import * as EngineErrors from "../../EngineError.js"
 import { type BackpressureLevel, backpressureLevels, policy } from "../../shared/Backpressure.js"
-import type { HttpProblem } from "./HttpProblem.js"
+import { RequestFailed } from "./RequestFailed.js"
+import { camelCase, snakeCase } from "./Wire.js"
+
+/** What a request can fail with: the engine's own errors, and those of HTTP. */
+export type Failure = EngineErrors.EngineError | RequestFailed
 
 /** What a client is told about a failure. */
 export interface ErrorAnswer {
@@ -11,11 +17,7 @@ export interface ErrorAnswer {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-/** Writes a camelCase name as snake_case: `retryAfterMs` becomes `retry_after_ms`. */
-export const snakeCase = (name: string): string =>
-  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-
-const statuses: { readonly [Tag in Exclude<EngineError["_tag"], "Backpressure">]: number } = {
+const statuses: { readonly [Tag in Exclude<EngineErrors.EngineError["_tag"], "Backpressure">]: number } = {
   InvalidItem: 400,
   InvalidRequest: 400,
   PayloadTooLarge: 413,
@@ -44,44 +46,113 @@ const backpressureStatus = (level: string): number => {
   return status === 200 ? 429 : status
 }
 
-/** The status an error of the engine is answered with. */
-export const statusOf = (error: EngineError): number =>
-  error._tag === "Backpressure" ? backpressureStatus(error.level) : statuses[error._tag]
+/** The status an error is answered with. */
+export const statusOf = (error: Failure): number =>
+  error._tag === "RequestFailed"
+    ? error.status
+    : error._tag === "Backpressure"
+      ? backpressureStatus(error.level)
+      : statuses[error._tag]
 
 const hiddenKeys = new Set(["_tag", "message", "name", "stack", "cause"])
 
 /** `error`, `message` and the error's own fields in snake_case. */
-export const errorBody = (error: EngineError): Readonly<Record<string, unknown>> => {
-  const body: Record<string, unknown> = { error: error._tag, message: error.message }
-  for (const [key, value] of Object.entries(error)) {
-    if (!hiddenKeys.has(key) && value !== undefined) body[snakeCase(key)] = value
-  }
-  return body
+export const errorBody = (error: Failure): typeof ErrorBody.Type => {
+  if (error._tag === "RequestFailed") return { error: error.error, message: error.message, ...error.fields }
+  const body = { error: error._tag, message: error.message }
+  const fields = Object.entries(error).filter(([key, value]) => !hiddenKeys.has(key) && value !== undefined)
+  return Object.assign(body, Object.fromEntries(fields.map(([key, value]) => [snakeCase(key), value])))
 }
 
 /** `Retry-After` in whole seconds, rounded up, at least 1. */
 export const retryAfterSeconds = (milliseconds: number): string =>
   String(Math.max(1, Math.ceil(Number.isFinite(milliseconds) ? milliseconds / 1_000 : 1)))
 
-const retryHeaders = (error: EngineError): Readonly<Record<string, string>> =>
-  "retryAfterMs" in error ? { "retry-after": retryAfterSeconds(error.retryAfterMs) } : {}
+const headersOf = (error: Failure): Readonly<Record<string, string>> => {
+  if (error._tag === "RequestFailed") return error.headers ?? {}
+  return "retryAfterMs" in error ? { "retry-after": retryAfterSeconds(error.retryAfterMs) } : {}
+}
 
 /** The answer to any error of the engine or of the request. */
-export const mapError = (error: EngineError | HttpProblem): ErrorAnswer =>
-  error._tag === "HttpProblem"
-    ? {
-        status: error.status,
-        headers: error.headers ?? {},
-        body: { error: error.error, message: error.message, ...error.fields }
-      }
-    : { status: statusOf(error), headers: retryHeaders(error), body: errorBody(error) }
+export const mapError = (error: Failure): ErrorAnswer => ({
+  status: statusOf(error),
+  headers: headersOf(error),
+  body: errorBody(error)
+})
 
 /** The answer to a defect: says nothing about its inside. */
-export const internalError: ErrorAnswer = {
-  status: 500,
-  headers: {},
-  body: {
+export const internalError: ErrorAnswer = mapError(
+  new RequestFailed({
+    status: 500,
     error: "InternalError",
     message: "an internal error happened; the log of the server has the details"
-  }
-}
+  })
+)
+
+export const ErrorBody = Schema.Struct(
+  { error: Schema.String, message: Schema.String },
+  Schema.Record({ key: Schema.String, value: Schema.Unknown })
+).annotations({
+  identifier: "Error",
+  description: "`error` is a stable name, `message` is for people; further fields depend on the error"
+})
+
+const EngineError = Schema.Union(
+  EngineErrors.InvalidItem,
+  EngineErrors.InvalidRequest,
+  EngineErrors.PayloadTooLarge,
+  EngineErrors.VersionConflict,
+  EngineErrors.ClockOutOfRange,
+  EngineErrors.VersionMismatch,
+  EngineErrors.GateClosed,
+  EngineErrors.ReadOnly,
+  EngineErrors.Backpressure,
+  EngineErrors.LogFull,
+  EngineErrors.LogUnavailable,
+  EngineErrors.TierUnavailable,
+  EngineErrors.ItemRejected,
+  EngineErrors.CorruptItem,
+  EngineErrors.NotSupported
+)
+const decodeEngineError = Schema.decodeUnknownOption(EngineError)
+
+const ofBody = (status: number, { error, message, ...fields }: typeof ErrorBody.Type) =>
+  Option.getOrElse(
+    decodeEngineError({
+      ...Object.fromEntries(Object.entries(fields).map(([name, field]) => [camelCase(name), field])),
+      _tag: error
+    }),
+    () => new RequestFailed({ status, error, message, fields })
+  )
+
+const decodeBody = Schema.decodeUnknownOption(Schema.parseJson(ErrorBody))
+
+/** The error that a body describes. */
+export const errorOf = (status: number, text: string): Failure =>
+  Option.match(decodeBody(text), {
+    onNone: () =>
+      new RequestFailed({ status, error: "UnexpectedAnswer", message: `the server answered ${status}` }),
+    onSome: (body) => ofBody(status, body)
+  })
+
+/** Whether a value is one of these errors. */
+export const isFailure = (value: unknown): value is Failure =>
+  value instanceof RequestFailed ||
+  (value instanceof Error &&
+    "_tag" in value &&
+    (value._tag === "Backpressure" || Object.hasOwn(statuses, String(value._tag))))
+
+/** The failure that an endpoint answers with one status, and with a body of its own where it has one. */
+export const failure = <A extends { readonly error: string; readonly message: string }, I>(
+  status: number,
+  body: Schema.Schema<A, I>
+): Schema.Schema<Failure, I> =>
+  Schema.transform(body, Schema.declare(isFailure), {
+    strict: false,
+    decode: (value: A) => ofBody(status, value),
+    encode: errorBody
+  }).annotations(HttpApiSchema.annotations({ status }))
+
+/** The failures of an endpoint, one for each status. */
+export const errors = (...list: ReadonlyArray<number>): Schema.Schema<Failure, typeof ErrorBody.Encoded> =>
+  Schema.Union(...list.map((status) => failure(status, ErrorBody)))

@@ -1,4 +1,4 @@
-/** What the OpenAPI generator does not say by itself: response headers, several content types, security. Pure. */
+/** What the OpenAPI generator does not say by itself: response headers and several content types. Pure. */
 
 interface Response {
   description: string
@@ -10,25 +10,18 @@ interface Operation {
   readonly operationId: string
   readonly responses: Readonly<Record<string, Response>>
   readonly requestBody?: { content: object }
-  security: ReadonlyArray<object>
 }
 
 interface Document {
-  readonly components: {
-    readonly securitySchemes: Record<string, object>
-    readonly schemas: Record<string, object>
-  }
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Record<string, object> }
 }
 
-/** What each status means, in the document. */
-export const meanings: Readonly<Record<number, string>> = {
-  304: "Not modified",
+/** What each status means. */
+const meanings: Readonly<Record<number, string>> = {
   400: "The request or the item is not valid",
   401: "The bearer token is missing or wrong",
   403: "Without a token: not a local host name, or a page of another origin",
   404: "Proven absent",
-  405: "This path does not take this method; `Allow` says which",
   409: "The own version is older than what is stored",
   412: "`If-Match` or `If-None-Match` does not hold",
   413: "The content is larger than MAX_PAYLOAD_BYTES",
@@ -43,7 +36,6 @@ export const meanings: Readonly<Record<number, string>> = {
 const text = (description: string) => ({ description, schema: { type: "string" } })
 const number = (description: string) => ({ description, schema: { type: "integer" } })
 
-const retryAfter = { "Retry-After": number("Seconds after which to try again") }
 const etag = { ETag: text("The version as a strong entity tag") }
 const receiptHeaders = {
   ...etag,
@@ -68,68 +60,49 @@ const successHeaders: Readonly<Record<string, object>> = {
   "items.delete": receiptHeaders
 }
 
-const bytes = { schema: { type: "string", format: "binary" } }
-
 const headersOf = (operationId: string, status: number): object | undefined => {
   if (status < 400) return successHeaders[operationId]
   if (status === 401) return { "WWW-Authenticate": text("The challenge") }
-  return status === 429 || status === 503 ? retryAfter : undefined
+  return status === 429 || status === 503
+    ? { "Retry-After": number("Seconds after which to try again") }
+    : undefined
 }
 
-const errorSchema = {
-  type: "object",
-  required: ["error", "message"],
-  properties: { error: { type: "string" }, message: { type: "string" } },
-  additionalProperties: true,
-  description: "`error` is a stable name, `message` is for people; further fields depend on the error"
-}
-
+const bytes = { schema: { type: "string", format: "binary" } }
 const errorContent = { "application/json": { schema: { $ref: "#/components/schemas/Error" } } }
-
-/** The generator's own error for requests that do not decode; this server returns `Error` instead. */
-const replaced = ["HttpApiDecodeError", "Issue", "PropertyKey"]
 
 /** Adds headers and content types to one operation. */
 export const documentOperation = (generated: Record<string, unknown>): Record<string, unknown> => {
-  const operation = generated as unknown as Operation
-  for (const [status, response] of Object.entries(operation.responses)) {
-    const isHealth = operation.operationId.startsWith("health.")
-    if (Number(status) >= 400 && !(isHealth && status === "503")) {
+  const { operationId, requestBody, responses } = generated as unknown as Operation
+  const { "200": read, "201": created } = responses
+  const isHealth = operationId.startsWith("health.")
+  for (const [name, response] of Object.entries(responses)) {
+    const status = Number(name)
+    if (isHealth && status === 503) response.description = "Not so (yet, or any more)"
+    else if (status >= 400) {
+      // The generator adds its own error for requests that do not decode; this server returns `Error` instead.
       response.content = errorContent
-      response.description = meanings[Number(status)] ?? response.description
+      response.description = meanings[status] ?? response.description
     }
-    const headers = isHealth ? undefined : headersOf(operation.operationId, Number(status))
+    const headers = isHealth ? undefined : headersOf(operationId, status)
     if (headers !== undefined) response.headers = headers
   }
-  const { "200": read, "201": created } = operation.responses
-  if (created?.content !== undefined && read?.content !== undefined) {
-    created.content = read.content
+  if (created !== undefined && read !== undefined) {
     created.description = "Written; nothing is known to have been replaced"
     read.description = "Written over another version"
   }
-  if (operation.operationId === "items.get" && read !== undefined) {
+  if (operationId === "items.get" && read !== undefined) {
     read.content = { "application/json": { schema: {} }, "application/octet-stream": bytes }
   }
-  if (operation.operationId === "items.put" && operation.requestBody !== undefined) {
-    operation.requestBody.content = { "application/json": { schema: {} }, "*/*": bytes }
+  if (operationId === "items.put" && requestBody !== undefined) {
+    requestBody.content = { "application/json": { schema: {} }, "*/*": bytes }
   }
   return generated
 }
 
-/** Adds the error's schema, and that everything but health takes the bearer token where one is configured. */
+/** Takes out the generator's own errors, which this server never returns. */
 export const documentWhole = (generated: Record<string, unknown>): Record<string, unknown> => {
-  const document = generated as unknown as Document
-  document.components.securitySchemes.bearer = {
-    type: "http",
-    scheme: "bearer",
-    description: "ADMIN_TOKEN, where one is configured"
-  }
-  for (const name of replaced) delete document.components.schemas[name]
-  document.components.schemas.Error = errorSchema
-  for (const [path, operations] of Object.entries(document.paths)) {
-    for (const operation of Object.values(operations)) {
-      operation.security = path.startsWith("/health/") ? [] : [{ bearer: [] }]
-    }
-  }
+  const { components } = generated as unknown as Document
+  for (const name of ["HttpApiDecodeError", "Issue", "PropertyKey"]) delete components.schemas[name]
   return generated
 }

@@ -1,13 +1,14 @@
 /** `POST /items`: lines in, results out, in bounded chunks. Lines that share a commit are submitted together. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Cause, Duration, Effect, Either, Option, Stream } from "effect"
+import { Duration, Effect, Either, Option, Stream } from "effect"
 import type { EngineConfig } from "../../EngineConfig.js"
 import type { WriteError } from "../../EngineError.js"
 import type { Durability, SubmitItem, SubmitResult, SyncEngineApi } from "../../SyncEngine.js"
-import { jsonLine, receiptBody } from "../api/Encode.js"
-import { errorBody, internalError, mapError } from "../api/ErrorMapping.js"
-import { type HttpProblem, unsupportedMediaType } from "../api/HttpProblem.js"
+import { jsonLine } from "../../shared/ndjson/ObjectLine.js"
+import { receiptBody } from "../api/ApiSchemas.js"
+import { errorBody, internalError } from "../api/ErrorMapping.js"
+import { unsupportedMediaType } from "../api/RequestFailed.js"
+import { ndjsonResponse } from "../handlers/NdjsonResponse.js"
 import { guardIdle } from "../middleware/HttpContext.js"
 import { type BodyBudget, mediaTypeOf, requirePlain } from "../middleware/RequestBody.js"
 import { LineReader, type NumberedLine } from "./LineReader.js"
@@ -143,69 +144,36 @@ const processLines = (
     return text
   }).pipe(Effect.uninterruptible)
 
-/** The line that says why the rest was not taken. */
-const failureLine = (cause: Cause.Cause<WriteError | HttpProblem>): Effect.Effect<string> =>
-  Option.match(Cause.failureOption(cause), {
-    onNone: () => Effect.as(Effect.logError("HTTP batch failed", cause), jsonLine(internalError.body)),
-    onSome: (error) => Effect.succeed(jsonLine(mapError(error).body))
-  })
-
-const encoder = new TextEncoder()
-
 /**
  * Returns `POST /items`. The first chunk is submitted before the status is sent: when the engine refuses it as a
  * whole (closed gate, backpressure, full log) the answer is that status and nothing was written. Later refusals
  * are results of their lines. The last line is the summary, or the error that ended the batch.
  */
-export const batchResponse = (
-  engine: SyncEngineApi,
-  request: BatchRequest
-): Effect.Effect<HttpServerResponse.HttpServerResponse, WriteError | HttpProblem> =>
-  Effect.gen(function* () {
-    const { source } = request
-    const type = mediaTypeOf(source)
-    if (type === undefined || !mediaTypes.includes(type)) {
-      return yield* Effect.fail(unsupportedMediaType("Content-Type", type ?? "", "application/x-ndjson"))
-    }
-    yield* requirePlain(source)
-    const { maxBatchItems, maxPayloadBytes } = request.config
-    // Room for the largest content in base64 and for the other fields.
-    const reader = new LineReader(source, request.budget, Math.ceil(maxPayloadBytes / 3) * 4 + 64 * 1024)
-    const tally: Tally = { acknowledged: 0, rejected: 0 }
-    const step = (failEarly: boolean) =>
-      Effect.flatMap(reader.next(Math.min(maxLines, maxBatchItems), maxChunkBytes), (lines) =>
-        lines.length === 0
-          ? Effect.succeedNone
-          : Effect.asSome(processLines(engine, request, lines, tally, failEarly))
-      )
-    const summary = () => jsonLine({ summary: { lines: tally.acknowledged + tally.rejected, ...tally } })
-
-    guardIdle(request.response, request.streamIdleTimeout)
-    const first = yield* Effect.onExit(step(true), (exit) =>
-      exit._tag === "Failure" ? Effect.sync(() => reader.discard()) : Effect.void
-    )
-    const rest = Stream.repeatEffectOption(
-      Effect.flatMap(
-        Effect.mapError(step(false), Option.some),
-        Option.match({
-          onNone: () => Effect.fail(Option.none()),
-          onSome: (text) => Effect.succeed(text)
-        })
-      )
-    )
-    const lines = Option.match(first, {
-      onNone: () => Stream.empty,
-      onSome: (text) => Stream.concat(Stream.make(text), rest)
-    })
-    const body = Stream.concat(lines, Stream.sync(summary)).pipe(
-      Stream.catchAllCause((cause) =>
-        Cause.isInterruptedOnly(cause)
-          ? Stream.failCause(cause as Cause.Cause<never>)
-          : Stream.fromEffect(failureLine(cause))
-      ),
-      Stream.filter((text) => text !== ""),
-      Stream.map((text) => encoder.encode(text)),
-      Stream.ensuring(Effect.sync(() => reader.discard()))
-    )
-    return HttpServerResponse.stream(body, { contentType: "application/x-ndjson" })
+export const batchResponse = Effect.fnUntraced(function* (engine: SyncEngineApi, request: BatchRequest) {
+  const { source } = request
+  const type = mediaTypeOf(source)
+  if (type === undefined || !mediaTypes.includes(type)) {
+    return yield* unsupportedMediaType("Content-Type", type ?? "", "application/x-ndjson")
+  }
+  yield* requirePlain(source)
+  const { maxBatchItems, maxPayloadBytes } = request.config
+  // Room for the largest content in base64 and for the other fields.
+  const reader = new LineReader(source, request.budget, Math.ceil(maxPayloadBytes / 3) * 4 + 64 * 1024)
+  const tally: Tally = { acknowledged: 0, rejected: 0 }
+  let isFirst = true
+  const chunk = Effect.gen(function* () {
+    const lines = yield* reader.next(Math.min(maxLines, maxBatchItems), maxChunkBytes)
+    if (lines.length === 0) return yield* Effect.fail(undefined)
+    const text = yield* processLines(engine, request, lines, tally, isFirst)
+    isFirst = false
+    return text
   })
+  const summary = () => jsonLine({ summary: { lines: tally.acknowledged + tally.rejected, ...tally } })
+
+  guardIdle(request.response, request.streamIdleTimeout)
+  return yield* Stream.repeatEffectOption(Effect.mapError(chunk, Option.fromNullable)).pipe(
+    Stream.concat(Stream.sync(summary)),
+    Stream.ensuring(Effect.sync(() => reader.discard())),
+    ndjsonResponse
+  )
+})

@@ -1,5 +1,4 @@
 /** One line of `POST /items`. Pure. */
-import { isUtf8 } from "node:buffer"
 import { Either } from "effect"
 import type { SubmitItem } from "../../SyncEngine.js"
 import {
@@ -9,7 +8,8 @@ import {
   traceparentProblem,
   versionProblem
 } from "../../SyncItem.js"
-import { type Member, membersOf } from "../../shared/ndjson/JsonMembers.js"
+import type { Member } from "../../shared/ndjson/JsonMembers.js"
+import { contentIn, isBase64, readObject } from "../../shared/ndjson/ObjectLine.js"
 
 /** What a good line asks for. */
 export type BatchLine =
@@ -50,25 +50,6 @@ const deleteFields = ["id", "delete"]
 /** The longest time to live: 100 years. */
 const maxTtlSeconds = 3_155_760_000
 
-const base64 = /^[A-Za-z0-9+/]*={0,2}$/
-
-/** Whether a line holds nothing but white space; such lines are skipped. */
-export const isBlank = (bytes: Uint8Array): boolean =>
-  bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d)
-
-const parseObject = (bytes: Uint8Array): Either.Either<Readonly<Record<string, unknown>>, string> => {
-  if (!isUtf8(bytes)) return Either.left("is not valid UTF-8")
-  try {
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")
-    const value: unknown = JSON.parse(text)
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? Either.right(value as Record<string, unknown>)
-      : Either.left("is not a JSON object")
-  } catch {
-    return Either.left("is not valid JSON")
-  }
-}
-
 const membersProblem = (members: ReadonlyArray<Member>, known: ReadonlyArray<string>): string | undefined => {
   const seen = new Set<string>()
   for (const { name } of members) {
@@ -85,10 +66,7 @@ const contentProblem = (value: Readonly<Record<string, unknown>>): string | unde
   const has = (name: string) => Object.hasOwn(value, name)
   if (has("content") === has("content_base64")) return 'must have either "content" or "content_base64"'
   const encoded = value.content_base64
-  if (
-    has("content_base64") &&
-    !(typeof encoded === "string" && encoded.length % 4 === 0 && base64.test(encoded))
-  ) {
+  if (has("content_base64") && !isBase64(encoded)) {
     return '"content_base64" must be a string in base64 (RFC 4648, with padding)'
   }
   const type = value.content_type
@@ -120,14 +98,14 @@ const renamed = (value: Readonly<Record<string, unknown>>): Readonly<Record<stri
 
 /** Reads a line. `content` is taken over byte for byte as it stands in the line; `content_base64` is decoded. */
 export const parseBatchLine = (bytes: Uint8Array): Either.Either<BatchLine, LineProblem> => {
-  const parsed = parseObject(bytes)
+  const parsed = readObject(bytes)
   if (Either.isLeft(parsed)) return Either.left({ id: undefined, problem: parsed.left })
-  const value = renamed(parsed.right)
+  const value = renamed(parsed.right.value)
   const id = typeof value.id === "string" ? value.id : undefined
   const fail = (problem: string): Either.Either<never, LineProblem> => Either.left({ id, problem })
   const idIs = idProblem(value.id)
   if (id === undefined || idIs !== undefined) return fail(`"id" ${idIs ?? "must be a string"}`)
-  const members = membersOf(bytes).map((member) => ({ ...member, name: ownName(member.name) }))
+  const members = parsed.right.members.map((member) => ({ ...member, name: ownName(member.name) }))
   const deletes = Object.hasOwn(value, "delete")
   const problem = membersProblem(members, deletes ? deleteFields : putFields)
   if (problem !== undefined) return fail(problem)
@@ -136,18 +114,14 @@ export const parseBatchLine = (bytes: Uint8Array): Either.Either<BatchLine, Line
   }
   const putIs = putProblem(value)
   if (putIs !== undefined) return fail(putIs)
-  const source = members.find((member) => member.name === "content")
+  const isRaw = members.some(({ name }) => name === "content")
   const type = value.content_type as ContentType | undefined
   return Either.right({
     _tag: "Put",
     item: {
       id,
-      // A copy: the line shares memory with a whole chunk of the input.
-      content:
-        source === undefined
-          ? new Uint8Array(Buffer.from(value.content_base64 as string, "base64"))
-          : new Uint8Array(bytes.subarray(source.start, source.end)),
-      contentType: type ?? (source === undefined ? undefined : "json"),
+      content: contentIn(bytes, members, value.content_base64),
+      contentType: type ?? (isRaw ? "json" : undefined),
       version: value.version as number | undefined,
       traceparent: value.traceparent as string | undefined,
       state: (value.state as string | null | undefined) ?? undefined

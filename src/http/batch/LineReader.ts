@@ -2,11 +2,11 @@
 import type { IncomingMessage } from "node:http"
 import { Effect, Either } from "effect"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
+import { isBlank } from "../../shared/ndjson/ObjectLine.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
-import type { HttpProblem } from "../api/HttpProblem.js"
-import { type BodyBudget, overBudget } from "../middleware/RequestBody.js"
-import { askForBody, bodyProblem, isBroken } from "../node/BodySource.js"
-import { type BatchLine, isBlank, parseBatchLine } from "./BatchLine.js"
+import type { RequestFailed } from "../api/RequestFailed.js"
+import { type BodyBudget, discard, overBudget, readable } from "../middleware/RequestBody.js"
+import { type BatchLine, parseBatchLine } from "./BatchLine.js"
 
 /** A line with its number, good or bad. */
 export type NumberedLine =
@@ -75,7 +75,7 @@ export class LineReader {
    * The next lines: at most `maxLines`, and no more once they hold `maxBytes`. Empty at the end of the body.
    * The batch before must be done with: its share of the budget is given back.
    */
-  next(maxLines: number, maxBytes: number): Effect.Effect<ReadonlyArray<NumberedLine>, HttpProblem> {
+  next(maxLines: number, maxBytes: number): Effect.Effect<ReadonlyArray<NumberedLine>, RequestFailed> {
     const self = this
     return Effect.gen(function* () {
       self.batchBytes = 0
@@ -88,8 +88,8 @@ export class LineReader {
         if (self.budget.used > self.budget.max) return yield* Effect.fail(overBudget())
         if (filled === "part") continue
         if (filled === "full" || self.ended) return lines
-        if (lines.length === 0) yield* self.readable
-        else if (!(yield* Effect.timeoutTo(self.readable, linger))) return lines
+        if (lines.length === 0) yield* readable(self.source)
+        else if (!(yield* Effect.timeoutTo(readable(self.source), linger))) return lines
       }
     })
   }
@@ -98,8 +98,7 @@ export class LineReader {
   discard(): void {
     this.account(0)
     this.waiting = []
-    this.source.on("error", () => {})
-    this.source.resume()
+    discard(this.source)
   }
 
   /** Takes what is there: until the batch is full, or a part of it that is enough for one turn of the event loop. */
@@ -138,27 +137,6 @@ export class LineReader {
     this.budget.used += bytes - this.accounted
     this.accounted = bytes
   }
-
-  /** Waits until there is something to read, or the end. Takes nothing, so that giving up loses nothing. */
-  private readonly readable: Effect.Effect<void, HttpProblem> = Effect.async((resume) => {
-    const { source } = this
-    if (source.readableEnded || source.readableLength > 0) return resume(Effect.void)
-    if (isBroken(source)) return resume(Effect.fail(bodyProblem(source)))
-    askForBody(source)
-    const stop = () => {
-      source.off("readable", onReadable).off("end", onReadable).off("error", onClose).off("close", onClose)
-    }
-    const onReadable = () => {
-      stop()
-      resume(Effect.void)
-    }
-    const onClose = () => {
-      stop()
-      resume(Effect.fail(bodyProblem(source)))
-    }
-    source.on("readable", onReadable).on("end", onReadable).on("error", onClose).on("close", onClose)
-    return Effect.sync(stop)
-  })
 }
 
 const linger = {

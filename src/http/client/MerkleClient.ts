@@ -8,8 +8,6 @@ import { Effect, Option } from "effect"
 import type { LeafPart, MerkleSource } from "../../merkle/Source.js"
 import * as Client from "./HttpClient.js"
 
-const sumOf = (hex: string): bigint => BigInt(`0x${hex}`)
-
 /**
  * A source over a client.
  *
@@ -21,36 +19,30 @@ export const ofClient = (client: Client.Client): MerkleSource<Client.ClientError
   node: (path) =>
     Effect.map(
       client.merkleNode(path, { limit: 1 }),
-      Option.flatMap(({ count, digest, path, sum }) =>
-        count === 0 ? Option.none() : Option.some({ path, count, digest, sum: sumOf(sum) })
-      )
+      Option.filter(({ count }) => count > 0)
     ),
   branches: (path, page) => Effect.map(client.merkleBranches(path, page), ({ branches }) => branches),
   leaves: (path, page) => Effect.map(client.merkleLeaves(path, page), ({ leaves }) => leaves),
-  leafSum: (path, range) =>
-    Effect.gen(function* () {
-      let { after } = range
-      let count = 0
-      let sum = 0n
-      for (;;) {
-        const part = yield* client.merkleSum(path, { after, upTo: range.upTo })
-        count += part.count
-        sum += sumOf(part.sum)
-        if (part.next_after === null) return { count, sum: BigInt.asUintN(256, sum) }
-        after = part.next_after
-      }
-    }),
-  leafParts: (path, range, size) =>
-    Effect.gen(function* () {
-      let { after } = range
-      const parts: Array<LeafPart> = []
-      for (;;) {
-        const page = yield* client.merkleParts(path, { after, upTo: range.upTo }, size)
-        for (const { count, sum, up_to: upTo } of page.parts) parts.push({ upTo, count, sum: sumOf(sum) })
-        if (page.next_after === null) return parts
-        after = page.next_after
-      }
-    }),
+  leafSum: Effect.fnUntraced(function* (path, { after, upTo }) {
+    let count = 0
+    let sum = 0n
+    for (let from = after; ; ) {
+      const part = yield* client.merkleSum(path, { after: from, upTo })
+      count += part.count
+      sum += part.sum
+      if (part.nextAfter === undefined) return { count, sum: BigInt.asUintN(256, sum) }
+      from = part.nextAfter
+    }
+  }),
+  leafParts: Effect.fnUntraced(function* (path, { after, upTo }, size) {
+    const parts: Array<LeafPart> = []
+    for (let from = after; ; ) {
+      const page = yield* client.merkleParts(path, { after: from, upTo }, size)
+      parts.push(...page.parts)
+      if (page.nextAfter === undefined) return parts
+      from = page.nextAfter
+    }
+  }),
   cutsItself: true
 })
 

@@ -11,18 +11,19 @@ const contentSecurityPolicy =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 export const DocumentHandlers = HttpApiBuilder.group(Api, "documents", (handlers) =>
-  Effect.gen(function* () {
-    const document = yield* Effect.cached(
-      Effect.sync(() => HttpServerResponse.unsafeJson(OpenApi.fromApi(Api)))
-    )
-    const page = yield* Effect.cached(
+  Effect.map(
+    Effect.cached(
       Effect.sync(() =>
         HttpServerResponse.text(docsPage(OpenApi.fromApi(Api)), {
           contentType: "text/html; charset=utf-8",
           headers: { "content-security-policy": contentSecurityPolicy }
         })
       )
-    )
-    return handlers.handleRaw("openapi", () => document).handleRaw("docs", () => page)
-  })
+    ),
+    (page) =>
+      handlers
+        .handle("openapi", () => Effect.sync(() => OpenApi.fromApi(Api)))
+        // Only a whole response has headers of its own.
+        .handleRaw("docs", () => page)
+  )
 )

@@ -1,21 +1,13 @@
 /** Health endpoints: answered from the lifecycle alone, without I/O. */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { Lifecycle, type LifecycleSnapshot } from "../../Lifecycle.js"
 import { SyncEngine } from "../../SyncEngine.js"
 import { Api } from "../api/Api.js"
-import { lifecycleBody } from "../api/Encode.js"
+import { LifecycleBody } from "../api/ApiSchemas.js"
+import { RequestFailed } from "../api/RequestFailed.js"
 
-const answer = (
-  snapshot: LifecycleSnapshot,
-  holds: boolean,
-  otherwise: { readonly error: string; readonly message: string }
-): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(
-    holds ? lifecycleBody(snapshot) : { ...otherwise, ...lifecycleBody(snapshot) },
-    { status: holds ? 200 : 503 }
-  )
+const encodeLifecycle = Schema.encodeSync(LifecycleBody)
 
 const inPhase = ({ phase, reason, shutdownRequested, writesOnly }: LifecycleSnapshot): string => {
   if (shutdownRequested === true && phase === "ready") return "the engine is about to shut down"
@@ -23,55 +15,55 @@ const inPhase = ({ phase, reason, shutdownRequested, writesOnly }: LifecycleSnap
   return reason === undefined ? `the engine is ${phase}` : `the engine is ${phase} (${reason})`
 }
 
+const answer = (
+  snapshot: LifecycleSnapshot,
+  holds: boolean,
+  error: string,
+  message = inPhase(snapshot)
+): Effect.Effect<LifecycleSnapshot, RequestFailed> =>
+  holds
+    ? Effect.succeed(snapshot)
+    : Effect.fail(
+        new RequestFailed({ status: 503, error, message, fields: { ...encodeLifecycle(snapshot) } })
+      )
+
 export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const engine = yield* SyncEngine
 
-    const live = Effect.sync(() => {
+    const forQueries = Effect.suspend(() => {
       const snapshot = lifecycle.unsafeSnapshot()
-      return answer(snapshot, snapshot.phase !== "stopped", { error: "Stopped", message: inPhase(snapshot) })
-    })
-
-    const forQueries = Effect.sync(() => {
-      const snapshot = lifecycle.unsafeSnapshot()
-      return answer(snapshot, snapshot.shutdownRequested !== true && lifecycle.acceptsQueries(), {
-        error: "NotReady",
-        message: inPhase(snapshot)
-      })
+      return answer(snapshot, snapshot.shutdownRequested !== true && lifecycle.acceptsQueries(), "NotReady")
     })
 
     const forWrites = Effect.suspend(() => {
       const snapshot = lifecycle.unsafeSnapshot()
       if (snapshot.shutdownRequested === true || !lifecycle.acceptsWrites()) {
-        return Effect.succeed(answer(snapshot, false, { error: "NotReady", message: inPhase(snapshot) }))
+        return answer(snapshot, false, "NotReady")
       }
-      return Effect.map(engine.health, ({ acceptsWrites, degraded, readOnly }) => {
-        const archive = degraded.find(({ component }) => component === "archive")
+      return Effect.flatMap(engine.health, ({ acceptsWrites, degraded, readOnly }) => {
+        if (readOnly) return answer(snapshot, acceptsWrites, "ReadOnly", "the engine is read-only")
         const log = degraded.find(({ component }) => component === "log")
-        return answer(
-          snapshot,
-          acceptsWrites,
-          readOnly
-            ? { error: "ReadOnly", message: "the engine is read-only" }
-            : log !== undefined
-              ? { error: "LogUnavailable", message: log.reason }
-              : { error: "NotReady", message: archive?.reason ?? inPhase(snapshot) }
-        )
-      })
-    })
-
-    const startup = Effect.sync(() => {
-      const snapshot = lifecycle.unsafeSnapshot()
-      return answer(snapshot, snapshot.phase !== "starting", {
-        error: "Starting",
-        message: inPhase(snapshot)
+        if (log !== undefined) return answer(snapshot, acceptsWrites, "LogUnavailable", log.reason)
+        const archive = degraded.find(({ component }) => component === "archive")
+        return answer(snapshot, acceptsWrites, "NotReady", archive?.reason)
       })
     })
 
     return handlers
-      .handleRaw("live", () => live)
-      .handleRaw("ready", ({ urlParams }) => (urlParams.for === "writes" ? forWrites : forQueries))
-      .handleRaw("startup", () => startup)
+      .handle("live", () =>
+        Effect.suspend(() => {
+          const snapshot = lifecycle.unsafeSnapshot()
+          return answer(snapshot, snapshot.phase !== "stopped", "Stopped")
+        })
+      )
+      .handle("ready", ({ urlParams }) => (urlParams.for === "writes" ? forWrites : forQueries))
+      .handle("startup", () =>
+        Effect.suspend(() => {
+          const snapshot = lifecycle.unsafeSnapshot()
+          return answer(snapshot, snapshot.phase !== "starting", "Starting")
+        })
+      )
   })
 )

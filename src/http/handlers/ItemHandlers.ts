@@ -1,21 +1,19 @@
 /** Items over HTTP. */
 import type { IncomingMessage } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Duration, Effect, Either, Option } from "effect"
 import { LiveConfig } from "../../EngineConfig.js"
 import { InvalidItem, PayloadTooLarge } from "../../EngineError.js"
-import { type Receipt, SyncEngine } from "../../SyncEngine.js"
+import { type Receipt, SyncEngine, type SyncEngineApi } from "../../SyncEngine.js"
 import { idProblem, type SyncItem, stateProblem, traceparentProblem } from "../../SyncItem.js"
 import { Api } from "../api/Api.js"
-import type { DeleteQuery, GetQuery, PutHeaders, PutQuery, WriteHeaders } from "../api/ApiSchemas.js"
-import { receiptBody } from "../api/Encode.js"
-import { type HttpProblem, invalidRequest, notFound } from "../api/HttpProblem.js"
+import { type PutHeaders, type PutQuery, receiptBody } from "../api/ApiSchemas.js"
+import { etagOf, expectedVersion, noneMatchHolds } from "../api/Preconditions.js"
+import { invalidRequest, notFound, type RequestFailed } from "../api/RequestFailed.js"
 import { batchResponse } from "../batch/BatchHandler.js"
-import { answering, HttpContext, nodeRequest, nodeResponse } from "../middleware/HttpContext.js"
-import { mediaTypeOf, requirePlain, withBody } from "../middleware/RequestBody.js"
-import { etagOf, expectedVersion, noneMatchHolds } from "./Preconditions.js"
+import { HttpContext, nodeRequest, nodeResponse } from "../middleware/HttpContext.js"
+import { type BodyBudget, mediaTypeOf, requirePlain, withBody } from "../middleware/RequestBody.js"
 import { scanResponse } from "./Scan.js"
 
 /** Mutations go on when their client disconnects. */
@@ -29,7 +27,7 @@ const validId = (id: string): Effect.Effect<string, InvalidItem> => {
 }
 
 /** State tags are any Unicode, header values are not: they travel percent-encoded. */
-const decodeState = (header: string | undefined): Either.Either<string | undefined, HttpProblem> => {
+const decodeState = (header: string | undefined): Either.Either<string | undefined, RequestFailed> => {
   if (header === undefined) return Either.right(undefined)
   // Node reads headers as Latin-1, so other text would be stored otherwise than it was meant.
   if (/[^\u0020-\u007e]/.test(header)) {
@@ -87,103 +85,101 @@ const putResponse = (receipt: Receipt): HttpServerResponse.HttpServerResponse =>
     headers: receiptHeaders(receipt)
   })
 
+interface PutRequest {
+  readonly id: string
+  readonly query: typeof PutQuery.Type
+  readonly headers: typeof PutHeaders.Type
+  readonly source: IncomingMessage
+}
+
+const put = Effect.fnUntraced(function* (
+  engine: SyncEngineApi,
+  { headers, id: name, query, source }: PutRequest,
+  limits: { readonly budget: BodyBudget; readonly maxBytes: number }
+) {
+  const { budget, maxBytes } = limits
+  const id = yield* validId(name)
+  const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
+  const state = yield* decodeState(headers["x-sync-state"])
+  yield* requirePlain(source)
+  const tooLarge = (bytes: number) => new PayloadTooLarge({ id, bytes, maxBytes, limit: "MAX_PAYLOAD_BYTES" })
+  const receipt = yield* withBody(source, { budget, maxBytes, tooLarge }, (content) =>
+    engine.submit(
+      {
+        id,
+        content,
+        state,
+        version: headers["x-sync-version"],
+        contentType: saysJson(source) ? "json" : undefined,
+        traceparent: usableTraceparent(headers.traceparent)
+      },
+      {
+        durability: query.durability,
+        expectedVersion: expected,
+        sql: query.sql,
+        ttl: query.ttlSeconds === undefined ? undefined : Duration.seconds(query.ttlSeconds)
+      }
+    )
+  )
+  return putResponse(receipt)
+})
+
 export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
   Effect.gen(function* () {
     const engine = yield* SyncEngine
     const config = yield* LiveConfig
     const { budget, streamIdleTimeout } = yield* HttpContext
 
-    const put = (
-      name: string,
-      query: typeof PutQuery.Type,
-      headers: typeof PutHeaders.Type,
-      request: HttpServerRequest
-    ) =>
-      Effect.gen(function* () {
-        const source = nodeRequest(request)
-        const id = yield* validId(name)
-        const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
-        const state = yield* decodeState(headers["x-sync-state"])
-        yield* requirePlain(source)
-        const maxBytes = config.unsafeGet().maxPayloadBytes
-        const tooLarge = (bytes: number) =>
-          new PayloadTooLarge({ id, bytes, maxBytes, limit: "MAX_PAYLOAD_BYTES" })
-        const receipt = yield* withBody(source, { budget, maxBytes, tooLarge }, (content) =>
-          engine.submit(
-            {
-              id,
-              content,
-              state,
-              version: headers["x-sync-version"],
-              contentType: saysJson(source) ? "json" : undefined,
-              traceparent: usableTraceparent(headers.traceparent)
-            },
-            {
-              durability: query.durability,
-              expectedVersion: expected,
-              sql: query.sql,
-              ttl: query.ttl_seconds === undefined ? undefined : Duration.seconds(query.ttl_seconds)
-            }
-          )
-        )
-        return putResponse(receipt)
-      })
-
-    const get = (name: string, query: typeof GetQuery.Type, ifNoneMatch: string | undefined) =>
-      Effect.gen(function* () {
-        const id = yield* validId(name)
-        const found = yield* query.verified === true ? engine.getVerified(id) : engine.get(id)
-        return Option.isSome(found)
-          ? itemResponse(found.value, ifNoneMatch)
-          : yield* Effect.fail(notFound("id", id))
-      })
-
-    const remove = (name: string, query: typeof DeleteQuery.Type, headers: typeof WriteHeaders.Type) =>
-      Effect.gen(function* () {
-        const id = yield* validId(name)
-        const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
-        const receipt = yield* engine.delete(id, {
-          durability: query.durability,
-          expectedVersion: expected,
-          version: headers["x-sync-version"],
-          traceparent: usableTraceparent(headers.traceparent)
-        })
-        return HttpServerResponse.empty({ status: 204, headers: receiptHeaders(receipt) })
-      })
+    const get = Effect.fnUntraced(function* (name: string, verified = false, ifNoneMatch?: string) {
+      const id = yield* validId(name)
+      const found = yield* verified ? engine.getVerified(id) : engine.get(id)
+      return Option.isSome(found) ? itemResponse(found.value, ifNoneMatch) : yield* notFound("id", id)
+    })
 
     return handlers
       .handleRaw(
         "put",
-        ({ headers, path, request, urlParams }) => answering(put(path.id, urlParams, headers, request)),
+        ({ headers, path: { id }, request, urlParams: query }) =>
+          put(
+            engine,
+            { id, query, headers, source: nodeRequest(request) },
+            { budget, maxBytes: config.unsafeGet().maxPayloadBytes }
+          ),
         mutation
       )
       .handleRaw("get", ({ headers, path, urlParams }) =>
-        answering(get(path.id, urlParams, headers["if-none-match"]))
+        get(path.id, urlParams.verified, headers["if-none-match"])
       )
       .handleRaw("head", ({ headers, path, urlParams }) =>
-        answering(get(path.id, urlParams, headers["if-none-match"]))
+        get(path.id, urlParams.verified, headers["if-none-match"])
       )
       .handleRaw(
         "delete",
-        ({ headers, path, urlParams }) => answering(remove(path.id, urlParams, headers)),
+        Effect.fnUntraced(function* ({ headers, path, urlParams: { durability } }) {
+          const receipt = yield* engine.delete(yield* validId(path.id), {
+            durability,
+            expectedVersion: yield* expectedVersion(headers["if-match"], headers["if-none-match"]),
+            version: headers["x-sync-version"],
+            traceparent: usableTraceparent(headers.traceparent)
+          })
+          return HttpServerResponse.empty({ status: 204, headers: receiptHeaders(receipt) })
+        }),
         mutation
       )
       .handleRaw("batch", ({ headers, request, urlParams }) =>
-        answering(
-          batchResponse(engine, {
-            source: nodeRequest(request),
-            response: nodeResponse(request),
-            streamIdleTimeout,
-            budget,
-            config: config.unsafeGet(),
-            durability: urlParams.durability,
-            onlyRejected: urlParams.results === "rejected",
-            traceparent: usableTraceparent(headers.traceparent)
-          })
-        )
+        batchResponse(engine, {
+          source: nodeRequest(request),
+          response: nodeResponse(request),
+          streamIdleTimeout,
+          budget,
+          config: config.unsafeGet(),
+          durability: urlParams.durability,
+          onlyRejected: urlParams.results === "rejected",
+          traceparent: usableTraceparent(headers.traceparent)
+        })
       )
       .handleRaw("scan", ({ request, urlParams }) =>
-        answering(scanResponse(engine, urlParams, { response: nodeResponse(request), streamIdleTimeout }))
+        scanResponse(engine, urlParams, { response: nodeResponse(request), streamIdleTimeout })
       )
   })
 )

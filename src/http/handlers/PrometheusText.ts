@@ -6,9 +6,6 @@
 import { MetricKeyType, type MetricPair, MetricState, Option } from "effect"
 import { prefix as enginePrefix } from "../../Metrics.js"
 
-/** What to answer with as `Content-Type`. */
-export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8"
-
 type FamilyType = "counter" | "gauge" | "histogram" | "summary"
 type Labels = ReadonlyArray<readonly [name: string, value: string]>
 

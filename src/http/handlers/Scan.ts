@@ -1,25 +1,22 @@
-/**
- * Items as an NDJSON stream: constant memory, a status that tells whether it could begin, a last line that tells
- * whether it came to its end.
- */
+/** Items as an NDJSON stream in constant memory. */
 import type { ServerResponse } from "node:http"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Cause, Chunk, Effect, Option, type Scope, Stream } from "effect"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { Chunk, Effect, Option, type Scope, Stream } from "effect"
 import type { ReadError } from "../../EngineError.js"
 import type { SyncEngineApi } from "../../SyncEngine.js"
 import { idProblem, prefixProblem, type SyncItem, stateProblem } from "../../SyncItem.js"
+import { contentLine, fitsInLine, inPieces, jsonLine } from "../../shared/ndjson/ObjectLine.js"
 import type { ScanQuery } from "../api/ApiSchemas.js"
-import { itemLines, jsonLine } from "../api/Encode.js"
-import { internalError, mapError } from "../api/ErrorMapping.js"
-import { type HttpProblem, invalidRequest } from "../api/HttpProblem.js"
+import { invalidRequest, type RequestFailed } from "../api/RequestFailed.js"
 import { guardIdle } from "../middleware/HttpContext.js"
+import { ndjsonResponse } from "./NdjsonResponse.js"
 
 const defaultLimit = 1_000
 
 /** Items asked of the engine at once when it lists by state; it may answer fewer and still have more. */
 const statePageItems = 100
 
-const queryProblem = ({ prefix, state, after }: typeof ScanQuery.Type): HttpProblem | undefined => {
+const queryProblem = ({ prefix, state, after }: typeof ScanQuery.Type): RequestFailed | undefined => {
   if (prefix !== undefined && state !== undefined)
     return invalidRequest("prefix", "cannot be combined with state")
   const prefixIs = prefixProblem(prefix ?? "")
@@ -43,72 +40,54 @@ const byState = (
     })
   )
 
-interface Progress {
-  items: number
-  last: string | undefined
-}
-
-type Pull = Effect.Effect<Chunk.Chunk<SyncItem>, Option.Option<ReadError>>
-
-const encoder = new TextEncoder()
-const line = (value: unknown): Uint8Array => encoder.encode(jsonLine(value))
-
-const encode = (progress: Progress, items: Chunk.Chunk<SyncItem>): Stream.Stream<Uint8Array> => {
-  progress.items += items.length
-  if (items.length > 0) progress.last = Chunk.unsafeLast(items).id
-  return Stream.fromIteratorSucceed(itemLines(items), 1)
-}
-
-/** A failure becomes the last line. */
-const reporting = (lines: Stream.Stream<Uint8Array, ReadError>): Stream.Stream<Uint8Array> =>
-  Stream.catchAllCause(lines, (cause) =>
-    Cause.isInterruptedOnly(cause)
-      ? Stream.failCause(cause as Cause.Cause<never>)
-      : Stream.fromEffect(
-          Option.match(Cause.failureOption(cause), {
-            onNone: () => Effect.as(Effect.logError("HTTP stream failed", cause), line(internalError.body)),
-            onSome: (error) => Effect.succeed(line(mapError(error).body))
-          })
-        )
+/**
+ * An item as a line. JSON content goes in as it stands, nothing is parsed; JSON that spans several lines goes in as
+ * base64, so that the bytes are always the ones the hash covers.
+ */
+const itemLine = ({ content, ...item }: SyncItem): Iterable<Uint8Array> =>
+  contentLine(
+    {
+      id: item.id,
+      version: item.version,
+      updated_at: item.updatedAt,
+      state: item.state ?? null,
+      content_type: item.contentType,
+      content_hash: item.contentHash
+    },
+    content,
+    item.contentType === "json" && fitsInLine(content)
   )
 
-/**
- * Returns `GET /items`. The first items are read before the status is sent, so a closed gate or an unavailable
- * tier is a 503; a failure after that is the stream's last line, in place of the line with the cursor.
- */
+function* partsOf(items: Iterable<SyncItem>): Generator<Uint8Array> {
+  for (const item of items) yield* itemLine(item)
+}
+
+/** Items as NDJSON, in pieces of some size. */
+export const itemLines = (items: Iterable<SyncItem>): Generator<Uint8Array> => inPieces(partsOf(items))
+
+/** Returns `GET /items`: the items, and a line with the cursor. */
 export const scanResponse = (
   engine: SyncEngineApi,
   query: typeof ScanQuery.Type,
   connection: { readonly response: ServerResponse; readonly streamIdleTimeout: number }
-): Effect.Effect<HttpServerResponse.HttpServerResponse, ReadError | HttpProblem, Scope.Scope> =>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, ReadError | RequestFailed, Scope.Scope> =>
   Effect.gen(function* () {
     const problem = queryProblem(query)
-    if (problem !== undefined) return yield* Effect.fail(problem)
+    if (problem !== undefined) return yield* problem
     const { after, limit = defaultLimit, prefix = "", state } = query
     const items =
       state === undefined ? engine.scanPrefix(prefix, { after, limit }) : byState(engine, state, after, limit)
-    const pull: Pull = yield* Stream.toPull(Stream.take(items, limit))
-    const first = yield* Effect.catchAll(
-      pull,
-      Option.match({
-        onNone: () => Effect.succeed(undefined),
-        onSome: (error: ReadError) => Effect.fail(error)
+    let sent = 0
+    let last: string | null = null
+    const lines = Stream.chunks(Stream.take(items, limit)).pipe(
+      Stream.flatMap((chunk) => {
+        sent += chunk.length
+        if (chunk.length > 0) last = Chunk.unsafeLast(chunk).id
+        return Stream.fromIteratorSucceed(itemLines(chunk), 1)
       })
     )
+    const cursor = Stream.sync(() => jsonLine({ next_after: sent < limit ? null : last, items: sent }))
+    const response = yield* ndjsonResponse(Stream.concat(lines, cursor))
     guardIdle(connection.response, connection.streamIdleTimeout)
-    const progress: Progress = { items: 0, last: undefined }
-    const cursor = Stream.sync(() =>
-      line({ next_after: progress.items < limit ? null : (progress.last ?? null), items: progress.items })
-    )
-    const rest = Stream.repeatEffectOption(pull).pipe(Stream.flatMap((chunk) => encode(progress, chunk)))
-    const all =
-      first === undefined
-        ? Stream.empty
-        : Stream.concat(
-            Stream.suspend(() => encode(progress, first)),
-            rest
-          )
-    return HttpServerResponse.stream(reporting(Stream.concat(all, cursor)), {
-      contentType: "application/x-ndjson"
-    })
+    return response
   })

@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from "node:crypto"
 import { isIPv4 } from "node:net"
 import { Either, Redacted } from "effect"
 import { InvalidConfig } from "../../EngineError.js"
-import { HttpProblem } from "../api/HttpProblem.js"
+import { RequestFailed } from "../api/RequestFailed.js"
 
 /** What the checks need of a request. */
 export interface RequestFacts {
@@ -17,7 +17,7 @@ export interface RequestFacts {
 }
 
 /** Says why a request is refused, or `undefined`. */
-export type Gatekeeper = (facts: RequestFacts) => HttpProblem | undefined
+export type Gatekeeper = (facts: RequestFacts) => RequestFailed | undefined
 
 /** Whether a host name or address is this machine only: `localhost`, 127.0.0.0/8, `::1`. */
 export const isLoopback = (host: string): boolean => {
@@ -33,16 +33,16 @@ export const isToken = (text: string): boolean => /^[\u0021-\u007e]+$/.test(text
 
 const bearer = /^bearer +([\u0021-\u007e]+)$/i
 
-const unauthorized = (message: string, challenge: string): HttpProblem =>
-  new HttpProblem({
+const unauthorized = (message: string, challenge: string): RequestFailed =>
+  new RequestFailed({
     status: 401,
     error: "Unauthorized",
     message,
     headers: { "www-authenticate": `Bearer realm="sync-engine"${challenge}` }
   })
 
-const forbidden = (error: string, message: string): HttpProblem =>
-  new HttpProblem({ status: 403, error, message })
+const forbidden = (error: string, message: string): RequestFailed =>
+  new RequestFailed({ status: 403, error, message })
 
 /** Everything but health needs the token. */
 const tokenGatekeeper = (token: string): Gatekeeper => {

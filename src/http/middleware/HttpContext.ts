@@ -1,12 +1,8 @@
-/** What every handler needs of the server it runs in, and how a handler's failure becomes an answer. */
+/** What every handler needs of the server it runs in. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
-import { Context, Effect } from "effect"
-import type { EngineError } from "../../EngineError.js"
-import { type ErrorAnswer, mapError } from "../api/ErrorMapping.js"
-import type { HttpProblem } from "../api/HttpProblem.js"
+import { Context } from "effect"
 import type { BodyBudget } from "./RequestBody.js"
 
 /** The server's state that its handlers share. */
@@ -28,16 +24,6 @@ export const nodeRequest = (request: HttpServerRequest): IncomingMessage =>
 /** Node's response behind a platform request. */
 export const nodeResponse = (request: HttpServerRequest): ServerResponse =>
   NodeHttpServerRequest.toServerResponse(request)
-
-/** An error as a response. */
-export const errorResponse = (answer: ErrorAnswer): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(answer.body, { status: answer.status, headers: answer.headers })
-
-/** Turns the expected failures of a handler into responses. */
-export const answering = <A, R>(
-  effect: Effect.Effect<A, EngineError | HttpProblem, R>
-): Effect.Effect<A | HttpServerResponse.HttpServerResponse, never, R> =>
-  Effect.catchAll(effect, (error) => Effect.succeed(errorResponse(mapError(error))))
 
 /**
  * Ends a connection on which no byte moved for this long, so that a peer who stopped reading or writing in the

@@ -1,14 +1,65 @@
 /**
- * Reading request bodies within bounds. A body that is refused is not destroyed but discarded, so that its
- * sender gets the answer and not a reset connection.
+ * Reading request bodies within bounds, as the connection knows them: one that is sent only when asked for, one that
+ * broke off. A body that is refused is not destroyed but discarded, so that its sender gets the answer and not a reset
+ * connection.
  */
-import type { IncomingMessage } from "node:http"
-import { Effect, Schema } from "effect"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Effect } from "effect"
 import { PayloadTooLarge } from "../../EngineError.js"
 import { repeatedName } from "../../shared/ndjson/JsonMembers.js"
 import { join } from "../../shared/Pieces.js"
-import { HttpProblem, invalidBody, invalidRequest, unsupportedMediaType } from "../api/HttpProblem.js"
-import { askForBody, bodyProblem, isBroken } from "../node/BodySource.js"
+import { invalidBody, invalidRequest, RequestFailed, unsupportedMediaType } from "../api/RequestFailed.js"
+
+const reluctant = new WeakMap<IncomingMessage, ServerResponse>()
+const broken = new WeakMap<IncomingMessage, RequestFailed>()
+
+/** Notes that the client waits for `100 Continue` before it sends the body. */
+export const awaitsContinue = (source: IncomingMessage, response: ServerResponse): void => {
+  reluctant.set(source, response)
+}
+
+/** Whether the body has not been asked for: it may come all the same, or never. */
+export const isBodyUncertain = (source: IncomingMessage): boolean => reluctant.has(source)
+
+/** Ends a body that cannot come to its end, and tells who reads it. */
+export const breakBody = (source: IncomingMessage, problem: RequestFailed): void => {
+  broken.set(source, problem)
+  if (source.listenerCount("error") > 0) source.emit("error", problem)
+}
+
+/** The sender disconnected, as far as the connection knows. */
+const brokenOff = new RequestFailed({
+  status: 400,
+  error: "InvalidBody",
+  message: "the body ended before it was complete"
+})
+
+/** Waits until there is something to read, or the end. Takes nothing, so that giving up loses nothing. */
+export const readable = (source: IncomingMessage): Effect.Effect<void, RequestFailed> =>
+  Effect.async((resume) => {
+    if (source.readableEnded || source.readableLength > 0) return resume(Effect.void)
+    const fail = () => {
+      stop()
+      resume(Effect.fail(broken.get(source) ?? brokenOff))
+    }
+    const stop = () => {
+      source.off("readable", onReadable).off("end", onReadable).off("error", fail).off("close", fail)
+    }
+    const onReadable = () => {
+      stop()
+      resume(Effect.void)
+    }
+    if (broken.has(source) || source.destroyed) return fail()
+    reluctant.get(source)?.writeContinue()
+    reluctant.delete(source)
+    source.on("readable", onReadable).on("end", onReadable).on("error", fail).on("close", fail)
+    return Effect.sync(stop)
+  })
+
+/** Lets the sender finish without keeping anything. */
+export const discard = (source: IncomingMessage): void => {
+  source.on("error", () => {}).resume()
+}
 
 /** How many bytes of bodies the server holds at once, over all requests. */
 export interface BodyBudget {
@@ -17,8 +68,8 @@ export interface BodyBudget {
 }
 
 /** The 503 for a server whose budget is used up. */
-export const overBudget = (): HttpProblem =>
-  new HttpProblem({
+export const overBudget = (): RequestFailed =>
+  new RequestFailed({
     status: 503,
     error: "Overloaded",
     message: "too many bytes of request bodies are in flight; try again",
@@ -26,17 +77,11 @@ export const overBudget = (): HttpProblem =>
     fields: { retry_after_ms: 1_000 }
   })
 
-/** The declared length of a body, or `undefined` when it is not declared. */
-export const declaredLength = (source: IncomingMessage): number | undefined => {
-  const header = source.headers["content-length"]
-  return header === undefined ? undefined : Number(header)
-}
-
 /**
  * What is stored are the bytes that came: content codings are not undone, and a part of something (which nobody here
  * could put together) is not taken for the whole (RFC 9110, section 14.5).
  */
-export const requirePlain = (source: IncomingMessage): Effect.Effect<void, HttpProblem> => {
+export const requirePlain = (source: IncomingMessage): Effect.Effect<void, RequestFailed> => {
   const { "content-encoding": coding, "content-range": range } = source.headers
   if (range !== undefined) {
     return Effect.fail(invalidRequest("Content-Range", "is not supported; send the whole body without it"))
@@ -50,53 +95,31 @@ export const requirePlain = (source: IncomingMessage): Effect.Effect<void, HttpP
 export const mediaTypeOf = (source: IncomingMessage): string | undefined =>
   source.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
 
-const collect = (
+interface BodyOptions {
+  readonly budget: BodyBudget
+  readonly maxBytes: number
+  readonly tooLarge: (bytes: number) => PayloadTooLarge
+}
+
+/** Reads to the end; `taken` holds what counts against the budget. */
+const collect = Effect.fnUntraced(function* (
   source: IncomingMessage,
-  budget: BodyBudget,
-  maxBytes: number,
-  tooLarge: (bytes: number) => PayloadTooLarge | HttpProblem,
+  { budget, maxBytes, tooLarge }: BodyOptions,
   taken: { bytes: number }
-): Effect.Effect<ReadonlyArray<Uint8Array>, PayloadTooLarge | HttpProblem> =>
-  Effect.async((resume) => {
-    const declared = declaredLength(source)
-    if (declared !== undefined && declared > maxBytes) {
-      source.resume()
-      return resume(Effect.fail(tooLarge(declared)))
-    }
-    if (source.readableEnded) return resume(Effect.succeed([]))
-    if (isBroken(source)) return resume(Effect.fail(bodyProblem(source)))
-    askForBody(source)
-    const parts: Array<Buffer> = []
-    const stop = () => {
-      source.off("data", onData).off("end", onEnd).off("error", onClose).off("close", onClose)
-    }
-    const refuse = (problem: PayloadTooLarge | HttpProblem) => {
-      stop()
-      source.on("error", ignore)
-      source.resume()
-      resume(Effect.fail(problem))
-    }
-    const onData = (part: Buffer) => {
+) {
+  const parts: Array<Buffer> = []
+  for (;;) {
+    const part = source.read() as Buffer | null
+    if (part !== null) {
       taken.bytes += part.length
       budget.used += part.length
-      if (taken.bytes > maxBytes) return refuse(tooLarge(taken.bytes))
-      if (budget.used > budget.max) return refuse(overBudget())
+      if (taken.bytes > maxBytes) return yield* tooLarge(taken.bytes)
+      if (budget.used > budget.max) return yield* overBudget()
       parts.push(part)
-    }
-    const onEnd = () => {
-      stop()
-      resume(Effect.succeed(parts))
-    }
-    const onClose = () => {
-      stop()
-      source.on("error", ignore)
-      resume(Effect.fail(bodyProblem(source)))
-    }
-    source.on("data", onData).on("end", onEnd).on("error", onClose).on("close", onClose)
-    return Effect.sync(stop)
-  })
-
-const ignore = () => {}
+    } else if (source.readableEnded) return parts
+    else yield* readable(source)
+  }
+})
 
 /**
  * Reads a whole body of at most `maxBytes` and hands it to `use`; its bytes count against the budget until `use`
@@ -104,22 +127,21 @@ const ignore = () => {}
  */
 export const withBody = <A, E, R>(
   source: IncomingMessage,
-  options: {
-    readonly budget: BodyBudget
-    readonly maxBytes: number
-    readonly tooLarge: (bytes: number) => PayloadTooLarge | HttpProblem
-  },
+  options: BodyOptions,
   use: (body: Uint8Array) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | PayloadTooLarge | HttpProblem, R> =>
+): Effect.Effect<A, E | PayloadTooLarge | RequestFailed, R> =>
   Effect.suspend(() => {
-    const { budget } = options
     const taken = { bytes: 0 }
-    return collect(source, budget, options.maxBytes, options.tooLarge, taken).pipe(
+    const declared = Number(source.headers["content-length"] ?? 0)
+    // Node itself lets a body go of which nothing was read.
+    if (declared > options.maxBytes) return Effect.fail(options.tooLarge(declared))
+    return collect(source, options, taken).pipe(
+      Effect.tapError(() => Effect.sync(() => discard(source))),
       Effect.flatMap(join),
       Effect.flatMap(use),
       Effect.ensuring(
         Effect.sync(() => {
-          budget.used -= taken.bytes
+          options.budget.used -= taken.bytes
         })
       )
     )
@@ -140,7 +162,7 @@ const isDeeper = (value: unknown, levels: number): boolean =>
   value !== null &&
   (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
 
-const parseJson = (body: Uint8Array): Effect.Effect<unknown, HttpProblem> =>
+const parseJson = (body: Uint8Array): Effect.Effect<unknown, RequestFailed> =>
   Effect.suspend(() => {
     let text: string
     let value: unknown
@@ -161,43 +183,22 @@ const parseJson = (body: Uint8Array): Effect.Effect<unknown, HttpProblem> =>
       : Effect.fail(invalidBody(`has ${JSON.stringify(twice.slice(0, 80))} twice`))
   })
 
-/** The decoder quotes what it got, which can be the whole body. */
-const maxMessageLength = 500
-
 /**
- * Reads a small JSON body (at most 1 MiB) and decodes it. 415 unless the request says that it is JSON: a browser
- * sends other types across origins without asking first.
+ * Reads a small JSON body (at most 1 MiB). 415 unless the request says that it is JSON: a browser sends other types
+ * across origins without asking first. A body that may be left out is `{}` then.
  */
-export const jsonBody = <A, I>(
+export const jsonBody = Effect.fnUntraced(function* (
   source: IncomingMessage,
   budget: BodyBudget,
-  schema: Schema.Schema<A, I>
-): Effect.Effect<A, PayloadTooLarge | HttpProblem> =>
-  Effect.gen(function* () {
-    const type = mediaTypeOf(source)
-    if (type !== "application/json") {
-      return yield* Effect.fail(unsupportedMediaType("Content-Type", type ?? "", "application/json"))
-    }
-    yield* requirePlain(source)
-    const value = yield* withBody(
-      source,
-      { budget, maxBytes: maxJsonBytes, tooLarge: jsonTooLarge },
-      parseJson
-    )
-    return yield* Effect.mapError(Schema.decodeUnknown(schema)(value), (error) =>
-      invalidBody(`does not fit: ${error.message.slice(0, maxMessageLength)}`)
-    )
-  })
-
-/** As {@link jsonBody}; a request without a body has the default. */
-export const optionalJsonBody = <A, I>(
-  source: IncomingMessage,
-  budget: BodyBudget,
-  schema: Schema.Schema<A, I>,
-  otherwise: A
-): Effect.Effect<A, PayloadTooLarge | HttpProblem> => {
+  presence: "required" | "optional"
+) {
   const { "content-length": length, "transfer-encoding": encoding } = source.headers
-  return encoding === undefined && (length === undefined || length === "0")
-    ? Effect.succeed(otherwise)
-    : jsonBody(source, budget, schema)
-}
+  const isAbsent = encoding === undefined && (length === undefined || length === "0")
+  if (isAbsent && presence === "optional") return {} as unknown
+  const type = mediaTypeOf(source)
+  if (type !== "application/json") {
+    return yield* unsupportedMediaType("Content-Type", type ?? "", "application/json")
+  }
+  yield* requirePlain(source)
+  return yield* withBody(source, { budget, maxBytes: maxJsonBytes, tooLarge: jsonTooLarge }, parseJson)
+})

@@ -1,6 +1,45 @@
-/** Request targets: taken apart strictly, before the router guesses. Pure. */
+/**
+ * What HTTP asks of every request (RFC 9110 and 9112) and node's parser leaves to the server, and which route a
+ * request is for: targets are taken apart strictly, before the router guesses. Pure.
+ */
+import type { IncomingMessage } from "node:http"
 import { Either } from "effect"
-import { HttpProblem, invalidRequest } from "../api/HttpProblem.js"
+import { invalidRequest, malformed, RequestFailed } from "../api/RequestFailed.js"
+
+const refused = (status: number, error: string, message: string): RequestFailed =>
+  new RequestFailed({ status, error, message, headers: { connection: "close" } })
+
+/** What the checks need of a request. */
+export type RequestHead = Pick<IncomingMessage, "httpVersion" | "headers" | "rawHeaders">
+
+const countOf = (rawHeaders: ReadonlyArray<string>, name: string): number =>
+  rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length
+
+/**
+ * Why a request cannot be taken whatever its route is. After such an answer the connection ends: where the next
+ * request begins is not certain.
+ */
+export const protocolProblem = ({
+  headers,
+  httpVersion,
+  rawHeaders
+}: RequestHead): RequestFailed | undefined => {
+  const isOld = httpVersion === "1.0"
+  const hosts = countOf(rawHeaders, "host")
+  if (hosts > 1 || (hosts === 0 && !isOld)) {
+    return malformed(hosts === 0 ? "the Host header is missing" : "there is more than one Host header")
+  }
+  const coding = headers["transfer-encoding"]
+  if (coding !== undefined && isOld) return malformed("HTTP/1.0 has no Transfer-Encoding")
+  if (coding !== undefined && coding.trim().toLowerCase() !== "chunked") {
+    return refused(501, "UnsupportedTransferCoding", "of the transfer codings only chunked is taken")
+  }
+  const { expect } = headers
+  if (expect !== undefined && !isOld && expect.trim().toLowerCase() !== "100-continue") {
+    return refused(417, "ExpectationFailed", "of the expectations only 100-continue is met")
+  }
+  return undefined
+}
 
 /** A request target in origin form, decoded. */
 export interface RequestTarget {
@@ -24,7 +63,7 @@ const decode = (text: string): string | undefined => {
  * Takes a target apart. Refused are absolute and authority forms, fragments, and percent-encoding that is not
  * UTF-8, in path and query.
  */
-export const parseTarget = (url: string): Either.Either<RequestTarget, HttpProblem> => {
+export const parseTarget = (url: string): Either.Either<RequestTarget, RequestFailed> => {
   if (!url.startsWith("/"))
     return Either.left(invalidRequest("the request target", "must be a path, such as /items/a"))
   if (url.includes("#"))
@@ -52,6 +91,10 @@ export interface RoutePattern {
   readonly method: string
   readonly segments: ReadonlyArray<string>
   readonly parameters: ReadonlySet<string>
+  /** Whether it takes JSON, and whether that may be left out. */
+  readonly json?: "required" | "optional" | undefined
+  /** Whether the route itself asks for the token. */
+  readonly secured?: boolean
 }
 
 const matches = (pattern: RoutePattern, segments: ReadonlyArray<string>): boolean =>
@@ -62,12 +105,12 @@ const matches = (pattern: RoutePattern, segments: ReadonlyArray<string>): boolea
 const serves = (pattern: RoutePattern, method: string): boolean =>
   pattern.method === method || (pattern.method === "GET" && method === "HEAD")
 
-const notAllowed = (patterns: ReadonlyArray<RoutePattern>, method: string): HttpProblem => {
+const notAllowed = (patterns: ReadonlyArray<RoutePattern>, method: string): RequestFailed => {
   const methods = patterns.flatMap((pattern) =>
     pattern.method === "GET" ? ["GET", "HEAD"] : [pattern.method]
   )
   const allowed = [...new Set(methods)].sort()
-  return new HttpProblem({
+  return new RequestFailed({
     status: 405,
     error: "MethodNotAllowed",
     message: `this path does not take ${method}; it takes ${allowed.join(", ")}`,
@@ -77,27 +120,28 @@ const notAllowed = (patterns: ReadonlyArray<RoutePattern>, method: string): Http
 }
 
 /**
- * Why no route takes a request: there is no such path, the path takes other methods, or the query holds what the
- * route does not know or a parameter twice.
+ * The route that takes a request. There is none when there is no such path, the path takes other methods, or the query
+ * holds what the route does not know or a parameter twice.
  */
-export const routeProblem = (
+export const routeOf = (
   routes: ReadonlyArray<RoutePattern>,
   method: string,
   { parameters, segments }: RequestTarget
-): HttpProblem | undefined => {
+): Either.Either<RoutePattern, RequestFailed> => {
   const ofPath = routes.filter((pattern) => matches(pattern, segments))
   if (ofPath.length === 0) {
     const message = "there is no such route; GET /docs lists them"
-    return new HttpProblem({ status: 404, error: "UnknownRoute", message })
+    return Either.left(new RequestFailed({ status: 404, error: "UnknownRoute", message }))
   }
   const route = ofPath.find((pattern) => serves(pattern, method))
-  if (route === undefined) return notAllowed(ofPath, method)
+  if (route === undefined) return Either.left(notAllowed(ofPath, method))
   const seen = new Set<string>()
   for (const name of parameters) {
     const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name
-    if (!route.parameters.has(name)) return invalidRequest(shown, "is not a parameter of this route")
-    if (seen.has(name)) return invalidRequest(shown, "is given twice")
+    if (!route.parameters.has(name))
+      return Either.left(invalidRequest(shown, "is not a parameter of this route"))
+    if (seen.has(name)) return Either.left(invalidRequest(shown, "is given twice"))
     seen.add(name)
   }
-  return undefined
+  return Either.right(route)
 }

@@ -2,8 +2,8 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import { mapError } from "../api/ErrorMapping.js"
-import type { HttpProblem } from "../api/HttpProblem.js"
-import { breakBody } from "./BodySource.js"
+import type { RequestFailed } from "../api/RequestFailed.js"
+import { breakBody } from "../middleware/RequestBody.js"
 
 /** Serves one request; the response is closed when it is done. */
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
@@ -20,7 +20,7 @@ const lingerMs = 30_000
 const ignore = () => {}
 
 const bodyOf = (
-  problem: HttpProblem
+  problem: RequestFailed
 ): { readonly headers: Record<string, string>; readonly text: string } => {
   const { body, headers } = mapError(problem)
   const text = JSON.stringify(body)
@@ -36,7 +36,7 @@ const bodyOf = (
 }
 
 /** An answer for which there is no request. */
-const rawAnswer = (problem: HttpProblem): string => {
+const rawAnswer = (problem: RequestFailed): string => {
   const { headers, text } = bodyOf(problem)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   return `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ""}\r\n${lines.join("")}\r\n${text}`
@@ -51,7 +51,7 @@ export class Connection {
   private readonly waiting: Array<Exchange> = []
   private current: Exchange | undefined
   /** Why nothing more can be understood here. */
-  private problem: HttpProblem | undefined
+  private problem: RequestFailed | undefined
   private ended = false
 
   constructor(
@@ -85,7 +85,7 @@ export class Connection {
   }
 
   /** What comes now is no request; those before it are answered first. */
-  fail(problem: HttpProblem): void {
+  fail(problem: RequestFailed): void {
     if (this.ended || this.problem !== undefined) return
     this.problem = problem
     const { current } = this
@@ -117,7 +117,7 @@ export class Connection {
     }
   }
 
-  private refuse(problem: HttpProblem, response?: ServerResponse): void {
+  private refuse(problem: RequestFailed, response?: ServerResponse): void {
     if (response === undefined) {
       this.socket.write(rawAnswer(problem))
       this.end()

@@ -6,11 +6,10 @@ import { type AddressInfo, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
 import { Duration, Effect, type Redacted, Schedule } from "effect"
 import { InvalidConfig } from "../../EngineError.js"
-import { HttpProblem } from "../api/HttpProblem.js"
+import { malformed, RequestFailed } from "../api/RequestFailed.js"
 import { checkExposure, isLoopback } from "../middleware/Authorization.js"
-import { awaitsContinue } from "./BodySource.js"
+import { awaitsContinue } from "../middleware/RequestBody.js"
 import { Connection, type Handle } from "./Connection.js"
-import { malformed } from "./Protocol.js"
 
 /** Limits on connections and requests; times in milliseconds. */
 export interface ServerLimits {
@@ -21,16 +20,16 @@ export interface ServerLimits {
 }
 
 /** What node found wrong before there was a request, or in the middle of one. */
-const faultOf = (code: string | undefined): HttpProblem => {
+const faultOf = (code: string | undefined): RequestFailed => {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":
-      return new HttpProblem({
+      return new RequestFailed({
         status: 431,
         error: "HeadersTooLarge",
         message: "URL and headers hold more than 16 KiB"
       })
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return new HttpProblem({
+      return new RequestFailed({
         status: 408,
         error: "RequestTimeout",
         message: "the request did not arrive in time"
@@ -42,7 +41,7 @@ const faultOf = (code: string | undefined): HttpProblem => {
   }
 }
 
-const noTunnel = new HttpProblem({
+const noTunnel = new RequestFailed({
   status: 405,
   error: "MethodNotAllowed",
   message: "this is no proxy: CONNECT is not taken"

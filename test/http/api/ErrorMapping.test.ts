@@ -1,13 +1,8 @@
 import { describe, expect, it } from "vitest"
 import * as Errors from "../../../src/EngineError.js"
-import {
-  errorBody,
-  mapError,
-  retryAfterSeconds,
-  snakeCase,
-  statusOf
-} from "../../../src/http/api/ErrorMapping.js"
-import { HttpProblem } from "../../../src/http/api/HttpProblem.js"
+import { errorBody, mapError, retryAfterSeconds, statusOf } from "../../../src/http/api/ErrorMapping.js"
+import { RequestFailed } from "../../../src/http/api/RequestFailed.js"
+import { snakeCase } from "../../../src/http/api/Wire.js"
 
 const retryAfterMs = 1_200
 
@@ -71,7 +66,7 @@ describe("mapError", () => {
   })
 
   it("passes a request's own fault through", () => {
-    const problem = new HttpProblem({
+    const problem = new RequestFailed({
       status: 405,
       error: "MethodNotAllowed",
       message: "no",

@@ -3,12 +3,12 @@ import type { AddressInfo } from "node:net"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Chunk, Effect, type Layer, Option, Redacted, Stream } from "effect"
+import { Chunk, Effect, Either, type Layer, Option, Redacted, Stream } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../../src/EngineError.js"
-import { errorBody } from "../../../src/http/api/ErrorMapping.js"
-import { batchLine, errorOf } from "../../../src/http/client/ClientCodec.js"
+import { errorBody, errorOf } from "../../../src/http/api/ErrorMapping.js"
 import { type Client, make } from "../../../src/http/client/HttpClient.js"
+import { batchLine } from "../../../src/http/client/ItemLines.js"
 import { contentHashOf, tombstone } from "../../../src/SyncItem.js"
 import { startedAtMs } from "../FakeEngine.js"
 import { closeAll, start } from "../Harness.js"
@@ -212,7 +212,7 @@ describe("the client", () => {
     expect(result).toMatchObject({ _tag: "Rejected", error: { _tag: "InvalidItem", field: "content" } })
     expect(fake.rows.size).toBe(0)
     const line = batchLine({ item: { id: "a", content: "{\n}", contentType: "json" }, ttlSeconds: 3 })
-    expect(JSON.parse(line.toString())).toEqual({
+    expect(JSON.parse(Either.getOrThrow(line).toString())).toEqual({
       id: "a",
       ttl_seconds: 3,
       content_type: "json",
@@ -271,7 +271,7 @@ describe("the client", () => {
         expect((yield* client.startup).ok).toBe(true)
         expect((yield* client.status).stats.pending).toBe(1)
         expect(yield* client.flush).toEqual({ flushed: 2, deadLettered: 1, pending: 0 })
-        expect((yield* client.verify()).in_sync).toBe(true)
+        expect((yield* client.verify()).inSync).toBe(true)
         yield* client.setReadOnly(true)
         expect((yield* client.ready("writes")).ok).toBe(false)
         yield* client.setReadOnly(false)
@@ -285,7 +285,7 @@ describe("the client", () => {
         expect(yield* client.merkleNode("nothing")).toEqual(Option.none())
         expect(Option.getOrThrow(yield* client.merkleNode("geo", { limit: 1 }))).toMatchObject({
           count: 3,
-          next_after: { name: "de", kind: "leaf" }
+          nextAfter: { name: "de", kind: "leaf" }
         })
         expect(yield* client.drain).toBe(true)
         expect(yield* client.drain).toBe(false)

@@ -8,7 +8,8 @@ import {
   MetricRegistry,
   MetricState
 } from "effect"
-import { encodeMetrics, metricsContentType } from "../../../src/http/handlers/PrometheusText.js"
+import { metricsContentType } from "../../../src/http/api/Api.js"
+import { encodeMetrics } from "../../../src/http/handlers/PrometheusText.js"
 import { parseExposition } from "../../support/Exposition.js"
 
 const tagged = <K extends MetricKey.MetricKey.Untyped>(key: K, tags: Readonly<Record<string, string>>): K =>

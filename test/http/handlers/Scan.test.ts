@@ -1,7 +1,7 @@
 import { Effect, Stream } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../../src/EngineError.js"
-import { itemLines } from "../../../src/http/api/Encode.js"
+import { itemLines } from "../../../src/http/handlers/Scan.js"
 import { contentHashOf, type SyncItem } from "../../../src/SyncItem.js"
 import { startedAtMs } from "../FakeEngine.js"
 import { closeAll, eventually, type Harness, lines, start } from "../Harness.js"

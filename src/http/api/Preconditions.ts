@@ -1,18 +1,15 @@
 /** Versions as entity tags, and the preconditions a client can set (RFC 9110, sections 8.8 and 13). Pure. */
 import { Either } from "effect"
-import { versionProblem } from "../../SyncItem.js"
-import { type HttpProblem, invalidRequest } from "../api/HttpProblem.js"
+import { invalidRequest, type RequestFailed } from "./RequestFailed.js"
+import { parseWhole } from "./Wire.js"
 
 /** A version as a strong entity tag: `"7"`, quotes included. */
 export const etagOf = (version: number): string => `"${version}"`
 
-const strongTag = /^"([1-9][0-9]{0,15})"$/
-
 /** The version in a strong entity tag, or `undefined` when it is none of ours. */
 export const versionOfEtag = (tag: string): number | undefined => {
-  const digits = strongTag.exec(tag.trim())?.[1]
-  const version = digits === undefined ? undefined : Number(digits)
-  return version !== undefined && versionProblem(version) === undefined ? version : undefined
+  const digits = /^"([0-9]+)"$/.exec(tag.trim())?.[1]
+  return digits === undefined ? undefined : parseWhole(digits, 1, Number.MAX_SAFE_INTEGER)
 }
 
 /**
@@ -22,7 +19,7 @@ export const versionOfEtag = (tag: string): number | undefined => {
 export const expectedVersion = (
   ifMatch: string | undefined,
   ifNoneMatch: string | undefined
-): Either.Either<number | undefined, HttpProblem> => {
+): Either.Either<number | undefined, RequestFailed> => {
   if (ifMatch !== undefined && ifNoneMatch !== undefined) {
     return Either.left(invalidRequest("If-Match", "cannot be combined with If-None-Match"))
   }
