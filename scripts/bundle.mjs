@@ -18,7 +18,11 @@ const effectByModule = {
         names
           .split(",")
           .map((name) => /^\s*(type )?(\w+)(?: as (\w+))?\s*$/.exec(name))
-          .map(([, type = "", name, local = name]) => `import ${type}* as ${local} from "effect/${name}";`)
+          .map(([, type = "", name, local = name]) =>
+            /^[A-Z]/.test(name)
+              ? `import ${type}* as ${local} from "effect/${name}";`
+              : `import { ${name} as ${local} } from "effect/Function";`
+          )
           .join(" ")
       )
     }))

@@ -13,7 +13,6 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
-import { withOptionTables } from "../src/config/Document.js"
 import { engineOptions, options } from "../src/config/Options.js"
 import { checkText, checkValue } from "../src/config/Validation.js"
 import type { ConfigSources, EngineConfig } from "../src/EngineConfig.js"
@@ -27,6 +26,7 @@ import {
   walFile
 } from "../src/EngineConfig.js"
 import { InvalidConfig } from "../src/EngineError.js"
+import { withOptionTables } from "./config/optionTables.js"
 
 const missing = Object.assign(new Error("no such file"), { code: "ENOENT" })
 

@@ -57,15 +57,14 @@ const serviceVariables: ReadonlyArray<readonly [name: RegExp, value: RegExp]> = 
 const isServiceVariable = (name: string, value: string): boolean =>
   serviceVariables.some(([names, values]) => names.test(name) && values.test(value))
 
-const unknownName = (
-  label: string,
-  name: string,
-  known: Iterable<string>,
-  show: (name: string) => string
-) => {
+const refuse = (name: string, problem: string, allowed: string) =>
+  Either.left(new InvalidConfig({ name, problem, allowed }))
+
+/** Names as they stand in the documentation, with the nearest to one that is unknown. */
+const unknownName = (label: string, name: string, known: Iterable<string>, show: Source["label"]) => {
   const meant = nearest(name, known)
   const problem = meant === undefined ? "is unknown" : `is unknown; did you mean ${show(meant)}?`
-  return new InvalidConfig({ name: label, problem, allowed: "the names in docs/configuration.md" })
+  return refuse(label, problem, "the names in docs/configuration.md")
 }
 
 const fromFlags = (flags: ConfigSources["flags"]): Either.Either<Source, InvalidConfig> => {
@@ -75,7 +74,7 @@ const fromFlags = (flags: ConfigSources["flags"]): Either.Either<Source, Invalid
     if (value === undefined) continue
     const name = flag.replace(/^--/, "").toUpperCase().replaceAll("-", "_")
     if (name !== "CONFIG" && !optionNames.has(name)) {
-      return Either.left(unknownName(label(name), name, [...optionNames, "CONFIG"], label))
+      return unknownName(label(name), name, [...optionNames, "CONFIG"], label)
     }
     values.set(name, value)
   }
@@ -98,7 +97,7 @@ const fromVariables = (
       continue
     }
     if (!optionNames.has(name) && !otherVariables.has(name)) {
-      return Either.left(unknownName(variable, name, [...optionNames, ...otherVariables], label))
+      return unknownName(variable, name, [...optionNames, ...otherVariables], label)
     }
     values.set(name, value)
   }
@@ -112,56 +111,34 @@ const codeOf = (error: unknown): string => {
 }
 
 const readTextFile = (sources: ConfigSources, path: string, label: string) =>
-  Effect.mapError(
-    sources.readFile(path),
-    (error) =>
-      new InvalidConfig({
-        name: label,
-        problem: `the file cannot be read${codeOf(error)}`,
-        allowed: "a readable file"
-      })
+  Effect.catchAll(sources.readFile(path), (error) =>
+    refuse(label, `the file cannot be read${codeOf(error)}`, "a readable file")
   )
 
-const parseFile = (text: string, label: string): Either.Either<Source, InvalidConfig> => {
-  const refuse = (problem: string) =>
-    Either.left(
-      new InvalidConfig({
-        name: label,
-        problem,
-        allowed: "a JSON object with the names in docs/configuration.md"
-      })
-    )
+const parseFile = (text: string, file: string): Either.Either<Source, InvalidConfig> => {
   const json = text.replace(/^\ufeff/, "")
+  const shape = "a JSON object with the names in docs/configuration.md"
   let parsed: unknown
   try {
     parsed = JSON.parse(json)
   } catch {
     // The parser's own message quotes the text, in which there may be secrets.
-    return refuse("the file is not valid JSON")
+    return refuse(file, "the file is not valid JSON", shape)
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    return refuse("the file does not hold a JSON object")
+    return refuse(file, "the file does not hold a JSON object", shape)
   }
-  const labelOf = (name: string) => `${name} (in the configuration file)`
-  const values = new Map<string, unknown>()
+  const label = (name: string) => `${name.slice(0, 80)} (in the configuration file)`
   // The parser lets the last of several win, where the reader of the file may have seen the first.
   const twice = repeatedName(Buffer.from(json))
   if (twice !== undefined) {
-    return Either.left(
-      new InvalidConfig({
-        name: labelOf(twice.slice(0, 80)),
-        problem: "stands there twice",
-        allowed: "every name once"
-      })
-    )
+    return refuse(label(twice), "stands there twice", "every name once")
   }
-  for (const [name, value] of Object.entries(parsed)) {
-    if (!optionNames.has(name)) {
-      return Either.left(unknownName(labelOf(name.slice(0, 80)), name, optionNames, (meant) => meant))
-    }
-    values.set(name, value)
-  }
-  return Either.right({ values, label: labelOf })
+  const values = new Map<string, unknown>(Object.entries(parsed))
+  const unknown = [...values.keys()].find((name) => !optionNames.has(name))
+  return unknown === undefined
+    ? Either.right({ values, label })
+    : unknownName(label(unknown), unknown, optionNames, (meant) => meant)
 }
 
 const checkGiven = (
@@ -178,55 +155,40 @@ const checkGiven = (
     (problem) => new InvalidConfig({ name: label, problem, allowed: allowedValues(option.definition) })
   )
 
-const resolveOption = (
+/** The path of a file that holds a secret's value. */
+const checkPath = (path: unknown, label: string): Either.Either<string, InvalidConfig> => {
+  if (typeof path === "string" && path !== "" && path.isWellFormed()) return Either.right(path)
+  const problem = typeof path !== "string" ? "is not a string" : path === "" ? "is empty" : illFormed
+  return refuse(label, problem, "the path of a file that holds the value")
+}
+
+const resolveOption = Effect.fnUntraced(function* (
   option: ConfigOption,
   given: ReadonlyArray<Source>,
   sources: ConfigSources
-): Effect.Effect<unknown, InvalidConfig> =>
-  Effect.gen(function* () {
-    let found: Effect.Effect<unknown, InvalidConfig> | undefined
-    for (const { values, label } of given) {
-      const direct = values.get(option.name)
-      const fileName = `${option.name}_FILE`
-      const path = fileNames.has(fileName) ? values.get(fileName) : undefined
-      if (direct !== undefined && path !== undefined) {
-        return yield* new InvalidConfig({
-          name: label(option.name),
-          problem: `and ${label(fileName)} are both set`,
-          allowed: "one of the two"
-        })
-      }
-      if (direct !== undefined) {
-        // Also when something overrides it: a mistake shows today, not on the day the flag goes.
-        const value = yield* checkGiven(option, direct, label(option.name))
-        found ??= Effect.succeed(value)
-      }
-      if (path !== undefined) {
-        if (typeof path !== "string" || path === "" || !path.isWellFormed()) {
-          return yield* new InvalidConfig({
-            name: label(fileName),
-            problem: typeof path !== "string" ? "is not a string" : path === "" ? "is empty" : illFormed,
-            allowed: "the path of a file that holds the value"
-          })
-        }
-        found ??= Effect.flatMap(readTextFile(sources, path, label(fileName)), (text) =>
-          checkGiven(option, text.replace(/\r?\n$/, ""), label(fileName))
-        )
-      }
+) {
+  let found: Effect.Effect<unknown, InvalidConfig> | undefined
+  const fileName = `${option.name}_FILE`
+  for (const { values, label } of given) {
+    const direct = values.get(option.name)
+    const path = fileNames.has(fileName) ? values.get(fileName) : undefined
+    if (direct !== undefined && path !== undefined) {
+      return yield* refuse(label(option.name), `and ${label(fileName)} are both set`, "one of the two")
     }
-    return found === undefined ? defaultOf(option.definition) : yield* found
-  })
-
-const configFile = (
-  flags: Source,
-  variables: Source
-): readonly [path: unknown, label: string] | undefined => {
-  for (const { values, label } of [flags, variables]) {
-    const path = values.get("CONFIG")
-    if (path !== undefined) return [path, label("CONFIG")]
+    if (direct !== undefined) {
+      // Also when something overrides it: a mistake shows today, not on the day the flag goes.
+      const value = yield* checkGiven(option, direct, label(option.name))
+      found ??= Effect.succeed(value)
+    }
+    if (path !== undefined) {
+      const file = yield* checkPath(path, label(fileName))
+      found ??= Effect.flatMap(readTextFile(sources, file, label(fileName)), (text) =>
+        checkGiven(option, text.replace(/\r?\n$/, ""), label(fileName))
+      )
+    }
   }
-  return undefined
-}
+  return found === undefined ? defaultOf(option.definition) : yield* found
+})
 
 /**
  * Loads the configuration of a process. Flags come before `SYNC_ENGINE_*` variables, these before the file that
@@ -243,15 +205,12 @@ export const load = (sources: ConfigSources): Effect.Effect<LoadedConfig, Invali
       )
     }
     const given: Array<Source> = [flags, variables]
-    const named = configFile(flags, variables)
-    if (named !== undefined) {
-      const [path, label] = named
+    const naming = given.find(({ values }) => values.has("CONFIG"))
+    if (naming !== undefined) {
+      const path = naming.values.get("CONFIG")
+      const label = naming.label("CONFIG")
       if (typeof path !== "string" || path === "") {
-        return yield* new InvalidConfig({
-          name: label,
-          problem: "is empty",
-          allowed: "the path of a JSON file"
-        })
+        return yield* refuse(label, "is empty", "the path of a JSON file")
       }
       given.push(yield* parseFile(yield* readTextFile(sources, path, label), label))
     }

@@ -4,7 +4,13 @@
  */
 import { Either, Redacted } from "effect"
 import type { EngineConfig, LogFormatName, LogLevelName, ServerConfig } from "./Model.js"
-import type { DefinitionFor, OptionDefinition } from "./OptionDefinition.js"
+import type {
+  DefinitionFor,
+  NumberOption,
+  OptionDefinition,
+  SecretOption,
+  TextOption
+} from "./OptionDefinition.js"
 import { keyPrefixProblem, parseRedisUrl } from "./RedisUrl.js"
 import { allowedSqlUrls, parseSqlUrl } from "./SqlUrl.js"
 
@@ -25,346 +31,167 @@ const path = {
     text === "" ? "is empty" : /[\u0000-\u001f\u007f]/.test(text) ? "holds a control character" : undefined
 } as const
 
+/** What is said of an option ends its row, and whether it may be changed while the engine runs. */
+const described = <const A extends object>(definition: A) => ({
+  atStart: (description: string) => ({ ...definition, description }),
+  live: (description: string) => ({ ...definition, description, live: true as const })
+})
+
+const number =
+  <const Kind extends NumberOption["kind"]>(kind: Kind) =>
+  (name: string, [min, max]: readonly [number, number], otherwise: number) =>
+    described({ name, kind, min, max, default: otherwise })
+const integer = number("integer")
+const bytes = number("bytes")
+const duration = number("duration")
+
+const boolean = (name: string, otherwise: boolean) => described({ name, kind: "boolean", default: otherwise })
+
+const choice = <A extends string>(name: string, values: ReadonlyArray<A>, otherwise: A) =>
+  described({ name, kind: "choice", values, default: otherwise })
+
+const text = (name: string, rest: Omit<TextOption, "kind" | "name" | "description" | "live">) =>
+  described({ name, kind: "text", ...rest })
+
+const secret = (name: string, rest: Omit<SecretOption, "kind" | "name" | "description" | "live">) =>
+  described({ name, kind: "secret", ...rest })
+
 export const engineTable: Table<EngineConfig> = {
-  dataDir: {
-    name: "DATA_DIR",
-    kind: "text",
+  dataDir: text("DATA_DIR", {
     default: ".sync-engine",
-    ...path,
-    description: "Folder for the log and the embedded archive. Made at start when missing."
-  },
-  sqlUrl: {
-    name: "SQL_URL",
-    kind: "secret",
+    ...path
+  }).atStart("Folder for the log and the embedded archive. Made at start when missing."),
+  sqlUrl: secret("SQL_URL", {
     default: "sqlite:",
     noneIsAbsent: false,
     allowed: allowedSqlUrls,
-    problem: (text) => Either.getOrUndefined(Either.flip(parseSqlUrl(text)))?.problem,
-    description:
-      "The archive. `sqlite:` is `archive.db` in the data directory; `none` runs without ground truth, which is degraded."
-  },
-  sqlPoolSize: {
-    name: "SQL_POOL_SIZE",
-    kind: "integer",
-    min: 1,
-    max: 1000,
-    default: 10,
-    description: "Connections to a SQL server."
-  },
-  sqlWriteConcurrency: {
-    name: "SQL_WRITE_CONCURRENCY",
-    kind: "integer",
-    min: 1,
-    max: 64,
-    default: 1,
-    description: "Batches written to a SQL server at once. At most `SQL_POOL_SIZE`."
-  },
-  sqlConnectTimeout: {
-    name: "SQL_CONNECT_TIMEOUT",
-    kind: "duration",
-    min: 100 * ms,
-    max: 10 * minute,
-    default: 5 * second,
-    description: "Bound on one attempt to connect to a SQL server and to set its session."
-  },
-  sqlQueryTimeout: {
-    name: "SQL_QUERY_TIMEOUT",
-    kind: "duration",
-    min: 100 * ms,
-    max: hour,
-    default: 30 * second,
-    description:
-      "Bound on one statement at a SQL server; a call may take twice that. A batch that takes longer is halved."
-  },
-  sqlStartTimeout: {
-    name: "SQL_START_TIMEOUT",
-    kind: "duration",
-    min: 0,
-    max: hour,
-    default: 30 * second,
-    description: "How long a start goes on trying to reach SQL before it fails; 0 for one attempt."
-  },
-  sqlAcceptOther: {
-    name: "SQL_ACCEPT_OTHER",
-    kind: "boolean",
-    default: false,
-    description:
-      "Goes on with an archive other than the one the log has been written to, with one that has become empty, or with one whose log is missing. For one start."
-  },
-  startWithoutSql: {
-    name: "START_WITHOUT_SQL",
-    kind: "boolean",
-    default: false,
-    description:
-      "Start although SQL is unreachable after `SQL_START_TIMEOUT`, if the log is bound to an archive already: ready for writes, not for reads, until SQL is there. A SQL server that refuses still ends the start."
-  },
-  redisUrl: {
-    name: "REDIS_URL",
-    kind: "secret",
+    problem: (text) => Either.getOrUndefined(Either.flip(parseSqlUrl(text)))?.problem
+  }).atStart(
+    "The archive. `sqlite:` is `archive.db` in the data directory; `none` runs without ground truth, which is degraded."
+  ),
+  sqlPoolSize: integer("SQL_POOL_SIZE", [1, 1000], 10).atStart("Connections to a SQL server."),
+  sqlWriteConcurrency: integer("SQL_WRITE_CONCURRENCY", [1, 64], 1).atStart(
+    "Batches written to a SQL server at once. At most `SQL_POOL_SIZE`."
+  ),
+  sqlConnectTimeout: duration("SQL_CONNECT_TIMEOUT", [100 * ms, 10 * minute], 5 * second).atStart(
+    "Bound on one attempt to connect to a SQL server and to set its session."
+  ),
+  sqlQueryTimeout: duration("SQL_QUERY_TIMEOUT", [100 * ms, hour], 30 * second).atStart(
+    "Bound on one statement at a SQL server; a call may take twice that. A batch that takes longer is halved."
+  ),
+  sqlStartTimeout: duration("SQL_START_TIMEOUT", [0, hour], 30 * second).atStart(
+    "How long a start goes on trying to reach SQL before it fails; 0 for one attempt."
+  ),
+  sqlAcceptOther: boolean("SQL_ACCEPT_OTHER", false).atStart(
+    "Go on with an archive other than the one the log has been written to, with one that has become empty, or with one whose log is missing. For one start."
+  ),
+  startWithoutSql: boolean("START_WITHOUT_SQL", false).atStart(
+    "Start although SQL is unreachable after `SQL_START_TIMEOUT`, if the log is bound to an archive already: ready for writes, not for reads, until SQL is there. A SQL server that refuses still ends the start."
+  ),
+  redisUrl: secret("REDIS_URL", {
     default: undefined,
     noneIsAbsent: true,
     allowed:
       "redis://[user:password@]host[:port][/database], rediss://… (TLS), redis-cluster://host:port,host:port, rediss-cluster://… or none",
-    problem: (text) => Either.getOrUndefined(Either.flip(parseRedisUrl(text)))?.problem,
-    description: "The cache. Without one the engine serves from memory, log and archive."
-  },
-  redisPrefix: {
-    name: "REDIS_PREFIX",
-    kind: "text",
+    problem: (text) => Either.getOrUndefined(Either.flip(parseRedisUrl(text)))?.problem
+  }).atStart("The cache. Without one the engine serves from memory, log and archive."),
+  redisPrefix: text("REDIS_PREFIX", {
     default: "sync-engine:",
     allowed: "1 to 200 bytes of UTF-8 without control characters and without the engine's own key words",
-    problem: keyPrefixProblem,
-    description:
-      "Begins every key in Redis. Engines that share a Redis but not an archive need different ones."
-  },
-  walPath: {
-    name: "WAL_PATH",
-    kind: "text",
+    problem: keyPrefixProblem
+  }).atStart("Begins every key in Redis. Engines that share a Redis but not an archive need different ones."),
+  walPath: text("WAL_PATH", {
     default: undefined,
     defaultText: "`wal.db` in `DATA_DIR`",
-    ...path,
-    description: "The write-ahead log, a SQLite file. Put it on a local disk."
-  },
-  walMaxItems: {
-    name: "WAL_MAX_ITEMS",
-    kind: "integer",
-    min: 1,
-    max: 1_000_000_000,
-    default: 1_000_000,
-    description: "Acknowledged writes the log holds at most; above it writes are refused."
-  },
-  walMaxBytes: {
-    name: "WAL_MAX_BYTES",
-    kind: "bytes",
-    min: KiB,
-    max: 1024 * GiB,
-    default: GiB,
-    description: "Bytes the log's entries take at most. At least `MAX_PAYLOAD_BYTES`."
-  },
-  walDrainInterval: {
-    name: "WAL_DRAIN_INTERVAL",
-    kind: "duration",
-    min: ms,
-    max: hour,
-    default: 5 * second,
-    live: true,
-    description: "How often the log is carried to the archive again while anything is pending."
-  },
-  flushTimeout: {
-    name: "FLUSH_TIMEOUT",
-    kind: "duration",
-    min: ms,
-    max: hour,
-    default: 15 * second,
-    live: true,
-    description:
-      "How long counts, the tree, verification and an explicit flush wait until what was acknowledged before them is archived; then they fail with a retry hint."
-  },
-  pendingMaxBytes: {
-    name: "PENDING_MAX_BYTES",
-    kind: "bytes",
-    min: MiB,
-    max: 1024 * GiB,
-    default: 256 * MiB,
-    live: true,
-    description:
-      "Memory for writes that are not archived yet, beside the log's own bounds: about 450 bytes each, and the contents on their way. Near it writers meet backpressure."
-  },
-  l1MaxBytes: {
-    name: "L1_MAX_BYTES",
-    kind: "bytes",
-    min: 0,
-    max: 1024 * GiB,
-    default: 256 * MiB,
-    live: true,
-    description: "Memory for items; 0 keeps none."
-  },
-  maxPayloadBytes: {
-    name: "MAX_PAYLOAD_BYTES",
-    kind: "bytes",
-    min: 1,
-    max: 512 * MiB,
-    default: 16 * MiB,
-    live: true,
-    description: "Content of one item at most."
-  },
-  maxBatchItems: {
-    name: "MAX_BATCH_ITEMS",
-    kind: "integer",
-    min: 1,
-    max: 100_000,
-    default: 10_000,
-    live: true,
-    description: "Items in one batch of writes or reads at most."
-  },
-  batchFlushInterval: {
-    name: "BATCH_FLUSH_INTERVAL",
-    kind: "duration",
-    min: ms,
-    max: hour,
-    default: 100 * ms,
-    live: true,
-    description: "Age at which a batch goes to the archive."
-  },
-  batchFlushCount: {
-    name: "BATCH_FLUSH_COUNT",
-    kind: "integer",
-    min: 1,
-    max: 100_000,
-    default: 1000,
-    live: true,
-    description: "Items at which a batch goes to the archive."
-  },
-  batchFlushBytes: {
-    name: "BATCH_FLUSH_BYTES",
-    kind: "bytes",
-    min: KiB,
-    max: GiB,
-    default: MiB,
-    live: true,
-    description: "Bytes at which a batch goes to the archive."
-  },
-  filterWarmupBatch: {
-    name: "FILTER_WARMUP_BATCH",
-    kind: "integer",
-    min: 1,
-    max: 1_000_000,
-    default: 10_000,
-    live: true,
-    description: "Ids a page while the existence filter is rebuilt."
-  },
-  filterSnapshotInterval: {
-    name: "FILTER_SNAPSHOT_INTERVAL",
-    kind: "duration",
-    min: 0,
-    max: day,
-    default: 30 * second,
-    live: true,
-    description: "Time between snapshots of the existence filter; 0 takes none by time."
-  },
-  filterSnapshotInserts: {
-    name: "FILTER_SNAPSHOT_INSERTS",
-    kind: "integer",
-    min: 0,
-    max: 1_000_000_000,
-    default: 10_000,
-    live: true,
-    description: "New ids between snapshots of the existence filter; 0 takes none by count."
-  },
-  healthInterval: {
-    name: "HEALTH_INTERVAL",
-    kind: "duration",
-    min: ms,
-    max: hour,
-    default: 30 * second,
-    live: true,
-    description: "How often the archive is asked whether it is well."
-  },
-  watchdogInterval: {
-    name: "WATCHDOG_INTERVAL",
-    kind: "duration",
-    min: ms,
-    max: day,
-    default: 60 * second,
-    live: true,
-    description: "Pending writes that do not move for this long are an alert."
-  },
-  tombstoneRetention: {
-    name: "TOMBSTONE_RETENTION",
-    kind: "duration",
-    min: 0,
-    max: 3650 * day,
-    default: 7 * day,
-    live: true,
-    description:
-      "How long deletes are remembered; 0 for ever. An older write that arrives later than this can bring the item back."
-  },
-  cdc: {
-    name: "CDC",
-    kind: "boolean",
-    default: false,
-    description: "Change stream to Redis, after the archive's commit. Needs `REDIS_URL`."
-  },
-  cdcMaxLen: {
-    name: "CDC_MAXLEN",
-    kind: "integer",
-    min: 1,
-    max: 1_000_000_000,
-    default: 100_000,
-    description: "Entries the change stream keeps, approximately."
-  },
-  readOnly: {
-    name: "READ_ONLY",
-    kind: "boolean",
-    default: false,
-    live: true,
-    description: "Refuses all writes."
-  },
-  shutdownDelay: {
-    name: "SHUTDOWN_DELAY",
-    kind: "duration",
-    min: 0,
-    max: hour,
-    default: 0,
-    description:
-      "Time in which an engine that was asked to stop is not ready and still serves, for load balancers to notice."
-  },
-  shutdownTimeout: {
-    name: "SHUTDOWN_TIMEOUT",
-    kind: "duration",
-    min: 100 * ms,
-    max: hour,
-    default: 25 * second,
-    description: "Bound on the shutdown after the delay; what is not archived by then stays in the log."
-  }
+    ...path
+  }).atStart("The write-ahead log, a SQLite file. Put it on a local disk."),
+  walMaxItems: integer("WAL_MAX_ITEMS", [1, 1_000_000_000], 1_000_000).atStart(
+    "Acknowledged writes the log holds at most; above it writes are refused."
+  ),
+  walMaxBytes: bytes("WAL_MAX_BYTES", [KiB, 1024 * GiB], GiB).atStart(
+    "Bytes the log's entries take at most. At least `MAX_PAYLOAD_BYTES`."
+  ),
+  walDrainInterval: duration("WAL_DRAIN_INTERVAL", [ms, hour], 5 * second).live(
+    "Time between flushes of what the log still holds while anything is pending."
+  ),
+  flushTimeout: duration("FLUSH_TIMEOUT", [ms, hour], 15 * second).live(
+    "How long counts, the tree, verification and an explicit flush wait until what was acknowledged before them is archived; then they fail with a retry hint."
+  ),
+  pendingMaxBytes: bytes("PENDING_MAX_BYTES", [MiB, 1024 * GiB], 256 * MiB).live(
+    "Memory for writes that are not archived yet, beside the log's own bounds: about 450 bytes each, and the contents on their way. Near it writers meet backpressure."
+  ),
+  l1MaxBytes: bytes("L1_MAX_BYTES", [0, 1024 * GiB], 256 * MiB).live("Memory for items; 0 keeps none."),
+  maxPayloadBytes: bytes("MAX_PAYLOAD_BYTES", [1, 512 * MiB], 16 * MiB).live("Content of one item at most."),
+  maxBatchItems: integer("MAX_BATCH_ITEMS", [1, 100_000], 10_000).live(
+    "Items in one batch of writes or reads at most."
+  ),
+  batchFlushInterval: duration("BATCH_FLUSH_INTERVAL", [ms, hour], 100 * ms).live(
+    "Age at which a batch is flushed to the archive."
+  ),
+  batchFlushCount: integer("BATCH_FLUSH_COUNT", [1, 100_000], 1000).live(
+    "Items at which a batch is flushed to the archive."
+  ),
+  batchFlushBytes: bytes("BATCH_FLUSH_BYTES", [KiB, GiB], MiB).live(
+    "Bytes at which a batch is flushed to the archive."
+  ),
+  filterWarmupBatch: integer("FILTER_WARMUP_BATCH", [1, 1_000_000], 10_000).live(
+    "Ids per page while the existence filter is rebuilt."
+  ),
+  filterSnapshotInterval: duration("FILTER_SNAPSHOT_INTERVAL", [0, day], 30 * second).live(
+    "Time between snapshots of the existence filter; 0 takes none by time."
+  ),
+  filterSnapshotInserts: integer("FILTER_SNAPSHOT_INSERTS", [0, 1_000_000_000], 10_000).live(
+    "New ids between snapshots of the existence filter; 0 takes none by count."
+  ),
+  healthInterval: duration("HEALTH_INTERVAL", [ms, hour], 30 * second).live(
+    "Time between health checks of the archive."
+  ),
+  watchdogInterval: duration("WATCHDOG_INTERVAL", [ms, day], 60 * second).live(
+    "Pending writes that do not move for this long raise an alert."
+  ),
+  tombstoneRetention: duration("TOMBSTONE_RETENTION", [0, 3650 * day], 7 * day).live(
+    "How long deletes are remembered; 0 for ever. An older write that arrives later than this can bring the item back."
+  ),
+  cdc: boolean("CDC", false).atStart(
+    "Change stream to Redis, after the archive's commit. Needs `REDIS_URL`."
+  ),
+  cdcMaxLen: integer("CDC_MAXLEN", [1, 1_000_000_000], 100_000).atStart(
+    "Entries the change stream keeps, approximately."
+  ),
+  readOnly: boolean("READ_ONLY", false).live("Refuse all writes."),
+  shutdownDelay: duration("SHUTDOWN_DELAY", [0, hour], 0).atStart(
+    "Time in which an engine that was asked to stop is not ready and still serves, for load balancers to notice."
+  ),
+  shutdownTimeout: duration("SHUTDOWN_TIMEOUT", [100 * ms, hour], 25 * second).atStart(
+    "Bound on the shutdown after the delay; what is not archived by then stays in the log."
+  )
 }
 
 const logLevels: ReadonlyArray<LogLevelName> = ["trace", "debug", "info", "warning", "error"]
 const logFormats: ReadonlyArray<LogFormatName> = ["auto", "pretty", "json"]
 
 export const serverTable: Table<ServerConfig> = {
-  httpHost: {
-    name: "HTTP_HOST",
-    kind: "text",
+  httpHost: text("HTTP_HOST", {
     default: "127.0.0.1",
     allowed: "a host name or an IP address",
-    problem: (text) => (/^[a-z0-9._:[\]%-]{1,255}$/i.test(text) ? undefined : "is not a host"),
-    description: "Address the HTTP server listens on. Anything but loopback needs `ADMIN_TOKEN`."
-  },
-  httpPort: {
-    name: "HTTP_PORT",
-    kind: "integer",
-    min: 0,
-    max: 65_535,
-    default: 7420,
-    description: "Port the HTTP server listens on; 0 for any free one."
-  },
-  adminToken: {
-    name: "ADMIN_TOKEN",
-    kind: "secret",
+    problem: (text) => (/^[a-z0-9._:[\]%-]{1,255}$/i.test(text) ? undefined : "is not a host")
+  }).atStart("Address the HTTP server listens on. Anything but loopback needs `ADMIN_TOKEN`."),
+  httpPort: integer("HTTP_PORT", [0, 65_535], 7420).atStart(
+    "Port the HTTP server listens on; 0 for any free one."
+  ),
+  adminToken: secret("ADMIN_TOKEN", {
     default: undefined,
     noneIsAbsent: false,
     allowed: "1 to 4,096 visible ASCII characters",
     problem: (text) =>
       /^[\u0021-\u007e]{1,4096}$/.test(text)
         ? undefined
-        : "is too long, or holds white space, controls or characters outside ASCII",
-    description: "Bearer token for everything but health."
-  },
-  logLevel: {
-    name: "LOG_LEVEL",
-    kind: "choice",
-    values: logLevels,
-    default: "info",
-    description: "Least level of log lines that are written."
-  },
-  logFormat: {
-    name: "LOG_FORMAT",
-    kind: "choice",
-    values: logFormats,
-    default: "auto",
-    description: "Log lines for people, or JSON lines; `auto` is `pretty` on a terminal and `json` elsewhere."
-  }
+        : "is too long, or holds white space, controls or characters outside ASCII"
+  }).atStart("Bearer token for everything but health."),
+  logLevel: choice("LOG_LEVEL", logLevels, "info").atStart("Least level of log lines that are written."),
+  logFormat: choice("LOG_FORMAT", logFormats, "auto").atStart(
+    "Log lines for people, or JSON lines; `auto` is `pretty` on a terminal and `json` elsewhere."
+  )
 }
 
 /** An option with where it belongs. */
@@ -381,24 +208,20 @@ export type ConfigOption = {
 /** `WAL_MAX_ITEMS` → `wal-max-items`. */
 export const flagOf = (name: string): string => name.toLowerCase().replaceAll("_", "-")
 
-const keysOf = <A extends object>(table: A): ReadonlyArray<keyof A> =>
-  Object.keys(table) as Array<keyof A & string>
+const rowsOf = <Scope extends string, Config>(scope: Scope, table: Table<Config>) =>
+  Object.entries<OptionDefinition>(table).map(([key, definition]) => ({
+    scope,
+    key: key as keyof Config,
+    name: definition.name,
+    flag: flagOf(definition.name),
+    definition
+  }))
 
 /** The engine's options, in the order of the documentation. */
-export const engineOptions: ReadonlyArray<ConfigOption & { readonly scope: "engine" }> = keysOf(
-  engineTable
-).map((key) => {
-  const definition = engineTable[key]
-  return { scope: "engine", key, name: definition.name, flag: flagOf(definition.name), definition }
-})
+export const engineOptions = rowsOf("engine", engineTable)
 
 /** The process's options. */
-export const serverOptions: ReadonlyArray<ConfigOption & { readonly scope: "server" }> = keysOf(
-  serverTable
-).map((key) => {
-  const definition = serverTable[key]
-  return { scope: "server", key, name: definition.name, flag: flagOf(definition.name), definition }
-})
+export const serverOptions = rowsOf("server", serverTable)
 
 /** All options. */
 export const options: ReadonlyArray<ConfigOption> = [...engineOptions, ...serverOptions]

@@ -1,8 +1,8 @@
-/** The options as a page of documentation. */
+/** The options as tables of docs/configuration.md. */
 
-import type { OptionDefinition } from "./OptionDefinition.js"
-import { type ConfigOption, engineOptions, serverOptions } from "./Options.js"
-import { allowedValues, defaultText, formatRange } from "./Validation.js"
+import type { OptionDefinition } from "../../src/config/OptionDefinition.js"
+import { type ConfigOption, engineOptions, serverOptions } from "../../src/config/Options.js"
+import { allowedValues, defaultText, formatRange } from "../../src/config/Validation.js"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|")
 
