@@ -9,7 +9,7 @@
  * several keys, and taking it out for one of them would deny the others. Keeping one copy a key instead would
  * need a caller who knows, without asking the archive, that a key is new. Since a trusted filter must never deny
  * what is stored, fingerprints stay until the filter is rebuilt: a deleted key answers "probably" until then
- * and costs its readers one question to the archive. `staleKeys` tells how many such keys there are. The rule is
+ * and costs its readers one question to the archive. The rule is
  * safe by construction: bits are only ever added, kicks only move them, a failed insertion is undone.
  */
 
@@ -99,11 +99,6 @@ export class CuckooFilter {
     return this.falsePositiveRate > maxFalsePositiveRate
   }
 
-  /** About how many keys of the filter are no longer stored, when `storedKeys` are: what a rebuild would drop. */
-  staleKeys(storedKeys: number): number {
-    return Math.max(0, this.count - storedKeys)
-  }
-
   /**
    * Makes sure that `has(id)` is true from now on. Returns whether a fingerprint was inserted; `false` means that
    * one was there already, from this id or another.
@@ -135,11 +130,6 @@ export class CuckooFilter {
       if (layers[at]!.has(position, fingerprint)) return true
     }
     return false
-  }
-
-  /** Forgets every key and goes back to one empty layer. */
-  clear(): void {
-    this.#layers = [this.#newLayer(this.#capacity)]
   }
 
   /**

@@ -240,7 +240,7 @@ export class TrackedFilter {
     const { archived, serving } = this
     if (serving === undefined) return this.trust.reason(this.now())
     if (serving.shouldRebuild) return "it has outgrown its false-positive rate"
-    const stale = archived === undefined ? 0 : serving.staleKeys(archived + pending)
+    const stale = archived === undefined ? 0 : Math.max(0, serving.count - archived - pending)
     return archived !== undefined && stale > Math.max(staleMin, archived * staleShare)
       ? `about ${stale} of its keys are no longer stored`
       : undefined

@@ -3,8 +3,7 @@
  * event loop, or while earlier groups were being written, shares one transaction and one sync.
  */
 import { Either } from "effect"
-import type { LogFull } from "../EngineError.js"
-import { LogUnavailable } from "../EngineError.js"
+import { type LogFull, LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import { EntrySizes } from "./EntrySizes.js"
@@ -43,12 +42,16 @@ export class GroupCommit {
   private inFlight = 0
   private scheduled = false
   private nextSequence: number
-  private committedUpTo: number
-  private releasedUpTo: number
-  private highestVersion: number
-  private refusedBytes = 0
+  /** The highest committed sequence number. */
+  committed: number
+  /** Everything up to here has been released durably. */
+  released: number
+  /** Highest version number appended. */
+  maxVersion: number
+  /** Bytes of the largest group that could not be committed since the last one that could. */
+  refused = 0
   private letters: LettersMoved
-  private closed: LogUnavailable | undefined
+  private closed = false
 
   constructor(
     private readonly link: LogLink,
@@ -57,10 +60,10 @@ export class GroupCommit {
     private readonly maxItems: number,
     private readonly maxBytes: number
   ) {
-    this.committedUpTo = file.committed
-    this.releasedUpTo = file.released
+    this.committed = file.committed
+    this.released = file.released
     this.nextSequence = file.committed + 1
-    this.highestVersion = file.maxVersion
+    this.maxVersion = file.maxVersion
     this.letters = { items: file.letters, bytes: file.letterBytes }
     let at = 0
     for (let index = 0; index < file.firsts.length; index++) {
@@ -72,26 +75,6 @@ export class GroupCommit {
     }
   }
 
-  /** Highest version number appended. */
-  get maxVersion(): number {
-    return this.highestVersion
-  }
-
-  /** The highest committed sequence number. */
-  get committed(): number {
-    return this.committedUpTo
-  }
-
-  /** The released mark. */
-  get released(): number {
-    return this.releasedUpTo
-  }
-
-  /** Bytes of the largest group that could not be committed since the last one that could. */
-  get refused(): number {
-    return this.refusedBytes
-  }
-
   usage(): LogUsage {
     return {
       items: this.sizes.items,
@@ -100,16 +83,16 @@ export class GroupCommit {
       letterBytes: this.letters.bytes,
       maxItems: this.maxItems,
       maxBytes: this.maxBytes,
-      committed: this.committedUpTo,
-      released: this.releasedUpTo
+      committed: this.committed,
+      released: this.released
     }
   }
 
   /** See `WriteAheadLog.unsafeAppend`. */
   append(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved = false): void {
-    const closed = this.closed ?? this.connectionProblem()
-    if (closed !== undefined) {
-      done(Either.left(closed))
+    const problem = this.closed ? "the log is closed" : this.link.problem
+    if (problem !== undefined) {
+      done(Either.left(this.unavailable(problem)))
       return
     }
     if (records.length === 0) {
@@ -120,7 +103,7 @@ export class GroupCommit {
     try {
       refused = this.admit(records, done, moved)
     } catch (error) {
-      refused = this.unavailable("append", error instanceof Error ? error.message : String(error))
+      refused = this.unavailable(error instanceof Error ? error.message : String(error))
     }
     if (refused !== undefined) done(Either.left(refused))
     else this.schedule()
@@ -128,13 +111,12 @@ export class GroupCommit {
 
   /** Takes no further appends and sends what was collected. */
   close(): void {
-    this.closed = this.unavailable("append", "the log is closed")
+    this.closed = true
     while (this.groups.length > 0) this.send()
   }
 
-  /** Notes that everything up to here has been released durably. */
   noteReleased(upTo: number): void {
-    this.releasedUpTo = upTo
+    this.released = upTo
     this.sizes.release(upTo)
   }
 
@@ -149,13 +131,8 @@ export class GroupCommit {
   }
 
   private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved: boolean): LogFull | undefined {
-    const sizes = new Array<number>(records.length)
-    let bytes = 0
-    for (let index = 0; index < records.length; index++) {
-      const size = encodedBytes(records[index]!)
-      sizes[index] = size
-      bytes += size
-    }
+    const sizes = records.map(encodedBytes)
+    const bytes = sizes.reduce((sum, size) => sum + size, 0)
     const refusal = moved ? undefined : refusalOf(this.usage(), records.length, bytes)
     if (refusal !== undefined) return refusal
     const group = this.openGroup()
@@ -163,7 +140,7 @@ export class GroupCommit {
     this.encode(group, first, records, sizes)
     for (let index = 0; index < records.length; index++) {
       this.sizes.add(first + index, sizes[index]!)
-      if (records[index]!.version > this.highestVersion) this.highestVersion = records[index]!.version
+      if (records[index]!.version > this.maxVersion) this.maxVersion = records[index]!.version
     }
     group.items += records.length
     group.bytes += bytes
@@ -181,9 +158,8 @@ export class GroupCommit {
   ): void {
     const { writers } = group
     const writersBefore = writers.length
-    const lastWriter = writers[writersBefore - 1]
-    const mark = lastWriter?.mark()
-    let writer = lastWriter
+    let writer = writers[writersBefore - 1]
+    const rewind = writer?.mark()
     try {
       for (let index = 0; index < records.length; index++) {
         const size = sizes[index]!
@@ -195,7 +171,7 @@ export class GroupCommit {
       }
     } catch (error) {
       writers.length = writersBefore
-      if (lastWriter !== undefined && mark !== undefined) lastWriter.rewind(mark)
+      rewind?.()
       throw error
     }
   }
@@ -238,14 +214,14 @@ export class GroupCommit {
         this.inFlight--
         const last = group.first + group.items - 1
         if (Either.isRight(outcome)) {
-          this.committedUpTo = last
-          this.refusedBytes = 0
+          this.committed = last
+          this.refused = 0
           Metrics.groupCommitted(group.items)
           for (const call of group.calls) call.done(Either.right(call.appended))
         } else {
           this.sizes.removeRange(group.first, last)
-          this.refusedBytes = Math.max(this.refusedBytes, group.bytes)
-          const failure = Either.left(this.unavailable("append", outcome.left))
+          this.refused = Math.max(this.refused, group.bytes)
+          const failure = Either.left(this.unavailable(outcome.left))
           for (const call of group.calls) call.done(failure)
         }
         this.schedule()
@@ -254,12 +230,12 @@ export class GroupCommit {
     )
   }
 
-  private connectionProblem(): LogUnavailable | undefined {
-    const { problem } = this.link
-    return problem === undefined ? undefined : this.unavailable("append", problem)
-  }
-
-  private unavailable(operation: string, problem: string): LogUnavailable {
-    return new LogUnavailable({ path: this.path, operation, problem, retryAfterMs: logRetryAfterMs })
+  private unavailable(problem: string): LogUnavailable {
+    return new LogUnavailable({
+      path: this.path,
+      operation: "append",
+      problem,
+      retryAfterMs: logRetryAfterMs
+    })
   }
 }

@@ -12,7 +12,6 @@ import { openLogFile } from "./LogFileOpen.js"
 import type {
   DeadLetterMessage,
   LettersMoved,
-  LogCounters,
   LogOperations,
   LogResumption,
   OpenedFile,
@@ -242,7 +241,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     return { more: changes === partsPerPrune }
   }
 
-  counters(): LogCounters {
+  counters() {
     return { commits: this.commits, checkpoints: this.checkpoints }
   }
 

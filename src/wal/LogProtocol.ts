@@ -26,7 +26,7 @@ export interface LettersMoved {
   readonly bytes: number
 }
 
-/** What an opened file holds. Segment `i` has `counts[i]` entries from `firsts[i]` on. */
+/** What an opened file held. Segment `i` has `counts[i]` entries from `firsts[i]` on. */
 export interface OpenedFile {
   /** See `WriteAheadLog.identity`. */
   readonly identity: string
@@ -47,7 +47,6 @@ export interface OpenedFile {
  * to call again, so that commits get their turn in between.
  */
 export interface LogOperations {
-  /** Stores the segments in one transaction. */
   readonly commit: (segments: ReadonlyArray<Segment>) => void
   readonly read: (after: number, maxItems: number, maxBytes: number) => ReadonlyArray<SegmentSlice>
   readonly readAt: (sequences: ReadonlyArray<number>) => ReadonlyArray<SegmentSlice>
@@ -73,16 +72,9 @@ export interface LogOperations {
   readonly readSnapshotPart: (part: number) => Uint8Array | undefined
   /** Deletes a bounded number of parts that belong to no snapshot any more. */
   readonly pruneSnapshots: () => { readonly more: boolean }
-  /** Counts since the file was opened. */
-  readonly counters: () => LogCounters
+  /** Since the file was opened; each commit is one sync. */
+  readonly counters: () => { readonly commits: number; readonly checkpoints: number }
   readonly close: () => void
-}
-
-/** What the worker counted since it opened the file. */
-export interface LogCounters {
-  /** Transactions that stored segments, each with one sync. */
-  readonly commits: number
-  readonly checkpoints: number
 }
 
 export type LogOperation = keyof LogOperations
@@ -96,7 +88,6 @@ export interface LogResumption {
   readonly committed: number
 }
 
-/** What the worker is started with. */
 export interface LogWorkerData {
   readonly path: string
   /** None: the log is opened for the first time, and made when there is none. */

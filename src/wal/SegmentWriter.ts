@@ -36,9 +36,8 @@ const textBytes = (field: string, text: string): number => {
 }
 
 /**
- * Bytes the record takes in the log, its slot included. Throws a `RangeError` for a record that has no form in
- * the log (a text above 65,534 bytes, a content of 4 GiB, a
- * hash that is none).
+ * Bytes the record takes in the log, its slot included. Throws a `RangeError` for a record that has no form in the
+ * log (a text above 65,534 bytes, a content of 4 GiB, a hash that is none).
  */
 export const encodedBytes = (record: ItemRecord): number => {
   const content = record.content.length
@@ -52,13 +51,6 @@ export const encodedBytes = (record: ItemRecord): number => {
     (record.traceparent === undefined ? 0 : textBytes("traceparent", record.traceparent)) +
     content
   )
-}
-
-/** Where a writer stood; see `SegmentWriter.rewind`. */
-export interface WriterMark {
-  readonly items: number
-  readonly length: number
-  readonly maxVersion: number
 }
 
 /** Builds one segment in a buffer that grows as needed. */
@@ -80,7 +72,6 @@ export class SegmentWriter {
     this.view = new DataView(this.buffer.buffer)
   }
 
-  /** How many entries were added. */
   get items(): number {
     return this.ends.length
   }
@@ -95,16 +86,14 @@ export class SegmentWriter {
     return this.items === 0 || (this.items < maxSegmentEntries && this.bytes + bytes <= maxSegmentBytes)
   }
 
-  /** The present state, to return to with `rewind`. */
-  mark(): WriterMark {
-    return { items: this.items, length: this.length, maxVersion: this.maxVersion }
-  }
-
-  /** Forgets what was added since the mark. */
-  rewind(mark: WriterMark): void {
-    this.ends.length = mark.items
-    this.length = mark.length
-    this.maxVersion = mark.maxVersion
+  /** The way back: what it returns forgets whatever was added since. */
+  mark(): () => void {
+    const { items, length, maxVersion } = this
+    return () => {
+      this.ends.length = items
+      this.length = length
+      this.maxVersion = maxVersion
+    }
   }
 
   /**

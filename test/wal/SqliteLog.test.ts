@@ -6,14 +6,14 @@ import { describe, expect, it, vi } from "@effect/vitest"
 import Database from "better-sqlite3"
 import { Effect, Either, Exit, Fiber, Scope } from "effect"
 import { openLogFile } from "../../src/wal/LogFileOpen.js"
-import type { LogCounters } from "../../src/wal/LogProtocol.js"
+import type { LogOperations } from "../../src/wal/LogProtocol.js"
 import * as SqliteLog from "../../src/wal/SqliteLog.js"
 import { copyAfterCrash, recordOf, recordsOf, temporaryLog } from "./support.js"
 
 const everything = { after: 0, maxItems: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
 
 const countersOf = ({ link }: SqliteLog.SqliteLog) =>
-  Effect.async<LogCounters>((resume) =>
+  Effect.async<ReturnType<LogOperations["counters"]>>((resume) =>
     link.request("counters", [], (outcome) => resume(Effect.orDie(outcome)))
   )
 
