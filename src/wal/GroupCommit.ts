@@ -6,10 +6,9 @@ import { Either } from "effect"
 import { type LogFull, LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
-import { EntrySizes } from "./EntrySizes.js"
 import type { LogLink } from "./LogLink.js"
 import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
-import type { LettersMoved, OpenedFile } from "./LogProtocol.js"
+import type { Amount, OpenedFile } from "./LogProtocol.js"
 import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
 import type { Appended, LogUsage } from "./WriteAheadLog.js"
 
@@ -37,7 +36,8 @@ interface Group {
 
 /** Encodes, bounds, groups and sends appends, and keeps the counts of what the log holds. */
 export class GroupCommit {
-  private readonly sizes = new EntrySizes()
+  /** What was accepted and is not released. */
+  private held: Amount
   private readonly groups: Array<Group> = []
   private inFlight = 0
   private scheduled = false
@@ -50,7 +50,7 @@ export class GroupCommit {
   maxVersion: number
   /** Bytes of the largest group that could not be committed since the last one that could. */
   refused = 0
-  private letters: LettersMoved
+  private letters: Amount
   private closed = false
 
   constructor(
@@ -65,20 +65,13 @@ export class GroupCommit {
     this.nextSequence = file.committed + 1
     this.maxVersion = file.maxVersion
     this.letters = { items: file.letters, bytes: file.letterBytes }
-    let at = 0
-    for (let index = 0; index < file.firsts.length; index++) {
-      const first = file.firsts[index]!
-      const count = file.counts[index]!
-      for (let offset = 0; offset < count; offset++, at++) {
-        if (first + offset > file.released) this.sizes.add(first + offset, file.sizes[at]!)
-      }
-    }
+    this.held = { items: file.items, bytes: file.bytes }
   }
 
   usage(): LogUsage {
     return {
-      items: this.sizes.items,
-      bytes: this.sizes.bytes,
+      items: this.held.items,
+      bytes: this.held.bytes,
       letters: this.letters.items,
       letterBytes: this.letters.bytes,
       maxItems: this.maxItems,
@@ -115,19 +108,27 @@ export class GroupCommit {
     while (this.groups.length > 0) this.send()
   }
 
-  noteReleased(upTo: number): void {
+  /** Notes a release that is durable, and what it has set free. */
+  noteReleased(upTo: number, freed: Amount): void {
     this.released = upTo
-    this.sizes.release(upTo)
+    this.hold(freed, -1)
   }
 
   /** Notes letters that came (or, with negative numbers, went). */
-  noteLetters({ bytes, items }: LettersMoved): void {
+  noteLetters({ bytes, items }: Amount): void {
     this.letters = { items: this.letters.items + items, bytes: this.letters.bytes + bytes }
   }
 
-  /** Takes over what a log that was opened again says of its letters. */
-  resumed({ letterBytes, letters }: OpenedFile): void {
+  /** Takes over what a log that was opened again says: a release may have been made and its reply lost. */
+  resumed({ bytes, items, letterBytes, letters, released }: OpenedFile): void {
     this.letters = { items: letters, bytes: letterBytes }
+    this.released = released
+    this.held = { items, bytes }
+    for (const waiting of this.groups) this.hold(waiting, 1)
+  }
+
+  private hold({ bytes, items }: Amount, sign: 1 | -1): void {
+    this.held = { items: this.held.items + sign * items, bytes: this.held.bytes + sign * bytes }
   }
 
   private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved: boolean): LogFull | undefined {
@@ -138,10 +139,8 @@ export class GroupCommit {
     const group = this.openGroup()
     const first = this.nextSequence
     this.encode(group, first, records, sizes)
-    for (let index = 0; index < records.length; index++) {
-      this.sizes.add(first + index, sizes[index]!)
-      if (records[index]!.version > this.maxVersion) this.maxVersion = records[index]!.version
-    }
+    for (const { version } of records) if (version > this.maxVersion) this.maxVersion = version
+    this.hold({ items: records.length, bytes }, 1)
     group.items += records.length
     group.bytes += bytes
     group.calls.push({ appended: { first, count: records.length }, done })
@@ -219,7 +218,7 @@ export class GroupCommit {
           Metrics.groupCommitted(group.items)
           for (const call of group.calls) call.done(Either.right(call.appended))
         } else {
-          this.sizes.removeRange(group.first, last)
+          this.hold(group, -1)
           this.refused = Math.max(this.refused, group.bytes)
           const failure = Either.left(this.unavailable(outcome.left))
           for (const call of group.calls) call.done(failure)

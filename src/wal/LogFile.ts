@@ -10,8 +10,8 @@ import { LogDatabase } from "./LogDatabase.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
 import type {
+  Amount,
   DeadLetterMessage,
-  LettersMoved,
   LogOperations,
   LogResumption,
   OpenedFile,
@@ -48,18 +48,17 @@ export class LogFile extends LogDatabase implements LogOperations {
 
   /** Opens or creates the file, or opens the one that was in use; throws as `openLogFile` does. */
   static open(path: string, resume?: LogResumption): LogFile {
-    const file = new LogFile(openLogFile(path, resume))
-    if (resume !== undefined) file.forgetBehind(resume.committed)
-    return file
+    return new LogFile(openLogFile(path, resume), resume)
   }
 
-  private constructor(file: OpenLogFile) {
+  private constructor(file: OpenLogFile, resume: LogResumption | undefined) {
     super(file)
-    this.opened = file.content
     this.last = file.content.committed
     this.released = file.content.released
     this.maxVersion = file.content.maxVersion
     this.published = this.statements.snapshotHead.get() as typeof this.published
+    if (resume !== undefined) this.forgetBehind(resume.committed)
+    this.opened = { ...file.content, ...this.amount(this.released, this.last) }
   }
 
   commit(segments: ReadonlyArray<Segment>): void {
@@ -90,8 +89,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     let full = false
     for (const row of this.statements.segmentsFrom.iterate(from + 1) as IterableIterator<SegmentRow>) {
       if (row.last <= from) continue
-      const sizes = new Uint32Array(row.items)
-      entrySizes(row.data, row.items, sizes, 0)
+      const sizes = entrySizes(row.data, row.items)
       const start = Math.max(0, from + 1 - row.first)
       let end = start
       for (; end < row.items; end++) {
@@ -134,23 +132,21 @@ export class LogFile extends LogDatabase implements LogOperations {
     return slices
   }
 
-  release(upTo: number): { readonly more: boolean } {
-    const released = Math.min(upTo, this.last)
-    if (released > this.released) {
+  release(upTo: number): Amount & { readonly more: boolean } {
+    const released = Math.min(Math.max(upTo, this.released), this.last)
+    const freed = this.amount(this.released, released)
+    if (released > this.released || this.unprunedSegments) {
       const deleted = this.transaction(() => {
-        this.setState(released)
-        return this.deleteReleased(released)
+        if (released > this.released) this.setState(released)
+        return this.statements.deleteSegments.run(released, released).changes
       })
       this.released = released
       this.unprunedSegments = deleted === segmentsPerRelease
-    } else if (this.unprunedSegments) {
-      this.unprunedSegments =
-        this.transaction(() => this.deleteReleased(this.released)) === segmentsPerRelease
     }
-    return { more: this.unprunedSegments }
+    return { ...freed, more: this.unprunedSegments }
   }
 
-  addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): LettersMoved {
+  addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): Amount {
     return this.transaction(() => {
       const added = { items: 0, bytes: 0 }
       for (const { at, data, reason, sequence } of letters) {
@@ -178,7 +174,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     return page
   }
 
-  removeDeadLetters(sequences: ReadonlyArray<number>): LettersMoved {
+  removeDeadLetters(sequences: ReadonlyArray<number>): Amount {
     return this.transaction(() => {
       const removed = { items: 0, bytes: 0 }
       for (const sequence of sequences) {
@@ -256,8 +252,20 @@ export class LogFile extends LogDatabase implements LogOperations {
     this.statements.setState.run(released, this.maxVersion, stateChecksum(released, this.maxVersion))
   }
 
-  private deleteReleased(released: number): number {
-    return this.statements.deleteSegments.run(released, released).changes
+  /** What stands above `after` up to and including `upTo`: only the segments at both ends are read. */
+  private amount(after: number, upTo: number): Amount {
+    let { bytes, items } = this.statements.wholeSegments.get(after, upTo, upTo) as Amount
+    for (const end of new Set([after, upTo])) {
+      const row = this.statements.segmentAt.get(end) as SegmentRow | undefined
+      // The one that holds `after` counts where it is behind it, the other one where it begins behind `after`.
+      if (row === undefined || row.last <= end || (end === upTo && row.first <= after)) continue
+      const sizes = entrySizes(row.data, row.items)
+      for (let sequence = Math.max(row.first, after + 1); sequence <= Math.min(row.last, upTo); sequence++) {
+        items++
+        bytes += sizes[sequence - row.first]!
+      }
+    }
+    return { items, bytes }
   }
 
   private nextGeneration(): number {

@@ -28,7 +28,7 @@ import type { ArchiveBinding } from "./WriteAheadLog.js"
 /** An open, locked and proven log file. */
 export interface OpenLogFile {
   readonly db: Database.Database
-  readonly content: OpenedFile
+  readonly content: Omit<OpenedFile, "items" | "bytes">
   /** The -wal file could not be folded in, because the volume is full: no transaction before that is done. */
   readonly unfolded: boolean
   /** Whether file and -wal file are still what was opened. */

@@ -3,7 +3,7 @@ import type Database from "better-sqlite3"
 import type { OpenedFile } from "./LogProtocol.js"
 import { damaged } from "./LogProtocol.js"
 import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
-import { entrySizes, firstDamaged, slotBytes } from "./SegmentCodec.js"
+import { firstDamaged, slotBytes } from "./SegmentCodec.js"
 
 // A volume without room says the first, a quota or a limit on file sizes the second.
 const noRoom = new Set<unknown>(["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
@@ -24,7 +24,7 @@ export const hasRoom = (write: () => void): boolean => {
 
 /** What was proven. */
 export interface Proven {
-  readonly content: Omit<OpenedFile, "identity" | "binding">
+  readonly content: Omit<OpenedFile, "identity" | "binding" | "items" | "bytes">
   /** See `OpenLogFile.unfolded`. */
   readonly unfolded: boolean
 }
@@ -60,10 +60,7 @@ const proveRows = (db: Database.Database): Proven => {
     committed: Math.max(state.released, segments.last),
     released: state.released,
     maxVersion: Math.max(state.maxVersion, segments.maxVersion),
-    ...proveDeadLetters(db),
-    firsts: segments.firsts,
-    counts: segments.counts,
-    sizes: segments.sizes
+    ...proveDeadLetters(db)
   }
   return { content, unfolded: !folded }
 }
@@ -79,38 +76,23 @@ interface SegmentRow {
 }
 
 const proveSegments = (db: Database.Database, released: number) => {
-  const segments = db.prepare("SELECT count(*) FROM segment").pluck().get() as number
-  const firsts = new Float64Array(segments)
-  const counts = new Uint32Array(segments)
-  let sizes = new Uint32Array(4096)
   const rows = db
     .prepare(
       `SELECT first_sequence AS first, last_sequence AS last, previous, items, max_version AS maxVersion, checksum, data
        FROM segment ORDER BY first_sequence`
     )
     .iterate() as IterableIterator<SegmentRow>
-  let last = 0
+  let last: number | undefined
   let maxVersion = 0
-  let index = 0
-  let at = 0
   for (const row of rows) {
     proveSegment(row)
-    if (index === 0 ? row.previous > released : row.previous !== last) {
-      throw damaged(`entries between sequence ${index === 0 ? released : last} and ${row.first} are missing`)
+    if (last === undefined ? row.previous > released : row.previous !== last) {
+      throw damaged(`entries between sequence ${last ?? released} and ${row.first} are missing`)
     }
-    firsts[index] = row.first
-    counts[index++] = row.items
-    if (sizes.length < at + row.items) {
-      const grown = new Uint32Array(Math.max(sizes.length * 2, at + row.items))
-      grown.set(sizes)
-      sizes = grown
-    }
-    entrySizes(row.data, row.items, sizes, at)
-    at += row.items
     last = row.last
     if (row.maxVersion > maxVersion) maxVersion = row.maxVersion
   }
-  return { last, maxVersion, firsts, counts, sizes: sizes.slice(0, at) }
+  return { last: last ?? 0, maxVersion }
 }
 
 const proveSegment = (row: SegmentRow): void => {

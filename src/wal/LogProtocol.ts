@@ -20,14 +20,14 @@ export interface DeadLetterMessage {
   readonly data: Uint8Array
 }
 
-/** Letters that came or went, and the bytes of their records. */
-export interface LettersMoved {
+/** Entries or letters, and the bytes of their records. */
+export interface Amount {
   readonly items: number
   readonly bytes: number
 }
 
-/** What an opened file held. Segment `i` has `counts[i]` entries from `firsts[i]` on. */
-export interface OpenedFile {
+/** What an opened file holds: `items` and `bytes` of the entries that are not released. */
+export interface OpenedFile extends Amount {
   /** See `WriteAheadLog.identity`. */
   readonly identity: string
   readonly binding: ArchiveBinding | undefined
@@ -36,10 +36,6 @@ export interface OpenedFile {
   readonly maxVersion: number
   readonly letters: number
   readonly letterBytes: number
-  readonly firsts: Float64Array
-  readonly counts: Uint32Array
-  /** Encoded bytes of all entries, segment after segment. */
-  readonly sizes: Uint32Array
 }
 
 /**
@@ -50,15 +46,15 @@ export interface LogOperations {
   readonly commit: (segments: ReadonlyArray<Segment>) => void
   readonly read: (after: number, maxItems: number, maxBytes: number) => ReadonlyArray<SegmentSlice>
   readonly readAt: (sequences: ReadonlyArray<number>) => ReadonlyArray<SegmentSlice>
-  /** Durably notes the release, and deletes a bounded number of released segments. */
-  readonly release: (upTo: number) => { readonly more: boolean }
-  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => LettersMoved
+  /** Durably notes the release, and deletes a bounded number of released segments; returns what was set free. */
+  readonly release: (upTo: number) => Amount & { readonly more: boolean }
+  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => Amount
   readonly listDeadLetters: (
     after: number,
     limit: number,
     maxBytes: number
   ) => ReadonlyArray<DeadLetterMessage>
-  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => LettersMoved
+  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => Amount
   readonly bind: (binding: ArchiveBinding) => void
   readonly shrink: () => { readonly more: boolean }
   readonly checkpoint: () => void

@@ -95,6 +95,8 @@ const texts = {
      ORDER BY first_sequence`,
   segmentAt: `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
      WHERE first_sequence <= ? ORDER BY first_sequence DESC LIMIT 1`,
+  wholeSegments: `SELECT coalesce(sum(items), 0) AS items, coalesce(sum(length(data)), 0) AS bytes FROM segment
+     WHERE first_sequence > ? AND first_sequence <= ? AND last_sequence <= ?`,
   deleteSegments: `DELETE FROM segment WHERE first_sequence <= ? AND last_sequence <= ?
      ORDER BY first_sequence LIMIT ${segmentsPerRelease}`,
   deleteSegmentsBehind: "DELETE FROM segment WHERE first_sequence > ?",

@@ -56,16 +56,18 @@ export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = ite
   return to === items && start !== slots ? items - 1 : undefined
 }
 
-/** Writes the encoded bytes of each entry, slots included, into `into` from `at` on. */
-export const entrySizes = (data: Uint8Array, items: number, into: Uint32Array, at: number): void => {
+/** The encoded bytes of each entry, slots included. */
+export const entrySizes = (data: Uint8Array, items: number): Uint32Array => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
+  const sizes = new Uint32Array(items)
   let start = 0
   for (let index = 0; index < items; index++) {
     const end = view.getUint32(slots + index * slotBytes, true)
-    into[at + index] = end - start + slotBytes
+    sizes[index] = end - start + slotBytes
     start = end
   }
+  return sizes
 }
 
 /** The entries `from` (inclusive) to `to` (exclusive) as a segment of their own. */

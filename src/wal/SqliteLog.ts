@@ -182,7 +182,7 @@ const makeRelease = (group: GroupCommit, ask: Ask): OpenLog["release"] => {
     if (wanted <= group.released) return Effect.void
     const upTo = wanted
     const step = Effect.map(ask("release", "release", upTo), (released) => {
-      group.noteReleased(upTo)
+      group.noteReleased(upTo, released)
       return released
     })
     return whileMore(step)

@@ -507,7 +507,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "what was acknowledged to nobody stays",
     file: "src/wal/LogFile.ts",
-    find: "    if (resume !== undefined) file.forgetBehind(resume.committed)\n",
+    find: "    if (resume !== undefined) this.forgetBehind(resume.committed)\n",
     replace: "",
     tests: ["test/wal/LogRestart.test.ts"]
   },
@@ -522,7 +522,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "release is noted before it is durable",
     file: "src/wal/SqliteLog.ts",
     find: "    const upTo = wanted\n",
-    replace: "    const upTo = wanted\n    group.noteReleased(upTo)\n",
+    replace: "    const upTo = wanted\n    group.noteReleased(upTo, { items: 0, bytes: 0 })\n",
     tests: ["test/wal/LogRestart.test.ts"]
   },
   {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import type Database from "better-sqlite3"
 import { Effect } from "effect"
 import { LogFile } from "../../src/wal/LogFile.js"
-import { encodeOne } from "../../src/wal/SegmentWriter.js"
+import { encodedBytes, encodeOne } from "../../src/wal/SegmentWriter.js"
 import { contentOf, recordOf, recordsOf, segmentsOf, temporaryLog } from "./support.js"
 
 /** What a broken disk does behind the log's back. */
@@ -51,6 +51,33 @@ describe("reads of the log", () => {
       expect(file.removeDeadLetters([2, 5])).toEqual({ items: 1, bytes: letterOf(2).data.length })
       damage(file, "UPDATE dead_letter SET reason = 'yes' WHERE sequence = 3")
       expect(() => sequences(1e9)).toThrow("the dead letter with sequence 3 is damaged")
+    })
+  )
+})
+
+describe("a release", () => {
+  it.scoped("says what it has set free, in the middle of segments, over gaps and beyond the end", () =>
+    Effect.gen(function* () {
+      const { file, path } = yield* opened
+      const held = [...recordsOf(1, 5, 50), ...recordsOf(10, 3, 700), ...recordsOf(13, 3)]
+      for (const first of [1, 10, 13]) {
+        file.commit(segmentsOf(first, held.slice(first === 1 ? 0 : first - 5).slice(0, first === 1 ? 5 : 3)))
+      }
+      const between = (after: number, upTo: number) => {
+        const some = held.filter(({ version }) => version > after && version <= upTo)
+        return { items: some.length, bytes: some.reduce((sum, record) => sum + encodedBytes(record), 0) }
+      }
+      let released = 0
+      for (const upTo of [3, 4, 4, 2, 7, 11, 12, 14]) {
+        expect(file.release(upTo)).toMatchObject(between(released, upTo))
+        released = Math.max(released, upTo)
+      }
+      const before = file.opened
+      file.close()
+      const again = LogFile.open(path)
+      expect([before.items, again.opened]).toMatchObject([0, between(released, 99)])
+      expect(again.release(99)).toMatchObject(between(released, 99))
+      again.close()
     })
   )
 })
