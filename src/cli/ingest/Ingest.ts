@@ -2,9 +2,10 @@
 import { Effect, Either, Fiber, Stream } from "effect"
 import type { Durability, SubmitResult } from "../../SyncEngine.js"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
+import { isBlank } from "../../shared/ndjson/ObjectLine.js"
 import { type CliError, failed, toCliError } from "../app/CliError.js"
 import type { Backend, BackendError } from "../backend/Backend.js"
-import { type IngestItem, isBlank, parseIngestLine } from "./IngestLine.js"
+import { type IngestItem, parseIngestLine } from "./IngestLine.js"
 
 export interface IngestOptions {
   readonly durability: Durability | undefined

@@ -14,8 +14,17 @@ import * as S from "./ApiSchemas.js"
 import { errors, failure } from "./ErrorMapping.js"
 import { documentOperation, documentWhole } from "./OpenApiTransform.js"
 
-const describe = (summary: string, description?: string) =>
-  OpenApi.annotations({ summary, description, transform: documentOperation })
+const { del, get, head, post, put } = HttpApiEndpoint
+
+/** An endpoint and what the document says of it. */
+const about = <Endpoint extends HttpApiEndpoint.HttpApiEndpoint.Any>(
+  endpoint: Endpoint,
+  summary: string,
+  description?: string
+): Endpoint =>
+  (endpoint as unknown as HttpApiEndpoint.HttpApiEndpoint.AnyWithProps).annotateContext(
+    OpenApi.annotations({ summary, description, transform: documentOperation })
+  ) as unknown as Endpoint
 
 /** Who may call, where a token is configured; `Authorization` says who may otherwise. */
 export class Bearer extends HttpApiMiddleware.Tag<Bearer>()("effect-sync-engine/http/api/Bearer", {
@@ -29,117 +38,89 @@ export class Bearer extends HttpApiMiddleware.Tag<Bearer>()("effect-sync-engine/
   }
 }) {}
 
+/** A group whose endpoints need the token. That a request does not decode (400) is said of every endpoint anyway. */
 const secured = <const Name extends string>(name: Name) =>
   HttpApiGroup.make(name).addError(errors(403, 500)).middleware(Bearer)
 
-const NotReady = failure(503, S.NotReadyBody)
-
 const health = HttpApiGroup.make("health")
+  .addError(failure(503, S.NotReadyBody))
   .add(
-    HttpApiEndpoint.get("live", "/health/live")
-      .addSuccess(S.LifecycleBody)
-      .addError(NotReady)
-      .annotateContext(describe("Is the process alive?", "200 until the engine has stopped. Touches no I/O."))
+    about(
+      get("live", "/health/live"),
+      "Is the process alive?",
+      "200 until the engine has stopped. Touches no I/O."
+    ).addSuccess(S.LifecycleBody)
   )
   .add(
-    HttpApiEndpoint.get("ready", "/health/ready")
+    about(get("ready", "/health/ready"), "Are queries accepted?", "With `for=writes`: are writes accepted?")
       .setUrlParams(S.ReadyQuery)
       .addSuccess(S.LifecycleBody)
-      .addError(NotReady)
-      .addError(errors(400))
-      .annotateContext(describe("Are queries accepted?", "With `for=writes`: are writes accepted?"))
   )
-  .add(
-    HttpApiEndpoint.get("startup", "/health/startup")
-      .addSuccess(S.LifecycleBody)
-      .addError(NotReady)
-      .annotateContext(describe("Is the start over?"))
-  )
+  .add(about(get("startup", "/health/startup"), "Is the start over?").addSuccess(S.LifecycleBody))
   .annotateContext(OpenApi.annotations({ description: "Always public" }))
 
 const admin = secured("admin")
+  .add(about(get("status", "/admin/status"), "Health and statistics").addSuccess(S.StatusBody))
+  .add(about(post("drain", "/admin/drain"), "Stop writes, keep reads", "Idempotent.").addSuccess(S.DrainBody))
   .add(
-    HttpApiEndpoint.get("status", "/admin/status")
-      .addSuccess(S.StatusBody)
-      .annotateContext(describe("Health and statistics"))
+    about(
+      post("shutdown", "/admin/shutdown"),
+      "Shut down",
+      "Idempotent. Returns when the report is complete; every caller gets the same one."
+    ).addSuccess(S.ShutdownBody)
   )
   .add(
-    HttpApiEndpoint.post("drain", "/admin/drain")
-      .addSuccess(S.DrainBody)
-      .annotateContext(describe("Stop writes, keep reads", "Idempotent."))
-  )
-  .add(
-    HttpApiEndpoint.post("shutdown", "/admin/shutdown")
-      .addSuccess(S.ShutdownBody)
-      .annotateContext(
-        describe(
-          "Shut down",
-          "Idempotent. Returns when the report is complete; every caller gets the same one."
-        )
-      )
-  )
-  .add(
-    HttpApiEndpoint.post("flush", "/admin/flush")
+    about(post("flush", "/admin/flush"), "Carry everything acknowledged so far to the archive")
       .addSuccess(S.FlushBody)
       .addError(errors(503))
-      .annotateContext(describe("Carry everything acknowledged so far to the archive"))
   )
   .add(
-    HttpApiEndpoint.post("readonly", "/admin/readonly")
+    about(post("readonly", "/admin/readonly"), "Refuse or admit writes")
       .setPayload(S.ReadOnlyBody)
       .addSuccess(S.ReadOnlyBody)
-      .addError(errors(400, 413, 415, 503))
-      .annotateContext(describe("Refuse or admit writes"))
+      .addError(errors(413, 415, 503))
   )
   .add(
-    HttpApiEndpoint.post("verify", "/admin/verify")
+    about(
+      post("verify", "/admin/verify"),
+      "Prove what the tiers hold",
+      "Without a body: the archive's root is the cache's, and the archive's rows hash to its tree. Changes nothing."
+    )
       .setPayload(S.VerifyRequest)
       .addSuccess(S.VerifyBody)
-      .addError(errors(400, 413, 415, 503))
-      .annotateContext(
-        describe(
-          "Prove what the tiers hold",
-          "Without a body: the archive's root is the cache's, and the archive's rows hash to its tree. Changes nothing."
-        )
-      )
+      .addError(errors(413, 415, 503))
   )
   .add(
-    HttpApiEndpoint.post("repair", "/admin/repair")
+    about(
+      post("repair", "/admin/repair"),
+      "Repair what verification finds",
+      "Without a body everything is looked at. Goes on when the client disconnects."
+    )
       .setPayload(S.RepairRequest)
       .addSuccess(S.RepairBody)
-      .addError(errors(400, 413, 415, 503))
-      .annotateContext(
-        describe(
-          "Repair what verification finds",
-          "Without a body everything is looked at. Goes on when the client disconnects."
-        )
-      )
+      .addError(errors(413, 415, 503))
   )
   .add(
-    HttpApiEndpoint.get("deadLetters", "/admin/dead-letters")
+    about(
+      get("deadLetters", "/admin/dead-letters"),
+      "List dead letters",
+      "By ascending sequence above `after`; `limit` 1 to 10,000, default 100."
+    )
       .setUrlParams(S.DeadLettersQuery)
       .addSuccess(S.DeadLettersBody)
-      .addError(errors(400, 503))
-      .annotateContext(
-        describe(
-          "List dead letters",
-          "By ascending sequence above `after`; `limit` 1 to 10,000, default 100."
-        )
-      )
+      .addError(errors(503))
   )
   .add(
-    HttpApiEndpoint.post("retryDeadLetters", "/admin/dead-letters/retry")
+    about(post("retryDeadLetters", "/admin/dead-letters/retry"), "Put dead letters back into the log")
       .setPayload(S.SequencesBody)
       .addSuccess(S.RetriedBody)
-      .addError(errors(400, 413, 415, 422, 429, 501, 503))
-      .annotateContext(describe("Put dead letters back into the log"))
+      .addError(errors(413, 415, 422, 429, 501, 503))
   )
   .add(
-    HttpApiEndpoint.post("dropDeadLetters", "/admin/dead-letters/drop")
+    about(post("dropDeadLetters", "/admin/dead-letters/drop"), "Drop dead letters for good")
       .setPayload(S.SequencesBody)
       .addSuccess(S.DroppedBody)
-      .addError(errors(400, 413, 415, 503))
-      .annotateContext(describe("Drop dead letters for good"))
+      .addError(errors(413, 415, 503))
   )
 
 const ndjson = HttpApiSchema.Text({ contentType: "application/x-ndjson" })
@@ -149,12 +130,16 @@ const id = Schema.Struct({
     description: "1 to 255 bytes of UTF-8, dot-separated, percent-encoded in the path"
   })
 })
-const readErrors = [400, 503] as const
-const writeErrors = [400, 409, 412, 422, 429, 501, 503] as const
+const writeErrors = [409, 412, 422, 429, 501] as const
 
 const items = secured("items")
+  .addError(errors(503))
   .add(
-    HttpApiEndpoint.put("put", "/items/:id")
+    about(
+      put("put", "/items/:id"),
+      "Write an item",
+      "The exact bytes are stored. 201 when nothing is known to have been replaced, else 200."
+    )
       .setPath(id)
       .setUrlParams(S.PutQuery)
       .setHeaders(S.PutHeaders)
@@ -162,163 +147,128 @@ const items = secured("items")
       .addSuccess(S.ReceiptBody)
       .addSuccess(S.ReceiptBody, { status: 201 })
       .addError(errors(...writeErrors, 413, 415))
-      .annotateContext(
-        describe(
-          "Write an item",
-          "The exact bytes are stored. 201 when nothing is known to have been replaced, else 200."
-        )
-      )
   )
   .add(
-    HttpApiEndpoint.get("get", "/items/:id")
+    about(
+      get("get", "/items/:id"),
+      "Read an item",
+      "The exact bytes. `verified=true` compares with the archive and re-hashes first."
+    )
       .setPath(id)
       .setUrlParams(S.GetQuery)
       .setHeaders(S.GetHeaders)
       .addSuccess(bytes)
       .addSuccess(HttpApiSchema.Empty(304))
-      .addError(errors(...readErrors, 404))
-      .annotateContext(
-        describe(
-          "Read an item",
-          "The exact bytes. `verified=true` compares with the archive and re-hashes first."
-        )
-      )
+      .addError(errors(404))
   )
   .add(
-    HttpApiEndpoint.head("head", "/items/:id")
+    about(head("head", "/items/:id"), "Read an item's headers")
       .setPath(id)
       .setUrlParams(S.GetQuery)
       .setHeaders(S.GetHeaders)
       .addSuccess(HttpApiSchema.Empty(200))
       .addSuccess(HttpApiSchema.Empty(304))
-      .addError(errors(...readErrors, 404))
-      .annotateContext(describe("Read an item's headers"))
+      .addError(errors(404))
   )
   .add(
-    HttpApiEndpoint.del("delete", "/items/:id")
+    about(
+      del("delete", "/items/:id"),
+      "Delete an item",
+      "204 whether it was there or not; `ETag` is the tombstone's version."
+    )
       .setPath(id)
       .setUrlParams(S.DeleteQuery)
       .setHeaders(S.WriteHeaders)
       .addSuccess(HttpApiSchema.NoContent)
       .addError(errors(...writeErrors))
-      .annotateContext(
-        describe("Delete an item", "204 whether it was there or not; `ETag` is the tombstone's version.")
-      )
   )
   .add(
-    HttpApiEndpoint.post("batch", "/items")
+    about(
+      post("batch", "/items"),
+      "Write many items",
+      "One JSON object per line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Returns one line per item and a summary."
+    )
       .setUrlParams(S.BatchQuery)
       .setHeaders(S.BatchHeaders)
       .setPayload(ndjson)
       .addSuccess(ndjson)
-      .addError(errors(400, 413, 415, 422, 429, 501, 503))
-      .annotateContext(
-        describe(
-          "Write many items",
-          "One JSON object per line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Returns one line per item and a summary."
-        )
-      )
+      .addError(errors(413, 415, 422, 429, 501))
   )
   .add(
-    HttpApiEndpoint.get("scan", "/items")
+    about(
+      get("scan", "/items"),
+      "List items by `prefix` or by `state`",
+      'One JSON object per line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
+    )
       .setUrlParams(S.ScanQuery)
       .addSuccess(ndjson)
-      .addError(errors(...readErrors))
-      .annotateContext(
-        describe(
-          "List items by `prefix` or by `state`",
-          'One JSON object per line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
-        )
-      )
   )
 
 const merkle = secured("merkle")
+  .addError(errors(503))
+  .add(about(get("root", "/merkle/root"), "The digest over all archived items").addSuccess(S.RootBody))
   .add(
-    HttpApiEndpoint.get("root", "/merkle/root")
-      .addSuccess(S.RootBody)
-      .addError(errors(503))
-      .annotateContext(describe("The digest over all archived items"))
-  )
-  .add(
-    HttpApiEndpoint.get("node", "/merkle/node")
+    about(
+      get("node", "/merkle/node"),
+      "One node and a page of its children",
+      "`after` and `after_kind` continue behind a child; `limit` 1 to 10,000, default 1,000."
+    )
       .setUrlParams(S.NodeQuery)
       .addSuccess(S.NodeBody)
-      .addError(errors(...readErrors, 404))
-      .annotateContext(
-        describe(
-          "One node and a page of its children",
-          "`after` and `after_kind` continue behind a child; `limit` 1 to 10,000, default 1,000."
-        )
-      )
+      .addError(errors(404))
   )
   .add(
-    HttpApiEndpoint.get("branches", "/merkle/branches")
+    about(
+      get("branches", "/merkle/branches"),
+      "The branches of a path",
+      "By ascending name above `after`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
+    )
       .setUrlParams(S.NamesQuery)
       .addSuccess(S.BranchesBody)
-      .addError(errors(...readErrors))
-      .annotateContext(
-        describe(
-          "The branches of a path",
-          "By ascending name above `after`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
-        )
-      )
   )
   .add(
-    HttpApiEndpoint.get("leaves", "/merkle/leaves")
+    about(
+      get("leaves", "/merkle/leaves"),
+      "The items directly below a path",
+      "By ascending name above `after`, up to and including `up_to`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
+    )
       .setUrlParams(S.LeavesQuery)
       .addSuccess(S.LeavesBody)
-      .addError(errors(...readErrors))
-      .annotateContext(
-        describe(
-          "The items directly below a path",
-          "By ascending name above `after`, up to and including `up_to`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
-        )
-      )
   )
   .add(
-    HttpApiEndpoint.get("sum", "/merkle/sum")
+    about(
+      get("sum", "/merkle/sum"),
+      "Count and sum of the items directly below a path",
+      "Above `after`, up to and including `up_to`. Reads at most 100,000 items; `next_after` says where to go on."
+    )
       .setUrlParams(S.RangeQuery)
       .addSuccess(S.SumBody)
-      .addError(errors(...readErrors))
-      .annotateContext(
-        describe(
-          "Count and sum of the items directly below a path",
-          "Above `after`, up to and including `up_to`. Reads at most 100,000 items; `next_after` says where to go on."
-        )
-      )
   )
   .add(
-    HttpApiEndpoint.get("parts", "/merkle/parts")
+    about(
+      get("parts", "/merkle/parts"),
+      "The same, cut into parts of `size` items",
+      "At most 1,000 parts and 100,000 items, where the last part may be cut short; `next_after` says where to go on."
+    )
       .setUrlParams(S.PartsQuery)
       .addSuccess(S.PartsBody)
-      .addError(errors(...readErrors))
-      .annotateContext(
-        describe(
-          "The same, cut into parts of `size` items",
-          "At most 1,000 parts and 100,000 items, where the last part may be cut short; `next_after` says where to go on."
-        )
-      )
   )
 
 /** Prometheus' text format. */
 export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 const metrics = secured("metrics").add(
-  HttpApiEndpoint.get("metrics", "/metrics")
-    .addSuccess(HttpApiSchema.Text({ contentType: metricsContentType }))
-    .annotateContext(describe("Metrics in Prometheus text format"))
+  about(get("metrics", "/metrics"), "Metrics in Prometheus text format").addSuccess(
+    HttpApiSchema.Text({ contentType: metricsContentType })
+  )
 )
 
 const documents = secured("documents")
+  .add(about(get("openapi", "/openapi.json"), "This document").addSuccess(Schema.Unknown))
   .add(
-    HttpApiEndpoint.get("openapi", "/openapi.json")
-      .addSuccess(Schema.Unknown)
-      .annotateContext(describe("This document"))
-  )
-  .add(
-    HttpApiEndpoint.get("docs", "/docs")
-      .addSuccess(HttpApiSchema.Text({ contentType: "text/html" }))
-      .annotateContext(describe("This document as a page"))
+    about(get("docs", "/docs"), "This document as a page").addSuccess(
+      HttpApiSchema.Text({ contentType: "text/html" })
+    )
   )
 
 /** The whole API. */

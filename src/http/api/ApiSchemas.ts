@@ -39,6 +39,18 @@ const flag: Schema.Schema<boolean, "true" | "false"> = Schema.transform(oneOf("t
 const durability = oneOf("memory", "wal", "archive")
 const limit = optional(wholeNumber(1, 10_000))
 const text = optional(String)
+
+/** Fields that are all of one kind. */
+const fieldsOf =
+  <Field>(field: Field) =>
+  <Name extends string>(...names: ReadonlyArray<Name>): { readonly [N in Name]: Field } =>
+    Object.fromEntries(names.map((name) => [name, field])) as { readonly [N in Name]: Field }
+
+const numbers = fieldsOf(Number)
+const strings = fieldsOf(String)
+const flags = fieldsOf(Boolean)
+const texts = fieldsOf(text)
+
 const described = (description: string) => optional(String.annotations({ description }))
 
 // Parameters that a query does not know are refused before it is decoded (`RequestTarget`).
@@ -60,7 +72,7 @@ export const BatchQuery = wire({
   results: optional(oneOf("all", "rejected"))
 })
 
-export const ScanQuery = wire({ prefix: text, state: text, after: text, limit })
+export const ScanQuery = wire({ ...texts("prefix", "state", "after"), limit })
 
 export const DeadLettersQuery = wire({
   after: optional(wholeNumber(0, globalThis.Number.MAX_SAFE_INTEGER)),
@@ -68,22 +80,19 @@ export const DeadLettersQuery = wire({
 })
 
 export const NodeQuery = wire({
-  path: text,
-  after: text,
+  ...texts("path", "after"),
   afterKind: optional(oneOf("branch", "leaf")),
   limit
 })
 
-export const NamesQuery = wire({ path: text, after: text, limit })
+export const NamesQuery = wire({ ...texts("path", "after"), limit })
 
-export const RangeQuery = wire({ path: text, after: text, upTo: text })
+export const RangeQuery = wire(texts("path", "after", "upTo"))
 
-export const LeavesQuery = wire({ path: text, after: text, upTo: text, limit })
+export const LeavesQuery = wire({ ...texts("path", "after", "upTo"), limit })
 
 export const PartsQuery = wire({
-  path: text,
-  after: text,
-  upTo: text,
+  ...texts("path", "after", "upTo"),
   size: wholeNumber(1, globalThis.Number.MAX_SAFE_INTEGER)
 })
 
@@ -146,19 +155,14 @@ export const receiptBody = (receipt: Receipt): typeof ReceiptBody.Encoded => ({
 export const DrainBody = wire({ changed: Boolean, ...lifecycle }).annotations({ identifier: "Drained" })
 
 export const ShutdownBody = wire({
-  clean: Boolean,
-  flushedWal: Boolean,
-  finalCheckpoint: Boolean,
-  filterSnapshot: Boolean,
+  ...flags("clean", "flushedWal", "finalCheckpoint", "filterSnapshot"),
   itemsFlushed: Number,
   itemsLeftInLog: orNull(Number),
   problems: List(String),
-  startedAtMs: Number,
-  completedAtMs: Number,
-  durationMs: Number
+  ...numbers("startedAtMs", "completedAtMs", "durationMs")
 }).annotations({ identifier: "ShutdownReport" })
 
-export const FlushBody = wire({ flushed: Number, deadLettered: Number, pending: Number }).annotations({
+export const FlushBody = wire(numbers("flushed", "deadLettered", "pending")).annotations({
   identifier: "Flushed"
 })
 
@@ -167,17 +171,14 @@ export const ReadOnlyBody = wire({ readOnly: Boolean }).annotations({ identifier
 const whole = (least: number, most: number) => Schema.Int.pipe(Schema.between(least, most))
 
 const CheckOptions = Schema.Struct({
-  rows: optional(Boolean),
-  contents: optional(Boolean),
-  roots: optional(Boolean),
+  ...fieldsOf(optional(Boolean))("rows", "contents", "roots"),
   values: optional(Literal("sample", "full", false)),
   sample: optional(whole(1, 100_000)),
   differences: optional(whole(0, 10_000)),
   budget: optional(
-    Schema.Struct({
-      rows: optional(whole(1, globalThis.Number.MAX_SAFE_INTEGER)),
-      milliseconds: optional(whole(1, globalThis.Number.MAX_SAFE_INTEGER))
-    }).annotations(strict)
+    Schema.Struct(
+      fieldsOf(optional(whole(1, globalThis.Number.MAX_SAFE_INTEGER)))("rows", "milliseconds")
+    ).annotations(strict)
   )
 })
 
@@ -187,11 +188,10 @@ export const VerifyRequest = CheckOptions.annotations({ identifier: "VerifyReque
 /** What to repair; everything unless said otherwise. */
 export const RepairRequest = CheckOptions.annotations({ identifier: "RepairRequest", ...strict })
 
-const checked = { rowsChecked: Number, contentsChecked: Number, valuesChecked: Number }
+const checked = numbers("rowsChecked", "contentsChecked", "valuesChecked")
 
 export const VerifyBody = wire({
-  inSync: Boolean,
-  complete: Boolean,
+  ...flags("inSync", "complete"),
   archiveRoot: String,
   recomputedRoot: orNull(String),
   cacheRoot: orNull(String),
@@ -223,19 +223,15 @@ export const verified = (result: VerifyResult): typeof VerifyBody.Type => ({
 })
 
 export const RepairBody = wire({
-  inSync: Boolean,
-  complete: Boolean,
+  ...flags("inSync", "complete"),
   archiveRoot: String,
   cacheRoot: orNull(String),
   treeRebuilt: Boolean,
-  contentsRestored: Number,
-  contentsLost: Number,
+  ...numbers("contentsRestored", "contentsLost"),
   lost: List(String),
-  cacheWritten: Number,
-  cacheRemoved: Number,
+  ...numbers("cacheWritten", "cacheRemoved"),
   cacheRebuilt: Boolean,
-  valuesRewritten: Number,
-  memoryDropped: Number,
+  ...numbers("valuesRewritten", "memoryDropped"),
   ...checked,
   problems: List(String)
 }).annotations({ identifier: "Repaired" })
@@ -251,8 +247,7 @@ export const DeadLetterBody = wire({
   reason: String,
   at: Number,
   id: String,
-  version: Number,
-  updatedAt: Number,
+  ...numbers("version", "updatedAt"),
   deleted: Boolean,
   state: orNull(String),
   contentType: Literal("json", "binary"),
@@ -287,39 +282,18 @@ export const DroppedBody = wire({ dropped: Number }).annotations({ identifier: "
 export const StatusBody = wire({
   health: wire({
     lifecycle: LifecycleBody,
-    acceptsWrites: Boolean,
-    acceptsQueries: Boolean,
-    readOnly: Boolean,
-    degraded: List(wire({ component: String, reason: String, since: Number })),
-    archive: wire({ dialect: String, target: String, available: Boolean }),
-    cache: wire({ configured: Boolean, available: Boolean, trusted: Boolean }),
+    ...flags("acceptsWrites", "acceptsQueries", "readOnly"),
+    degraded: List(wire({ ...strings("component", "reason"), since: Number })),
+    archive: wire({ ...strings("dialect", "target"), available: Boolean }),
+    cache: wire(flags("configured", "available", "trusted")),
     filter: wire({ trusted: Boolean, entries: Number, reason: text }),
     backpressure: wire({ level: String, pressure: Number })
   }),
   stats: wire({
-    startedAtMs: Number,
-    uptimeMs: Number,
-    log: wire({
-      items: Number,
-      bytes: Number,
-      maxItems: Number,
-      maxBytes: Number,
-      committed: Number,
-      released: Number
-    }),
-    memory: wire({
-      items: Number,
-      bytes: Number,
-      maxBytes: Number,
-      hits: Number,
-      misses: Number,
-      evictions: Number
-    }),
-    pending: Number,
-    acknowledged: Number,
-    archived: Number,
-    superseded: Number,
-    deadLetters: Number,
+    ...numbers("startedAtMs", "uptimeMs"),
+    log: wire(numbers("items", "bytes", "maxItems", "maxBytes", "committed", "released")),
+    memory: wire(numbers("items", "bytes", "maxBytes", "hits", "misses", "evictions")),
+    ...numbers("pending", "acknowledged", "archived", "superseded", "deadLetters"),
     flushes: Schema.Record({ key: String, value: Number }),
     flushFailures: Number,
     startupTimings: List(

@@ -99,7 +99,7 @@ const renamed = (value: Readonly<Record<string, unknown>>): Readonly<Record<stri
 /** Reads a line. `content` is taken over byte for byte as it stands in the line; `content_base64` is decoded. */
 export const parseBatchLine = (bytes: Uint8Array): Either.Either<BatchLine, LineProblem> => {
   const parsed = readObject(bytes)
-  if (Either.isLeft(parsed)) return Either.left({ id: undefined, problem: parsed.left })
+  if (Either.isLeft(parsed)) return Either.left({ id: undefined, problem: parsed.left.problem })
   const value = renamed(parsed.right.value)
   const id = typeof value.id === "string" ? value.id : undefined
   const fail = (problem: string): Either.Either<never, LineProblem> => Either.left({ id, problem })

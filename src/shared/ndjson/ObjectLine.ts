@@ -18,16 +18,25 @@ export const isBlank = (bytes: Uint8Array): boolean =>
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** Reads a line; the left side says what it is not. */
-export const readObject = (bytes: Uint8Array): Either.Either<ObjectLine, string> => {
-  if (!isUtf8(bytes)) return Either.left("is not valid UTF-8")
+/** What a line is not, and more about it for whoever wrote the line by hand. */
+export interface LineFault {
+  readonly problem: string
+  readonly detail: string
+}
+
+const fault = (problem: string, detail = ""): Either.Either<never, LineFault> =>
+  Either.left({ problem, detail })
+
+/** Reads a line. */
+export const readObject = (bytes: Uint8Array): Either.Either<ObjectLine, LineFault> => {
+  if (!isUtf8(bytes)) return fault("is not valid UTF-8")
   try {
     const value: unknown = JSON.parse(bufferOf(bytes).toString("utf8"))
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? Either.right({ value: value as Record<string, unknown>, members: membersOf(bytes) })
-      : Either.left("is not a JSON object")
-  } catch {
-    return Either.left("is not valid JSON")
+      : fault("is not a JSON object", ' such as {"id": "a.b", "content": 1}')
+  } catch (error) {
+    return fault("is not valid JSON", `: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 

@@ -1,8 +1,9 @@
 import { Either, FastCheck } from "effect"
 import { describe, expect, it } from "vitest"
-import { isBlank, parseIngestLine } from "../../../src/cli/ingest/IngestLine.js"
+import { parseIngestLine } from "../../../src/cli/ingest/IngestLine.js"
 import { ingestLine } from "../../../src/cli/io/Render.js"
 import { contentHashOf } from "../../../src/SyncItem.js"
+import { isBlank } from "../../../src/shared/ndjson/ObjectLine.js"
 
 const parse = (line: string | Uint8Array) =>
   parseIngestLine(typeof line === "string" ? Buffer.from(line) : line)
