@@ -23,12 +23,14 @@ import { ExistenceFilter } from "../../src/filter/ExistenceFilter.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import type { SyncEngineApi } from "../../src/SyncEngineApi.js"
 import { YieldToEventLoop } from "../../src/shared/YieldToEventLoop.js"
+import { Duties, listening } from "./Duties.js"
 import { observedLog } from "./ObservedLog.js"
 import type { Process } from "./Turns.js"
 import type { World } from "./World.js"
 
 export interface Life {
   readonly process: Process
+  readonly duties: Duties
   readonly engine: Engine.Engine
   readonly service: SyncEngineApi
   readonly lifecycle: Lifecycle.LifecycleService
@@ -47,6 +49,8 @@ export const begin = (world: World): Life => {
   const process: Process = { alive: true }
   const scheduler = turns.schedulerOf(process)
   const clock = turns.clockOf(process)
+  const duties = new Duties(world, process)
+  const logger = listening(world)
   const random = Random.make(world.chance.bits())
   const inProcess = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     effect.pipe(
@@ -54,8 +58,9 @@ export const begin = (world: World): Life => {
       Effect.provideService(YieldToEventLoop, Effect.yieldNow()),
       Effect.withRandom(random),
       Effect.withClock(clock),
-      Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.None),
-      Effect.locally(FiberRef.currentLoggers, HashSet.empty())
+      Effect.supervised(duties),
+      Effect.locally(FiberRef.currentMinimumLogLevel, LogLevel.All),
+      Effect.locally(FiberRef.currentLoggers, HashSet.make(logger))
     )
 
   const archive = Layer.succeed(Archive, {
@@ -67,6 +72,7 @@ export const begin = (world: World): Life => {
         : Effect.succeed(world.archiveFor(process))
     )
   })
+  const cache = Layer.sync(Cache, () => ({ open: Effect.succeed(world.cache.openedBy(process)) }))
   const scope = Effect.runSync(Scope.make())
   // Making an engine starts nothing: it needs no turns.
   const made = Effect.runSync(
@@ -80,7 +86,7 @@ export const begin = (world: World): Life => {
             Layer.mergeAll(
               observedLog(world),
               settings.hasArchive ? archive : Archive.layerNone,
-              Cache.layerNone,
+              settings.hasCache ? cache : Cache.layerNone,
               ExistenceFilter.layer
             )
           ),
@@ -103,6 +109,7 @@ export const begin = (world: World): Life => {
 
   return {
     process,
+    duties,
     engine: made.engine,
     service: made.engine.service,
     lifecycle: made.lifecycle,

@@ -29,6 +29,14 @@ export interface Settings {
   /** How often its answer is lost after it took effect. */
   readonly lostAnswer: number
   readonly outages: boolean
+  /** Whether there is a cache. */
+  readonly hasCache: boolean
+  /** Longest delay of a call of the cache, and of its answer, in milliseconds. */
+  readonly cacheDelayMs: number
+  /** How often a call of the cache fails before it takes effect, and how often its answer is lost. */
+  readonly cacheFailure: number
+  /** The cache is unavailable for some time, loses everything, or holds damaged values. */
+  readonly cacheTroubles: boolean
   readonly poison: boolean
   readonly logFaults: boolean
   readonly ownVersions: boolean
@@ -108,6 +116,10 @@ export const settingsOf = (chance: Chance): Settings => {
     archiveFailure: often(chance, 0.4, [0.02, 0.1, 0.4]),
     lostAnswer: often(chance, 0.4, [0.05, 0.3]),
     outages: chance.bool(0.5),
+    hasCache: chance.bool(0.5),
+    cacheDelayMs: often(chance, 0.6, [1, 5, 60]),
+    cacheFailure: often(chance, 0.4, [0.01, 0.05, 0.3]),
+    cacheTroubles: chance.bool(0.5),
     poison: chance.bool(0.35),
     logFaults: chance.bool(0.4),
     ownVersions: chance.bool(0.6),

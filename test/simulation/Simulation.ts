@@ -1,6 +1,6 @@
 /** A simulation: some lives of an engine in one world, all drawn from one seed, judged by the model. */
 import { createHash } from "node:crypto"
-import { Exit } from "effect"
+import { Effect, Exit } from "effect"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { compareVersions } from "../../src/SyncItem.js"
 import { Chance } from "./Chance.js"
@@ -30,6 +30,10 @@ export interface Outcome {
 const mostTurns = 300_000
 /** How long the engine gets to bring everything into order once the troubles are over. */
 const calmMs = 8000
+/** And to prove what it trusts: a dead process's lease has to run out. */
+const provenMs = 60_000
+/** A duty that has not moved for so long, and does not wait for its time, hangs. */
+const hangingMs = 8000
 
 export const simulate = (seed: number): Outcome => {
   const chance = new Chance(seed)
@@ -187,6 +191,7 @@ class Run {
     const questions = settings.hasArchive ? [...Operations.everything(world, life)] : []
     for (const question of questions) clients.call(question)
     if (!alive(() => clients.idle, "the last questions")) return false
+    if (!this.proven(alive, life)) return false
     const health = life.run(life.service.health, (exit) => {
       if (Exit.isFailure(exit)) return
       violations.require(
@@ -196,6 +201,33 @@ class Run {
       )
     })
     return alive(() => health.unsafePoll() !== null, "health")
+  }
+
+  /** No duty hangs; filter and cache come to be trusted by themselves, and the cache is what the archive is. */
+  private proven(alive: (until: () => boolean, what: string) => boolean, life: Life.Life): boolean {
+    const { archive, cache, settings, turns, violations } = this.world
+    const seenAt = turns.now + 1.5 * hangingMs
+    turns.after(seenAt - turns.now, life.process, () => {})
+    if (!alive(() => turns.now >= seenAt, "the duties")) return false
+    const hanging = life.duties.hanging(hangingMs)
+    violations.require(hanging.length === 0, () => `hanging in calm: ${hanging.join(", ")}`)
+    if (!settings.hasArchive) return true
+    turns.after(provenMs, life.process, () => {})
+    const trusted = () => {
+      const health = Effect.runSync(life.service.health)
+      return health.filter.trusted && (health.cache.trusted || !settings.hasCache)
+    }
+    const until = turns.now + provenMs
+    if (!alive(() => turns.now >= until || trusted(), "the proofs")) return false
+    violations.require(trusted(), () => {
+      const { cache, filter } = Effect.runSync(life.service.health)
+      return `not trusted ${provenMs} ms after the calm: ${JSON.stringify({ cache, filter })}`
+    })
+    violations.require(
+      !settings.hasCache || Effect.runSync(cache.model.root) === archive.tree.root,
+      () => "in calm the cache's root is not the archive's"
+    )
+    return violations.first === undefined
   }
 }
 

@@ -22,6 +22,7 @@ export class Troubles {
     world.archiveDown = false
     world.heal()
     world.stopLogFaults()
+    world.cache.control.setAvailable(true)
     if (life.config().readOnly) life.changeConfig({ readOnly: false })
   }
 
@@ -46,6 +47,9 @@ export class Troubles {
           world.note(world.archiveDown ? "the archive goes down" : "the archive is back")
         }
       ])
+    }
+    if (settings.hasCache && settings.cacheTroubles) {
+      choices.push([2, () => this.cacheTrouble()])
     }
     if (settings.logFaults) {
       choices.push([
@@ -103,5 +107,19 @@ export class Troubles {
       }
     ])
     chance.weighted(choices)()
+  }
+
+  private cacheTrouble(): void {
+    const { cache, chance, settings } = this.world
+    const { control, model } = cache
+    const isThere = model.status().connection === "connected"
+    const id = chance.pick(settings.ids)
+    const [what, trouble] = chance.weighted<readonly [string, () => void]>([
+      [3, [isThere ? "goes down" : "is back", () => control.setAvailable(!isThere)]],
+      [1, ["loses everything", control.flushAll]],
+      [2, [`holds damaged bytes of ${id}`, () => control.corrupt(id)]]
+    ])
+    this.world.note(`the cache ${what}`)
+    trouble()
   }
 }

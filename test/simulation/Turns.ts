@@ -5,7 +5,7 @@
  * Why not `TestClock`: its `adjust` asks the real event loop several times for every wake-up whether all fibers have
  * settled, which takes milliseconds and leaves the order of fibers to the platform. This clock is a `Clock` as well.
  */
-import { Clock, Duration, Effect, type Scheduler } from "effect"
+import { Clock, Duration, Effect, type Fiber, type Scheduler } from "effect"
 import type { Chance } from "./Chance.js"
 
 /** A process: when it has died, none of its fibers ever runs again. */
@@ -29,6 +29,8 @@ export class Turns {
   wallOffset = 1_750_000_000_000
   /** Turns given so far. */
   count = 0
+  /** Fibers that wait until a time comes. */
+  readonly sleeping = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   private digest = 0x811c9dc5
   private tasks: Array<{ readonly process: Process; readonly run: () => void }> = []
   private head = 0
@@ -73,14 +75,22 @@ export class Turns {
       currentTimeMillis: Effect.sync(millis),
       currentTimeNanos: Effect.sync(nanos),
       sleep: (duration) =>
-        Effect.async((resume) => {
-          const ms = Duration.toMillis(duration)
-          if (ms === Number.POSITIVE_INFINITY) return undefined
-          const timer = this.after(ms, process, () => resume(Effect.void))
-          return Effect.sync(() => {
-            timer.cancelled = true
+        Effect.withFiberRuntime((fiber) =>
+          Effect.async((resume) => {
+            const ms = Duration.toMillis(duration)
+            if (ms === Number.POSITIVE_INFINITY) return undefined
+            const sleeper = fiber as Fiber.RuntimeFiber<unknown, unknown>
+            this.sleeping.add(sleeper)
+            const timer = this.after(ms, process, () => {
+              this.sleeping.delete(sleeper)
+              resume(Effect.void)
+            })
+            return Effect.sync(() => {
+              this.sleeping.delete(sleeper)
+              timer.cancelled = true
+            })
           })
-        })
+        )
     }
   }
 

@@ -14,6 +14,7 @@ import { Call, callOf, type Intent, indexOf } from "./Call.js"
 import type { Chance } from "./Chance.js"
 import { type Floor, headText, Model } from "./Model.js"
 import type { Settings } from "./Settings.js"
+import { SharedCache } from "./SharedCache.js"
 import type { Process, Turns } from "./Turns.js"
 import { Violations } from "./Violation.js"
 
@@ -53,12 +54,15 @@ export class World {
   >()
   /** The world itself: never dies. */
   readonly self: Process = { alive: true }
+  /** Outlives the processes, as Redis does. */
+  readonly cache: SharedCache
 
   constructor(
     readonly chance: Chance,
     readonly turns: Turns,
     readonly settings: Settings
   ) {
+    this.cache = new SharedCache(this)
     this.model.onFall = (id, to) => {
       for (const call of this.calls.values()) {
         const { floors } = call.start

@@ -1,0 +1,82 @@
+/** The cache as the processes of a world reach it: one model that outlives them, over a line that fails. */
+import { Effect, Scope } from "effect"
+import { CacheError, type CacheService } from "../../src/cache/Cache.js"
+import { type MemoryCacheControl, makeMemory } from "../../src/cache/InProcessCache.js"
+import type { Process } from "./Turns.js"
+import type { World } from "./World.js"
+
+export class SharedCache {
+  readonly model: CacheService
+  readonly control: MemoryCacheControl
+
+  constructor(private readonly world: World) {
+    const { cache, control } = Effect.runSync(
+      makeMemory().pipe(
+        Scope.extend(Effect.runSync(Scope.make())),
+        Effect.withClock(world.turns.clockOf(world.self))
+      )
+    )
+    this.model = cache
+    this.control = control
+  }
+
+  /** The cache as this process reaches it. */
+  openedBy(process: Process): CacheService {
+    const { model } = this
+    const over = <A>(operation: string, call: Effect.Effect<A, CacheError>) =>
+      this.line(process, operation, call)
+    return {
+      ...model,
+      connect: over("connect", model.connect),
+      ping: over("ping", model.ping),
+      root: over("root", model.root),
+      rebuildTree: over("rebuildTree", model.rebuildTree),
+      tidy: over("tidy", model.tidy),
+      reset: over("reset", model.reset),
+      put: (records, options) => over("put", model.put(records, options)),
+      fill: (records) => over("fill", model.fill(records)),
+      repair: (records) => over("repair", model.repair(records)),
+      get: (id) => over("get", model.get(id)),
+      getMany: (ids) => over("getMany", model.getMany(ids)),
+      heads: (ids) => over("heads", model.heads(ids)),
+      deleteMany: (targets) => over("deleteMany", model.deleteMany(targets)),
+      node: (path) => over("node", model.node(path)),
+      children: (path, page) => over("children", model.children(path, page)),
+      branches: (path, page) => over("branches", model.branches(path, page)),
+      leavesOf: (path, page) => over("leavesOf", model.leavesOf(path, page)),
+      leafRange: (path, range) => over("leafRange", model.leafRange(path, range)),
+      claim: (lineage, milliseconds) => over("claim", model.claim(lineage, milliseconds))
+    }
+  }
+
+  /** A call takes its time both ways, may fail on its way, and its answer may be lost. */
+  private line<A>(
+    process: Process,
+    operation: string,
+    call: Effect.Effect<A, CacheError>
+  ): Effect.Effect<A, CacheError> {
+    const { chance, settings } = this.world
+    const failed = (problem: string, kind: CacheError["kind"]) =>
+      Effect.suspend(() =>
+        Effect.fail(new CacheError({ operation, kind, problem, retryAfterMs: chance.between(1, 1000) }))
+      )
+    return Effect.suspend(() => {
+      if (!process.alive) return call
+      const faulty = !this.world.calm
+      const before =
+        faulty && chance.bool(settings.cacheFailure) ? failed("a transient failure", "unavailable") : call
+      const lost = faulty && chance.bool(settings.cacheFailure)
+      const answered = lost ? Effect.zipRight(before, failed("the answer was lost", "timeout")) : before
+      return Effect.zipRight(this.delay, Effect.zipLeft(answered, this.delay))
+    })
+  }
+
+  private get delay(): Effect.Effect<void> {
+    const { chance, settings } = this.world
+    return Effect.suspend(() =>
+      settings.cacheDelayMs === 0 || chance.bool(0.6)
+        ? Effect.void
+        : Effect.sleep(chance.between(1, settings.cacheDelayMs))
+    )
+  }
+}
