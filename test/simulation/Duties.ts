@@ -27,6 +27,7 @@ const isLoss = (message: string): boolean => message.startsWith("the log did not
 export const listening = (world: World): Logger.Logger<unknown, void> =>
   Logger.make(({ cause, logLevel, message }) => {
     const text = Arr.ensure(message).map(String).join(" ")
+    world.note(`log: ${logLevel.label} ${text}`)
     const isDefect = [...Cause.defects(cause)].length > 0
     if (!isDefect && (LogLevel.lessThan(logLevel, LogLevel.Error) || isLoss(text))) return
     world.violations.report(
