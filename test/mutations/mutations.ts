@@ -104,6 +104,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
+    name: "an own version passes for a new one below a tombstone",
+    file: "src/engine/write/WriteOperations.ts",
+    find: "if (asked.head !== undefined || !expected.isOwn) return then(asked)",
+    replace: "if (id.length > 0) return then(asked)",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
     name: "insertions that wait for each other are not noticed",
     file: "src/engine/query/GetOrInsert.ts",
     find: "            if (waitsFor(other, outer)) return circle(id)\n",

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto"
 import { describe, expect, it } from "vitest"
 import { simulate } from "./Simulation.js"
 
@@ -29,6 +30,13 @@ export const describeSeeds = (from: number, to: number) =>
       })
     }
   })
+
+/** As many seeds that no run has had before, beside the fixed ones; the first is printed, and the report of a failing one says how to replay it. */
+export const describeNewSeeds = (count: number) => {
+  const first = randomInt(1_000_000, 2 ** 31)
+  console.log(`new seeds of this run: ${first} to ${first + count - 1}`)
+  describeSeeds(first, first + count - 1)
+}
 
 /** The seed that the environment names, alone. */
 export const describeReplay = (otherwise: () => void): void => {

@@ -14,6 +14,8 @@ export interface Asked {
   readonly head: ItemVersion | undefined
   /** Dirty: a write of the id has become visible since. */
   readonly watch: Watch
+  /** The filter has proven absence, and the archive could not say whether there is a tombstone. */
+  readonly byFilter?: true
 }
 
 export interface VersionComparison {

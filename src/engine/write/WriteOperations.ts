@@ -54,6 +54,8 @@ interface Expected {
   /** 0 for absent. */
   readonly version: number
   readonly contentHash: string | undefined
+  /** The write brings its own version. */
+  readonly isOwn: boolean
 }
 
 /** @param asked what the archive has just said about the id, if it was asked */
@@ -145,8 +147,14 @@ export const make = (
   ): Effect.Effect<Receipt, WriteError> =>
     touchedMeanwhile(core, [id], (watches) =>
       Effect.flatMap(reads.fetchProven([id]), (records) => {
-        const asked = { head: records.get(id), watch: watches.get(id)! }
-        return compareAndSet(id, expected, prepared, durability, undefined, asked)
+        const asked: Asked = { head: records.get(id), watch: watches.get(id)! }
+        const then = (answer: Asked) => compareAndSet(id, expected, prepared, durability, undefined, answer)
+        if (asked.head !== undefined || !expected.isOwn) return then(asked)
+        // A filter that proves absence knows of no tombstone, above which the caller's version has to be.
+        const alone: Asked = { ...asked, byFilter: true }
+        return comparison.isNeeded(id)
+          ? comparison.around([id], (answers) => then(answers.get(id) ?? alone))
+          : then(alone)
       })
     )
 
@@ -176,7 +184,11 @@ export const make = (
           ? write(prepared, durability, refusal, own)
           : compareAndSet(
               item.id,
-              { version: options.expectedVersion, contentHash: options.expectedHash },
+              {
+                version: options.expectedVersion,
+                contentHash: options.expectedHash,
+                isOwn: own !== undefined
+              },
               prepared,
               durability,
               refusal
@@ -203,7 +215,11 @@ export const make = (
           ? write(prepared, durability, refusal, options.version === undefined ? undefined : id)
           : compareAndSet(
               id,
-              { version: options.expectedVersion, contentHash: undefined },
+              {
+                version: options.expectedVersion,
+                contentHash: undefined,
+                isOwn: options.version !== undefined
+              },
               prepared,
               durability,
               refusal

@@ -115,7 +115,7 @@ const versionFor = (
   }
   core.clock.observe(own)
   const compared =
-    asked === undefined
+    asked === undefined || asked.byFilter === true
       ? here !== undefined && !core.unchecked(here) && core.soleWriter()
       : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || (here !== undefined && !core.unchecked(here))
   return { version: own, previousVersion, unchecked: !compared, final: true, compared }

@@ -50,6 +50,24 @@ describe("compare-and-set", () => {
     })
   )
 
+  it.scoped("an own version has to be above a tombstone, also where the filter proves absence", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start()
+      while (!(yield* service.definitelyMissing("a"))) yield* TestClock.adjust(1000)
+      const gone = yield* service.delete("a")
+      yield* service.flush
+      expect(yield* service.definitelyMissing("a")).toBe(true)
+      const old = { id: "a", content: "2", version: 8 }
+      expect(yield* Effect.flip(service.submit(old, { expectedVersion: 0 }))).toMatchObject({
+        _tag: "VersionConflict",
+        current: gone.version
+      })
+      expect(Option.isNone(yield* service.get("a"))).toBe(true)
+      const next = { id: "a", content: "3", version: gone.version + 1 }
+      expect(yield* service.submit(next, { expectedVersion: 0 })).toMatchObject({ compared: true })
+    })
+  )
+
   it.scoped("against an item that only the archive holds, which is asked once", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()

@@ -1,0 +1,3 @@
+import { describeNewSeeds, describeReplay } from "./Seeds.js"
+
+describeReplay(() => describeNewSeeds(250))
