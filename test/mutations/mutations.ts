@@ -778,6 +778,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/integration/archive/MysqlLocks.test.ts"]
   },
   {
+    name: "the application gets its sessions back with the archive's settings",
+    file: "src/archive/mysql/MysqlSharedClient.ts",
+    find: 'Effect.zipRight(ask("ROLLBACK"), ask(`SET ${setBack}`))',
+    replace: 'ask("ROLLBACK")',
+    tests: ["test/integration/archive/MysqlShared.test.ts"]
+  },
+  {
+    name: "a call joins the transaction of its caller",
+    file: "src/archive/sql/SqlSession.ts",
+    find: "Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>",
+    replace: "context",
+    tests: ["test/integration/archive/MysqlShared.test.ts"]
+  },
+  {
     name: "a read-only server is served from",
     file: "src/archive/mysql/MysqlPool.ts",
     find: 'if (readOnly === "0" || readOnly === "OFF") return Effect.void',

@@ -29,6 +29,30 @@ export interface MysqlPool {
 const problem = (code: string, message: string): SqlError =>
   new SqlError({ cause: Object.assign(new Error(message), { code }), message })
 
+export const poolSlots = ({
+  answerTimeoutMs,
+  maxConnections
+}: Pick<MysqlPoolOptions, "answerTimeoutMs" | "maxConnections">): Slots<SqlError> => {
+  const late = `none of the ${maxConnections} connections became free within ${answerTimeoutMs} ms`
+  return new Slots({
+    size: maxConnections,
+    waitMs: answerTimeoutMs,
+    exhausted: () => problem("POOL_EXHAUSTED", late),
+    closed: () => problem("POOL_CLOSED", "the connections are closed")
+  })
+}
+
+export const readOnlyServer = problem(
+  "SERVER_READ_ONLY",
+  "the server is read-only: a replica, or a primary that was replaced; trying again reaches the new one once its address leads there"
+)
+
+export const packetShrunk = (was: number, is: number): SqlError =>
+  problem(
+    "POOL_PACKET",
+    `max_allowed_packet was ${was} at the start and is ${is} now; start again, or set it back`
+  )
+
 /** The connections: those that are free, and slots for those that may be taken. */
 class Connections {
   readonly all = new Set<MysqlConnection>()
@@ -38,14 +62,7 @@ class Connections {
   private onEmpty: (() => void) | undefined
 
   constructor(private readonly options: MysqlPoolOptions) {
-    const { answerTimeoutMs, maxConnections } = options
-    const late = `none of the ${maxConnections} connections became free within ${answerTimeoutMs} ms`
-    this.slots = new Slots({
-      size: maxConnections,
-      waitMs: answerTimeoutMs,
-      exhausted: () => problem("POOL_EXHAUSTED", late),
-      closed: () => problem("POOL_CLOSED", "the connections are closed")
-    })
+    this.slots = poolSlots(options)
   }
 
   take(): MysqlConnection | undefined {
@@ -114,13 +131,9 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
   const checked = (answer: unknown): Effect.Effect<void, SqlError> => {
     const readOnly = String(rowsOf(answer)[0]?.readOnly)
     if (readOnly === "0" || readOnly === "OFF") return Effect.void
-    const reason = problem(
-      "SERVER_READ_ONLY",
-      "the server is read-only: a replica, or a primary that was replaced; trying again reaches the new one once its address leads there"
-    )
-    connection.lose(reason)
-    connections.dropFree(reason)
-    return Effect.fail(reason)
+    connection.lose(readOnlyServer)
+    connections.dropFree(readOnlyServer)
+    return Effect.fail(readOnlyServer)
   }
 
   // Lazily: what is run first is first, not what is described first.
@@ -167,12 +180,12 @@ export const make = (
 
     const open = Effect.suspend(() => {
       const connection = connections.open()
-      return connection.open(prepareSession(connection, options)).pipe(
+      return connection.open(prepareSession((text) => connection.query(text), options)).pipe(
         Effect.flatMap((session) => {
           maxPacket ??= session.maxPacket
-          if (session.maxPacket >= maxPacket) return Effect.succeed(connection)
-          const text = `max_allowed_packet was ${maxPacket} at the start and is ${session.maxPacket} now`
-          return Effect.fail(problem("POOL_PACKET", `${text}; start again, or set it back`))
+          return session.maxPacket >= maxPacket
+            ? Effect.succeed(connection)
+            : Effect.fail(packetShrunk(maxPacket, session.maxPacket))
         }),
         Effect.onError(() => Effect.sync(() => connection.lose(new Error("not taken into use"))))
       )

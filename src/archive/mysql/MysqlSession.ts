@@ -5,7 +5,6 @@
  */
 import { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
-import type { MysqlConnection } from "./MysqlConnection.js"
 
 export interface SessionOptions {
   /** How long a statement may take; what the server then still works on, it ends by itself. */
@@ -72,19 +71,30 @@ const asked = ["log_bin", "wsrep_on", "max_allowed_packet"]
 const fits = (shown: string, wanted: string): boolean =>
   shown.toUpperCase() === wanted.toUpperCase() || (wanted !== "" && Number(shown) === Number(wanted))
 
+/** What to write so that a setting gets the value that the server has shown. */
+export const settingText = (name: string, shown: string): string => {
+  if (/^\d+(\.\d+)?$/.test(shown)) return shown
+  // Shown as an empty text where it is NULL.
+  if (shown === "" && name === "character_set_results") return "NULL"
+  return `'${shown.replace(/['\\]/g, "\\$&")}'`
+}
+
 /**
- * Sets a new connection's session, checks it, and returns the size of its packets. Fails with what could not be
- * set, and why.
+ * Sets a connection's session and checks it. Returns the size of its packets, and what it had before of what was
+ * changed. Fails with what could not be set, and why.
  */
 export const prepareSession = (
-  connection: MysqlConnection,
+  ask: (text: string) => Effect.Effect<unknown, SqlError>,
   options: SessionOptions
-): Effect.Effect<{ readonly maxPacket: number }, SqlError> =>
+): Effect.Effect<
+  { readonly maxPacket: number; readonly changed: ReadonlyArray<readonly [name: string, shown: string]> },
+  SqlError
+> =>
   Effect.gen(function* () {
     const wanted = settings(options)
     const names = [...wanted.map(([name]) => name), ...asked]
     const show = Effect.map(
-      connection.query(`SHOW SESSION VARIABLES WHERE Variable_name IN ('${names.join("','")}')`),
+      ask(`SHOW SESSION VARIABLES WHERE Variable_name IN ('${names.join("','")}')`),
       (rows) =>
         new Map(
           (rows as ReadonlyArray<Record<string, unknown>>).map((row) => [
@@ -93,24 +103,16 @@ export const prepareSession = (
           ])
         )
     )
-    const wrongIn = (session: ReadonlyMap<string, string>) =>
-      wanted.filter(([name, , value]) => {
-        const shown = session.get(name)
-        if (shown === undefined || fits(shown, value)) return false
-        if (name !== "binlog_format") return true
-        const logged = session.get("log_bin") === "ON" || session.get("wsrep_on") === "ON"
-        return logged && shown === "STATEMENT"
-      })
     const set = (some: typeof wanted) =>
-      connection.query(`SET ${some.map(([name, text]) => `SESSION ${name} = ${text}`).join()}`)
+      ask(`SET ${some.map(([name, text]) => `SESSION ${name} = ${text}`).join()}`)
 
     // First what could cut short or refuse what the server is asked next.
-    yield* connection.query(
+    yield* ask(
       "SET SESSION sql_big_selects = 1, SESSION sql_select_limit = 18446744073709551615" +
         " /*M!, SESSION max_statement_time = 0 */"
     )
-    let session = yield* show
-    const wrong = wrongIn(session)
+    const first = yield* show
+    const wrong = wrongIn(first, wanted)
     if (wrong.length > 0) {
       const refusals = new Map<string, string>()
       yield* Effect.catchAll(set(wrong), () =>
@@ -124,18 +126,27 @@ export const prepareSession = (
           { discard: true }
         )
       )
-      session = yield* show
-      const still = wrongIn(session).map(([name, , value]) => {
+      const session = yield* show
+      const still = wrongIn(session, wanted).map(([name, , value]) => {
         const why = refusals.get(name)
         return `${name} is ${session.get(name)} and has to be ${value}${why === undefined ? "" : ` (${why})`}`
       })
       if (still.length > 0) return yield* unfit(`the session cannot be set: ${still.join("; ")}`)
     }
-    const maxPacket = Number(session.get("max_allowed_packet"))
+    const maxPacket = Number(first.get("max_allowed_packet"))
     if (!(maxPacket >= leastPacket)) {
       return yield* unfit(`max_allowed_packet is ${maxPacket} and has to be at least ${leastPacket}`)
     }
-    return { maxPacket }
+    return { maxPacket, changed: wrong.map(([name]) => [name, first.get(name)!] as const) }
+  })
+
+const wrongIn = (session: ReadonlyMap<string, string>, wanted: ReturnType<typeof settings>) =>
+  wanted.filter(([name, , value]) => {
+    const shown = session.get(name)
+    if (shown === undefined || fits(shown, value)) return false
+    if (name !== "binlog_format") return true
+    const logged = session.get("log_bin") === "ON" || session.get("wsrep_on") === "ON"
+    return logged && shown === "STATEMENT"
   })
 
 const unfit = (problem: string) => new SqlError({ cause: new Error(problem), message: problem })

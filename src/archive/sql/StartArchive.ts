@@ -3,6 +3,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { Effect, ExecutionStrategy, Exit, Scope } from "effect"
 import { ArchiveStartError } from "../../EngineError.js"
 import { classify, reasonOf } from "../ArchiveErrors.js"
+import { outsideTransaction } from "./SqlSession.js"
 
 /**
  * Runs a start so that a failed one is undone at once, and not only when the caller's scope closes: it may be
@@ -19,6 +20,7 @@ export const start = <A, E>(
     Effect.gen(function* () {
       const inner = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
       const exit = yield* restore(effect).pipe(
+        outsideTransaction,
         Effect.withTracerEnabled(false),
         Effect.provide(Reactivity.layer),
         Scope.extend(inner),

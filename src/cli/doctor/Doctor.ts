@@ -167,7 +167,7 @@ const checkMysql = (url: string, display: string, config: EngineConfig): Effect.
       ),
       (open) => Effect.sync(() => open.quit())
     )
-    return yield* connection.open(prepareSession(connection, { answerTimeoutMs })).pipe(
+    return yield* connection.open(prepareSession((text) => connection.query(text), { answerTimeoutMs })).pipe(
       Effect.match({
         onSuccess: () => good("SQL", `${display} lets the user in, and the database is there`),
         onFailure: (error) => {
