@@ -79,7 +79,7 @@ const makeStarting = (runtime: Runtime) =>
     const { lifecycle } = core
     const context = yield* Effect.context<EngineComponents | Lifecycle | LiveConfig>()
     const phases = Effect.gen(function* () {
-      if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.closedGate("write")
+      if (lifecycle.unsafeSnapshot().phase !== "starting") return yield* core.gate.closed("write")
       yield* lifecycle.mark("started")
       yield* Effect.scoped(Layer.build(startup))
       yield* Effect.provideService(RunLoop.start, Scope.Scope, runLoop)

@@ -34,11 +34,11 @@ export const make = Effect.gen(function* () {
   const filterMaintenance = yield* FilterMaintenance.make(core, yield* FilterSnapshots, shutdown)
   const waiters = new ArchiveWaiters()
   // Nobody waits any more for an archive that has not taken it: the log has their writes.
-  yield* shutdown.addSync(() => waiters.close(core.fresh.consumed))
+  yield* shutdown.addSync(() => waiters.close(core.tail.consumed))
   const flush = Flusher.make(core, waiters, changeStream)
-  yield* shutdown.add("flush", lastFlush(core, flush), () => !shutdown.startFailed && !core.fresh.isEmpty)
+  yield* shutdown.add("flush", lastFlush(core, flush), () => !shutdown.startFailed && !core.tail.isEmpty)
   const runLoop = yield* shutdown.scoped("run loop")
-  yield* shutdown.add("writes under way", core.appendsSettled.await)
+  yield* shutdown.add("writes under way", core.appends.settled.await)
 
   const runtime: Context.Tag.Service<EngineRuntime> = {
     cacheResync: CacheResync.make(core, flush),
@@ -69,5 +69,5 @@ const lastFlush = (core: EngineState, flush: Flusher.Flusher) =>
   Effect.gen(function* () {
     if (core.tiers?.archive === undefined || (core.pendingEntries() === 0 && !flush.releaseDue())) return
     yield* flush.run({ reason: "shutdown" })
-    if (flush.releaseDue() && core.logRefusal !== undefined) yield* core.logRefusal
+    if (flush.releaseDue() && core.degradations.logRefusal !== undefined) yield* core.degradations.logRefusal
   })

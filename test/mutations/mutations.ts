@@ -35,8 +35,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a pending write that a letter put back has overtaken counts as compared",
-    file: "src/engine/state/EngineState.ts",
-    find: "    if (this.letters.isInDoubt(known.id)) return true\n",
+    file: "src/engine/state/KnownVersions.ts",
+    find: "    if (letters.isInDoubt(known.id)) return true\n",
     replace: "",
     tests: ["test/engine/query/DeadLetters.test.ts"]
   },
@@ -57,28 +57,28 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a compare-and-set believes memory while others may write",
     file: "src/engine/write/WriteOperations.ts",
-    find: "const sole = core.soleWriter()",
+    find: "const sole = core.writer.isCertain()",
     replace: "const sole = true",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "decisions read memory and cache while others may write",
     file: "src/engine/read/PointReads.ts",
-    find: "past: (core) => !core.soleWriter() }",
+    find: "past: (core) => !core.writer.isCertain() }",
     replace: "past: () => false }",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a new lease keeps what memory has read before",
-    file: "src/engine/state/EngineState.ts",
-    find: "    this.memory.clear()\n",
+    file: "src/engine/state/SoleWriter.ts",
+    find: "    this.here.memory.clear()\n",
     replace: "",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a new lease counts while older writes are in the log",
-    file: "src/engine/state/EngineState.ts",
-    find: "return this.fresh.consumed >= lease.settledAt || this.fresh.isEmpty",
+    file: "src/engine/state/SoleWriter.ts",
+    find: "return tail.consumed >= lease.settledAt || tail.isEmpty",
     replace: "return true",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
@@ -233,35 +233,35 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an outage is told at every meeting",
     file: "src/engine/state/Conditions.ts",
-    find: "core.degrade(component, reason) ? Effect.logWarning(said)",
-    replace: "core.degrade(component, reason) || true ? Effect.logWarning(said)",
+    find: "degradations.begin(component, reason) ? Effect.logWarning(said)",
+    replace: "degradations.begin(component, reason) || true ? Effect.logWarning(said)",
     tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "the watchdog does not look at group commits",
     file: "src/engine/background/BackgroundTasks.ts",
-    find: "underWay: () => core.appendsInFlight > 0,",
+    find: "underWay: () => core.appends.size > 0,",
     replace: "underWay: () => false,",
     tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "the watchdog alerts without an archive",
     file: "src/engine/background/BackgroundTasks.ts",
-    find: "underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,",
-    replace: "underWay: () => !core.fresh.isEmpty,",
+    find: "underWay: () => core.tiers?.archive !== undefined && !core.tail.isEmpty,",
+    replace: "underWay: () => !core.tail.isEmpty,",
     tests: ["test/engine/background/RunLoop.test.ts"]
   },
   {
     name: "one transient failure ends the flush of a shutdown",
     file: "src/engine/Rooms.ts",
-    find: "() => !shutdown.startFailed && !core.fresh.isEmpty",
+    find: "() => !shutdown.startFailed && !core.tail.isEmpty",
     replace: "() => false",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a release that fails is tried again until the flush's share is used",
     file: "src/engine/Rooms.ts",
-    find: "() => !shutdown.startFailed && !core.fresh.isEmpty",
+    find: "() => !shutdown.startFailed && !core.tail.isEmpty",
     replace: "() => !shutdown.startFailed",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
@@ -311,7 +311,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "appends without an answer are left so",
     file: "src/engine/shutdown/Shutdown.ts",
-    find: "  core.giveUpAppends()\n",
+    find: "  core.appends.giveUp()\n",
     replace: "",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
@@ -381,7 +381,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "another archive at a late connect passes",
     file: "src/engine/startup/ConnectArchive.ts",
-    find: "    core.wrongArchive = problem\n",
+    find: "    core.gate.wrongArchive = problem\n",
     replace: "",
     tests: ["test/engine/startup/StartWithoutSql.test.ts"]
   },
@@ -485,8 +485,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "pending memory has no bound",
-    file: "src/engine/state/EngineState.ts",
-    find: "this.pendingMemory() / this.config().pendingMaxBytes",
+    file: "src/engine/state/WritePressure.ts",
+    find: "this.memory / this.here.config().pendingMaxBytes",
     replace: "0",
     tests: ["test/engine/write/Pressure.test.ts"]
   },
@@ -535,21 +535,21 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the gate stays open while the log fails",
     file: "src/engine/write/LogAppend.ts",
-    find: "  if (core.logRefusal !== undefined) return core.logRefusal\n",
+    find: "  if (core.degradations.logRefusal !== undefined) return core.degradations.logRefusal\n",
     replace: "",
     tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
     name: "a failed release fails the flush",
     file: "src/engine/flush/Flusher.ts",
-    find: "(error) => Effect.sync(() => core.logRefuses(error))",
+    find: "(error) => Effect.sync(() => core.degradations.logRefuses(error))",
     replace: "(error) => Effect.die(error)",
     tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
     name: "memory keeps what a put-back letter has replaced",
     file: "src/engine/flush/CommitOutcome.ts",
-    find: "    if (settled === undefined) core.forgetOlder(entry.record)\n",
+    find: "    if (settled === undefined) core.versions.takenUnseen(entry.record)\n",
     replace: "",
     tests: ["test/engine/query/DeadLetters.test.ts"]
   },
@@ -569,7 +569,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "letters do not press on writers",
-    file: "src/engine/state/EngineState.ts",
+    file: "src/engine/state/WritePressure.ts",
     find: "      (items + letters) / maxItems,\n      (bytes + letterBytes) / maxBytes,\n",
     replace: "      items / maxItems,\n      bytes / maxBytes,\n",
     tests: ["test/engine/query/DeadLetters.test.ts"]
@@ -829,8 +829,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a retried letter counts as a lost write",
     file: "src/engine/query/DeadLetters.ts",
-    find: "core.retried.add(first + n)",
-    replace: "core.retried.has(first + n)",
+    find: "core.letters.add(first, records.length)",
+    replace: "core.letters.has(first)",
     tests: ["test/engine/write/Repeats.test.ts"]
   },
   {
@@ -878,7 +878,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an own version is compared with memory alone",
     file: "src/engine/write/VersionComparison.ts",
-    find: " || !core.soleWriter()",
+    find: " || !core.writer.isCertain()",
     replace: "",
     tests: ["test/engine/write/Compared.test.ts"]
   },
@@ -905,8 +905,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an older write comes back over a later one that memory has evicted",
-    file: "src/engine/state/EngineState.ts",
-    find: "    if (!sameVersion(this.pending.get(record.id) ?? record, record)) return\n",
+    file: "src/engine/state/KnownVersions.ts",
+    find: "    if (!sameVersion(pending.get(record.id) ?? record, record)) return\n",
     replace: "",
     tests: ["test/engine/read/PointReads.test.ts"]
   },

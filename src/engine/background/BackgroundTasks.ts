@@ -30,7 +30,7 @@ export const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core, flush } = runtime
     if (core.tiers?.archive === undefined || flush.backsOff()) return Effect.void
-    return core.fresh.isEmpty && !flush.releaseDue() ? Effect.void : flushed(runtime, "age")
+    return core.tail.isEmpty && !flush.releaseDue() ? Effect.void : flushed(runtime, "age")
   })
 
 /** Waits for a request and flushes. */
@@ -40,17 +40,17 @@ export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
     if (kind === "recovery") return flushed(runtime, "recovery")
     if (core.tiers?.archive === undefined || flush.backsOff()) {
       // The archive is unavailable: who waits for it is told that the log has the write.
-      return Effect.sync(() => runtime.waiters.release(core.fresh.consumed))
+      return Effect.sync(() => runtime.waiters.release(core.tail.consumed))
     }
     if (kind === "forced") return flushed(runtime, "forced")
-    return flushed(runtime, core.fresh.size >= core.config().batchFlushCount ? "count" : "bytes", true)
+    return flushed(runtime, core.tail.size >= core.config().batchFlushCount ? "count" : "bytes", true)
   })
 
 /** While the archive is unavailable and anything is pending: tries again. */
 export const drainLog = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core } = runtime
-    if (core.tiers?.archive === undefined || core.fresh.isEmpty || !core.degradations.has("archive"))
+    if (core.tiers?.archive === undefined || core.tail.isEmpty || !core.degradations.has("archive"))
       return Effect.void
     return flushed(runtime, "recovery")
   })
@@ -67,7 +67,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
       onSuccess: () =>
         Effect.suspend(() => {
           if (!core.degradations.has("archive")) return Effect.void
-          if (!core.fresh.isEmpty) {
+          if (!core.tail.isEmpty) {
             // The drain itself says whether the archive takes writes again.
             flushSignal.ask("recovery")
             return Effect.void
@@ -80,7 +80,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
 /** Connects the archive that a start did without, and has the log carried to it. */
 export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError> =>
   Effect.suspend(() =>
-    runtime.core.awaitsArchive
+    runtime.core.gate.awaitsArchive
       ? runtime.connectArchive.pipe(
           Effect.zipRight(archiveHealth(runtime)),
           // What keeps it from being compared is told of there.
@@ -128,7 +128,9 @@ export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { core } = runtime
     // A log that takes no writes cannot be shrunk either; that is known already.
-    return core.tiers === undefined || core.logRefusal !== undefined ? Effect.void : core.log.shrink
+    return core.tiers === undefined || core.degradations.logRefusal !== undefined
+      ? Effect.void
+      : core.log.shrink
   })
 
 /** Removes tombstones past their retention. */
@@ -165,11 +167,11 @@ export const toldByTier = (runtime: Runtime, cause: Cause.Cause<unknown>): Effec
 /** Tells of writes that were acknowledged before their commit and then not committed. */
 export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
   Effect.zipRight(
-    core.losses.await,
+    core.early.losses.await,
     Effect.suspend(() => {
-      core.losses.unsafeClose()
-      const lost = core.counters.lostUnsynced - core.lossesTold
-      core.lossesTold = core.counters.lostUnsynced
+      core.early.losses.unsafeClose()
+      const lost = core.early.lost - core.early.lossesTold
+      core.early.lossesTold = core.early.lost
       return Effect.logError(
         `the log did not take what was acknowledged at "memory": ${counted(lost, "write is", "writes are")} lost`
       )
@@ -208,17 +210,17 @@ export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
     watch({
       component: "flush",
       // Without an archive nothing can move, and that is told elsewhere.
-      underWay: () => core.tiers?.archive !== undefined && !core.fresh.isEmpty,
-      moved: () => core.fresh.consumed,
+      underWay: () => core.tiers?.archive !== undefined && !core.tail.isEmpty,
+      moved: () => core.tail.consumed,
       alert: () =>
         `${counted(core.pendingEntries(), "write is", "writes are")} pending and none has moved for ${seconds()} s`,
       over: "watchdog: pending writes move again"
     }),
     watch({
       component: "log",
-      underWay: () => core.appendsInFlight > 0,
-      moved: () => core.appendsEnded,
-      alert: () => `${core.appendsInFlight} calls wait for the log and none has ended for ${seconds()} s`,
+      underWay: () => core.appends.size > 0,
+      moved: () => core.appends.ended,
+      alert: () => `${core.appends.size} calls wait for the log and none has ended for ${seconds()} s`,
       over: "watchdog: the log moves again"
     })
   )
@@ -231,7 +233,7 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   // Only for a start that did without.
   {
     name: "archive connection",
-    intervalMs: () => (runtime.core.awaitsArchive ? connectMs : 0),
+    intervalMs: () => (runtime.core.gate.awaitsArchive ? connectMs : 0),
     round: connectArchive(runtime)
   },
   { name: "archive health", intervalMs: (config) => config.healthInterval, round: archiveHealth(runtime) },

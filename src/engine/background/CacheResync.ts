@@ -75,7 +75,7 @@ export const make = (core: EngineState, flush: Flusher): CacheResync => {
           return cacheFailed(core, cache, "its root still differs after the repair; trying again")
         if (!cache.trust(generation, doubts)) return Effect.void
         const changed = result.written + result.removed
-        const back = core.recover("cache")
+        const back = core.degradations.end("cache")
         if (changed === 0 && !back) return Effect.void
         return Effect.logInfo(
           changed === 0

@@ -75,7 +75,7 @@ export class FilterMaintenance {
         // A clock that is behind catches up with the other writers'.
         core.clock.observe(topVersion)
         // A lease that has just begun takes effect here, if no write came first.
-        core.soleWriter()
+        core.writer.isCertain()
         const { filterSnapshotInserts } = core.config()
         const due = filterSnapshotInserts > 0 && filter.status().insertsSinceSnapshot >= filterSnapshotInserts
         return Effect.zipRight(lookForMarkOnce(core), due ? this.save : Effect.void)

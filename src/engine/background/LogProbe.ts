@@ -24,7 +24,7 @@ export const make = (core: EngineState): LogProbe => {
     })
 
   const recovered = Effect.suspend(() => {
-    core.logTakesWrites()
+    core.degradations.logTakesWrites()
     if (!told) return Effect.void
     told = false
     return Effect.logInfo("the log takes writes again")
@@ -32,12 +32,12 @@ export const make = (core: EngineState): LogProbe => {
 
   const probe = Effect.gen(function* () {
     if (core.tiers === undefined) return
-    if (core.logRefusal !== undefined) yield* tell(core.logRefusal)
+    if (core.degradations.logRefusal !== undefined) yield* tell(core.degradations.logRefusal)
     probedAt = yield* Clock.currentTimeNanos
     yield* Effect.matchEffect(core.log.probe, {
       onFailure: (error) =>
         Effect.suspend(() => {
-          core.logRefuses(error)
+          core.degradations.logRefuses(error)
           return tell(error)
         }),
       onSuccess: () => recovered
@@ -46,7 +46,7 @@ export const make = (core: EngineState): LogProbe => {
 
   const check = Effect.flatMap(Clock.currentTimeNanos, (now) => {
     const due = probedAt === undefined || Number(now - probedAt) / 1e6 >= core.config().healthInterval
-    return due || core.logRefusal !== undefined ? probe : Effect.void
+    return due || core.degradations.logRefusal !== undefined ? probe : Effect.void
   })
 
   return { check, probe }

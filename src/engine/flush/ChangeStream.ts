@@ -75,7 +75,7 @@ export const make = (core: EngineState): ChangeStream => {
 
   const page = Effect.gen(function* () {
     const { cache } = core
-    const upTo = core.fresh.consumed
+    const upTo = core.tail.consumed
     const after = position()
     if (cache === undefined || after >= upTo) return false
     const entries = (yield* core.log.read({
@@ -135,7 +135,7 @@ export const make = (core: EngineState): ChangeStream => {
           ReadError | NotSupported
         > => {
           const { cache } = core
-          const gate = core.queryGate()
+          const gate = core.gate.query()
           if (gate !== undefined) return Effect.fail(gate)
           if (!core.config().cdc || cache === undefined) {
             return Effect.fail(

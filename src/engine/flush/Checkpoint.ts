@@ -17,6 +17,6 @@ export const checkpoint = (core: EngineState): Effect.Effect<void> =>
     return Effect.zipRight(
       Effect.catchAll(tiers.archive?.checkpoint ?? Effect.void, told),
       // Of a log that takes no writes has been told already.
-      core.logRefusal === undefined ? Effect.catchAll(tiers.log.checkpoint, told) : Effect.void
+      core.degradations.logRefusal === undefined ? Effect.catchAll(tiers.log.checkpoint, told) : Effect.void
     )
   })

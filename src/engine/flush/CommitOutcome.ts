@@ -32,12 +32,23 @@ export interface Lost {
 const adopt = (core: EngineState, stored: StoredRecord): void => {
   const { id } = stored
   core.clock.observe(stored.version)
-  core.touch(id)
+  core.watches.touch(id)
   const held = core.memory.peek(id)
   if (held === undefined || core.pending.get(id) !== undefined || compareVersions(held, stored) > 0) return
   core.memory.remove(id)
   const { content, deleted } = stored
-  if (!deleted && content !== undefined) core.keep({ ...stored, content })
+  if (!deleted && content !== undefined) core.versions.keep({ ...stored, content })
+}
+
+const mostLostVersions = 1000
+
+/** This acknowledged version lost against another one: its id remembers it for a while. */
+const rememberLost = ({ lostVersions }: EngineState, { id, version }: ItemRecord): void => {
+  lostVersions.delete(id)
+  lostVersions.set(id, version)
+  if (lostVersions.size <= mostLostVersions) return
+  const [oldest] = lostVersions.keys()
+  lostVersions.delete(oldest!)
 }
 
 /** Tells the waiting writers of these entries what became of them. */
@@ -95,7 +106,7 @@ export const answer = (core: EngineState, waiters: ArchiveWaiters, committed: Co
       : entries.filter(({ sequence }) => core.letters.has(sequence)).map(({ record }) => record)
   )
   const lost = untold.filter(({ submitted }) => !letters.has(submitted))
-  for (const { submitted } of lost) core.lostTo(submitted)
+  for (const { submitted } of lost) rememberLost(core, submitted)
   waiters.settle(entries[entries.length - 1]!.sequence, true)
   return { superseded, untold: lost }
 }
@@ -116,16 +127,16 @@ export const settle = (
       core.memory.remove(settled.id)
     }
     // A letter that was put back: nobody has seen it since, and memory may hold what it has replaced.
-    if (settled === undefined) core.forgetOlder(entry.record)
+    if (settled === undefined) core.versions.takenUnseen(entry.record)
   }
   for (const { stored } of result.superseded) adopt(core, stored)
   for (const record of result.repeated) adopt(core, record)
   for (const { entry } of result.culprits) {
     if (core.pending.get(entry.record.id) === undefined) core.memory.remove(entry.record.id)
-    core.touch(entry.record.id)
+    core.watches.touch(entry.record.id)
   }
   core.letters.settle(last)
-  core.fresh.consume(last)
+  core.tail.consume(last)
   core.counters.archived += entries.length - result.culprits.length
   core.counters.deadLettered += result.culprits.length
   core.counters.superseded += superseded

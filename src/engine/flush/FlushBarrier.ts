@@ -31,22 +31,15 @@ export interface FlushBarrier {
 }
 
 export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
-  /** Writes acknowledged before their commit (durability `memory`) are in the log first. */
-  const inLog = Effect.suspend(() =>
-    core.hasEarly
-      ? Effect.async<void>((resume) => core.whenEarlySettled(() => resume(Effect.void)))
-      : Effect.void
-  )
-
   const all: FlushBarrier["all"] = (operation) =>
     Effect.suspend(() => {
       const { flushTimeout } = core.config()
       const before = { ...core.counters }
       const carried = Effect.zipRight(
-        inLog,
+        core.early.settled,
         Effect.suspend(() => {
           const upTo = core.log.usage().committed
-          const through = core.fresh.isEmpty || core.fresh.consumed >= upTo
+          const through = core.tail.isEmpty || core.tail.consumed >= upTo
           return through ? Effect.void : flush.run({ reason: "forced", upTo })
         })
       )
@@ -79,7 +72,7 @@ export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
     ask,
     thenAsk: (operation, question) =>
       Effect.suspend(() => {
-        const gate = core.queryGate()
+        const gate = core.gate.query()
         return gate === undefined
           ? Effect.zipRight(all(operation), ask(operation, question))
           : Effect.fail(gate)

@@ -67,15 +67,15 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
       const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
       const maxItems = share.of(batchFlushCount * sqlWriteConcurrency)
       const maxBytes = share.of(batchFlushBytes * sqlWriteConcurrency)
-      const { fresh } = core
-      if (!fresh.mustReadLogAfter(taken)) {
-        const entries = fresh.peek(maxItems, maxBytes, taken)
+      const { tail } = core
+      if (!tail.mustReadLogAfter(taken)) {
+        const entries = tail.peek(maxItems, maxBytes, taken)
         return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
       }
-      const { spilled } = fresh
+      const { spilled } = tail
       return Effect.map(core.log.read({ after: taken, maxItems, maxBytes }), (entries) => {
         // Only when everything before has been settled: the cursor must not pass a batch under way.
-        if (entries.length === 0 && taken === fresh.consumed) fresh.caughtUp(spilled)
+        if (entries.length === 0 && taken === tail.consumed) tail.caughtUp(spilled)
         return entries.filter((entry) => entry.sequence <= upTo)
       })
     })
@@ -103,7 +103,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
   ): Effect.Effect<Timed, ArchiveError> =>
     Effect.suspend(() => {
       const startedMs = core.elapsedMs()
-      core.committing(entries)
+      core.versions.committing(entries)
       const batch = newestPerId(entries)
       return Effect.map(
         commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),
@@ -153,7 +153,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
           if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
           return Effect.zipRight(
             tellOfLosses(committed.lost.untold),
-            reason === "shutdown" || core.logRefusal === undefined ? release : Effect.void
+            reason === "shutdown" || core.degradations.logRefusal === undefined ? release : Effect.void
           )
         })
       )
@@ -165,14 +165,14 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
    */
   const release: Effect.Effect<void> = Effect.suspend(() =>
     Effect.catchAll(
-      releasable() < core.fresh.consumed
+      releasable() < core.tail.consumed
         ? Effect.zipRight(noteCarried(core), core.log.release(releasable()))
         : core.log.release(releasable()),
-      (error) => Effect.sync(() => core.logRefuses(error))
+      (error) => Effect.sync(() => core.degradations.logRefuses(error))
     )
   )
 
-  const releasable = () => Math.min(core.fresh.consumed, feed.published())
+  const releasable = () => Math.min(core.tail.consumed, feed.published())
 
   const releaseDue = (): boolean => {
     if (core.tiers === undefined) return false
@@ -186,7 +186,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
       notBefore = core.elapsedMs() + retryDelayMs(failures, core.config().walDrainInterval)
       core.counters.flushFailures++
       Metrics.flushFailed()
-      waiters.release(core.fresh.consumed)
+      waiters.release(core.tail.consumed)
       if (error._tag === "ArchiveError" && error.overdue === true) share.overdue()
       const component = error._tag === "ArchiveError" ? "archive" : "log"
       if (component === "log") logFailed = true
@@ -214,12 +214,13 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
   const run: Flusher["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
     turns.hold((pass) =>
       Effect.gen(function* () {
-        if (releaseDue() && (reason === "shutdown" || core.logRefusal === undefined)) yield* release
+        if (releaseDue() && (reason === "shutdown" || core.degradations.logRefusal === undefined))
+          yield* release
         // While a batch is finished (cache, log), the next one is committed; they finish in log order.
         let finishing: Effect.Effect<void> = Effect.void
-        let taken = core.fresh.consumed
+        let taken = core.tail.consumed
         const batches = Effect.gen(function* () {
-          while (taken < upTo && !core.fresh.isEmptyAfter(taken)) {
+          while (taken < upTo && !core.tail.isEmptyAfter(taken)) {
             const archive = core.tiers?.archive
             if (archive === undefined) return yield* noArchive("flush")
             if (fullOnly && !batchIsFull(taken)) break
@@ -240,7 +241,7 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
               yield* finishing
               finishing = Effect.void
               yield* pass
-              taken = core.fresh.consumed
+              taken = core.tail.consumed
             }
           }
           return undefined
@@ -251,11 +252,11 @@ export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStr
       }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
     )
 
-  const batchIsFull = (taken = core.fresh.consumed): boolean => {
+  const batchIsFull = (taken = core.tail.consumed): boolean => {
     const { batchFlushBytes, batchFlushCount } = core.config()
-    const { fresh } = core
-    if (fresh.mustReadLogAfter(taken) || fresh.bytesAfter(taken) >= batchFlushBytes) return true
-    return fresh.sizeAfter(taken) >= batchFlushCount
+    const { tail } = core
+    if (tail.mustReadLogAfter(taken) || tail.bytesAfter(taken) >= batchFlushBytes) return true
+    return tail.sizeAfter(taken) >= batchFlushCount
   }
 
   return {

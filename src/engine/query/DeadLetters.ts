@@ -85,19 +85,19 @@ const append = (core: EngineState, letters: ReadonlyArray<DeadLetter>, onCommitt
     const records = letters.map(({ record }) => record)
     core.filter?.beforeWrite(records)
     const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
-      if (!core.endAppend(started)) return
+      if (!core.appends.end(started)) return
       if (Either.isLeft(result)) {
-        if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+        if (result.left._tag === "LogUnavailable") core.degradations.logRefuses(result.left)
         resume(Effect.fail(result.left))
         return
       }
       const { first } = result.right
       core.letters.add(first, records.length)
-      core.fresh.push(first, records)
+      core.tail.push(first, records)
       onCommitted()
       resume(Effect.void)
     }
-    const started = core.beginAppend(records.length, contentBytes(records), (error) =>
+    const started = core.appends.begin(records.length, contentBytes(records), (error) =>
       committed(Either.left(error))
     )
     // A log that is full of letters has room for them: they only move.

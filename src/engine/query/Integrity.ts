@@ -152,7 +152,7 @@ const forget = (core: EngineState, ids: ReadonlyArray<string>): number => {
   for (const id of ids) {
     if (core.pending.get(id) !== undefined || core.memory.peek(id) === undefined) continue
     core.memory.remove(id)
-    core.touch(id)
+    core.watches.touch(id)
     dropped++
   }
   return dropped

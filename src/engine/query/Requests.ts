@@ -44,7 +44,7 @@ export const guarded = <A, E, R>(
   core: EngineState,
   body: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | ReadError, R> =>
-  Effect.suspend((): Effect.Effect<A, E | ReadError, R> => core.queryGate() ?? body)
+  Effect.suspend((): Effect.Effect<A, E | ReadError, R> => core.gate.query() ?? body)
 
 /** As `guarded`, for a question about one id. */
 export const guardedById = <A, E, R>(core: EngineState, id: string, body: Effect.Effect<A, E, R>) =>

@@ -8,7 +8,7 @@ import { hashOf } from "../../shared/Pieces.js"
 import type { PointReads } from "../read/PointReads.js"
 import { archiveUnavailable } from "../state/ArchiveUnavailable.js"
 import type { EngineState } from "../state/EngineState.js"
-import { newestOf } from "../state/EngineState.js"
+import { newestOf } from "../state/KnownVersions.js"
 import { touchedMeanwhile } from "../state/Watching.js"
 import type { QueryApi } from "./QueryApi.js"
 import { guardedById } from "./Requests.js"
@@ -70,9 +70,9 @@ const newestHead = (
   operation: string
 ): Effect.Effect<ItemHead | undefined, ReadError> =>
   Effect.suspend((): Effect.Effect<ItemHead | undefined, ReadError> => {
-    const sole = core.soleWriter()
+    const sole = core.writer.isCertain()
     const pending = core.pending.get(id)
-    if (sole && pending !== undefined && !core.unchecked(pending)) return Effect.succeed(pending)
+    if (sole && pending !== undefined && !core.versions.isUnchecked(pending)) return Effect.succeed(pending)
     const archive = core.tiers?.archive
     if (archive === undefined) return Effect.map(reads.fetch([id]), (records) => records.get(id))
     return touchedMeanwhile(core, [id], (watches) =>
@@ -89,7 +89,7 @@ const newestHead = (
 const knownHead = (core: EngineState, reads: PointReads, id: string) =>
   Effect.catchTag(newestHead(core, reads, id, "status"), "TierUnavailable", (error) => {
     const pending = core.pending.get(id)
-    return pending === undefined || core.unchecked(pending) ? error : Effect.succeed(pending)
+    return pending === undefined || core.versions.isUnchecked(pending) ? error : Effect.succeed(pending)
   })
 
 const corrupt = ({ content, contentHash, id, version }: ItemRecord) =>

@@ -13,7 +13,7 @@ import { nameOf } from "../../shared/NameOf.js"
 import { cacheFailed, fillCache } from "../cache/CacheWriter.js"
 import { archiveUnavailable, noArchive } from "../state/ArchiveUnavailable.js"
 import type { EngineState } from "../state/EngineState.js"
-import { newestOf } from "../state/EngineState.js"
+import { newestOf } from "../state/KnownVersions.js"
 import { touchedMeanwhile } from "../state/Watching.js"
 
 /** The tier errors of a read. */
@@ -45,7 +45,7 @@ interface Depth {
 
 const readers: Depth = { proven: false, past: () => false }
 const pages: Depth = { proven: true, past: () => false }
-const decisions: Depth = { proven: true, past: (core) => !core.soleWriter() }
+const decisions: Depth = { proven: true, past: (core) => !core.writer.isCertain() }
 const stored: Depth = { proven: true, past: () => true }
 
 /** One batch of reads that missed memory, by the tier that answered. */
@@ -159,7 +159,7 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
         const failed = new Map<string, TierError>()
         const inLog = ids.filter((id) => core.pending.get(id) !== undefined)
         // Asked now: when the log has answered, such an entry may have been superseded and be no longer pending.
-        const others = past && !core.soleWriter()
+        const others = past && !core.writer.isCertain()
         const inDoubt = (id: string) => core.letters.isInDoubt(id)
         const unchecked = new Set(
           inLog.filter((id) => others || core.pending.get(id)?.unchecked === true || inDoubt(id))
@@ -226,7 +226,7 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
     }
     if (mayExpire) return
     // Nor what could not be compared with the archive's now: memory would be believed.
-    if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.keep(record)
+    if (pending?.unchecked !== true || compareVersions(pending, record) < 0) core.versions.keep(record)
   }
 
   /** Reads the newest records of these ids and tells each as soon as it is known; returns why others are not. */
@@ -299,7 +299,7 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
     )
   })
   const failureOf = (id: string, exit: Exit.Exit<ReadonlyMap<string, TierError>>): Answer => {
-    if (Exit.isInterrupted(exit)) return Effect.fail(core.closedGate("query"))
+    if (Exit.isInterrupted(exit)) return Effect.fail(core.gate.closed("query"))
     if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
     const error = exit.value.get(id)
     return error === undefined ? Effect.dieMessage(`no answer for ${JSON.stringify(id)}`) : Effect.fail(error)
@@ -347,14 +347,14 @@ export const make = (core: EngineState, scope: Scope.Scope): PointReads => {
 
   const get: PointReads["get"] = (id) =>
     Effect.suspend(() => {
-      if (!core.lifecycle.acceptsQueries()) return Effect.fail(core.closedGate("query"))
+      if (!core.lifecycle.acceptsQueries()) return Effect.fail(core.gate.closed("query"))
       const held = core.memory.get(id)
       return held === undefined ? miss(id) : Effect.succeed(visible(held))
     })
 
   const getMany: PointReads["getMany"] = (ids) =>
     Effect.suspend((): Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError> => {
-      const gate = core.queryGate()
+      const gate = core.gate.query()
       if (gate !== undefined) return Effect.fail(gate)
       if (!Array.isArray(ids))
         return Effect.fail(new InvalidRequest({ argument: "ids", problem: "must be an array" }))

@@ -24,12 +24,12 @@ export const perform = Effect.fn("SyncEngine.shutdown")(function* (
 ) {
   const archivedBefore = core.counters.archived
   // Losses of which the log of messages has told are no news.
-  const lostBefore = core.lossesTold
+  const lostBefore = core.early.lossesTold
   const startedAtMs = core.nowMs()
   const startedMs = core.elapsedMs()
   yield* core.lifecycle.setBootStage("ShuttingDown")
   yield* shutdown.close(core.config().shutdownTimeout, earlier)
-  core.giveUpAppends()
+  core.appends.giveUp()
   // Counted at the very end: a batch that was under way when its time was over may have been archived since.
   // A start that could not open the log has done nothing; one that never began has nothing to do.
   const opened = core.tiers !== undefined
@@ -37,7 +37,7 @@ export const perform = Effect.fn("SyncEngine.shutdown")(function* (
   const itemsLeftInLog = known ? core.committedEntries() : undefined
   const closed = shutdown.succeeded("log checkpoint") && shutdown.succeeded("closing the log")
   const report: ShutdownReport = {
-    flushedWal: itemsLeftInLog !== undefined && core.fresh.isEmpty,
+    flushedWal: itemsLeftInLog !== undefined && core.tail.isEmpty,
     finalCheckpoint: (closed || !opened) && known,
     filterSnapshot: shutdown.succeeded("filter snapshot") && known,
     itemsFlushed: core.counters.archived - archivedBefore,
@@ -53,14 +53,14 @@ export const perform = Effect.fn("SyncEngine.shutdown")(function* (
 /** What every entry that is left waits for, and what was lost, in words. */
 const leftOver = (core: EngineState, lostBefore: number, published: number): ReadonlyArray<string> => {
   const problems: Array<string> = []
-  const lost = core.counters.lostUnsynced - lostBefore
+  const lost = core.early.lost - lostBefore
   if (lost > 0)
     problems.push(
       `${counted(lost, 'write acknowledged at "memory" was', 'writes acknowledged at "memory" were')} lost on the way to the log`
     )
   const left = core.committedEntries()
   if (left === 0) return problems
-  if (!core.fresh.isEmpty) {
+  if (!core.tail.isEmpty) {
     const pending = Math.min(left, core.pendingEntries())
     const why =
       core.tiers?.archive !== undefined
@@ -72,6 +72,6 @@ const leftOver = (core: EngineState, lostBefore: number, published: number): Rea
   }
   const archived = `${counted(left, "archived write stays", "archived writes stay")} in the log`
   const why =
-    published < core.fresh.consumed ? "the change stream does not have them yet" : "it could not release them"
+    published < core.tail.consumed ? "the change stream does not have them yet" : "it could not release them"
   return [...problems, `${archived}: ${why}`]
 }

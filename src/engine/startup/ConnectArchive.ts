@@ -23,7 +23,7 @@ export const connectArchive = Effect.gen(function* () {
   const { core } = runtime
   const { open } = yield* Archive
   if (open === undefined) {
-    core.degrade("archive", "no SQL is configured: the engine runs without ground truth")
+    core.degradations.begin("archive", "no SQL is configured: the engine runs without ground truth")
     yield* Effect.logWarning("no SQL is configured: writes stay in the log, and absence cannot be proven")
     return Option.none<OpenArchive>()
   }
@@ -54,7 +54,7 @@ export const orTakeWritesOnly = Effect.fnUntraced(function* (error: ArchiveStart
   const { kind, problem } = error
   const mayWait = kind === "unreachable" && core.config().startWithoutSql && log.binding() !== undefined
   if (!mayWait) return yield* error
-  core.awaitsArchive = true
+  core.gate.awaitsArchive = true
   yield* Conditions.begins(
     core,
     "archive",
@@ -86,10 +86,10 @@ const connect = (
  */
 export const connectLater = Effect.fnUntraced(function* (runtime: Runtime, { open }: Archive["Type"]) {
   const { core } = runtime
-  if (!core.awaitsArchive || open === undefined) return
+  if (!core.gate.awaitsArchive || open === undefined) return
   yield* Effect.tapError(connect(runtime, open), ({ kind, problem }) => noteRefusal(core, kind, problem))
-  core.awaitsArchive = false
-  core.wrongArchive = undefined
+  core.gate.awaitsArchive = false
+  core.gate.wrongArchive = undefined
   yield* core.lifecycle.setWritesOnly(false)
 })
 
@@ -100,9 +100,9 @@ const noteRefusal = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (kind !== "refused") return Effect.void
-    const isNews = core.wrongArchive === undefined
-    core.wrongArchive = problem
-    core.degrade("archive", problem)
+    const isNews = core.gate.wrongArchive === undefined
+    core.gate.wrongArchive = problem
+    core.degradations.begin("archive", problem)
     return isNews ? Effect.logError(`no more writes are taken: ${problem}`) : Effect.void
   })
 

@@ -46,7 +46,7 @@ export const drainLog = Effect.gen(function* () {
 const indexRemaining = Effect.fnUntraced(
   function* (core: EngineState, log: OpenLog) {
     const { replayBytes, replayItems } = core.limits
-    let after = core.fresh.consumed
+    let after = core.tail.consumed
     for (;;) {
       const page = yield* log.read({ after, maxItems: replayItems, maxBytes: replayBytes })
       if (page.length === 0) return

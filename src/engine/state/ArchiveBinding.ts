@@ -104,7 +104,7 @@ export const noteArchived = (core: EngineState): Effect.Effect<void> =>
 export const noteCarried = (core: EngineState): Effect.Effect<void, LogUnavailable> =>
   Effect.suspend(() => {
     const bound = core.log.binding()
-    const carriedTo = core.fresh.consumed
+    const carriedTo = core.tail.consumed
     return bound === undefined || (bound.carriedTo ?? 0) >= carriedTo
       ? Effect.void
       : core.log.bind({ ...bound, carriedTo })

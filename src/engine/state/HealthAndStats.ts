@@ -19,10 +19,11 @@ export const healthOf = (core: EngineState): EngineHealth => {
   const filter = core.filter?.status()
   return {
     lifecycle: core.lifecycle.unsafeSnapshot(),
-    acceptsWrites: core.acceptsWrites() && !core.config().readOnly && core.logRefusal === undefined,
+    acceptsWrites:
+      core.gate.acceptsWrites && !core.config().readOnly && core.degradations.logRefusal === undefined,
     acceptsQueries: core.lifecycle.acceptsQueries(),
     readOnly: core.config().readOnly,
-    degraded: [...core.degradations.values()],
+    degraded: core.degradations.all,
     archive: {
       dialect: archive?.dialect ?? "none",
       target: archive?.target ?? "none",
@@ -34,7 +35,7 @@ export const healthOf = (core: EngineState): EngineHealth => {
       trusted: core.cache?.trusted ?? false
     },
     filter: { trusted: filter?.trusted ?? false, entries: filter?.entries ?? 0, reason: filter?.reason },
-    backpressure: { level: core.backpressure(), pressure: core.pressure() }
+    backpressure: { level: core.pressure.level(), pressure: core.pressure.share }
   }
 }
 

@@ -26,9 +26,9 @@ import { contentBytes } from "../state/PreparedWrite.js"
 
 /** Why nothing may be written at all now, whatever room there is. */
 export const closedToWrites = (core: EngineState): WriteError | undefined => {
-  if (!core.acceptsWrites()) return core.closedGate("write")
+  if (!core.gate.acceptsWrites) return core.gate.closed("write")
   if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
-  if (core.logRefusal !== undefined) return core.logRefusal
+  if (core.degradations.logRefusal !== undefined) return core.degradations.logRefusal
   const nowMs = core.nowMs()
   return nowMs >= 0 && nowMs <= maxWallMs ? undefined : new ClockOutOfRange({ nowMs, retryAfterMs: 5000 })
 }
@@ -37,10 +37,10 @@ export const closedToWrites = (core: EngineState): WriteError | undefined => {
 export const writeGate = (core: EngineState): WriteError | undefined => {
   const closed = closedToWrites(core)
   if (closed !== undefined) return closed
-  const level = core.backpressure()
+  const level = core.pressure.level()
   const rule = policy(level)
   if (rule.admitsWrites) return undefined
-  return new Backpressure({ level, pressure: core.pressure(), retryAfterMs: rule.retryAfterMs })
+  return new Backpressure({ level, pressure: core.pressure.share, retryAfterMs: rule.retryAfterMs })
 }
 
 /** Under pressure, lets a call wait before it goes on to the gate. */
@@ -49,7 +49,7 @@ export const throttled = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    const { delayMs } = policy(core.backpressure())
+    const { delayMs } = policy(core.pressure.level())
     return delayMs === 0 ? effect : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), effect)
   })
 
@@ -77,12 +77,12 @@ export const enqueue = (
   core.filter?.beforeWrite(records)
   for (const write of writes) core.inFlight.add(write)
   const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
-    if (!core.endAppend(append)) return
+    if (!core.appends.end(append)) return
     for (const write of writes) core.inFlight.remove(write)
-    if (early && answered) core.settleEarly()
+    if (early && answered) core.early.end()
     if (Either.isLeft(result)) {
       refused = true
-      if (result.left._tag === "LogUnavailable") core.logRefuses(result.left)
+      if (result.left._tag === "LogUnavailable") core.degradations.logRefuses(result.left)
       if (early && answered) takeBack(core, records)
       if (!answered) Metrics.rejected(result.left._tag, records.length)
       if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
@@ -90,23 +90,23 @@ export const enqueue = (
     }
     const { first } = result.right
     for (let index = 0; index < writes.length; index++) {
-      core.show(records[index]!, first + index, writes[index]!.unchecked)
+      core.versions.show(records[index]!, first + index, writes[index]!.unchecked)
     }
-    core.fresh.push(first, records)
+    core.tail.push(first, records)
     core.counters.acknowledged += records.length
     if (!early) Metrics.acknowledged(durability, records.length)
     if (durability === "wal") done(acknowledged(writes, "wal"))
     else if (durability === "archive") awaitArchive(core, waiters, writes, first, onCommitted, done)
     onCommitted()
   }
-  const append = core.beginAppend(records.length, contentBytes(records), (error) =>
+  const append = core.appends.begin(records.length, contentBytes(records), (error) =>
     committed(Either.left(error))
   )
   core.log.unsafeAppend(records, committed)
   if (early && !refused) {
-    for (const write of writes) core.show(write.record, 0, write.unchecked)
+    for (const write of writes) core.versions.show(write.record, 0, write.unchecked)
     answered = true
-    core.acknowledgedEarly()
+    core.early.begin()
     Metrics.acknowledged("memory", records.length)
     done(acknowledged(writes, "memory"))
   }
@@ -207,7 +207,7 @@ const takeBack = (core: EngineState, records: ReadonlyArray<ItemRecord>): void =
     core.pending.revoke(record)
     const held = core.memory.peek(record.id)
     if (held !== undefined && sameHead(held, record)) core.memory.remove(record.id)
-    core.touch(record.id)
+    core.watches.touch(record.id)
   }
-  core.lost(records.length)
+  core.early.lose(records.length)
 }

@@ -5,7 +5,8 @@
 import { Array as Arr, Deferred, Effect, FiberId, type Scope } from "effect"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
-import type { EngineState, Watch } from "../state/EngineState.js"
+import type { EngineState } from "../state/EngineState.js"
+import type { Watch } from "../state/Watching.js"
 import { touchedMeanwhile } from "../state/Watching.js"
 
 /** What the archive has said about an id. */
@@ -94,8 +95,8 @@ export const make = (core: EngineState, scope: Scope.Scope): VersionComparison =
     isNeeded: (id) => {
       if (core.tiers?.archive === undefined || core.degradations.has("archive")) return false
       if (idProblem(id) !== undefined) return false
-      const known = core.known(id)
-      return known === undefined || core.unchecked(known) || !core.soleWriter()
+      const known = core.versions.newest(id)
+      return known === undefined || core.versions.isUnchecked(known) || !core.writer.isCertain()
     },
     around: (ids, use) =>
       touchedMeanwhile(core, ids, (watches) =>

@@ -21,7 +21,7 @@ import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
-import { newestOf } from "../state/EngineState.js"
+import { newestOf } from "../state/KnownVersions.js"
 import type { Prepared } from "../state/PreparedWrite.js"
 import { touchedMeanwhile } from "../state/Watching.js"
 import * as CacheOnlyItems from "./CacheOnlyItems.js"
@@ -120,11 +120,11 @@ export const make = (
       const refused = writeGate(core) ?? refusal ?? expectationProblem(id, expected.version)
       if (refused !== undefined) return resume(refuse(refused))
       // While others may write, memory may be old: what counts is not archived yet, or the archive says it.
-      const sole = core.soleWriter()
-      let current: ItemVersion | undefined = sole ? core.known(id) : core.pendingHead(id)
+      const sole = core.writer.isCertain()
+      let current: ItemVersion | undefined = sole ? core.versions.newest(id) : core.versions.pending(id)
       let stored: ItemVersion | undefined
       // Nor may a version be the newest that nobody has compared with the archive's.
-      if (!sole || current === undefined || core.unchecked(current)) {
+      if (!sole || current === undefined || core.versions.isUnchecked(current)) {
         if (asked === undefined || asked.watch.dirty) return resume(ask(id, expected, prepared, durability))
         stored = asked.head
         current = newestOf(stored, current)
@@ -253,7 +253,7 @@ export const make = (
     answers: ReadonlyMap<string, Asked>,
     examined: Examined | undefined
   ) => {
-    const closed = core.acceptsWrites() ? undefined : core.closedGate("write")
+    const closed = core.gate.acceptsWrites ? undefined : core.gate.closed("write")
     if (closed !== undefined) {
       // A drain or shutdown came between two turns: what is not in the log yet is refused.
       Metrics.rejected(closed._tag, batch.count - start)
@@ -427,7 +427,8 @@ export const make = (
         id: (index) => ids[index]!,
         prepare: (index) => {
           const id = ids[index]!
-          if (left(id)) return new VersionMismatch({ id, expected: core.known(id)?.version ?? 0, actual: 0 })
+          if (left(id))
+            return new VersionMismatch({ id, expected: core.versions.newest(id)?.version ?? 0, actual: 0 })
           const prepared = prepareDelete(core, id, undefined, undefined)
           return prepared._tag === "Prepared" && final ? { ...prepared, final } : prepared
         }

@@ -19,7 +19,7 @@ import { nameOf } from "../../shared/NameOf.js"
 import { maxOwnVersion } from "../../shared/OwnVersions.js"
 import { encodedBytes } from "../../wal/SegmentWriter.js"
 import type { EngineState } from "../state/EngineState.js"
-import { newestOf } from "../state/EngineState.js"
+import { newestOf } from "../state/KnownVersions.js"
 import type { Prepared } from "../state/PreparedWrite.js"
 import type { Examined } from "./ContentExamination.js"
 import type { Asked } from "./VersionComparison.js"
@@ -93,7 +93,7 @@ const versionFor = (
   asked: Asked | undefined
 ): Versioned | WriteError => {
   const { id } = write
-  const here = core.known(id)
+  const here = core.versions.newest(id)
   const known = newestOf(asked?.head, here)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
   if (own === undefined) {
@@ -105,7 +105,7 @@ const versionFor = (
           previousVersion,
           unchecked: false,
           final: false,
-          compared: known !== undefined || asked !== undefined || core.soleWriter()
+          compared: known !== undefined || asked !== undefined || core.writer.isCertain()
         }
   }
   const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
@@ -116,8 +116,9 @@ const versionFor = (
   core.clock.observe(own)
   const compared =
     asked === undefined || asked.byFilter === true
-      ? here !== undefined && !core.unchecked(here) && core.soleWriter()
-      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || (here !== undefined && !core.unchecked(here))
+      ? here !== undefined && !core.versions.isUnchecked(here) && core.writer.isCertain()
+      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) ||
+        (here !== undefined && !core.versions.isUnchecked(here))
   return { version: own, previousVersion, unchecked: !compared, final: true, compared }
 }
 

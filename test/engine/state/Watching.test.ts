@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FiberId } from "effect"
 import { ControlledScheduler } from "effect/Scheduler"
-import type { Watch } from "../../../src/engine/state/EngineState.js"
+import type { Watch } from "../../../src/engine/state/Watching.js"
 import { settledMeanwhile, touchedMeanwhile } from "../../../src/engine/state/Watching.js"
 
 const steps = 60
@@ -43,7 +43,7 @@ describe("a watch", () => {
   it.effect("over ids ends with its use, wherever it is interrupted, also where an id is named twice", () =>
     Effect.gen(function* () {
       const open: Array<string> = []
-      const core = {
+      const watches = {
         watch: (id: string): Watch => {
           open.push(id)
           return { dirty: false, watchers: 1 }
@@ -57,7 +57,7 @@ describe("a watch", () => {
           expect([...watches.keys()]).toEqual(["a", "b"])
         })
       for (let step = 0; step < steps; step++) {
-        yield* interruptedAt(step, touchedMeanwhile(core, ["a", "b", "a"], use))
+        yield* interruptedAt(step, touchedMeanwhile({ watches }, ["a", "b", "a"], use))
         expect({ step, open }).toEqual({ step, open: [] })
       }
       expect(used).toBeGreaterThan(0)
