@@ -1,5 +1,28 @@
 /**
- * The HTTP face of an engine: a scoped server that owns its socket.
+ * The HTTP face of an engine: a scoped server that owns its socket, as `sync-engine run` has it. Without a token it
+ * binds loopback alone; bodies, connections and times are bounded. `docs/http-api.md` describes the routes.
+ *
+ * @example
+ * ```ts
+ * import { Config, Effect, Layer } from "effect"
+ * import { SyncEngine } from "effect-sync-engine"
+ * import * as HttpServer from "effect-sync-engine/HttpServer"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { awaitShutdownAnswered, url } = yield* HttpServer.HttpFace
+ *   yield* Effect.log(`listening at ${url}`)
+ *   yield* awaitShutdownAnswered
+ * })
+ *
+ * const face = Layer.unwrapEffect(
+ *   Effect.map(Config.redacted("ADMIN_TOKEN"), (token) => HttpServer.layer({ host: "0.0.0.0", port: 7420, token }))
+ * )
+ *
+ * // The server is built after the engine, so it is gone before the engine shuts down.
+ * Effect.runPromise(
+ *   Effect.provide(program, Layer.provide(face, SyncEngine.layer({ dataDir: "./data" })))
+ * )
+ * ```
  *
  * @since 0.1.0
  */

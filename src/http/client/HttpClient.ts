@@ -1,6 +1,24 @@
 /**
  * A typed client of the HTTP API, in the engine's words: failures are the engine's own errors where the server
- * returned one.
+ * returned one. It runs on any of the platform's HTTP clients.
+ *
+ * @example
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Effect, Redacted } from "effect"
+ * import type { Receipt } from "effect-sync-engine"
+ * import * as HttpClient from "effect-sync-engine/HttpClient"
+ *
+ * const write = Effect.gen(function* () {
+ *   const client = yield* HttpClient.make({ url: "http://127.0.0.1:7420", token: Redacted.make("secret") })
+ *   const receipt: Receipt = yield* client.submit({ id: "user.42", content: "{}" }, { durability: "archive" })
+ *   return receipt.version
+ * }).pipe(
+ *   // The engine's own errors say when to try again.
+ *   Effect.catchTag("Backpressure", ({ retryAfterMs }) => Effect.log(`again in ${retryAfterMs} ms`)),
+ *   Effect.provide(FetchHttpClient.layer)
+ * )
+ * ```
  *
  * @since 0.1.0
  */
@@ -78,21 +96,30 @@ export interface HealthAnswer {
 }
 
 /**
- * Every operation of the API.
+ * Every operation of the API. Nothing is sent before an effect runs, and nothing is retried. Writes with the same id
+ * through one client are not ordered: wait for one before the next.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Client {
+  /** Without a slash at its end. */
   readonly url: string
+  /** Whether the engine has not stopped. */
   readonly live: Effect.Effect<HealthAnswer, ClientError>
+  /** Whether queries are accepted, or writes. */
   readonly ready: (operation?: "queries" | "writes") => Effect.Effect<HealthAnswer, ClientError>
+  /** Whether the start is over. */
   readonly startup: Effect.Effect<HealthAnswer, ClientError>
+  /** Health and statistics. */
   readonly status: Effect.Effect<typeof S.StatusBody.Type, ClientError>
   /** Whether this call made the drain. */
   readonly drain: Effect.Effect<boolean, ClientError>
+  /** Asks for the shutdown and waits for its report; every caller gets the same one. */
   readonly shutdown: Effect.Effect<typeof S.ShutdownBody.Type, ClientError>
+  /** Carries everything acknowledged so far to the archive; `TierUnavailable` when that takes too long. */
   readonly flush: Effect.Effect<FlushResult, ClientError>
+  /** Refuses writes, or admits them again. */
   readonly setReadOnly: (readOnly: boolean) => Effect.Effect<void, ClientError>
   /** Without options: roots and rows. */
   readonly verify: (options?: VerifyOptions) => Effect.Effect<typeof S.VerifyBody.Type, ClientError>
@@ -103,15 +130,19 @@ export interface Client {
     readonly list: (after?: number) => Stream.Stream<typeof S.DeadLetterBody.Type, ClientError>
     /** Without sequences: all. */
     readonly retry: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, ClientError>
+    /** For good. */
     readonly drop: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, ClientError>
   }
+  /** Prometheus text. */
   readonly metrics: Effect.Effect<string, ClientError>
+  /** Writes one item; its receipt says the durability that was reached. */
   readonly submit: (item: SubmitItem, options?: SubmitOptions) => Effect.Effect<Receipt, ClientError>
   /** One result per item, in order. Sent in requests of at most 500 items and about 1 MiB. */
   readonly submitMany: (
     items: ReadonlyArray<BatchItem>,
     durability?: Durability
   ) => Effect.Effect<ReadonlyArray<SubmitResult>, ClientError>
+  /** None is proven absent. `verified` compares with the archive and re-hashes first. */
   readonly get: (
     id: string,
     options?: { readonly verified?: boolean }
@@ -120,6 +151,7 @@ export interface Client {
   readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<number, ClientError>
   /** By ascending id, read in pages of 1,000. */
   readonly scan: (range: Items.ScanRange) => Stream.Stream<SyncItem, ClientError>
+  /** The digest over all archived items. */
   readonly merkleRoot: Effect.Effect<string, ClientError>
   /** None when no live item lies below the path. */
   readonly merkleNode: (
@@ -146,6 +178,8 @@ export interface Client {
 }
 
 /**
+ * A client that an application shares as a service.
+ *
  * @since 0.1.0
  * @category services
  */

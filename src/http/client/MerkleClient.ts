@@ -1,5 +1,5 @@
 /**
- * The tree of another node over HTTP, for comparisons.
+ * The archived tree of another node over HTTP, for comparisons: only digests travel, and no item does.
  *
  * @since 0.1.0
  */
@@ -47,12 +47,20 @@ export const ofClient = (client: Client.Client): MerkleSource<Client.ClientError
 })
 
 /**
- * The archived tree of the node at an address: hand it to `findDivergent`.
+ * The archived tree of the node at an address: hand it to `findDivergent`. Its reads fail as the client's do.
  *
  * @example
  * ```ts
- * const other = yield* MerkleClient.make({ url: "http://node-b:7420", token })
- * yield* Stream.runForEach(engine.findDivergent(other), ({ id, kind }) => Effect.log(`${kind} ${id}`))
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Effect, Stream } from "effect"
+ * import { SyncEngine } from "effect-sync-engine"
+ * import * as MerkleClient from "effect-sync-engine/MerkleClient"
+ *
+ * const compare = Effect.gen(function* () {
+ *   const engine = yield* SyncEngine
+ *   const other = yield* MerkleClient.make({ url: "http://node-b:7420" })
+ *   yield* Stream.runForEach(engine.findDivergent(other), ({ id, kind }) => Effect.log(`${kind} ${id}`))
+ * }).pipe(Effect.provide(FetchHttpClient.layer))
  * ```
  *
  * @since 0.1.0
