@@ -13,6 +13,14 @@
  *
  * Trusted is: a grant, proven, and not past its time. Without a grant the covered root is only kept up, so that
  * trust is back at once when the node is alone again and nobody has written meanwhile.
+ *
+ * A snapshot carries the covered root over to the next start, and neither grant nor proof. It may be taken while writes
+ * go on and hold ids that its root does not have: more ids do no harm. It is loaded before the first write, so that
+ * what the log still holds is added to it.
+ *
+ * Rejected: trust by counts (different sets have the same), trust for a time after roots were compared (another node
+ * may write right after), and roots compared at every commit instead of a lease (a foreign item would be denied until
+ * the next one).
  */
 
 import { trustedShare } from "../archive/WriterLease.js"
@@ -32,14 +40,12 @@ export const reasons = {
   closed: "the filter is closed"
 } as const
 
-/** A commit under way. */
 export interface CommitTicket {
   readonly serial: number
   readonly alone: boolean
   readonly under: string | undefined
 }
 
-/** A heartbeat under way. */
 export interface HeartbeatTicket {
   readonly serial: number
   readonly quiet: boolean
@@ -71,7 +77,6 @@ export class FilterTrust {
   private rebuildUnder: string | undefined
   private closed = false
 
-  /** The token to name at the next heartbeat. */
   get token(): string | undefined {
     return this.grant?.token
   }
@@ -81,7 +86,6 @@ export class FilterTrust {
     return this.grant?.until ?? Number.NEGATIVE_INFINITY
   }
 
-  /** Until when the filter may be trusted; `-Infinity` when it may not. */
   get trustedUntil(): number {
     return this.proven ? this.soleUntil : Number.NEGATIVE_INFINITY
   }
@@ -100,7 +104,6 @@ export class FilterTrust {
     return now < this.trustedUntil
   }
 
-  /** Why the filter is not trusted at this time. */
   reason(now: number): string | undefined {
     if (this.closed) return reasons.closed
     if (!this.covered) return this.lostBecause
@@ -117,7 +120,6 @@ export class FilterTrust {
     this.segments.clear()
   }
 
-  /** A commit starts; its ids are in the filter. */
   commitStarted(): CommitTicket {
     this.inFlight++
     this.serial++
@@ -203,7 +205,7 @@ export class FilterTrust {
     this.covers = undefined
   }
 
-  /** Starts building a new filter: why that cannot be done now, if so. */
+  /** Returns why a new filter cannot be built now, if so. */
   beginRebuild(now: number): string | undefined {
     if (this.closed) return reasons.closed
     if (this.grant === undefined) return reasons.notSole

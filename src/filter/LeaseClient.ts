@@ -8,7 +8,6 @@ import {
   type WriterRegister,
   WriterWatch
 } from "../archive/WriterLease.js"
-import type { Digest } from "../merkle/Tree.js"
 import type { HeartbeatTicket } from "./FilterTrust.js"
 import type { TrackedFilter } from "./TrackedFilter.js"
 
@@ -20,14 +19,10 @@ export interface LeaseStatus {
   readonly others: number
   /** Another node is the sole writer and has not given way yet: commits are refused until it has. */
   readonly held: boolean
-  /** The archive's root and live items at the heartbeat. */
-  readonly root: Digest
-  readonly entries: number
   /** Highest version that the archive has ever stored, from whatever clock. */
   readonly topVersion: number
 }
 
-/** A heartbeat that is about to be sent. */
 export interface Asked {
   readonly request: HeartbeatRequest
   readonly ticket: HeartbeatTicket
@@ -54,7 +49,7 @@ export class LeaseClient {
     readonly leaseMs: number
   ) {}
 
-  /** The token that the own row bears, as far as answers have told: to be named when leaving. */
+  /** The token that the own row bears, as far as answers have told. */
   get rowToken(): string | undefined {
     return this.lastToken
   }
@@ -92,14 +87,11 @@ export class LeaseClient {
       sole: alone && token !== undefined,
       others: others.length,
       held: others.some((row) => row.token !== undefined),
-      root,
-      entries,
       topVersion
     }
     return token === undefined || alone ? { status } : { status, release: token }
   }
 
-  /** See `OpenFilter.heartbeat`. */
   heartbeat(register: WriterRegister): Effect.Effect<LeaseStatus, ArchiveError> {
     return this.oneAtATime(
       Effect.gen(this, function* () {
@@ -111,7 +103,6 @@ export class LeaseClient {
     )
   }
 
-  /** See `OpenFilter.join`. */
   join(register: WriterRegister, maxWaitMs = 2 * this.leaseMs): Effect.Effect<LeaseStatus, ArchiveError> {
     return Effect.suspend(() => {
       const deadline = this.filter.now() + maxWaitMs
@@ -123,11 +114,9 @@ export class LeaseClient {
     })
   }
 
-  /** See `OpenFilter.leave`. */
   leave(register: WriterRegister): Effect.Effect<void, ArchiveError> {
     return Effect.suspend(() => {
       this.close()
-      // The token that the last answer told of.
       const left = Effect.suspend(() => register.leave({ node: this.node, token: this.rowToken }))
       return this.oneAtATime(left)
     })

@@ -5,7 +5,7 @@ import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"
 import { maxLayerCapacity } from "./FilterLayer.js"
 import { decodeFilterSnapshot, encodeFilterSnapshot } from "./FilterSnapshot.js"
-import { type CommitTicket, FilterTrust, type HeartbeatTicket, reasons } from "./FilterTrust.js"
+import { FilterTrust, type HeartbeatTicket, reasons } from "./FilterTrust.js"
 
 /** What the filter needs to know of a write. */
 export interface TrackedWrite {
@@ -21,7 +21,6 @@ export interface LeaseClock {
   readonly millis: () => number
 }
 
-/** What the filter says about itself, without I/O. */
 export interface FilterStatus {
   readonly trusted: boolean
   /** Why not, while it is not trusted. */
@@ -38,14 +37,12 @@ export interface FilterStatus {
   readonly rebuilding: boolean
 }
 
-/** A commit whose ids the filter holds. */
 export interface TrackedCommit {
   readonly succeeded: (before: Digest, after: Digest) => void
   /** Failed or interrupted: it may have been made all the same. */
   readonly failed: () => void
 }
 
-/** A snapshot to be saved. */
 export interface TakenSnapshot {
   readonly bytes: Uint8Array
   readonly root: Digest
@@ -62,7 +59,6 @@ export class TrackedFilter {
   /** Only while it covers some root of the archive. */
   private serving: CuckooFilter | undefined
   private building: CuckooFilter | undefined
-  /** Batches on their way to the archive. */
   private readonly flying = new Set<ReadonlyArray<TrackedWrite>>()
   private inserts = 0
   private hasWritten = false
@@ -84,12 +80,10 @@ export class TrackedFilter {
     return this.held && this.inTime()
   }
 
-  /** The token under which this node is the archive's only writer, while that is certain. */
   lease(): string | undefined {
     return this.inTime() ? this.trust.token : undefined
   }
 
-  /** `false`: certainly no live item of the archive and no acknowledged put has this id. No I/O. */
   mightExist(id: string): boolean {
     const { serving } = this
     if (serving === undefined || !this.held || serving.has(id)) return true
@@ -109,11 +103,10 @@ export class TrackedFilter {
     }
   }
 
-  /** A batch is about to be committed: adds its ids and follows the root. */
   commitStarted(writes: ReadonlyArray<TrackedWrite>): TrackedCommit {
     this.beforeWrite(writes)
     this.flying.add(writes)
-    const ticket: CommitTicket = this.trust.commitStarted()
+    const ticket = this.trust.commitStarted()
     let ended = false
     const end = (settle: () => void) => {
       if (ended) return
@@ -133,7 +126,6 @@ export class TrackedFilter {
     this.settle()
   }
 
-  /** Before a heartbeat is sent. */
   heartbeatSent(): { readonly ticket: HeartbeatTicket; readonly millis: number } {
     const millis = this.clock.millis()
     return { ticket: this.trust.heartbeatSent(this.now()), millis }
@@ -156,10 +148,6 @@ export class TrackedFilter {
     this.settle()
   }
 
-  /**
-   * Takes a snapshot's filter, to be trusted once the archive is seen at the snapshot's root. To be called before
-   * the first write, so that everything the log still holds is added to it. Returns why not, if so.
-   */
   load(bytes: Uint8Array): string | undefined {
     if (this.hasWritten) return "a snapshot has to be loaded before the first write"
     const snapshot = decodeFilterSnapshot(bytes)
@@ -172,10 +160,6 @@ export class TrackedFilter {
     return undefined
   }
 
-  /**
-   * The filter with the root it covers, as bytes; or why there is none. What is in the log only may be in it too:
-   * that does no harm, and at the next start the log is read again.
-   */
   snapshot(): TakenSnapshot | string {
     const root = this.trust.coveredRoot
     if (this.serving === undefined || root === undefined) {
@@ -229,13 +213,11 @@ export class TrackedFilter {
     return refused
   }
 
-  /** Drops the new filter, if there is one. */
   abandonRebuild(): void {
     this.building = undefined
     this.trust.abandonRebuild()
   }
 
-  /** Why the filter should be rebuilt, if so. `pending`: writes that are acknowledged and not archived yet. */
   rebuildReason(pending: number): string | undefined {
     const { archived, serving } = this
     if (serving === undefined) return this.trust.reason(this.now())

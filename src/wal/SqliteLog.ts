@@ -225,15 +225,6 @@ const makeSnapshots = (ask: Ask): Context.Tag.Service<FilterSnapshots> => {
 }
 
 /**
- * The log alone; see `open`.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (options: SqliteLogOptions): Effect.Effect<OpenLog, LogOpenError, Scope.Scope> =>
-  Effect.map(open(options), ({ log }) => log)
-
-/**
  * The log and the filter's snapshots, in one file behind one worker.
  *
  * @since 0.1.0
