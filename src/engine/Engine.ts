@@ -22,6 +22,7 @@ import * as Rooms from "./Rooms.js"
 import * as PointReads from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
 import { startup } from "./startup/Startup.js"
+import { LogAppend } from "./write/LogAppend.js"
 import * as VersionComparison from "./write/VersionComparison.js"
 import * as WriteOperations from "./write/WriteOperations.js"
 
@@ -135,14 +136,13 @@ const serviceOf = (
 ): SyncEngineApi => {
   const { cacheResync, core, flush, flushSignal, waiters } = runtime
   const reads = PointReads.make(core, detached)
-  const writes = WriteOperations.make(
+  const log = new LogAppend(
     core,
-    reads,
     waiters,
     () => AdminOperations.flushWhenFull(runtime),
-    () => flushSignal.ask("forced"),
-    VersionComparison.make(core, detached)
+    () => flushSignal.ask("forced")
   )
+  const writes = WriteOperations.make(core, reads, log, VersionComparison.make(core, detached))
   const barrier = FlushBarrier.make(core, flush)
   const pages = new Pages(core, barrier, reads)
   return {

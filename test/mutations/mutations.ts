@@ -14,7 +14,7 @@ export interface Mutation {
 export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "compare-and-set ignores the expected hash",
-    file: "src/engine/write/WriteOperations.ts",
+    file: "src/engine/write/SingleWrites.ts",
     find: "|| other) {",
     replace: ") {",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
@@ -43,7 +43,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a write does not tell the filter",
     file: "src/engine/write/LogAppend.ts",
-    find: "  core.filter?.beforeWrite(records)\n",
+    find: "    core.filter?.beforeWrite(records)\n",
     replace: "",
     tests: ["test/engine/background/Filter.test.ts"]
   },
@@ -56,7 +56,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a compare-and-set believes memory while others may write",
-    file: "src/engine/write/WriteOperations.ts",
+    file: "src/engine/write/SingleWrites.ts",
     find: "const sole = core.writer.isCertain()",
     replace: "const sole = true",
     tests: ["test/engine/write/Decisions.test.ts"]
@@ -105,7 +105,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an own version passes for a new one below a tombstone",
-    file: "src/engine/write/WriteOperations.ts",
+    file: "src/engine/write/SingleWrites.ts",
     find: "if (asked.head !== undefined || !expected.isOwn) return then(asked)",
     replace: "if (id.length > 0) return then(asked)",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
@@ -119,7 +119,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an exception leaves writes under way behind",
-    file: "src/engine/write/WriteOperations.ts",
+    file: "src/engine/write/BatchWrites.ts",
     find: "      for (const write of writes) core.inFlight.remove(write)\n",
     replace: "",
     tests: ["test/engine/write/Submitted.test.ts"]
@@ -478,8 +478,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "large contents are hashed in one go",
-    file: "src/engine/write/WriteOperations.ts",
-    find: "      if (index > start && batch.examined?.(index) !== undefined) break\n",
+    file: "src/engine/write/BatchWrites.ts",
+    find: "        if (index > start && batch.examined?.(index) !== undefined) break\n",
     replace: "",
     tests: ["test/engine/write/ContentExamination.test.ts"]
   },
@@ -534,7 +534,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the gate stays open while the log fails",
-    file: "src/engine/write/LogAppend.ts",
+    file: "src/engine/write/WriteGate.ts",
     find: "  if (core.degradations.logRefusal !== undefined) return core.degradations.logRefusal\n",
     replace: "",
     tests: ["test/engine/background/LogProbe.test.ts"]
@@ -898,7 +898,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a clock before 1970 is taken",
-    file: "src/engine/write/LogAppend.ts",
+    file: "src/engine/write/WriteGate.ts",
     find: "nowMs >= 0 && nowMs <= maxWallMs",
     replace: "nowMs >= -1e15",
     tests: ["test/engine/write/WriteOperations.test.ts"]

@@ -6,7 +6,7 @@ import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
 import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
 import type { EngineState } from "../state/EngineState.js"
 import { contentBytes } from "../state/PreparedWrite.js"
-import { closedToWrites } from "../write/LogAppend.js"
+import { closedToWrites } from "../write/WriteGate.js"
 
 /**
  * Writes that the archive has refused for good, beside the log.

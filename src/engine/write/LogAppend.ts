@@ -1,114 +1,116 @@
 /**
- * Intake: gate, validation, version, log, then visible in memory. Everything up to the log is synchronous, so
- * version order is log order; one callback per group commit makes the whole call visible.
+ * From prepared writes to the log, and back to their callers. Everything up to the log is synchronous, so version order
+ * is log order; one callback per group commit makes the whole call visible.
  */
-import { Duration, Effect, Either } from "effect"
-import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
-import {
-  Backpressure,
-  ClockOutOfRange,
-  ItemRejected,
-  ReadOnly,
-  VersionConflict,
-  VersionMismatch
-} from "../../EngineError.js"
+import { Either } from "effect"
+import type { LogFull, LogUnavailable } from "../../EngineError.js"
+import { ItemRejected, VersionConflict, VersionMismatch } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
 import type { Durability, Receipt, SubmitResult } from "../../SyncEngineModels.js"
 import type { ItemRecord, ItemVersion } from "../../SyncItem.js"
 import { sameHead } from "../../SyncItem.js"
-import { policy } from "../../shared/Backpressure.js"
 import type { Appended } from "../../wal/WriteAheadLog.js"
 import type { ArchiveOutcome, ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
-import { maxWallMs } from "../state/HybridLogicalClock.js"
 import type { Prepared } from "../state/PreparedWrite.js"
 import { contentBytes } from "../state/PreparedWrite.js"
-
-/** Why nothing may be written at all now, whatever room there is. */
-export const closedToWrites = (core: EngineState): WriteError | undefined => {
-  if (!core.gate.acceptsWrites) return core.gate.closed("write")
-  if (core.config().readOnly) return new ReadOnly({ retryAfterMs: 5000 })
-  if (core.degradations.logRefusal !== undefined) return core.degradations.logRefusal
-  const nowMs = core.nowMs()
-  return nowMs >= 0 && nowMs <= maxWallMs ? undefined : new ClockOutOfRange({ nowMs, retryAfterMs: 5000 })
-}
-
-/** Why a write is refused before its item is looked at, if it is. */
-export const writeGate = (core: EngineState): WriteError | undefined => {
-  const closed = closedToWrites(core)
-  if (closed !== undefined) return closed
-  const level = core.pressure.level()
-  const rule = policy(level)
-  if (rule.admitsWrites) return undefined
-  return new Backpressure({ level, pressure: core.pressure.share, retryAfterMs: rule.retryAfterMs })
-}
-
-/** Under pressure, lets a call wait before it goes on to the gate. */
-export const throttled = <A, E, R>(
-  core: EngineState,
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const { delayMs } = policy(core.pressure.level())
-    return delayMs === 0 ? effect : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), effect)
-  })
+import { closedToWrites } from "./WriteGate.js"
 
 /** Told once, with a result for each prepared write in order. */
 export type Done = (results: ReadonlyArray<SubmitResult>) => void
 
-/**
- * Appends prepared writes to the log as one call and acknowledges them at the asked level. Synchronous: when
- * this returns, the writes are in the log's queue (or `done` has been told why not).
- */
-export const enqueue = (
-  core: EngineState,
-  waiters: ArchiveWaiters,
-  writes: ReadonlyArray<Prepared>,
-  durability: Durability,
-  /** Called after the commit with whether a batch is full, so that the flush can start. */
-  onCommitted: () => void,
-  done: Done
-): void => {
-  const records = writes.map((write) => write.record)
-  const early = durability === "memory"
-  let refused = false
-  let answered = false
-  // The filter knows an id before anybody can see it.
-  core.filter?.beforeWrite(records)
-  for (const write of writes) core.inFlight.add(write)
-  const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
-    if (!core.appends.end(append)) return
-    for (const write of writes) core.inFlight.remove(write)
-    if (early && answered) core.early.end()
-    if (Either.isLeft(result)) {
+export class LogAppend {
+  /**
+   * @param onCommitted called after each group commit
+   * @param hurry called instead when a writer waits for the archive
+   */
+  constructor(
+    private readonly core: EngineState,
+    private readonly waiters: ArchiveWaiters,
+    private readonly onCommitted: () => void,
+    private readonly hurry: () => void
+  ) {}
+
+  /**
+   * Appends prepared writes as one call and acknowledges them at the asked level. Synchronous: when this returns, the
+   * writes are in the log's queue, or `done` has been told why not.
+   */
+  enqueue(writes: ReadonlyArray<Prepared>, durability: Durability, done: Done): void {
+    const { core } = this
+    const records = writes.map((write) => write.record)
+    const early = durability === "memory"
+    let refused = false
+    let answered = false
+    // The filter knows an id before anybody can see it.
+    core.filter?.beforeWrite(records)
+    for (const write of writes) core.inFlight.add(write)
+    const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
+      if (!core.appends.end(append)) return
+      for (const write of writes) core.inFlight.remove(write)
+      if (early && answered) core.early.end()
+      if (Either.isRight(result)) {
+        this.landed(writes, records, result.right.first, durability, done)
+        return
+      }
       refused = true
       if (result.left._tag === "LogUnavailable") core.degradations.logRefuses(result.left)
       if (early && answered) takeBack(core, records)
-      if (!answered) Metrics.rejected(result.left._tag, records.length)
-      if (!answered) done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
-      return
+      if (answered) return
+      Metrics.rejected(result.left._tag, records.length)
+      done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
     }
-    const { first } = result.right
-    for (let index = 0; index < writes.length; index++) {
-      core.versions.show(records[index]!, first + index, writes[index]!.unchecked)
-    }
-    core.tail.push(first, records)
-    core.counters.acknowledged += records.length
-    if (!early) Metrics.acknowledged(durability, records.length)
-    if (durability === "wal") done(acknowledged(writes, "wal"))
-    else if (durability === "archive") awaitArchive(core, waiters, writes, first, onCommitted, done)
-    onCommitted()
-  }
-  const append = core.appends.begin(records.length, contentBytes(records), (error) =>
-    committed(Either.left(error))
-  )
-  core.log.unsafeAppend(records, committed)
-  if (early && !refused) {
+    const append = core.appends.begin(records.length, contentBytes(records), (error) =>
+      committed(Either.left(error))
+    )
+    core.log.unsafeAppend(records, committed)
+    if (!early || refused) return
     for (const write of writes) core.versions.show(write.record, 0, write.unchecked)
     answered = true
     core.early.begin()
     Metrics.acknowledged("memory", records.length)
     done(acknowledged(writes, "memory"))
+  }
+
+  private landed(
+    writes: ReadonlyArray<Prepared>,
+    records: ReadonlyArray<ItemRecord>,
+    first: number,
+    durability: Durability,
+    done: Done
+  ): void {
+    const { core } = this
+    for (let index = 0; index < writes.length; index++) {
+      core.versions.show(records[index]!, first + index, writes[index]!.unchecked)
+    }
+    core.tail.push(first, records)
+    core.counters.acknowledged += records.length
+    if (durability !== "memory") Metrics.acknowledged(durability, records.length)
+    if (durability === "wal") done(acknowledged(writes, "wal"))
+    if (durability === "archive") {
+      this.awaitArchive(writes, first, done)
+      this.hurry()
+    } else this.onCommitted()
+  }
+
+  private awaitArchive(writes: ReadonlyArray<Prepared>, first: number, done: Done): void {
+    this.waiters.add(first, writes.length, (outcomes) => {
+      const again: Array<Prepared> = []
+      const places: Array<number> = []
+      const results = writes.map((write, index) => {
+        const outcome = outcomes[index]!
+        const newer = outcome._tag === "Superseded" ? newerThan(this.core, write, outcome) : undefined
+        if (newer !== undefined) {
+          again.push(newer)
+          places.push(index)
+        }
+        return resultOf(write, outcome)
+      })
+      if (again.length === 0) return done(results)
+      this.enqueue(again, "archive", (answers) => {
+        for (const [n, place] of places.entries()) results[place] = answers[n]!
+        done(results)
+      })
+    })
   }
 }
 
@@ -123,33 +125,6 @@ export const receiptOf = (write: Prepared, durability: Durability): Receipt => (
 
 const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
   writes.map((write) => ({ _tag: "Acknowledged", receipt: receiptOf(write, durability) }))
-
-const awaitArchive = (
-  core: EngineState,
-  waiters: ArchiveWaiters,
-  writes: ReadonlyArray<Prepared>,
-  first: number,
-  onCommitted: () => void,
-  done: Done
-): void =>
-  waiters.add(first, writes.length, (outcomes) => {
-    const again: Array<Prepared> = []
-    const places: Array<number> = []
-    const results = writes.map((write, index) => {
-      const outcome = outcomes[index]!
-      const newer = outcome._tag === "Superseded" ? newerThan(core, write, outcome) : undefined
-      if (newer !== undefined) {
-        again.push(newer)
-        places.push(index)
-      }
-      return resultOf(write, outcome)
-    })
-    if (again.length === 0) return done(results)
-    enqueue(core, waiters, again, "archive", onCommitted, (answers) => {
-      for (const [n, place] of places.entries()) results[place] = answers[n]!
-      done(results)
-    })
-  })
 
 const resultOf = (write: Prepared, outcome: ArchiveOutcome): SubmitResult => {
   const { id, version } = write.record

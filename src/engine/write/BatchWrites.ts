@@ -1,0 +1,181 @@
+/**
+ * Writes of many items in one call, in turns that other work comes between. What is prepared in a turn is in the log's
+ * queue when the turn ends.
+ */
+import { Effect } from "effect"
+import type { WriteError } from "../../EngineError.js"
+import { InvalidRequest } from "../../EngineError.js"
+import * as Metrics from "../../Metrics.js"
+import type { Durability, SubmitResult } from "../../SyncEngineModels.js"
+import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
+import type { EngineState } from "../state/EngineState.js"
+import type { Prepared } from "../state/PreparedWrite.js"
+import type { Examined } from "./ContentExamination.js"
+import type { LogAppend } from "./LogAppend.js"
+import type { Asked, VersionComparison } from "./VersionComparison.js"
+import { refuse, throttled, writeGate } from "./WriteGate.js"
+
+export interface Batch {
+  readonly count: number
+  readonly durability: Durability
+  readonly id: (index: number) => string
+  /** The id of a write whose version is the caller's. */
+  readonly own?: (index: number) => string | undefined
+  readonly prepare: (
+    index: number,
+    answers: ReadonlyMap<string, Asked>,
+    examined: Examined | undefined
+  ) => Prepared | WriteError
+  /** What is to be done before that, where the content is large. */
+  readonly examined?: (index: number) => Effect.Effect<Examined> | undefined
+}
+
+const noAnswers: ReadonlyMap<string, Asked> = new Map()
+
+interface Turn {
+  /** Where the next one starts. */
+  readonly end: number
+  readonly settled: Effect.Effect<void>
+}
+
+export class BatchWrites {
+  constructor(
+    private readonly core: EngineState,
+    private readonly log: LogAppend,
+    private readonly comparison: VersionComparison
+  ) {}
+
+  append(
+    argument: string,
+    batch: Batch,
+    refusal: WriteError | undefined
+  ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> {
+    const { core } = this
+    return throttled(
+      core,
+      Effect.suspend(() => {
+        const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
+        if (refused !== undefined) return refuse(refused, batch.count)
+        const own = this.ownIds(batch)
+        return own.length === 0
+          ? this.written(batch, noAnswers)
+          : this.comparison.around(own, (answers) => this.written(batch, answers))
+      })
+    )
+  }
+
+  /** The ids of a batch whose own versions only the archive can compare. */
+  private ownIds(batch: Batch): ReadonlyArray<string> {
+    const ids: Array<string> = []
+    for (let index = 0; index < batch.count; index++) {
+      const id = batch.own?.(index)
+      if (id !== undefined && this.comparison.isNeeded(id)) ids.push(id)
+    }
+    return ids
+  }
+
+  /** Uninterruptible: otherwise a caller could be left without an answer for what is in the log already. */
+  private written(
+    batch: Batch,
+    answers: ReadonlyMap<string, Asked>
+  ): Effect.Effect<ReadonlyArray<SubmitResult>> {
+    const results = new Array<SubmitResult>(batch.count)
+    const settled: Array<Effect.Effect<void>> = []
+    const turns = (start: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const append = (examined?: Examined) => {
+          const turn = this.appendTurn(batch, start, results, answers, examined)
+          settled.push(turn.settled)
+          return turn.end < batch.count ? Effect.zipRight(yieldToEventLoop, turns(turn.end)) : Effect.void
+        }
+        const examined = start < batch.count ? batch.examined?.(start) : undefined
+        return examined === undefined ? append() : Effect.flatMap(examined, append)
+      })
+    return Effect.uninterruptible(
+      turns(0).pipe(
+        Effect.zipRight(Effect.suspend(() => Effect.forEach(settled, (turn) => turn, { discard: true }))),
+        Effect.as(results)
+      )
+    )
+  }
+
+  /** One turn's worth, prepared and appended synchronously; results are put at their places. */
+  private appendTurn(
+    batch: Batch,
+    start: number,
+    results: Array<SubmitResult>,
+    answers: ReadonlyMap<string, Asked>,
+    examined: Examined | undefined
+  ): Turn {
+    const { core } = this
+    if (!core.gate.acceptsWrites) return this.refuseFrom(start, batch, results)
+    const writes: Array<Prepared> = []
+    try {
+      const places: Array<number> = []
+      const { bytesPerTurn } = core.limits
+      let bytes = 0
+      let index = start
+      for (; index < batch.count && index - start < core.turnItems && bytes < bytesPerTurn; index++) {
+        if (index > start && batch.examined?.(index) !== undefined) break
+        const prepared = batch.prepare(index, answers, index === start ? examined : undefined)
+        if (prepared._tag === "Prepared") {
+          // Known from here on, also to the later items of this batch.
+          core.inFlight.add(prepared)
+          bytes += prepared.record.content.byteLength
+          writes.push(prepared)
+          places.push(index)
+        } else {
+          Metrics.rejected(prepared._tag, 1)
+          results[index] = { _tag: "Rejected", id: batch.id(index), error: prepared }
+        }
+      }
+      const settled = writes.length === 0 ? Effect.void : this.enqueue(batch, writes, places, results)
+      return { end: index, settled }
+    } catch (cause) {
+      // Those known already will not reach the log, and others would wait for them for ever.
+      for (const write of writes) core.inFlight.remove(write)
+      throw cause
+    }
+  }
+
+  /** A drain or shutdown came between two turns: what is not in the log yet is refused. */
+  private refuseFrom(start: number, batch: Batch, results: Array<SubmitResult>): Turn {
+    const error = this.core.gate.closed("write")
+    Metrics.rejected(error._tag, batch.count - start)
+    for (let rest = start; rest < batch.count; rest++) {
+      results[rest] = { _tag: "Rejected", id: batch.id(rest), error }
+    }
+    return { end: batch.count, settled: Effect.void }
+  }
+
+  private enqueue(
+    { durability }: Batch,
+    writes: ReadonlyArray<Prepared>,
+    places: ReadonlyArray<number>,
+    results: Array<SubmitResult>
+  ): Effect.Effect<void> {
+    let answered = false
+    let wake: (() => void) | undefined
+    this.log.enqueue(writes, durability, (answers) => {
+      answered = true
+      for (let place = 0; place < places.length; place++) results[places[place]!] = answers[place]!
+      wake?.()
+    })
+    return Effect.async<void>((resume) => {
+      if (answered) resume(Effect.void)
+      else wake = () => resume(Effect.void)
+    })
+  }
+}
+
+export const batchProblem = (
+  core: EngineState,
+  argument: string,
+  count: number
+): InvalidRequest | undefined => {
+  if (Number.isNaN(count)) return new InvalidRequest({ argument, problem: "must be an array" })
+  const { maxBatchItems } = core.config()
+  return count <= maxBatchItems
+    ? undefined
+    : new InvalidRequest({ argument, problem: `has ${count} entries; at most ${maxBatchItems} are allowed` })
+}
