@@ -76,22 +76,14 @@ export const parseDuration = (text: string): Either.Either<number, string> => {
   return wholeMs(text, days! * day + hours! * hour + minutes! * minute + seconds! * second)
 }
 
-const words: Readonly<Record<string, boolean>> = {
-  true: true,
-  on: true,
-  yes: true,
-  "1": true,
-  false: false,
-  off: false,
-  no: false,
-  "0": false
-}
+const yes = ["true", "on", "yes", "1"]
+const no = ["false", "off", "no", "0"]
 
 /** `true`, `on`, `yes`, `1` or `false`, `off`, `no`, `0`. */
 export const parseBoolean = (text: string): Either.Either<boolean, string> => {
   const word = text.toLowerCase()
-  return Object.hasOwn(words, word)
-    ? Either.right(words[word]!)
+  return yes.includes(word) || no.includes(word)
+    ? Either.right(yes.includes(word))
     : Either.left(`${shown(text)} is neither true nor false`)
 }
 

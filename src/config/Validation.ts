@@ -23,18 +23,20 @@ const shown = (value: unknown): string => {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
 
-const formats = { integer: formatInteger, bytes: formatBytes, duration: formatDuration }
-const parsers = { integer: parseInteger, bytes: parseBytes, duration: parseDuration }
-const examples = {
-  integer: "",
-  bytes: ", in bytes or such as 16MiB",
-  duration: ", in milliseconds or such as 5s"
+/** How numbers of a kind are named, read and written. */
+const kinds = {
+  integer: { noun: "an integer", hint: "", parse: parseInteger, format: formatInteger },
+  bytes: { noun: "a size", hint: ", in bytes or such as 16MiB", parse: parseBytes, format: formatBytes },
+  duration: {
+    noun: "a duration",
+    hint: ", in milliseconds or such as 5s",
+    parse: parseDuration,
+    format: formatDuration
+  }
 }
-const nouns = { integer: "an integer", bytes: "a size", duration: "a duration" }
 
 /** A number in the units of its kind, for people. */
-export const formatNumber = (definition: NumberOption, value: number): string =>
-  formats[definition.kind](value)
+const formatNumber = ({ kind }: NumberOption, value: number): string => kinds[kind].format(value)
 
 /** From the least to the most. */
 export const formatRange = (definition: NumberOption): string =>
@@ -51,7 +53,7 @@ export const allowedValues = (definition: OptionDefinition): string => {
     case "secret":
       return definition.allowed
     default:
-      return `${nouns[definition.kind]} from ${formatRange(definition)}${examples[definition.kind]}`
+      return `${kinds[definition.kind].noun} from ${formatRange(definition)}${kinds[definition.kind].hint}`
   }
 }
 
@@ -74,16 +76,25 @@ export const defaultText = (definition: OptionDefinition): string => {
 }
 
 /** What no text of any option may hold, then what this one may not. */
-const textProblem = (definition: TextOption | SecretOption, text: string): string | undefined =>
-  text.isWellFormed() ? definition.problem(text) : illFormed
+const checkOwn = (definition: TextOption | SecretOption, text: string): Either.Either<string, string> => {
+  const problem = text.isWellFormed() ? definition.problem(text) : illFormed
+  return problem === undefined ? Either.right(text) : Either.left(problem)
+}
 
-const secret = (
-  definition: SecretOption,
-  text: string
-): Either.Either<Redacted.Redacted | undefined, string> => {
-  if (definition.noneIsAbsent && text.toLowerCase() === "none") return Either.right(undefined)
-  const problem = textProblem(definition, text)
-  return problem === undefined ? Either.right(Redacted.make(text)) : Either.left(problem)
+const secret = (definition: SecretOption, text: string) =>
+  definition.noneIsAbsent && text.toLowerCase() === "none"
+    ? Either.right(undefined)
+    : Either.map(checkOwn(definition, text), Redacted.make)
+
+const checkNumber = (definition: NumberOption, value: unknown): Either.Either<number, string> => {
+  if (typeof value !== "number" || !Number.isSafeInteger(value)) {
+    return Either.left(`${shown(value)} is not a whole number`)
+  }
+  const { max, min } = definition
+  const format = (number: number) => formatNumber(definition, number)
+  if (value < min) return Either.left(`${format(value)} is below the least of ${format(min)}`)
+  if (value > max) return Either.left(`${format(value)} is above the most of ${format(max)}`)
+  return Either.right(value)
 }
 
 /**
@@ -99,30 +110,16 @@ export const checkValue = (definition: OptionDefinition, value: unknown): Either
       return definition.values.some((word) => word === value)
         ? Either.right(value)
         : Either.left(`${shown(value)} is not one of them`)
-    case "text": {
-      if (typeof value !== "string") return Either.left(`${shown(value)} is not a string`)
-      const problem = textProblem(definition, value)
-      return problem === undefined ? Either.right(value) : Either.left(problem)
-    }
+    case "text":
+      return typeof value === "string"
+        ? checkOwn(definition, value)
+        : Either.left(`${shown(value)} is not a string`)
     case "secret": {
-      if (!Redacted.isRedacted(value)) return Either.left("is not a Redacted string")
-      const text = Redacted.value(value)
+      const text = Redacted.isRedacted(value) ? Redacted.value(value) : undefined
       return typeof text === "string" ? secret(definition, text) : Either.left("is not a Redacted string")
     }
     default:
-      if (typeof value !== "number" || !Number.isSafeInteger(value)) {
-        return Either.left(`${shown(value)} is not a whole number`)
-      }
-      if (value < definition.min) {
-        return Either.left(
-          `${formatNumber(definition, value)} is below the least of ${formatNumber(definition, definition.min)}`
-        )
-      }
-      return value > definition.max
-        ? Either.left(
-            `${formatNumber(definition, value)} is above the most of ${formatNumber(definition, definition.max)}`
-          )
-        : Either.right(value)
+      return checkNumber(definition, value)
   }
 }
 
@@ -139,7 +136,7 @@ export const checkText = (definition: OptionDefinition, text: string): Either.Ei
     case "text":
       return checkValue(definition, text)
     default:
-      return Either.flatMap(parsers[definition.kind](text), (value) => checkValue(definition, value))
+      return Either.flatMap(kinds[definition.kind].parse(text), (value) => checkNumber(definition, value))
   }
 }
 

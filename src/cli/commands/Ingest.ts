@@ -1,7 +1,6 @@
 /** `ingest`: NDJSON into an engine. */
 import { createReadStream, statSync } from "node:fs"
 import { Clock, Effect, Either, type Stream } from "effect"
-import type { Durability } from "../../SyncEngine.js"
 import { counted } from "../../shared/Counted.js"
 import { type CliError, failed, messageOf, toCliError, usage } from "../app/CliError.js"
 import type { BackendError } from "../backend/Backend.js"
@@ -9,7 +8,7 @@ import * as Connection from "../backend/Connection.js"
 import { Ingest, type IngestCounts, summaryOf } from "../ingest/Ingest.js"
 import { pairs } from "../io/Render.js"
 import { bytesFrom, Stdio } from "../io/Stdio.js"
-import { anyText, argument, define } from "../parser/Command.js"
+import { anyText, argument, define, type Input } from "../parser/Command.js"
 import * as Common from "./Common.js"
 
 const defaultBatch = 1_000
@@ -86,12 +85,24 @@ const problemOf = (
     : undefined
 }
 
-interface Input extends Connection.Input {
-  readonly durability: Durability | undefined
-  readonly batch: number | undefined
-  readonly patience: number | undefined
-  readonly showErrors: number | undefined
-  readonly json: boolean
+const config = {
+  file: argument("file", "NDJSON file; - for standard input.", anyText),
+  durability: Common.durability,
+  batch: Common.number("batch", 1, 10_000, `Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
+  patience: Common.number(
+    "patience",
+    0,
+    86_400,
+    `Seconds to go on trying while the engine takes nothing (log full, backpressure). Default: ${defaultPatienceSeconds}.`
+  ),
+  showErrors: Common.number(
+    "show-errors",
+    0,
+    1_000_000,
+    `Bad lines reported in full; later ones are counted. Default: ${defaultShownLines}.`
+  ),
+  json: Common.json,
+  ...Connection.ingestOptions
 }
 
 interface Source {
@@ -100,7 +111,7 @@ interface Source {
 }
 
 /** Makes the load over `backend`, with its bar and its bad lines. */
-const prepare = Effect.fnUntraced(function* (input: Input, size: number | undefined) {
+const prepare = Effect.fnUntraced(function* (input: Input<typeof config>, size: number | undefined) {
   const stdio = yield* Stdio
   const { backend, close, maxBatchBytes, maxBatchItems, maxPayloadBytes } =
     yield* Connection.openForIngest(input)
@@ -130,7 +141,7 @@ const prepare = Effect.fnUntraced(function* (input: Input, size: number | undefi
   return { backend, close, bar, bad, ingest }
 })
 
-const load = Effect.fnUntraced(function* (input: Input, { size, stream }: Source) {
+const load = Effect.fnUntraced(function* (input: Input<typeof config>, { size, stream }: Source) {
   const { takeSignal } = yield* Stdio
   const { backend, bad, bar, close, ingest } = yield* prepare(input, size)
   const before = yield* Clock.currentTimeNanos
@@ -166,25 +177,7 @@ export const ingest = define({
     ['{"id": "geo.fr.paris", "content": {"population": 2138551}, "state": "new"}', "A line."],
     ['{"id": "logo", "contentBase64": "iVBORw0KGgo=", "version": 7}', "A line with bytes and an own version."]
   ],
-  config: {
-    file: argument("file", "NDJSON file; - for standard input.", anyText),
-    durability: Common.durability,
-    batch: Common.number("batch", 1, 10_000, `Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
-    patience: Common.number(
-      "patience",
-      0,
-      86_400,
-      `Seconds to go on trying while the engine takes nothing (log full, backpressure). Default: ${defaultPatienceSeconds}.`
-    ),
-    showErrors: Common.number(
-      "show-errors",
-      0,
-      1_000_000,
-      `Bad lines reported in full; later ones are counted. Default: ${defaultShownLines}.`
-    ),
-    json: Common.json,
-    ...Connection.ingestOptions
-  },
+  config,
   handlesSignals: true,
   handler: (input) => Effect.flatMap(openInput(input.file), (source) => Effect.scoped(load(input, source)))
 })

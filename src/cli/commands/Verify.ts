@@ -6,7 +6,7 @@ import { failed, usage } from "../app/CliError.js"
 import type { Backend, CheckOptions, VerifyDocument } from "../backend/Backend.js"
 import * as Connection from "../backend/Connection.js"
 import { extendedVerificationOf, pairs, repairText, verificationOf, verificationText } from "../io/Render.js"
-import { choice, define, option, type Reader, toggle } from "../parser/Command.js"
+import { choice, define, type Input, option, type Reader, toggle } from "../parser/Command.js"
 import * as Common from "./Common.js"
 
 const durationPattern = /^(\d{1,9})(ms|s|m|h)$/
@@ -47,13 +47,7 @@ const checkOptions = {
 }
 
 /** The options above as they travel, without what was not given. */
-const checksOf = (given: {
-  readonly values: "sample" | "full" | "none" | undefined
-  readonly sample: number | undefined
-  readonly differences: number | undefined
-  readonly budgetRows: number | undefined
-  readonly budgetTime: number | undefined
-}): CheckOptions => ({
+const checksOf = (given: Input<typeof checkOptions>): CheckOptions => ({
   values: given.values === "none" ? false : given.values,
   sample: given.sample,
   differences: given.differences,

@@ -39,18 +39,16 @@ const { engines } = createRequire(import.meta.url)("../../../package.json") as {
   readonly engines: { readonly node: string }
 }
 
-const isBelow = (version: string, bound: string): boolean => {
-  const numbers = (text: string) => text.replace(/^\D+/, "").split(".").map(Number)
-  const [has, needs] = [numbers(version), numbers(bound)]
-  const index = needs.findIndex((need, index) => need !== has[index])
-  return index >= 0 && (has[index] ?? 0) < needs[index]!
+const rank = (version: string): number => {
+  const [major = 0, minor = 0, patch = 0] = version.replace(/^\D+/, "").split(".").map(Number)
+  return (major * 1_000 + minor) * 1_000 + patch
 }
 
 /** Whether a version is in a range such as `>=20.19 <21 || >=22.14`. */
 const satisfies = (version: string, range: string): boolean =>
   range
     .split(" || ")
-    .some((part) => part.split(" ").every((bound) => isBelow(version, bound) === bound.startsWith("<")))
+    .some((part) => part.split(" ").every((bound) => rank(version) < rank(bound) === bound.startsWith("<")))
 
 export const checkNode = (version: string): Check =>
   satisfies(version, engines.node)

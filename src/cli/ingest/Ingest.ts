@@ -1,5 +1,5 @@
 /** Carries NDJSON lines into a backend: read, check, batch, submit, wait out pressure, count. */
-import { Effect, Either, Fiber, Stream } from "effect"
+import { Array as Arr, Effect, Either, Fiber, Stream } from "effect"
 import type { Durability, SubmitResult } from "../../SyncEngine.js"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
 import { isBlank } from "../../shared/ndjson/ObjectLine.js"
@@ -40,21 +40,20 @@ interface Numbered extends IngestItem {
   readonly line: number
 }
 
-/** What a caller can wait out: the log is full, the engine is under pressure, starting, or its tier is unavailable. */
+/** What can be waited out: the log is full, the engine is under pressure, starting, or its tier is unavailable. */
 const isWaitable = (error: BackendError): boolean =>
-  error._tag === "LogFull" ||
-  error._tag === "Backpressure" ||
-  error._tag === "TierUnavailable" ||
+  ["LogFull", "Backpressure", "TierUnavailable"].includes(error._tag) ||
   (error._tag === "GateClosed" && error.phase === "starting")
 
-/** What speaks about the items of the call and not about the engine: the lines are refused, the rest goes on. */
-const isAboutItems = (error: BackendError): boolean =>
-  error._tag === "InvalidItem" ||
-  error._tag === "PayloadTooLarge" ||
-  error._tag === "VersionConflict" ||
-  error._tag === "VersionMismatch" ||
-  error._tag === "ItemRejected" ||
-  error._tag === "NotSupported"
+/** What is about the items of the call and not about the engine: the lines are refused, the rest goes on. */
+const aboutItems: ReadonlyArray<BackendError["_tag"]> = [
+  "InvalidItem",
+  "PayloadTooLarge",
+  "VersionConflict",
+  "VersionMismatch",
+  "ItemRejected",
+  "NotSupported"
+]
 
 const minimumWaitMs = 20
 const maximumWaitMs = 5_000
@@ -62,17 +61,6 @@ const maximumWaitMs = 5_000
 const waitOf = (error: BackendError): number => {
   const hint = "retryAfterMs" in error ? error.retryAfterMs : minimumWaitMs
   return Math.min(Math.max(hint, minimumWaitMs), maximumWaitMs)
-}
-
-/** Neighbours with the same time to live: one call each, in the input's order. */
-const runsOf = (items: ReadonlyArray<Numbered>): ReadonlyArray<ReadonlyArray<Numbered>> => {
-  const runs: Array<Array<Numbered>> = []
-  for (const item of items) {
-    const run = runs[runs.length - 1]
-    if (run !== undefined && run[0]!.ttlSeconds === item.ttlSeconds) run.push(item)
-    else runs.push([item])
-  }
-  return runs
 }
 
 /** Puts lines into batches, and says what is wrong with the others. Synchronous. */
@@ -192,7 +180,11 @@ export class Ingest {
   }
 
   private submitBatch(batch: ReadonlyArray<Numbered>): Effect.Effect<void, CliError> {
-    return Effect.forEach(runsOf(batch), (run) => this.submitRun(run), { discard: true }).pipe(
+    // Neighbours with the same time to live: one call each, in the input's order.
+    const runs = Arr.isNonEmptyReadonlyArray(batch)
+      ? Arr.groupWith(batch, (one, next) => one.ttlSeconds === next.ttlSeconds)
+      : []
+    return Effect.forEach(runs, (run) => this.submitRun(run), { discard: true }).pipe(
       Effect.tap(() => this.events.progress(this.counts, undefined))
     )
   }
@@ -211,7 +203,7 @@ export class Ingest {
         error = hint
       } else if (isWaitable(result.left)) {
         error = result.left
-      } else if (isAboutItems(result.left)) {
+      } else if (aboutItems.includes(result.left._tag)) {
         for (const { line } of left) this.refuse(line, result.left.message)
         return
       } else {

@@ -1,8 +1,10 @@
 /** Logs on standard error: lines for people on a terminal, JSON lines elsewhere. */
 import { Cause, Context, Effect, Either, HashMap, Layer, Logger, LogLevel } from "effect"
+import { variablePrefix } from "../../config/Load.js"
 import type { LogFormatName, LogLevelName, ServerConfig } from "../../config/Model.js"
 import type { ChoiceOption } from "../../config/OptionDefinition.js"
-import { serverTable } from "../../config/Options.js"
+import { flagOf, serverTable } from "../../config/Options.js"
+import { checkText } from "../../config/Validation.js"
 import { InvalidConfig } from "../../EngineError.js"
 import { type CliError, toCliError } from "../app/CliError.js"
 import type { Stdio } from "./Stdio.js"
@@ -26,25 +28,6 @@ const levels: Readonly<Record<LogLevelName, LogLevel.LogLevel>> = {
   error: LogLevel.Error
 }
 
-const choose = <A extends string>(
-  option: ChoiceOption<A>,
-  label: string,
-  text: string
-): Either.Either<A, CliError> => {
-  const value = option.values.find((candidate) => candidate === text.toLowerCase())
-  return value === undefined
-    ? Either.left(
-        toCliError(
-          new InvalidConfig({
-            name: label,
-            problem: `${JSON.stringify(text)} is not one of them`,
-            allowed: option.values.join(", ")
-          })
-        )
-      )
-    : Either.right(value)
-}
-
 /**
  * Level and format: the flags, then `SYNC_ENGINE_LOG_LEVEL` and `SYNC_ENGINE_LOG_FORMAT`, then the defaults
  * (`info` for the daemon, `warning` for the other commands; `auto`).
@@ -55,17 +38,18 @@ export const logSettings = (
   isDaemon: boolean
 ): Either.Either<LogSettings, CliError> =>
   Either.gen(function* () {
-    const pick = <A extends string>(option: ChoiceOption<A>, flag: string, otherwise: A) => {
-      const variable = `SYNC_ENGINE_${option.name}`
-      const given = flags.get(flag)
-      const [label, text] = given === undefined ? [variable, stdio.env[variable]] : [flag, given]
-      return Either.map(
-        text === undefined ? Either.right(otherwise) : choose(option, label, text),
-        (value) => ({ value, decided: text !== undefined })
-      )
+    const pick = <A extends string>(option: ChoiceOption<A>, otherwise: A) => {
+      const [flag, variable] = [`--${flagOf(option.name)}`, variablePrefix + option.name]
+      const label = flags.has(flag) ? flag : variable
+      const text = flags.get(flag) ?? stdio.env[variable]
+      return Either.mapBoth(text === undefined ? Either.right(otherwise) : checkText(option, text), {
+        onLeft: (problem) =>
+          toCliError(new InvalidConfig({ name: label, problem, allowed: option.values.join(", ") })),
+        onRight: (value) => ({ value: value as A, decided: text !== undefined })
+      })
     }
-    const level = yield* pick(serverTable.logLevel, "--log-level", isDaemon ? "info" : "warning")
-    const format = yield* pick(serverTable.logFormat, "--log-format", "auto")
+    const level = yield* pick(serverTable.logLevel, isDaemon ? "info" : "warning")
+    const format = yield* pick(serverTable.logFormat, "auto")
     return {
       level: levels[level.value],
       format: format.value,

@@ -35,7 +35,8 @@ export interface Part<out A> {
 
 type Config = { readonly [key: string]: Part<unknown> | Config }
 
-type Input<C> = { readonly [K in keyof C]: C[K] extends Part<infer A> ? A : Input<C[K]> }
+/** What a handler gets: the values of the parts, by the same keys. */
+export type Input<C> = { readonly [K in keyof C]: C[K] extends Part<infer A> ? A : Input<C[K]> }
 
 /** A command line and what it does. */
 export type Example = readonly [line: string, meaning: string]

@@ -3,6 +3,7 @@
  * usage errors here, before anything runs. Pure: no Effect, no I/O.
  */
 import { Either } from "effect"
+import { parseBoolean } from "../../config/Quantity.js"
 import { nearest } from "../../shared/EditDistance.js"
 import { type CliError, usage } from "../app/CliError.js"
 import { type Command, choice, type Given, option, type Part, toggle } from "./Command.js"
@@ -37,17 +38,6 @@ export interface CommandLine extends Given {
   readonly path: ReadonlyArray<string>
 }
 
-const truths: Readonly<Record<string, string>> = {
-  true: "true",
-  yes: "true",
-  on: "true",
-  "1": "true",
-  false: "false",
-  no: "false",
-  off: "false",
-  "0": "false"
-}
-
 const didYouMean = (word: string, candidates: ReadonlyArray<string>): string => {
   const meant = nearest(word, candidates)
   return meant === undefined ? "" : `; did you mean ${meant}?`
@@ -77,7 +67,7 @@ class Reading implements CommandLine {
   }
 
   private takeWord(word: string): string | undefined {
-    if (this.bareSwitch !== undefined && truths[word.toLowerCase()] !== undefined) {
+    if (this.bareSwitch !== undefined && Either.isRight(parseBoolean(word))) {
       return `option ${this.bareSwitch} is a switch: write ${this.bareSwitch}=${word}`
     }
     this.bareSwitch = undefined
@@ -122,7 +112,7 @@ class Reading implements CommandLine {
     const { arguments: taken, children } = this.command
     const mayMeanValue = values !== undefined || (taken.length === 0 && children.length === 0)
     this.bareSwitch = attached === undefined && mayMeanValue ? name : undefined
-    return truths[(attached ?? "true").toLowerCase()]
+    return Either.getOrUndefined(Either.map(parseBoolean(attached ?? "true"), String))
   }
 
   private valueOf(attached: string | undefined, rest: Array<string>): string | undefined {
