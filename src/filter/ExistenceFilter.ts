@@ -29,6 +29,8 @@ export type WarmUp =
   | { readonly _tag: "NotNow"; readonly reason: string }
 
 /**
+ * What a rebuild reads.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -107,6 +109,8 @@ export interface OpenFilter {
 }
 
 /**
+ * Whose filter it is.
+ *
  * @since 0.1.0
  * @category models
  */

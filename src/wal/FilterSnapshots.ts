@@ -7,6 +7,8 @@ import { Context, type Effect, type Option } from "effect"
 import type { LogUnavailable } from "../EngineError.js"
 
 /**
+ * Keeps one snapshot of the existence filter.
+ *
  * @since 0.1.0
  * @category services
  */

@@ -65,6 +65,8 @@ export const crash = (disk: MemoryLogDisk): void => {
 }
 
 /**
+ * How a memory log behaves.
+ *
  * @since 0.1.0
  * @category options
  */

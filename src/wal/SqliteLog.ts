@@ -19,6 +19,8 @@ import { encodeOne } from "./SegmentWriter.js"
 import type { ArchiveBinding, LogEntry, OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
 
 /**
+ * Where the log is kept, and how much it takes.
+ *
  * @since 0.1.0
  * @category options
  */

@@ -9,6 +9,8 @@ import type { LogFull, LogOpenError, LogUnavailable } from "../EngineError.js"
 import type { ItemRecord } from "../SyncItem.js"
 
 /**
+ * A record in the log.
+ *
  * @since 0.1.0
  * @category models
  */
