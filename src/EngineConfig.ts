@@ -3,7 +3,19 @@
  *
  * @since 0.1.0
  */
-import { Config, ConfigError, Context, Effect, Either, Equal, Layer, Option, SubscriptionRef } from "effect"
+import {
+  Config,
+  ConfigError,
+  Context,
+  Duration,
+  Effect,
+  Either,
+  Equal,
+  Layer,
+  Option,
+  type Stream,
+  SubscriptionRef
+} from "effect"
 import { load, variablePrefix } from "./config/Load.js"
 import type { EngineConfig } from "./config/Model.js"
 import { type ConfigOption, defaultOf, engineOptions } from "./config/Options.js"
@@ -51,6 +63,39 @@ export const defaults: EngineConfig = Object.fromEntries(
   engineOptions.map(({ key, definition }) => [key, defaultOf(definition)])
 ) as unknown as EngineConfig
 
+type DurationOption =
+  | "sqlConnectTimeout"
+  | "sqlQueryTimeout"
+  | "sqlStartTimeout"
+  | "walDrainInterval"
+  | "flushTimeout"
+  | "batchFlushInterval"
+  | "filterSnapshotInterval"
+  | "healthInterval"
+  | "watchdogInterval"
+  | "tombstoneRetention"
+  | "shutdownDelay"
+  | "shutdownTimeout"
+
+/**
+ * Options as they are given; the others have their defaults. Times in whatever stands for a `Duration`: `"100 millis"`,
+ * `Duration.seconds(5)`, and a number is milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type EngineOptions = {
+  readonly [Key in keyof EngineConfig]?:
+    | (Key extends DurationOption ? Duration.DurationInput : EngineConfig[Key])
+    | undefined
+}
+
+/** Milliseconds, where that is what is meant; what is wrong is left to the check. */
+const inMilliseconds = ({ definition }: ConfigOption, value: unknown): unknown =>
+  definition.kind !== "duration" || typeof value === "number"
+    ? value
+    : Option.match(Duration.decodeUnknown(value), { onNone: () => value, onSome: Duration.toMillis })
+
 /** Checks the given keys one by one; `undefined` counts as not given. */
 const checkPartial = (
   partial: Readonly<Partial<Record<string, unknown>>>,
@@ -58,8 +103,8 @@ const checkPartial = (
 ): Either.Either<Partial<EngineConfig>, InvalidConfig> =>
   Either.gen(function* () {
     const checked: Record<string, unknown> = {}
-    for (const [key, value] of Object.entries(partial)) {
-      if (value === undefined) continue
+    for (const [key, given] of Object.entries(partial)) {
+      if (given === undefined) continue
       const option = byKey.get(key)
       if (option === undefined) {
         const meant = nearest(key, byKey.keys())
@@ -71,6 +116,7 @@ const checkPartial = (
           })
         )
       }
+      const value = inMilliseconds(option, given)
       const problem = refuse(option, value)
       if (problem !== undefined) {
         const live = engineOptions.filter(({ definition }) => definition.live).map((other) => other.key)
@@ -90,7 +136,7 @@ const checkPartial = (
  * @since 0.1.0
  * @category constructors
  */
-export const fromPartial = (partial: Partial<EngineConfig>): Either.Either<EngineConfig, InvalidConfig> =>
+export const fromPartial = (partial: EngineOptions): Either.Either<EngineConfig, InvalidConfig> =>
   Either.flatMap(
     checkPartial({ ...partial }, () => undefined),
     (checked) => checkTogether({ ...defaults, ...checked })
@@ -137,15 +183,15 @@ export const engineConfig: Effect.Effect<EngineConfig, InvalidConfig> = Effect.f
 export class LiveConfig extends Context.Tag("effect-sync-engine/LiveConfig")<
   LiveConfig,
   {
-    /** Set it to change live options; invalid values are refused by `update`, so prefer that. */
-    readonly ref: SubscriptionRef.SubscriptionRef<EngineConfig>
+    /** Begins with the current values. */
+    readonly changes: Stream.Stream<EngineConfig>
     /** The current values. Synchronous. */
     readonly unsafeGet: () => EngineConfig
     /**
      * Changes live options at once or not at all; returns the new configuration. Refuses unknown keys, invalid
      * values, values that do not fit the others, and changes of options that are read only at start.
      */
-    readonly update: (patch: Partial<EngineConfig>) => Effect.Effect<EngineConfig, InvalidConfig>
+    readonly update: (patch: EngineOptions) => Effect.Effect<EngineConfig, InvalidConfig>
   }
 >() {
   /**
@@ -158,30 +204,28 @@ export class LiveConfig extends Context.Tag("effect-sync-engine/LiveConfig")<
 }
 
 const makeLive = (config: EngineConfig): Effect.Effect<Context.Tag.Service<LiveConfig>> =>
-  Effect.map(SubscriptionRef.make(config), (ref) => ({
-    ref,
-    unsafeGet: synchronousReader(ref),
-    update: (patch) =>
-      SubscriptionRef.modifyEffect(ref, (current) =>
-        Either.flatMap(
-          checkPartial({ ...patch }, (option, value) =>
-            option.definition.live || Equal.equals(current[option.key as keyof EngineConfig], value)
-              ? undefined
-              : "is read only at start; restart to change it"
-          ),
-          (checked) => Either.map(checkTogether({ ...current, ...checked }), (next) => [next, next] as const)
-        )
-      ).pipe(Effect.uninterruptible)
-  }))
+  Effect.map(SubscriptionRef.make(config), (ref) => {
+    // What the ref holds: hot paths ask for it, and running an Effect costs a hundred times as much.
+    let held = config
+    return {
+      changes: ref.changes,
+      unsafeGet: () => held,
+      update: (patch) =>
+        SubscriptionRef.updateAndGetEffect(ref, (current) =>
+          Effect.map(patched(current, patch), (next) => {
+            held = next
+            return next
+          })
+        ).pipe(Effect.uninterruptible)
+    }
+  })
 
-/**
- * A SubscriptionRef keeps its value in a Ref and that in a mutable cell, which is read here directly: hot paths ask for
- * the configuration, and running an Effect for it costs a hundred times as much. Without such a cell, run the Effect.
- */
-const synchronousReader = <A>(ref: SubscriptionRef.SubscriptionRef<A>): (() => A) => {
-  const inner: unknown = "ref" in ref ? ref.ref : undefined
-  const cell: unknown = typeof inner === "object" && inner !== null && "ref" in inner ? inner.ref : undefined
-  return typeof cell === "object" && cell !== null && "current" in cell
-    ? () => cell.current as A
-    : () => Effect.runSync(ref.get)
-}
+const patched = (current: EngineConfig, patch: EngineOptions): Either.Either<EngineConfig, InvalidConfig> =>
+  Either.flatMap(
+    checkPartial({ ...patch }, (option, value) =>
+      option.definition.live || Equal.equals(current[option.key as keyof EngineConfig], value)
+        ? undefined
+        : "is read only at start; restart to change it"
+    ),
+    (checked) => checkTogether({ ...current, ...checked })
+  )

@@ -1,9 +1,9 @@
 /**
- * The process lifecycle: one Ref, five phases, never backwards; marks; one shutdown report for everybody.
+ * The process lifecycle: one `SubscriptionRef`, five phases, never backwards; marks; one shutdown report for everybody.
  *
  * @since 0.1.0
  */
-import { Chunk, Clock, Context, Deferred, Effect, FiberId, Layer, Option, Ref, Stream } from "effect"
+import { Context, Deferred, Effect, Layer, Option, Stream, SubscriptionRef } from "effect"
 import type {
   BootStage,
   LifecycleSnapshot,
@@ -68,10 +68,7 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     /** Whether writes (`ready`) or queries (`ready`, `draining`) are accepted now. Synchronous, no allocation. */
     readonly acceptsWrites: () => boolean
     readonly acceptsQueries: () => boolean
-    /**
-     * Starts with the current snapshot; ends after `stopped`. Every phase, boot stage and drain request is seen;
-     * of several reasons in a row a slow reader sees the last, which bounds what is kept for it.
-     */
+    /** Starts with the current snapshot, and ends after `stopped`. Every one is seen, also by a slow reader. */
     readonly changes: Stream.Stream<LifecycleSnapshot>
     /**
      * starting → ready, or straight to draining when a drain was asked for meanwhile (`ready` is then never to be
@@ -134,102 +131,41 @@ const now = Effect.clockWith((clock) =>
   }))
 )
 
-/** One reader of `changes` and what it has not read yet: bounded, since only reasons can repeat. */
-class Subscription {
-  private pending: Array<LifecycleSnapshot>
-  private readonly latch = Effect.unsafeMakeLatch(true)
-
-  constructor(current: LifecycleSnapshot) {
-    this.pending = [current]
-  }
-
-  push(next: LifecycleSnapshot): void {
-    const last = this.pending.at(-1)
-    if (
-      last !== undefined &&
-      last.phase === next.phase &&
-      last.bootStage === next.bootStage &&
-      last.drainRequested === next.drainRequested &&
-      last.shutdownRequested === next.shutdownRequested &&
-      last.writesOnly === next.writesOnly
-    ) {
-      this.pending.pop()
-    }
-    this.pending.push(next)
-    this.latch.unsafeOpen()
-  }
-
-  readonly take: Effect.Effect<Chunk.Chunk<LifecycleSnapshot>> = Effect.zipRight(
-    this.latch.await,
-    Effect.sync(() => {
-      const taken = this.pending
-      this.pending = []
-      this.latch.unsafeClose()
-      return Chunk.unsafeFromArray(taken)
-    })
-  )
-}
-
 /**
  * Makes a lifecycle in `starting`. It holds no resource and needs no scope.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
-  const ref = Ref.unsafeMake<LifecycleState>(State.initial)
-  const reported = Deferred.unsafeMake<ShutdownReport>(FiberId.none)
-  const subscriptions = new Set<Subscription>()
-  // What the Ref holds, for readers that cannot run an Effect; written inside the same synchronous modify.
+export const make: Effect.Effect<LifecycleService> = Effect.gen(function* () {
+  const ref = yield* SubscriptionRef.make(State.initial)
+  const reported = yield* Deferred.make<ShutdownReport>()
+  // What the ref holds, for readers that cannot run an Effect.
   let current = State.initial.snapshot
 
   const transition = <A>(f: (state: LifecycleState) => Transition<A>): Effect.Effect<A> =>
-    Ref.modify(ref, (state) => {
-      const result = f(state)
-      const next = result[1]
-      if (next.snapshot !== current) {
-        current = next.snapshot
-        for (const subscription of subscriptions) subscription.push(current)
-      }
-      if (next.report !== undefined && state.report === undefined) {
-        Deferred.unsafeDone(reported, Effect.succeed(next.report))
-      }
-      return result
-    })
+    SubscriptionRef.modifyEffect(ref, (state) => {
+      const moved = f(state)
+      return Effect.sync(() => {
+        current = moved[1].snapshot
+        return moved
+      })
+    }).pipe(Effect.uninterruptible)
 
+  const stateNow = SubscriptionRef.get(ref)
   const setReason = (reason: NotReadyReason) => transition((state) => State.setReason(state, reason))
 
-  const timed =
-    (label: StartupLabel) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.flatMap(Effect.zipRight(setReason(label), Clock.currentTimeNanos), (start) =>
-        Effect.ensuring(
-          effect,
-          Effect.flatMap(Clock.currentTimeNanos, (end) =>
-            transition((state) => State.recordTiming(state, label, Number(end - start) / 1e6))
-          )
-        )
-      )
-
   return Lifecycle.of({
-    snapshot: Effect.map(ref, (state) => state.snapshot),
+    snapshot: Effect.map(stateNow, ({ snapshot }) => snapshot),
     unsafeSnapshot: () => current,
     acceptsWrites: () => current.phase === "ready",
     acceptsQueries: () =>
       (current.phase === "ready" || current.phase === "draining") && current.writesOnly !== true,
-    changes: Stream.unwrapScoped(
-      Effect.map(
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const subscription = new Subscription(current)
-            subscriptions.add(subscription)
-            return subscription
-          }),
-          (subscription) => Effect.sync(() => subscriptions.delete(subscription))
-        ),
-        (subscription) => Stream.repeatEffectChunk(subscription.take)
-      )
-    ).pipe(Stream.takeUntil((snapshot) => snapshot.phase === "stopped")),
+    changes: ref.changes.pipe(
+      Stream.map(({ snapshot }) => snapshot),
+      Stream.changesWith((a, b) => a === b),
+      Stream.takeUntil(({ phase }) => phase === "stopped")
+    ),
     markReady: Effect.flatMap(now, ({ atMs, elapsedMs }) =>
       transition((state) => State.markReady(state, atMs, elapsedMs))
     ),
@@ -237,9 +173,13 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
     requestShutdown: transition(State.requestShutdown),
     setWritesOnly: (on) => transition((state) => State.setWritesOnly(state, on)),
     beginShutdown: transition(State.beginShutdown),
-    complete: (report) => transition((state) => State.complete(state, report)),
+    complete: (report) =>
+      Effect.tap(
+        transition((state) => State.complete(state, report)),
+        (made) => (made ? Deferred.succeed(reported, report) : Effect.void)
+      ).pipe(Effect.uninterruptible),
     awaitReport: Deferred.await(reported),
-    report: Effect.map(ref, (state) => Option.fromNullable(state.report)),
+    report: Effect.map(stateNow, ({ report }) => Option.fromNullable(report)),
     setBootStage: (stage) => transition((state) => State.setBootStage(state, stage)),
     setReason,
     mark: (mark) =>
@@ -250,10 +190,18 @@ export const make: Effect.Effect<LifecycleService> = Effect.sync(() => {
       Effect.flatMap(now, (at) =>
         transition((state) => State.setMark(state, mark, atMs, at.elapsedMs - (at.atMs - atMs)))
       ),
-    marks: Effect.map(ref, (state) => state.marks),
-    coldStartDurations: Effect.map(ref, State.coldStartDurations),
-    timed,
-    timings: Effect.map(ref, (state) => Array.from(state.timings))
+    marks: Effect.map(stateNow, ({ marks }) => marks),
+    coldStartDurations: Effect.map(stateNow, State.coldStartDurations),
+    timed: (label) => (effect) =>
+      Effect.flatMap(Effect.zipRight(setReason(label), now), (start) =>
+        Effect.ensuring(
+          effect,
+          Effect.flatMap(now, (end) =>
+            transition((state) => State.recordTiming(state, label, end.elapsedMs - start.elapsedMs))
+          )
+        )
+      ),
+    timings: Effect.map(stateNow, ({ timings }) => Array.from(timings))
   })
 })
 

@@ -4,18 +4,18 @@ import { describe, expect, it } from "@effect/vitest"
 import {
   Chunk,
   ConfigProvider,
+  Duration,
   Effect,
   Either,
   FastCheck as FC,
   Fiber,
   Logger,
   Redacted,
-  Stream,
-  SubscriptionRef
+  Stream
 } from "effect"
 import { engineOptions, options } from "../src/config/Options.js"
 import { checkText, checkValue } from "../src/config/Validation.js"
-import type { ConfigSources, EngineConfig } from "../src/EngineConfig.js"
+import type { ConfigSources, EngineConfig, EngineOptions } from "../src/EngineConfig.js"
 import {
   defaults,
   engineConfig,
@@ -641,22 +641,35 @@ describe("LiveConfig", () => {
     Effect.gen(function* () {
       const live = yield* LiveConfig
       expect(live.unsafeGet()).toBe(defaults)
-      const seen = yield* Effect.fork(Stream.runCollect(Stream.take(live.ref.changes, 2)))
+      const seen = yield* Effect.fork(Stream.runCollect(Stream.take(live.changes, 2)))
       yield* Effect.sleep("1 millis")
       const next = yield* live.update({ batchFlushCount: 5, readOnly: true, batchFlushBytes: 2048 })
       expect(next).toEqual({ ...defaults, batchFlushCount: 5, readOnly: true, batchFlushBytes: 2048 })
       expect(live.unsafeGet()).toBe(next)
-      expect(yield* live.ref).toBe(next)
       expect(Chunk.toReadonlyArray(yield* Fiber.join(seen))).toEqual([defaults, next])
     }).pipe(Effect.provide(LiveConfig.layer(defaults)))
   )
 
-  it.effect("unsafeGet sees what is set through the ref", () =>
+  it.effect("takes durations in every form, and a number as milliseconds", () =>
     Effect.gen(function* () {
+      const config = yield* fromPartial({
+        batchFlushInterval: "250 millis",
+        healthInterval: Duration.seconds(10),
+        shutdownTimeout: 3000
+      })
+      expect(config).toMatchObject({ batchFlushInterval: 250, healthInterval: 10_000, shutdownTimeout: 3000 })
       const live = yield* LiveConfig
-      yield* SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly: true }))
-      expect(live.unsafeGet().readOnly).toBe(true)
-      expect(live.unsafeGet()).toBe(yield* live.ref)
+      expect((yield* live.update({ walDrainInterval: "2 seconds" })).walDrainInterval).toBe(2000)
+      for (const wrong of ["soon", "1 nanos", Duration.infinity, "-5 seconds"]) {
+        const refused = yield* Effect.flip(live.update({ walDrainInterval: wrong as never }))
+        expect(refused).toMatchObject({ _tag: "InvalidConfig", name: "walDrainInterval" })
+      }
+      // Every time is one.
+      for (const { definition, key } of engineOptions) {
+        if (definition.kind !== "duration") continue
+        const given = { [key]: `${definition.max} millis` }
+        expect(yield* fromPartial(given as EngineOptions)).toMatchObject({ [key]: definition.max })
+      }
     }).pipe(Effect.provide(LiveConfig.layer(defaults)))
   )
 

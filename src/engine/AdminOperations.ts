@@ -1,5 +1,5 @@
 /** Operating the engine: rounds by hand, what an operator switches, what is to be seen. */
-import { type Context, Effect, type Scope, Stream, SubscriptionRef } from "effect"
+import { type Context, Effect, type Scope, Stream } from "effect"
 import type { LiveConfig } from "../EngineConfig.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import type { AdminApi } from "./AdminApi.js"
@@ -43,7 +43,7 @@ export const make = (
       yield* Effect.ignore(BackgroundTasks.shrinkLog(runtime))
     }),
     warmUp: Effect.void,
-    setReadOnly: (readOnly) => SubscriptionRef.update(live.ref, (config) => ({ ...config, readOnly })),
+    setReadOnly: (readOnly) => Effect.asVoid(Effect.orDie(live.update({ readOnly }))),
     deadLetters: DeadLetters.make(core, () => flushWhenFull(runtime)),
     drain: Effect.tap(lifecycle.beginDrain, (made) =>
       made

@@ -1,17 +1,5 @@
 /** One life of the engine's process: from its start to its crash or its end. */
-import {
-  Context,
-  Effect,
-  type Exit,
-  type Fiber,
-  FiberRef,
-  HashSet,
-  Layer,
-  LogLevel,
-  Random,
-  Scope,
-  SubscriptionRef
-} from "effect"
+import { Effect, type Exit, type Fiber, FiberRef, HashSet, Layer, LogLevel, Random, Scope } from "effect"
 import { Archive } from "../../src/archive/Archive.js"
 import { Cache } from "../../src/cache/Cache.js"
 import type { EngineConfig } from "../../src/EngineConfig.js"
@@ -23,6 +11,7 @@ import { ExistenceFilter } from "../../src/filter/ExistenceFilter.js"
 import * as Lifecycle from "../../src/Lifecycle.js"
 import type { SyncEngineApi } from "../../src/SyncEngineApi.js"
 import { YieldToEventLoop } from "../../src/shared/YieldToEventLoop.js"
+import { playedConfig } from "../support/PlayedConfig.js"
 import { Duties, listening } from "./Duties.js"
 import { observedLog } from "./ObservedLog.js"
 import type { Process } from "./Turns.js"
@@ -79,8 +68,7 @@ export const begin = (world: World): Life => {
     inProcess(
       Effect.gen(function* () {
         const lifecycle = yield* Lifecycle.make
-        const context = yield* Layer.buildWithScope(LiveConfig.layer(settings.config), scope)
-        const live = Context.get(context, LiveConfig)
+        const live = yield* playedConfig(settings.config)
         const engine = yield* Engine.make.pipe(
           Effect.provide(
             Layer.mergeAll(
@@ -90,7 +78,7 @@ export const begin = (world: World): Life => {
               ExistenceFilter.layer
             )
           ),
-          Effect.provide(context),
+          Effect.provideService(LiveConfig, live),
           Effect.provideService(Lifecycle.Lifecycle, lifecycle),
           Effect.provideService(Scope.Scope, scope)
         )
@@ -117,12 +105,9 @@ export const begin = (world: World): Life => {
     config: made.live.unsafeGet,
     changeConfig: (change) => {
       if (change.readOnly !== undefined) world.readOnlyChanges++
-      run(
-        SubscriptionRef.update(made.live.ref, (config) => ({ ...config, ...change })),
-        () => {
-          if (change.readOnly !== undefined) world.readOnlyChanges++
-        }
-      )
+      run(made.live.set(change), () => {
+        if (change.readOnly !== undefined) world.readOnlyChanges++
+      })
     }
   }
 }

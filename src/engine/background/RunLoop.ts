@@ -103,21 +103,11 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
     yield* supervised("flush on demand", 0, BackgroundTasks.flushOnDemand(runtime))
     yield* supervised("cache follow", 1000, BackgroundTasks.followCache(runtime))
     yield* supervised("lost writes", 0, BackgroundTasks.tellLosses(runtime))
-    yield* live.ref.changes.pipe(
-      Stream.runForEach((config) =>
-        Effect.suspend(() => {
-          runtime.core.memory.setMaxBytes(config.l1MaxBytes)
-          return arrange(config)
-        }).pipe(
-          // Whoever sets the Ref directly can set anything: the next change must still be seen.
-          Effect.catchAllCause((cause) =>
-            Effect.suspend(() => {
-              Metrics.dutyFailed("configuration")
-              return Effect.logError("a configuration change could not be applied", cause)
-            })
-          )
-        )
-      ),
+    yield* live.changes.pipe(
+      Stream.runForEach((config) => {
+        runtime.core.memory.setMaxBytes(config.l1MaxBytes)
+        return arrange(config)
+      }),
       Effect.forkScoped
     )
   }

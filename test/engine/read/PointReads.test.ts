@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, SubscriptionRef, TestClock } from "effect"
+import { Effect, Exit, Fiber, Option, TestClock } from "effect"
 import { contentHashOf, textOf } from "../../../src/SyncItem.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"
 import { beside, ended, items, PlayedArchive, settle, start } from "../support.js"
@@ -497,7 +497,7 @@ describe("status", () => {
         yield* settle
         yield* service.delete("a", { durability: "memory" })
         for (const l1MaxBytes of [0, 1_000_000]) {
-          yield* SubscriptionRef.update(live.ref, (config) => ({ ...config, l1MaxBytes }))
+          yield* live.update({ l1MaxBytes })
           yield* settle
         }
         expect(Option.isNone(yield* service.get("a"))).toBe(true)
