@@ -5,9 +5,19 @@
  *
  * @since 0.1.0
  */
-import { Context, Data, type Effect, Layer, type Option, type Scope, type Stream } from "effect"
+import {
+  Context,
+  Data,
+  type Duration,
+  type Effect,
+  Layer,
+  type Option,
+  type Scope,
+  type Stream
+} from "effect"
 import type { InvalidConfig } from "../EngineError.js"
-import type { Digest, TreeChild, TreeNode } from "../merkle/Tree.js"
+import type { MerkleSource } from "../merkle/Source.js"
+import type { Digest, TreeChild } from "../merkle/Tree.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 
 /**
@@ -75,8 +85,8 @@ export type PutMode = "put" | "fill" | "repair"
  * @category models
  */
 export interface PutOptions {
-  /** Time to live in milliseconds, 1 or more. Items with a time to live stay outside the tree. */
-  readonly ttlMs?: number | undefined
+  /** Time to live, one millisecond or more. Items with a time to live stay outside the tree. */
+  readonly ttl?: Duration.DurationInput | undefined
 }
 
 /**
@@ -118,39 +128,6 @@ export interface Removal {
 }
 
 /**
- * One leaf of the cache's own tree; version 0 and a digest of zeros for what is listed but gone.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CacheLeaf extends ItemHead {
-  /** The leaf digest the tree was given. */
-  readonly digest: Digest
-}
-
-/**
- * Leaves of one path by name, byte for byte: above `after`, up to and including `upTo`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface LeafRange {
-  readonly after?: string | undefined
-  readonly upTo?: string | undefined
-}
-
-/**
- * How many leaves a range holds and the sum of their digests modulo 2^256.
- *
- * @since 0.1.0
- * @category models
- */
-export interface LeafSum {
-  readonly count: number
-  readonly sum: bigint
-}
-
-/**
  * An entry for the change stream.
  *
  * @since 0.1.0
@@ -175,46 +152,23 @@ export interface PositionedChange extends CacheChange {
 }
 
 /**
- * Counters since the start.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CacheStats {
-  readonly hits: number
-  readonly misses: number
-  /** Round trips to the server (one may carry hundreds of items). */
-  readonly commands: number
-  readonly failures: number
-  /** Calls that an open circuit answered at once. */
-  readonly shed: number
-  /** Values of ours that did not match their hash or could not be read; treated as absent. */
-  readonly corrupted: number
-  /** Keys of ours that held another program's type of value; treated as absent, replaced by the next write. */
-  readonly foreign: number
-}
-
-/**
  * What a cache does. Batches may have any size; the implementation cuts them by count and bytes. A batch is not
  * one transaction: after a failure any part of it may have been written, each item whole and the tree right.
  *
  * @since 0.1.0
  * @category models
  */
-export interface CacheService {
-  /** For messages and status; never holds a secret. */
-  readonly target: string
+export interface CacheService
+  extends Pick<MerkleSource<CacheError>, "root" | "node" | "branches" | "leaves" | "leafSum"> {
   /** Synchronous, no I/O. */
   readonly status: () => CacheStatus
   /** The present status, then every change of it. A slow reader misses the oldest changes, never the last. */
   readonly changes: Stream.Stream<CacheStatus>
   /** Waits until the cache is usable; fails with the first attempt that fails, or after the connect timeout. Attempts go on regardless. */
   readonly connect: Effect.Effect<void, CacheError>
-  /** A cheap round trip. */
-  readonly ping: Effect.Effect<void, CacheError>
   /**
    * Writes records, tombstones included, each only if it is not older than what is stored by
-   * (version, contentHash). Without `ttlMs` items enter the tree and lose any time to live; with it they leave
+   * (version, contentHash). Without `ttl` items enter the tree and lose any time to live; with it they leave
    * the tree. Tombstones stay as small markers for a bounded time and guard against older puts.
    */
   readonly put: (
@@ -233,10 +187,10 @@ export interface CacheService {
   readonly heads: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemHead>, CacheError>
   /** Removes items physically, from the tree too; leaves no tombstone. Returns how many keys were removed. */
   readonly deleteMany: (targets: ReadonlyArray<Removal>) => Effect.Effect<number, CacheError>
-  /** The digest at the top of the cache's own tree. */
-  readonly root: Effect.Effect<Digest, CacheError>
-  readonly node: (path: string) => Effect.Effect<Option.Option<TreeNode>, CacheError>
-  /** A page of the children of a path, branches and leaves, by ascending name then branch before leaf. */
+  /**
+   * A page of the children of a path, branches and leaves, by ascending name then branch before leaf. A leaf that is
+   * listed, but gone, has a digest of zeros, here and in `leaves`.
+   */
   readonly children: (
     path: string,
     page: {
@@ -244,18 +198,6 @@ export interface CacheService {
       readonly limit: number
     }
   ) => Effect.Effect<ReadonlyArray<TreeChild>, CacheError>
-  /** A page of the branches of a path, by ascending name; `after` is an exclusive cursor. */
-  readonly branches: (
-    path: string,
-    page: { readonly after?: string | undefined; readonly limit: number }
-  ) => Effect.Effect<ReadonlyArray<TreeChild>, CacheError>
-  /** A page of the items directly below a path, by ascending name; `after` is an exclusive cursor, a name (last segment). */
-  readonly leavesOf: (
-    path: string,
-    page: { readonly after?: string | undefined; readonly limit: number }
-  ) => Effect.Effect<ReadonlyArray<CacheLeaf>, CacheError>
-  /** Count and sum over a range of the items directly below a path: lets a diff halve a wide path without moving its digests. */
-  readonly leafRange: (path: string, range: LeafRange) => Effect.Effect<LeafSum, CacheError>
   /**
    * Rebuilds the tree from the items that are really there; returns the new root. Needed when the root still
    * differs after every differing item was repaired: the tree itself was damaged from outside. Writes may go on.
@@ -285,8 +227,6 @@ export interface CacheService {
   ) => Effect.Effect<ReadonlyArray<PositionedChange>, CacheError>
   /** Ids whose values were found corrupted since the last call, at most 1,000: what to repair. Synchronous. */
   readonly takeCorrupted: () => ReadonlyArray<string>
-  /** Synchronous, no I/O. */
-  readonly stats: () => CacheStats
 }
 
 /**

@@ -2,10 +2,6 @@
  * A circuit breaker as one plain cell. After a number of failures in a row it opens: calls are turned away until
  * the cool-down is over, then one probe is let through, whose outcome closes it or opens it again.
  */
-
-/** What a call may do. */
-export type Admission = "go" | "probe" | "shed"
-
 export class CircuitBreaker {
   private failures = 0
   private openedAt: number | undefined
@@ -29,26 +25,27 @@ export class CircuitBreaker {
     return this.openedAt === undefined ? 0 : Math.max(0, this.openedAt + this.coolDownMs - now)
   }
 
-  admit(now: number): Admission {
-    if (this.openedAt === undefined) return "go"
-    if (this.probing || this.retryAfter(now) > 0) return "shed"
+  /** Whether a call may be made; with an open circuit it is the probe. */
+  admits(now: number): boolean {
+    if (this.openedAt === undefined) return true
+    if (this.probing || this.retryAfter(now) > 0) return false
     this.probing = true
-    return "probe"
+    return true
   }
 
   /** A call succeeded; true when this closed the circuit. */
   succeeded(): boolean {
-    const closed = this.openedAt !== undefined
+    const wasOpen = this.isOpen
     this.failures = 0
     this.openedAt = undefined
     this.probing = false
-    return closed
+    return wasOpen
   }
 
   /** A call failed; true when this opened the circuit. */
   failed(now: number): boolean {
     this.failures += 1
-    const wasOpen = this.openedAt !== undefined
+    const wasOpen = this.isOpen
     if (!wasOpen && this.failures < this.threshold) return false
     this.openedAt = now
     this.probing = false

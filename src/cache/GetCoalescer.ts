@@ -1,14 +1,12 @@
 /**
- * Collects the single gets of one turn of the event loop and reads them together. No fiber, Deferred or timer an
+ * Collects the single gets of one turn of the event loop and reads them together. No fiber, Deferred or timer per
  * item: a waiting get is one callback in a list.
  */
-import { Effect, Option } from "effect"
-import { type CachedRecord, CacheError } from "./Cache.js"
+import { Effect, Exit, Option } from "effect"
+import type { CachedRecord, CacheError } from "./Cache.js"
 
-type Answer = Effect.Effect<Option.Option<CachedRecord>, CacheError>
-type Waiter = (answer: Answer) => void
-
-const absent: Answer = Effect.succeed(Option.none())
+type Found = Effect.Effect<Option.Option<CachedRecord>, CacheError>
+type Waiter = (found: Found) => void
 
 export class GetCoalescer {
   private waiting = new Map<string, Array<Waiter>>()
@@ -18,19 +16,21 @@ export class GetCoalescer {
    * @param maxBatch how many ids one read takes at most
    */
   constructor(
-    private readonly readMany: (ids: ReadonlyArray<string>) => Promise<ReadonlyArray<CachedRecord>>,
+    private readonly readMany: (
+      ids: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<CachedRecord>, CacheError>,
     private readonly maxBatch: number
   ) {}
 
-  readonly get = (id: string): Answer =>
+  readonly get = (id: string): Found =>
     Effect.async((resume) => {
       const waiters = this.waiting.get(id)
-      if (waiters === undefined) {
-        this.waiting.set(id, [resume])
-        if (this.waiting.size === 1) setImmediate(() => this.flush())
-      } else {
+      if (waiters !== undefined) {
         waiters.push(resume)
+        return
       }
+      this.waiting.set(id, [resume])
+      if (this.waiting.size === 1) setImmediate(() => this.flush())
     })
 
   private flush(): void {
@@ -38,34 +38,20 @@ export class GetCoalescer {
     this.waiting = new Map()
     const ids = [...waiting.keys()]
     for (let from = 0; from < ids.length; from += this.maxBatch) {
-      void this.read(ids.slice(from, from + this.maxBatch), waiting)
+      const batch = ids.slice(from, from + this.maxBatch)
+      Effect.runCallback(this.readMany(batch), { onExit: (exit) => resumeAll(batch, waiting, exit) })
     }
   }
+}
 
-  private async read(ids: ReadonlyArray<string>, waiting: Map<string, Array<Waiter>>): Promise<void> {
-    try {
-      for (const record of await this.readMany(ids)) {
-        const answer = Effect.succeed(Option.some(record))
-        for (const resume of waiting.get(record.id)!) resume(answer)
-        waiting.delete(record.id)
-      }
-      for (const id of ids) {
-        for (const resume of waiting.get(id) ?? []) resume(absent)
-      }
-    } catch (cause) {
-      const error =
-        cause instanceof CacheError
-          ? cause
-          : new CacheError({
-              operation: "get",
-              kind: "malformed",
-              problem: String(cause),
-              retryAfterMs: 1_000
-            })
-      const answer = Effect.fail(error)
-      for (const id of ids) {
-        for (const resume of waiting.get(id) ?? []) resume(answer)
-      }
-    }
+const resumeAll = (
+  ids: ReadonlyArray<string>,
+  waiting: ReadonlyMap<string, ReadonlyArray<Waiter>>,
+  exit: Exit.Exit<ReadonlyArray<CachedRecord>, CacheError>
+): void => {
+  const found = Exit.map(exit, (records) => new Map(records.map((record) => [record.id, record])))
+  for (const id of ids) {
+    const one = Exit.map(found, (records) => Option.fromNullable(records.get(id)))
+    for (const resume of waiting.get(id)!) resume(one)
   }
 }

@@ -1,27 +1,28 @@
 /**
- * The cache as a plain model in memory: same answers as the one over Redis, no I/O, no timers, time from `Clock`.
- * For tests and simulations; an application without Redis leaves the cache out instead.
+ * The cache as a plain model in memory: it returns what the one over Redis returns, with no I/O and no timers, and
+ * takes time from `Clock`. For tests and simulations; an application without Redis leaves the cache out instead.
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Layer, Option, PubSub, type Scope, Stream } from "effect"
+import { Clock, Duration, Effect, Layer, Option, type Scope } from "effect"
 import { compareBytes } from "../merkle/ByteOrder.js"
-import { leafDigest, leafSum } from "../merkle/Digest.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
-import { splitPath } from "../merkle/TreeDelta.js"
+import type { NameRange } from "../merkle/Source.js"
+import type { TreeChild } from "../merkle/Tree.js"
 import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "../SyncItem.js"
+import { wholeMs } from "../shared/WholeMs.js"
 import {
   Cache,
   type CacheChange,
   type CachedRecord,
   CacheError,
-  type CacheLeaf,
   type CacheService,
-  type CacheStatus,
   type PositionedChange,
   type PutMode,
-  type PutResult
+  type PutResult,
+  type Removal
 } from "./Cache.js"
+import { StatusFeed } from "./StatusFeed.js"
 
 /**
  * What a test does to the model from outside. Synchronous.
@@ -29,35 +30,40 @@ import {
  * @since 0.1.0
  * @category models
  */
-export interface MemoryCacheControl {
+export interface InProcessCacheControl {
   /** `false`: every call fails as `unavailable`; `true`: usable again, with what it held. */
   readonly setAvailable: (available: boolean) => void
   /** Loses everything, as `FLUSHALL` or a restart without persistence does. */
   readonly flushAll: () => void
   /** Damages the stored content of an item: it reads as absent and is reported; the tree does not notice. */
   readonly corrupt: (id: string) => void
+  /** How many calls it has returned from, failed ones left out. */
+  readonly calls: () => number
 }
 
 /**
+ * How the model behaves; everything may be left out.
+ *
  * @since 0.1.0
  * @category options
  */
-export interface MemoryCacheOptions {
-  /** Milliseconds for which the marker of a deleted item stays. Default 1 day. */
-  readonly tombstoneTtlMs?: number | undefined
+export interface InProcessCacheOptions {
+  /** How long the marker of a deleted item stays. Default 1 day. */
+  readonly tombstoneTtl?: Duration.DurationInput | undefined
 }
 
 interface Entry {
   readonly record: ItemRecord
+  /** Milliseconds since the epoch; infinite without a time to live. */
   readonly expiresAt: number
   corrupted: boolean
 }
 
-const headOf = (record: ItemRecord): ItemHead => ({
-  id: record.id,
-  version: record.version,
-  contentHash: record.contentHash,
-  deleted: record.deleted
+const headOf = ({ contentHash, deleted, id, version }: ItemRecord): ItemHead => ({
+  id,
+  version,
+  contentHash,
+  deleted
 })
 
 const inTree = ({ expiresAt, record }: Entry): boolean =>
@@ -71,13 +77,9 @@ class Model {
   tree = new MerkleTree()
   stream: Array<PositionedChange> = []
   position = 0
-  hits = 0
-  misses = 0
-  commands = 0
-  failures = 0
-  corrupted = 0
+  calls = 0
   owner: { readonly lineage: string; readonly until: number } | undefined
-  readonly remembered = new Set<string>()
+  corrupted = new Set<string>()
 
   constructor(private readonly tombstoneTtlMs: number) {}
 
@@ -118,46 +120,68 @@ class Model {
     const found: Array<CachedRecord> = []
     for (const id of new Set(ids)) {
       const entry = this.live(id, now)
-      if (entry !== undefined && !entry.corrupted) {
-        this.hits += 1
-        const { expiresAt, record } = entry
-        const inTree = record.deleted || expiresAt === Number.POSITIVE_INFINITY
-        found.push(inTree ? record : { ...record, volatile: true })
-        continue
-      }
-      this.misses += 1
       if (entry === undefined) continue
-      this.corrupted += 1
-      if (this.remembered.size < 1_000) this.remembered.add(id)
+      const { corrupted, record } = entry
+      if (!corrupted) found.push(record.deleted || inTree(entry) ? record : { ...record, volatile: true })
+      else if (this.corrupted.size < 1_000) this.corrupted.add(id)
     }
     return found
   }
 
   heads(ids: ReadonlyArray<string>, now: number): Array<ItemHead> {
-    const found: Array<ItemHead> = []
-    for (const id of new Set(ids)) {
+    return [...new Set(ids)].flatMap((id) => {
       const entry = this.live(id, now)
-      if (entry !== undefined) found.push(headOf(entry.record))
-    }
-    return found
+      return entry === undefined ? [] : [headOf(entry.record)]
+    })
   }
 
-  remove(id: string, version: number | undefined, now: number): number {
-    const entry = this.live(id, now)
-    if (entry === undefined || (version !== undefined && entry.record.version > version)) return 0
-    this.items.delete(id)
-    this.tree.apply([{ id, after: undefined }])
-    return 1
+  remove(targets: ReadonlyArray<Removal>, now: number): number {
+    let removed = 0
+    for (const { id, version } of targets) {
+      const entry = this.live(id, now)
+      if (entry === undefined || (version !== undefined && entry.record.version > version)) continue
+      this.items.delete(id)
+      this.tree.apply([{ id, after: undefined }])
+      removed += 1
+    }
+    return removed
   }
 
-  leaves(path: string): Array<CacheLeaf & { readonly name: string; readonly sum: bigint }> {
-    const found: Array<CacheLeaf & { readonly name: string; readonly sum: bigint }> = []
-    for (const { expiresAt, record } of this.items.values()) {
-      const { name, parent } = splitPath(record.id)
-      if (record.deleted || expiresAt !== Number.POSITIVE_INFINITY || parent !== path) continue
-      found.push({ ...headOf(record), name, digest: leafDigest(record), sum: leafSum(record) })
-    }
-    return found.sort((a, b) => compareBytes(a.name, b.name))
+  /** Children of one kind in a range of names. */
+  listed(path: string, kind: TreeChild["kind"], { after, upTo }: NameRange): Array<TreeChild> {
+    return this.tree
+      .children(path)
+      .filter(
+        (child) =>
+          child.kind === kind &&
+          (after === undefined || compareBytes(child.name, after) > 0) &&
+          (upTo === undefined || compareBytes(child.name, upTo) <= 0)
+      )
+  }
+
+  leafSum(path: string, range: NameRange) {
+    const leaves = this.listed(path, "leaf", range)
+    const sum = leaves.reduce((sum, { digest }) => sum + BigInt(`0x${digest}`), 0n)
+    return { count: leaves.length, sum: BigInt.asUintN(256, sum) }
+  }
+
+  rebuildTree(): string {
+    this.tree = MerkleTree.from([...this.items.values()].filter(inTree).map(({ record }) => record))
+    return this.tree.root
+  }
+
+  claim(lineage: string, milliseconds: number, now: number): string {
+    const { owner } = this
+    if (owner !== undefined && owner.lineage !== lineage && owner.until > now) return owner.lineage
+    this.owner = { lineage, until: now + milliseconds }
+    return lineage
+  }
+
+  reset(): number {
+    const { size } = this.items
+    this.items = new Map()
+    this.tree = new MerkleTree()
+    return size
   }
 
   append(entries: ReadonlyArray<CacheChange>, maxLength: number): void {
@@ -168,186 +192,111 @@ class Model {
     this.stream.splice(0, this.stream.length - maxLength)
   }
 
-  flushAll(): void {
-    this.items = new Map()
-    this.tree = new MerkleTree()
-    this.stream = []
+  changesAfter(position: string, count: number): ReadonlyArray<PositionedChange> {
+    const from = position === "" ? 0 : Number.parseInt(position, 10)
+    return this.stream.filter((entry) => Number.parseInt(entry.position, 10) > from).slice(0, count)
+  }
+
+  takeCorrupted(): ReadonlyArray<string> {
+    const ids = [...this.corrupted]
+    this.corrupted.clear()
+    return ids
   }
 }
 
-/**
- * Makes the model and its control.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const makeMemory = Effect.fnUntraced(function* (
-  options: MemoryCacheOptions = {}
-): Effect.fn.Return<
-  { readonly cache: CacheService; readonly control: MemoryCacheControl },
-  never,
-  Scope.Scope
-> {
-  const clock = yield* Effect.clock
-  const published = yield* Effect.acquireRelease(PubSub.sliding<CacheStatus>(16), PubSub.shutdown)
-  const model = new Model(options.tombstoneTtlMs ?? 24 * 60 * 60 * 1_000)
-  let status: CacheStatus = {
-    connection: "connected",
-    since: clock.unsafeCurrentTimeMillis(),
-    generation: 1,
-    lastError: undefined,
-    warnings: []
-  }
-  const show = (change: Partial<CacheStatus>) => {
-    status = { ...status, ...change, since: clock.unsafeCurrentTimeMillis() }
-    published.unsafeOffer(status)
-  }
+const serviceOf = (model: Model, status: StatusFeed): CacheService => {
   const attempt = <A>(operation: string, run: (now: number) => A): Effect.Effect<A, CacheError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.suspend(() => {
-        if (status.connection === "connected") {
-          model.commands += 1
-          return Effect.succeed(run(now))
-        }
-        model.failures += 1
-        return Effect.fail(
-          new CacheError({ operation, kind: "unavailable", problem: "not connected", retryAfterMs: 1_000 })
-        )
-      })
-    )
-
-  const cache: CacheService = {
-    target: "memory",
-    status: () => status,
-    changes: Stream.unwrapScoped(
-      Effect.map(PubSub.subscribe(published), (queue) =>
-        Stream.concat(
-          Stream.sync(() => status),
-          Stream.fromQueue(queue)
-        )
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (status.current.connection === "connected") {
+        model.calls += 1
+        return Effect.succeed(run(now))
+      }
+      return Effect.fail(
+        new CacheError({ operation, kind: "unavailable", problem: "not connected", retryAfterMs: 1_000 })
       )
-    ),
+    })
+  return {
+    status: () => status.current,
+    changes: status.changes,
     connect: attempt("connect", () => undefined),
-    ping: attempt("ping", () => undefined),
-    put: (records, putOptions) =>
-      attempt("put", (now) => {
-        const ttlMs = putOptions?.ttlMs
-        return model.put("put", records, ttlMs === undefined ? 0 : Math.max(1, Math.ceil(ttlMs)), now)
-      }),
+    put: (records, options) =>
+      attempt("put", (now) =>
+        model.put("put", records, options?.ttl === undefined ? 0 : wholeMs(options.ttl), now)
+      ),
     fill: (records) => attempt("fill", (now) => model.put("fill", records, 0, now)),
     repair: (records) => attempt("repair", (now) => model.put("repair", records, 0, now)),
     get: (id) => attempt("get", (now) => Option.fromNullable(model.read([id], now)[0])),
     getMany: (ids) => attempt("getMany", (now) => model.read(ids, now)),
     heads: (ids) => attempt("heads", (now) => model.heads(ids, now)),
-    deleteMany: (targets) =>
-      attempt("delete", (now) =>
-        targets.reduce((removed, { id, version }) => removed + model.remove(id, version, now), 0)
-      ),
+    deleteMany: (targets) => attempt("delete", (now) => model.remove(targets, now)),
     root: attempt("root", () => model.tree.root),
     node: (path) => attempt("node", () => Option.fromNullable(model.tree.node(path))),
-    branches: (path, { after, limit }) =>
-      attempt("branches", () =>
+    children: (path, { after, limit }) =>
+      attempt("children", () =>
         model.tree
           .children(path)
-          .filter(
-            ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
-          )
+          .filter((child) => after === undefined || compareChildren(child, after) > 0)
           .slice(0, limit)
       ),
-    children: (path, page) =>
-      attempt("children", () => {
-        const { after } = page
-        const all = model.tree.children(path)
-        const rest = after === undefined ? all : all.filter((child) => compareChildren(child, after) > 0)
-        return rest.slice(0, page.limit)
-      }),
-    leavesOf: (path, page) =>
-      attempt("leavesOf", () => {
-        const { after } = page
-        return model
-          .leaves(path)
-          .filter((leaf) => after === undefined || compareBytes(leaf.name, after) > 0)
-          .slice(0, page.limit)
-          .map(({ name: _, sum: __, ...leaf }) => leaf)
-      }),
-    leafRange: (path, { after, upTo }) =>
-      attempt("leafRange", () => {
-        let count = 0
-        let sum = 0n
-        for (const leaf of model.leaves(path)) {
-          if (after !== undefined && compareBytes(leaf.name, after) <= 0) continue
-          if (upTo !== undefined && compareBytes(leaf.name, upTo) > 0) break
-          count += 1
-          sum += leaf.sum
-        }
-        return { count, sum: BigInt.asUintN(256, sum) }
-      }),
-    rebuildTree: attempt("rebuildTree", () => {
-      const durable = [...model.items.values()].filter(
-        ({ expiresAt, record }) => !record.deleted && expiresAt === Number.POSITIVE_INFINITY
-      )
-      model.tree = MerkleTree.from(durable.map(({ record }) => record))
-      return model.tree.root
-    }),
+    branches: (path, page) =>
+      attempt("branches", () => model.listed(path, "branch", { after: page.after }).slice(0, page.limit)),
+    leaves: (path, page) => attempt("leaves", () => model.listed(path, "leaf", page).slice(0, page.limit)),
+    leafSum: (path, range) => attempt("leafSum", () => model.leafSum(path, range)),
+    rebuildTree: attempt("rebuildTree", () => model.rebuildTree()),
     tidy: attempt("tidy", () => false),
-    claim: (lineage, milliseconds) =>
-      attempt("claim", (now) => {
-        const { owner } = model
-        if (owner !== undefined && owner.lineage !== lineage && owner.until > now) return owner.lineage
-        model.owner = { lineage, until: now + milliseconds }
-        return lineage
-      }),
-    reset: attempt("reset", () => {
-      const removed = model.items.size
-      model.items = new Map()
-      model.tree = new MerkleTree()
-      return removed
-    }),
+    claim: (lineage, milliseconds) => attempt("claim", (now) => model.claim(lineage, milliseconds, now)),
+    reset: attempt("reset", () => model.reset()),
     appendChanges: (entries, maxLength) => attempt("appendChanges", () => model.append(entries, maxLength)),
-    readChanges: (after, count) =>
-      attempt("readChanges", () => {
-        const from = after === "" ? 0 : Number.parseInt(after, 10)
-        return model.stream.filter((entry) => Number.parseInt(entry.position, 10) > from).slice(0, count)
-      }),
-    takeCorrupted: () => {
-      const ids = [...model.remembered]
-      model.remembered.clear()
-      return ids
-    },
-    stats: () => ({
-      hits: model.hits,
-      misses: model.misses,
-      commands: model.commands,
-      failures: model.failures,
-      shed: 0,
-      corrupted: model.corrupted,
-      foreign: 0
-    })
+    readChanges: (after, count) => attempt("readChanges", () => model.changesAfter(after, count)),
+    takeCorrupted: () => model.takeCorrupted()
   }
-  const control: MemoryCacheControl = {
-    setAvailable: (available) => {
-      if (available === (status.connection === "connected")) return
-      show(
-        available
-          ? { connection: "connected", generation: status.generation + 1, lastError: undefined }
-          : { connection: "reconnecting", lastError: "not connected" }
-      )
-    },
-    flushAll: () => model.flushAll(),
-    corrupt: (id) => {
-      const entry = model.items.get(id)
-      if (entry !== undefined) entry.corrupted = true
-    }
-  }
-  return { cache, control }
+}
+
+const controlOf = (model: Model, status: StatusFeed): InProcessCacheControl => ({
+  setAvailable: (available) => {
+    const { connection, generation } = status.current
+    if (available === (connection === "connected")) return
+    status.set(
+      available
+        ? { connection: "connected", generation: generation + 1, lastError: undefined }
+        : { connection: "reconnecting", lastError: "not connected" }
+    )
+  },
+  flushAll: () => {
+    model.reset()
+    model.stream = []
+  },
+  corrupt: (id) => {
+    const entry = model.items.get(id)
+    if (entry !== undefined) entry.corrupted = true
+  },
+  calls: () => model.calls
 })
 
 /**
- * The cache as a model in memory.
+ * Makes the model, usable at once, and the control over it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* (
+  options: InProcessCacheOptions = {}
+): Effect.fn.Return<
+  { readonly cache: CacheService; readonly control: InProcessCacheControl },
+  never,
+  Scope.Scope
+> {
+  const status = yield* StatusFeed.make("connected", 1)
+  const model = new Model(Duration.toMillis(options.tombstoneTtl ?? "1 day"))
+  return { cache: serviceOf(model, status), control: controlOf(model, status) }
+})
+
+/**
+ * The cache as a model in memory: empty whenever it is opened.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerMemory: Layer.Layer<Cache> = Layer.sync(Cache, () => ({
-  open: Effect.map(makeMemory(), ({ cache }) => cache)
+  open: Effect.map(make(), ({ cache }) => cache)
 }))

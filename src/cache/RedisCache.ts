@@ -7,50 +7,44 @@
  *
  * @since 0.1.0
  */
-import {
-  Duration,
-  Effect,
-  Layer,
-  Option,
-  PubSub,
-  Random,
-  Redacted,
-  Schedule,
-  type Scope,
-  Stream
-} from "effect"
+import { type Duration, Effect, Layer, Random, Redacted, type Scope } from "effect"
 import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "../config/RedisUrl.js"
 import { InvalidConfig } from "../EngineError.js"
-import { emptyRoot } from "../merkle/Digest.js"
-import { Cache, CacheError, type CacheService, type CacheStatus } from "./Cache.js"
+import { wholeMs } from "../shared/WholeMs.js"
+import { Cache, CacheError, type CacheService } from "./Cache.js"
 import { GetCoalescer } from "./GetCoalescer.js"
 import { appendChanges, readChanges } from "./RedisChanges.js"
 import { RedisConnection } from "./RedisConnection.js"
 import { RedisItems, readBatch } from "./RedisItems.js"
-import { script } from "./RedisScript.js"
+import {
+  applicationClient,
+  ownSockets,
+  type RedisClient,
+  type RedisSource,
+  type RedisTimeouts
+} from "./RedisSource.js"
 import { RedisTree } from "./RedisTree.js"
-import { claimScript } from "./scripts.js"
-
-const claimLua = script(claimScript)
+import { StatusFeed } from "./StatusFeed.js"
+import { claimScript } from "./WriteScripts.js"
 
 /**
+ * How the cache over Redis behaves, wherever its connection comes from; everything may be left out.
+ *
  * @since 0.1.0
  * @category options
  */
-export interface RedisCacheOptions {
-  /** `redis://`, `rediss://`, `redis-cluster://host:port,host:port` or `rediss-cluster://`. Secret. */
-  readonly url: Redacted.Redacted
+export interface RedisCacheBehavior {
   /** What all keys begin with, 1 to 200 bytes. Default `sync-engine:`. */
   readonly prefix?: string | undefined
   /** Bound on one attempt to connect, and on `connect`. Default 5 s. */
   readonly connectTimeout?: Duration.DurationInput | undefined
   /** Bound on one command. Default 2 s. */
   readonly commandTimeout?: Duration.DurationInput | undefined
-  /** Longest pause between two attempts to reconnect. Default 2 s. */
+  /** About the longest pause between two attempts to reconnect. Default 2 s. */
   readonly maxReconnectDelay?: Duration.DurationInput | undefined
   /** Failures in a row that open the circuit. Default 5. */
   readonly failureThreshold?: number | undefined
-  /** How long an open circuit turns calls away before a probe. Default 1 s. */
+  /** How long an open circuit turns calls away before a probe, and how often the server is looked at. Default 1 s. */
   readonly coolDown?: Duration.DurationInput | undefined
   /** How long the marker of a deleted item guards against older puts. Default 1 day, at least 1 ms. */
   readonly tombstoneTtl?: Duration.DurationInput | undefined
@@ -60,8 +54,27 @@ export interface RedisCacheOptions {
   readonly chunkBytes?: number | undefined
 }
 
-const milliseconds = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
-  duration === undefined ? otherwise : Math.max(1, Math.ceil(Duration.toMillis(duration)))
+/**
+ * A cache with a connection of its own.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface RedisCacheOptions extends RedisCacheBehavior {
+  /** `redis://`, `rediss://`, `redis-cluster://host:port,host:port` or `rediss-cluster://`. Secret. */
+  readonly url: Redacted.Redacted
+}
+
+/**
+ * A cache over a client of the application's.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface RedisClientOptions extends RedisCacheBehavior {
+  /** An ioredis `Redis` or `Cluster`. Its `keyPrefix`, if it has one, stands before ours. */
+  readonly client: RedisClient
+}
 
 /** Eight characters, each time others, so that a tree that was lost and begun again is seen to be another one. */
 const makeEpochs = Effect.map(Random.nextIntBetween(0, 2 ** 32), (first) => {
@@ -72,22 +85,91 @@ const makeEpochs = Effect.map(Random.nextIntBetween(0, 2 ** 32), (first) => {
   }
 })
 
-const attempt = <A>(
-  operation: string,
-  run: (signal: AbortSignal) => Promise<A>
-): Effect.Effect<A, CacheError> =>
-  Effect.tryPromise({
-    try: run,
-    catch: (cause) =>
-      cause instanceof CacheError
-        ? cause
-        : new CacheError({
-            operation,
-            kind: "malformed",
-            problem: cause instanceof Error ? cause.message : String(cause),
-            retryAfterMs: 1_000
-          })
+/** Connects in the background, wherever to. */
+const makeOver = (
+  options: RedisCacheBehavior,
+  isCluster: boolean,
+  sourceOf: (keyPrefix: string, timeouts: RedisTimeouts) => RedisSource
+): Effect.Effect<CacheService, InvalidConfig, Scope.Scope> =>
+  Effect.gen(function* () {
+    const prefix = options.prefix ?? "sync-engine:"
+    const problem = keyPrefixProblem(prefix)
+    if (problem !== undefined) {
+      const allowed = "1 to 200 bytes without control characters"
+      return yield* new InvalidConfig({ name: "REDIS_PREFIX", problem, allowed })
+    }
+    const connectTimeoutMs = wholeMs(options.connectTimeout ?? "5 seconds")
+    const commandTimeoutMs = wholeMs(options.commandTimeout ?? "2 seconds")
+    const coolDownMs = wholeMs(options.coolDown ?? "1 second")
+    const nextEpoch = yield* makeEpochs
+    const feed = yield* StatusFeed.make("connecting", 0)
+    const connection = yield* RedisConnection.make(
+      sourceOf(keyPrefixIn(isCluster, prefix), { connectTimeoutMs, commandTimeoutMs }),
+      {
+        commandTimeoutMs,
+        maxReconnectDelayMs: wholeMs(options.maxReconnectDelay ?? "2 seconds"),
+        failureThreshold: Math.max(1, options.failureThreshold ?? 5),
+        coolDownMs,
+        nextEpoch
+      },
+      feed
+    )
+    const limits = {
+      maxItems: Math.min(1_000, Math.max(1, options.chunkItems ?? 200)),
+      maxBytes: Math.max(1, options.chunkBytes ?? 512 * 1024)
+    }
+    const items = new RedisItems(connection, limits, wholeMs(options.tombstoneTtl ?? "1 day"), nextEpoch)
+    const connect = Effect.timeoutFail(connection.connect, {
+      duration: connectTimeoutMs,
+      onTimeout: () =>
+        new CacheError({
+          operation: "connect",
+          kind: "timeout",
+          problem: feed.current.lastError ?? `no connection within ${connectTimeoutMs} ms`,
+          retryAfterMs: coolDownMs
+        })
+    })
+    return serviceOf(connection, items, feed, connect, nextEpoch)
   })
+
+const serviceOf = (
+  connection: RedisConnection,
+  items: RedisItems,
+  feed: StatusFeed,
+  connect: CacheService["connect"],
+  nextEpoch: () => string
+): CacheService => {
+  const tree = new RedisTree(connection)
+  return {
+    status: () => feed.current,
+    changes: feed.changes,
+    connect,
+    put: (records, { ttl } = {}) => items.put("put", records, ttl === undefined ? 0 : wholeMs(ttl)),
+    fill: (records) => items.put("fill", records, 0),
+    repair: (records) => items.put("repair", records, 0),
+    get: new GetCoalescer(items.getBatch, readBatch).get,
+    getMany: (ids) => items.getMany(ids),
+    heads: (ids) => items.heads(ids),
+    deleteMany: (targets) => items.remove(targets),
+    root: tree.root,
+    node: tree.node,
+    children: tree.children,
+    branches: tree.branches,
+    leaves: tree.leaves,
+    leafSum: tree.leafSum,
+    rebuildTree: Effect.zipRight(
+      Effect.suspend(() => tree.rebuild(nextEpoch())),
+      tree.root
+    ),
+    tidy: tree.tidy,
+    claim: (lineage, milliseconds) =>
+      connection.run("claim", claimScript, () => [lineage, Math.ceil(milliseconds)], String),
+    reset: Effect.suspend(() => tree.reset(nextEpoch())),
+    appendChanges: appendChanges(connection),
+    readChanges: readChanges(connection),
+    takeCorrupted: () => items.takeCorrupted()
+  }
+}
 
 /**
  * Makes a cache that connects in the background: it succeeds at once, whether Redis is there or not. Fails only on
@@ -100,146 +182,46 @@ export const make = Effect.fnUntraced(function* (
   options: RedisCacheOptions
 ): Effect.fn.Return<CacheService, InvalidConfig, Scope.Scope> {
   const target = yield* parseRedisUrl(Redacted.value(options.url))
-  const prefix = options.prefix ?? "sync-engine:"
-  const problem = keyPrefixProblem(prefix)
-  if (problem !== undefined) {
-    return yield* new InvalidConfig({
-      name: "REDIS_PREFIX",
-      problem,
-      allowed: "1 to 200 bytes without control characters"
-    })
-  }
-  const connectTimeoutMs = milliseconds(options.connectTimeout, 5_000)
-  const coolDownMs = milliseconds(options.coolDown, 1_000)
-  const clock = yield* Effect.clock
-  const nextEpoch = yield* makeEpochs
-  const published = yield* Effect.acquireRelease(PubSub.sliding<CacheStatus>(16), PubSub.shutdown)
-  const connection = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const made = new RedisConnection(
-        {
-          target,
-          keyPrefix: keyPrefixIn(target.cluster, prefix),
-          connectTimeoutMs,
-          commandTimeoutMs: milliseconds(options.commandTimeout, 2_000),
-          maxReconnectDelayMs: milliseconds(options.maxReconnectDelay, 2_000),
-          failureThreshold: Math.max(1, options.failureThreshold ?? 5),
-          coolDownMs,
-          nextEpoch
-        },
-        clock,
-        published
-      )
-      made.start()
-      return made
-    }),
-    (made) => Effect.promise(() => made.close())
+  return yield* makeOver(options, target.cluster, (keyPrefix, timeouts) =>
+    ownSockets(target, keyPrefix, timeouts)
   )
-  // Registered after the connection, so the looks at it stop before it closes.
-  yield* Effect.promise(() => connection.probe()).pipe(
-    Effect.repeat(Schedule.spaced(coolDownMs)),
-    Effect.interruptible,
-    Effect.forkScoped
-  )
-
-  const items = new RedisItems(
-    connection,
-    {
-      maxItems: Math.min(1_000, Math.max(1, options.chunkItems ?? 200)),
-      maxBytes: Math.max(1, options.chunkBytes ?? 512 * 1024)
-    },
-    milliseconds(options.tombstoneTtl, 24 * 60 * 60 * 1_000),
-    nextEpoch
-  )
-  const tree = new RedisTree(connection)
-  const gets = new GetCoalescer((ids) => items.getBatch(ids), readBatch)
-  const root = Effect.map(
-    attempt("root", () => tree.node("")),
-    (node) => node?.digest ?? emptyRoot
-  )
-
-  return {
-    target: target.display,
-    status: () => connection.status(),
-    changes: Stream.unwrapScoped(
-      Effect.map(PubSub.subscribe(published), (queue) =>
-        Stream.concat(
-          Stream.sync(() => connection.status()),
-          Stream.fromQueue(queue)
-        )
-      )
-    ),
-    connect: Effect.async<void, CacheError>((resume) => {
-      const cancel = connection.whenConnected((error) =>
-        resume(error === undefined ? Effect.void : Effect.fail(error))
-      )
-      return Effect.sync(cancel)
-    }).pipe(
-      Effect.timeoutFail({
-        duration: connectTimeoutMs,
-        onTimeout: () =>
-          new CacheError({
-            operation: "connect",
-            kind: "timeout",
-            problem: connection.status().lastError ?? `no connection within ${connectTimeoutMs} ms`,
-            retryAfterMs: coolDownMs
-          })
-      })
-    ),
-    ping: Effect.asVoid(attempt("ping", () => connection.command("ping", "PING", []))),
-    put: (records, putOptions) =>
-      attempt("put", (signal) => {
-        const ttlMs = putOptions?.ttlMs
-        return items.put("put", records, ttlMs === undefined ? 0 : Math.max(1, Math.ceil(ttlMs)), signal)
-      }),
-    fill: (records) => attempt("fill", (signal) => items.put("fill", records, 0, signal)),
-    repair: (records) => attempt("repair", (signal) => items.put("repair", records, 0, signal)),
-    get: gets.get,
-    getMany: (ids) => attempt("getMany", (signal) => items.getMany(ids, signal)),
-    heads: (ids) => attempt("heads", (signal) => items.heads(ids, signal)),
-    deleteMany: (targets) => attempt("delete", (signal) => items.remove(targets, signal)),
-    root,
-    node: (path) =>
-      Effect.map(
-        attempt("node", () => tree.node(path)),
-        (node) => Option.fromNullable(node)
-      ),
-    children: (path, page) => attempt("children", () => tree.children(path, page)),
-    branches: (path, page) => attempt("branches", () => tree.branches(path, page)),
-    leavesOf: (path, page) => attempt("leavesOf", () => tree.leavesOf(path, page)),
-    leafRange: (path, range) => attempt("leafRange", () => tree.leafRange(path, range)),
-    rebuildTree: Effect.zipRight(
-      attempt("rebuildTree", () => tree.rebuild(nextEpoch())),
-      root
-    ),
-    tidy: attempt("tidy", () => tree.tidy()),
-    claim: (lineage, durationMs) =>
-      Effect.map(
-        attempt("claim", () => connection.run("claim", claimLua, [lineage, Math.ceil(durationMs)])),
-        String
-      ),
-    reset: attempt("reset", () => tree.reset(nextEpoch())),
-    appendChanges: (entries, maxLength) =>
-      attempt("appendChanges", () => appendChanges(connection, entries, maxLength)),
-    readChanges: (after, count) => attempt("readChanges", () => readChanges(connection, after, count)),
-    takeCorrupted: () => items.takeCorrupted(),
-    stats: () => ({
-      hits: items.hits,
-      misses: items.misses,
-      commands: connection.commands,
-      failures: connection.failures,
-      shed: connection.shed,
-      corrupted: items.corrupted,
-      foreign: items.foreign
-    })
-  }
 })
 
 /**
- * The cache over Redis. The layer builds even when Redis is down; see `Cache.connect`.
+ * The cache over Redis, with a connection of its own. The layer builds even when Redis is down; see
+ * `CacheService.connect`.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (options: RedisCacheOptions): Layer.Layer<Cache> =>
   Layer.sync(Cache, () => ({ open: make(options) }))
+
+/**
+ * The cache over an ioredis client of the application's, which is used for commands and never connected, configured or
+ * closed: there is no further connection, and it goes on working after the engine has shut down.
+ *
+ * As with a connection of its own, the server is looked at before it is used and every `coolDown` after that, so a
+ * replica, another server or other data are noticed; calls are bounded by `commandTimeout` and stand behind a circuit
+ * breaker. Two things are the client's own business. It reconnects by its own `retryStrategy`: the cache waits for its
+ * `ready`. And it decides which server it talks to: a demoted primary is left alone until the client has found the new
+ * one, and a failover that a `Cluster` follows without a word is noticed at the next look, not before.
+ *
+ * No command blocks the connection, and none subscribes or begins a transaction. What the application does with it
+ * delays the cache in turn: no blocking commands (`BLPOP`, `XREAD BLOCK`), no `subscribe`, and no
+ * `multi({ pipeline: false })` on this client.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (options: RedisClientOptions): Layer.Layer<Cache> =>
+  Layer.sync(Cache, () => {
+    const { client } = options
+    return {
+      open: makeOver(options, client.nodes !== undefined, (keyPrefix, timeouts) =>
+        applicationClient(client, keyPrefix, timeouts)
+      )
+    }
+  })
+
+export type { RedisClient } from "./RedisSource.js"

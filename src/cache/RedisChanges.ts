@@ -1,13 +1,40 @@
 /** The change stream: a Redis stream of what the archive has committed, at least once, in log order. */
-import type { CacheChange, PositionedChange } from "./Cache.js"
+import { Effect } from "effect"
+import type { CacheService, PositionedChange } from "./Cache.js"
+import { readChangesScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
-import { script } from "./RedisScript.js"
 import { type Field, textIn } from "./ReplyDecoder.js"
-import { packChanges } from "./ScriptArguments.js"
-import { appendChangesScript } from "./scripts.js"
+import { encodeChanges } from "./ScriptArguments.js"
+import { appendChangesScript } from "./WriteScripts.js"
 
-const appendLua = script(appendChangesScript)
 const appendBatch = 500
+
+/** Appends in order; after a failure a beginning of the entries may have been appended. */
+export const appendChanges =
+  (connection: RedisConnection): CacheService["appendChanges"] =>
+  (entries, maxLength) => {
+    const starts = Array.from({ length: Math.ceil(entries.length / appendBatch) }, (_, n) => n * appendBatch)
+    const append = (from: number) =>
+      connection.run(
+        "appendChanges",
+        appendChangesScript,
+        () => [maxLength, encodeChanges(entries.slice(from, from + appendBatch))],
+        () => {}
+      )
+    return Effect.forEach(starts, append, { discard: true })
+  }
+
+/** Entries after a position, oldest first. */
+export const readChanges =
+  (connection: RedisConnection): CacheService["readChanges"] =>
+  (after, count) =>
+    connection.run(
+      "readChanges",
+      readChangesScript,
+      () => [after === "" ? "-" : `(${after}`, count],
+      (reply: ReadonlyArray<[Buffer, ReadonlyArray<Field>]>) =>
+        reply.map(([position, fields]) => changeIn(textIn(position), fields))
+    )
 
 const changeIn = (position: string, fields: ReadonlyArray<Field>): PositionedChange => {
   const values = new Map<string, string>()
@@ -20,32 +47,4 @@ const changeIn = (position: string, fields: ReadonlyArray<Field>): PositionedCha
     contentHash: values.get("hash") ?? "",
     sequence: Number(values.get("seq"))
   }
-}
-
-/** Appends in order; after a failure a beginning of the entries may have been appended. */
-export const appendChanges = async (
-  connection: RedisConnection,
-  entries: ReadonlyArray<CacheChange>,
-  maxLength: number
-): Promise<void> => {
-  for (let from = 0; from < entries.length; from += appendBatch) {
-    const data = packChanges(entries, from, Math.min(from + appendBatch, entries.length))
-    await connection.run("appendChanges", appendLua, [maxLength, data])
-  }
-}
-
-/** Entries after a position, oldest first. */
-export const readChanges = async (
-  connection: RedisConnection,
-  after: string,
-  count: number
-): Promise<ReadonlyArray<PositionedChange>> => {
-  const reply = (await connection.command("readChanges", "XRANGE", [
-    `${connection.options.keyPrefix}changes`,
-    after === "" ? "-" : `(${after}`,
-    "+",
-    "COUNT",
-    count
-  ])) as ReadonlyArray<[Buffer, ReadonlyArray<Field>]>
-  return reply.map(([position, fields]) => changeIn(textIn(position), fields))
 }

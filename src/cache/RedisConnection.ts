@@ -1,146 +1,317 @@
 /** The connection to Redis: made in the background, kept for ever, bounded in time, behind a circuit breaker. */
-import type { Clock, PubSub } from "effect"
-import type { Redis } from "ioredis"
-import { type CacheConnection, CacheError, type CacheStatus } from "./Cache.js"
+import { type Clock, Deferred, Effect, Either, Exit, FiberId, identity, Schedule, type Scope } from "effect"
+import { escapePattern } from "../config/RedisUrl.js"
+import { backoff } from "../shared/Backoff.js"
+import { CacheError, type CacheStatus } from "./Cache.js"
 import { CircuitBreaker } from "./CircuitBreaker.js"
-import { kindOf } from "./RedisFailure.js"
-import { RedisLink, type RedisLinkOptions } from "./RedisLink.js"
-import type { Script } from "./RedisScript.js"
-import { type Argument, evaluate } from "./RedisServer.js"
+import type { LuaScript } from "./LuaScript.js"
+import { isElsewhere, kindOf, problemIn } from "./RedisFailure.js"
+import { type Argument, evaluate, greet, type Seen, type Send } from "./RedisServer.js"
+import type { RedisSession, RedisSource } from "./RedisSource.js"
+import type { StatusFeed } from "./StatusFeed.js"
 
-export interface RedisConnectionOptions extends RedisLinkOptions {
+export interface RedisConnectionOptions {
+  /** Milliseconds for one command. */
+  readonly commandTimeoutMs: number
+  /** Longest pause between two attempts, in milliseconds. */
+  readonly maxReconnectDelayMs: number
   /** Failures in a row that open the circuit. */
   readonly failureThreshold: number
-  /** How long the circuit stays open before a probe, in milliseconds. */
+  /** How long the circuit stays open before a probe, and how often the server is looked at, in milliseconds. */
   readonly coolDownMs: number
+  /** A new name for a tree; see `LuaScript.ts`. */
+  readonly nextEpoch: () => string
 }
 
-/**
- * One connection, its state and its breaker. The methods return promises that reject with a `CacheError` and nothing
- * else.
- */
+/** A connection that stands. */
+interface Session extends RedisSession {
+  readonly ended: Deferred.Deferred<void>
+}
+
+const mostFailedProbes = 3
+
+/** Stands for a server that is no longer there. */
+const noServer: Send = () => Promise.reject(new Error("Connection is closed."))
+
+/** One connection at a time, its state and its breaker. */
 export class RedisConnection {
-  readonly breaker: CircuitBreaker
-  commands = 0
-  failures = 0
-  shed = 0
-
-  private readonly link: RedisLink
+  private readonly breaker: CircuitBreaker
+  private session: Session | undefined
   private state: "connecting" | "connected" | "reconnecting" | "closed" = "connecting"
-  private shown: CacheStatus
+  private seen: Seen = { epoch: "", server: "" }
   private failedProbes = 0
-  private waiters: Array<(error: CacheError | undefined) => void> = []
+  /** Where the keys are has been said: the next attempt needs no pause. */
+  private tryAtOnce = false
+  /** Done with the connection, or with the failure at the last of the places where it could be made. */
+  private outcome = Deferred.unsafeMake<void, CacheError>(FiberId.none)
 
-  constructor(
-    readonly options: RedisConnectionOptions,
-    private readonly clock: Clock.Clock,
-    private readonly published: PubSub.PubSub<CacheStatus>
+  private constructor(
+    private readonly source: RedisSource,
+    private readonly options: RedisConnectionOptions,
+    private readonly feed: StatusFeed,
+    private readonly clock: Clock.Clock
   ) {
     this.breaker = new CircuitBreaker(options.failureThreshold, options.coolDownMs)
-    this.shown = {
-      connection: "connecting",
-      since: this.now(),
-      generation: 0,
-      lastError: undefined,
-      warnings: []
-    }
-    this.link = new RedisLink(options, () => this.elapsed(), {
-      up: (warnings) => this.up(warnings),
-      changed: (changed, warnings) =>
-        this.show(changed ? { warnings, generation: this.shown.generation + 1 } : { warnings }),
-      down: (nowhere) => this.down(nowhere),
-      problem: (lastError) => this.show({ lastError })
+  }
+
+  /** Begins to connect; attempts go on until the scope closes, which waits until the socket is gone. */
+  static readonly make = (
+    source: RedisSource,
+    options: RedisConnectionOptions,
+    feed: StatusFeed
+  ): Effect.Effect<RedisConnection, never, Scope.Scope> =>
+    Effect.gen(function* () {
+      const connection = new RedisConnection(source, options, feed, yield* Effect.clock)
+      yield* Effect.forkScoped(Effect.interruptible(connection.keep()))
+      yield* Effect.addFinalizer(() => Effect.sync(() => connection.close()))
+      return connection
     })
-  }
 
-  /** Begins to connect; attempts go on until `close`. */
-  start(): void {
-    this.link.start()
-  }
+  /** Waits for the connection; fails with the first attempt that fails from now on. */
+  readonly connect: Effect.Effect<void, CacheError> = Effect.suspend(() => {
+    if (this.session !== undefined) return Effect.void
+    return this.state === "closed" ? Effect.fail(this.unavailable("connect")) : Deferred.await(this.outcome)
+  })
 
-  /** Ends the connection; resolves when the socket is gone. */
-  close(): Promise<void> {
-    this.state = "closed"
-    this.show({})
-    this.tellWaiters(this.unavailable("connect", "the cache is closed"))
-    return this.link.close()
-  }
-
-  status(): CacheStatus {
-    return this.shown
-  }
-
-  /** Calls back when the connection stands, or with the error of the first attempt that fails from now on. */
-  whenConnected(done: (error: CacheError | undefined) => void): () => void {
-    if (this.state === "connected") {
-      done(undefined)
-      return () => {}
-    }
-    if (this.state === "closed") {
-      done(this.unavailable("connect", "the cache is closed"))
-      return () => {}
-    }
-    this.waiters.push(done)
-    return () => {
-      this.waiters = this.waiters.filter((waiter) => waiter !== done)
-    }
-  }
-
-  /** Runs a script; its first key is the prefix, which also routes it in a cluster. */
-  run(operation: string, script: Script, args: ReadonlyArray<Argument>): Promise<unknown> {
-    return this.guarded(operation, (client) => evaluate(client, script, [this.options.keyPrefix, ...args]))
-  }
-
-  /** Runs one command whose first key, if it has any, begins with the prefix. */
-  command(operation: string, name: string, args: ReadonlyArray<Argument>): Promise<unknown> {
-    return this.guarded(operation, (client) => client.callBuffer(name, [...args]))
-  }
-
-  /** All own keys of one kind, in batches of a few hundred, as `SCAN` finds them: possibly more than once. */
-  async scan(
+  /** Runs a script. What the encoding or decoding throws is a malformed reply to the caller. */
+  run<Reply, A>(
     operation: string,
-    pattern: string,
-    each: (keys: ReadonlyArray<string>) => Promise<void>,
-    stopped: () => boolean
-  ): Promise<void> {
-    let cursor = "0"
-    do {
-      const reply = await this.command(operation, "SCAN", [cursor, "MATCH", pattern, "COUNT", 500])
-      const [next, keys] = reply as [Buffer, ReadonlyArray<Buffer>]
-      cursor = next.toString("latin1")
-      if (keys.length > 0) await each(keys.map((key) => key.toString("utf8")))
-    } while (cursor !== "0" && !stopped())
+    script: LuaScript,
+    encode: () => ReadonlyArray<Argument>,
+    decode: (reply: Reply) => A
+  ): Effect.Effect<A, CacheError> {
+    const { keyPrefix, secrets } = this.source
+    const sane = <B>(body: () => B) =>
+      Effect.try({
+        try: body,
+        catch: (cause) => this.errorOf(operation, "malformed", problemIn(cause, secrets))
+      })
+    return sane(encode).pipe(
+      Effect.flatMap((args) => this.call(operation, ({ send }) => evaluate(send, script, keyPrefix, args))),
+      Effect.flatMap((reply) => sane(() => decode(reply as Reply)))
+    )
+  }
+
+  /**
+   * All own keys of one kind, without the prefix, in batches of a few hundred, as `SCAN` finds them: possibly more than
+   * once. Ends early when `each` says that it is enough.
+   */
+  scan(
+    operation: string,
+    kind: string,
+    each: (keys: ReadonlyArray<string>) => Effect.Effect<"more" | "enough", CacheError>
+  ): Effect.Effect<void, CacheError> {
+    return Effect.gen(this, function* () {
+      const { session } = this
+      const prefix = session?.greeting.prefix ?? ""
+      const pattern = `${escapePattern(prefix)}${kind}*`
+      for (const primary of session?.primaries ?? [noServer]) {
+        let cursor = "0"
+        do {
+          const args = [cursor, "MATCH", pattern, "COUNT", 500]
+          const reply = yield* this.call(operation, (now) =>
+            // A cursor means nothing to another server.
+            (now === session ? primary : noServer)("SCAN", args)
+          )
+          const [next, keys] = reply as [Buffer, ReadonlyArray<Buffer>]
+          cursor = next.toString("latin1")
+          if (keys.length === 0) continue
+          const names = keys.map((key) => key.toString("utf8").slice(prefix.length))
+          if ((yield* each(names)) === "enough") return
+        } while (cursor !== "0")
+      }
+    })
   }
 
   /** A tree that was begun through this connection is no reason to doubt. */
   expectEpoch(epoch: string): void {
-    this.link.expectEpoch(epoch)
+    this.seen = { ...this.seen, epoch }
+  }
+
+  /** Makes one connection after the other, for ever. */
+  private keep(): Effect.Effect<never> {
+    return Effect.gen(this, function* () {
+      const { maxReconnectDelayMs } = this.options
+      const pauses = yield* Schedule.driver(backoff("50 millis", maxReconnectDelayMs))
+      /** Attempts in a row without a connection that lasted: one that broke off at once is no better than none. */
+      let attempts = 0
+      for (;;) {
+        const lastedMs = yield* Effect.scoped(this.attempt())
+        attempts = lastedMs >= maxReconnectDelayMs ? 0 : attempts + 1
+        if (attempts === 0) yield* pauses.reset
+        if (this.tryAtOnce) continue
+        if (attempts % this.source.places() === 0) this.settle(Exit.fail(this.unavailable("connect")))
+        yield* Effect.raceFirst(Effect.ignore(pauses.next(undefined)), this.source.comesBack)
+      }
+    })
+  }
+
+  /** One connection, from the attempt to make it until it is lost. Returns how long it has stood. */
+  private attempt(): Effect.Effect<number, never, Scope.Scope> {
+    return Effect.gen(this, function* () {
+      const ended = yield* Deferred.make<void>()
+      let session: Session | undefined
+      let over: { readonly cause: unknown } | undefined
+      const lost = (cause?: unknown) => {
+        over = { cause }
+        if (session !== undefined) this.lose(session, cause)
+      }
+      const opened = yield* Effect.either(this.source.open(lost, this.options.nextEpoch()))
+      if (over !== undefined || Either.isLeft(opened)) {
+        this.leave(Either.isLeft(opened) ? opened.left : over!.cause)
+        return 0
+      }
+      session = { ...opened.right, ended }
+      const since = this.elapsed()
+      this.up(session)
+      const looks = Effect.schedule(this.look(session), Schedule.spaced(this.options.coolDownMs))
+      yield* Effect.raceFirst(Deferred.await(ended), looks)
+      return this.elapsed() - since
+    })
   }
 
   /**
-   * To be called now and then. Looks whether the server and its data are still those that were seen; with an open
-   * circuit one probe when it is cool, and a connection that stays silent is given up and made again.
+   * Looks whether the server and its data are still those that were seen. With an open circuit that is the probe when it
+   * is cool, and a connection that stays silent is given up.
    */
-  async probe(): Promise<void> {
-    const client = this.link.current
-    if (client === undefined || this.state === "closed") return
-    if (!this.breaker.isOpen) {
-      await this.link.lookAgain()
-      return
-    }
-    if (this.breaker.retryAfter(this.elapsed()) > 0) return
-    try {
-      await this.command("ping", "PING", [])
-      this.failedProbes = 0
-    } catch {
-      this.failedProbes += 1
-      if (this.failedProbes >= 3) this.link.leave(client)
-    }
+  private look(session: Session): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const expected = this.seen
+      const isProbe = this.breaker.isOpen
+      if (isProbe && this.breaker.retryAfter(this.elapsed()) > 0) return Effect.void
+      const ask = () => greet(session.send, this.source.keyPrefix, this.options.nextEpoch())
+      return Effect.match(
+        isProbe ? this.call("probe", ask) : Effect.tryPromise({ try: ask, catch: identity }),
+        {
+          onSuccess: ({ seen, warnings }) => {
+            this.failedProbes = 0
+            if (this.session !== session || this.seen !== expected) return
+            this.seen = seen
+            const isOther = seen.epoch !== expected.epoch || seen.server !== expected.server
+            this.show({ warnings, generation: this.feed.current.generation + (isOther ? 1 : 0) })
+          },
+          onFailure: (cause) => {
+            // With a closed circuit it is for the calls to notice that the server is slow or breaks off.
+            if (isProbe) {
+              this.failedProbes += 1
+              if (this.failedProbes >= mostFailedProbes) this.lose(session, undefined)
+            } else if (isElsewhere(this.problemIn(cause))) this.lose(session, cause)
+          }
+        }
+      )
+    })
   }
 
-  /** For the eyes of people. */
-  private now(): number {
-    return this.clock.unsafeCurrentTimeMillis()
+  private up(session: Session): void {
+    this.session = session
+    this.seen = session.greeting.seen
+    this.failedProbes = 0
+    this.breaker.succeeded()
+    this.state = "connected"
+    const { warnings } = session.greeting
+    this.show({ generation: this.feed.current.generation + 1, lastError: undefined, warnings })
+    this.settle(Exit.void)
+  }
+
+  /** Gives a connection up, however it ended. */
+  private lose(session: Session, cause: unknown): void {
+    if (this.session !== session) return
+    this.leave(cause)
+    Deferred.unsafeDone(session.ended, Exit.void)
+  }
+
+  private leave(cause: unknown): void {
+    this.session = undefined
+    this.tryAtOnce = false
+    if (this.state === "closed") return
+    this.state = "reconnecting"
+    this.breaker.succeeded()
+    if (cause === undefined) {
+      this.show({})
+      return
+    }
+    const { problem, tryAtOnce } = this.source.afterFailure(this.problemIn(cause))
+    this.tryAtOnce = tryAtOnce
+    this.show({ lastError: problem })
+  }
+
+  private close(): void {
+    this.state = "closed"
+    this.session = undefined
+    this.show({})
+    this.settle(Exit.fail(this.unavailable("connect")))
+  }
+
+  /** Makes a call under the breaker, which learns how it ended even when nobody waits for it any more. */
+  private call<A>(operation: string, ask: (session: Session) => Promise<A>): Effect.Effect<A, CacheError> {
+    return Effect.suspend(() => {
+      const { session } = this
+      if (session === undefined) return Effect.fail(this.unavailable(operation))
+      if (!this.breaker.admits(this.elapsed())) {
+        const retryAfterMs = Math.max(1, this.breaker.retryAfter(this.elapsed()))
+        const last = this.feed.current.lastError ?? "unknown"
+        const problem = `the last ${this.options.failureThreshold} calls failed: ${last}`
+        return Effect.fail(this.errorOf(operation, "circuit-open", problem, retryAfterMs))
+      }
+      const ended = ask(session).then(
+        (reply) => {
+          this.replied(session)
+          return reply
+        },
+        (cause: unknown) => {
+          throw this.failed(session, operation, this.problemIn(cause))
+        }
+      )
+      return Effect.tryPromise({ try: () => ended, catch: (error) => error as CacheError })
+    })
+  }
+
+  /** The server has replied: what was failing is over, and may have been missed. */
+  private replied(session: Session): void {
+    if (this.session !== session || !this.breaker.succeeded()) return
+    this.show({ generation: this.feed.current.generation + 1 })
+  }
+
+  private failed(session: Session, operation: string, problem: string): CacheError {
+    const kind = kindOf(problem)
+    if (kind === "refused") this.replied(session)
+    else if (isElsewhere(problem)) this.lose(session, new Error(problem))
+    else if (this.session === session) {
+      const opened = this.breaker.failed(this.elapsed())
+      this.show({ lastError: problem }, opened)
+    }
+    return kind === "unavailable"
+      ? this.errorOf(operation, kind, problem, this.options.maxReconnectDelayMs)
+      : this.errorOf(operation, kind, kind === "timeout" ? this.noReply : problem)
+  }
+
+  private get noReply(): string {
+    return `no answer within ${this.options.commandTimeoutMs} ms`
+  }
+
+  private unavailable(operation: string): CacheError {
+    const problem =
+      this.state === "closed" ? "the cache is closed" : (this.feed.current.lastError ?? "not connected yet")
+    return this.errorOf(operation, "unavailable", problem, this.options.maxReconnectDelayMs)
+  }
+
+  private errorOf(
+    operation: string,
+    kind: CacheError["kind"],
+    problem: string,
+    retryAfterMs = this.options.coolDownMs
+  ): CacheError {
+    return new CacheError({ operation, kind, problem, retryAfterMs })
+  }
+
+  private problemIn(cause: unknown): string {
+    return problemIn(cause, this.source.secrets)
+  }
+
+  private settle(exit: Exit.Exit<void, CacheError>): void {
+    const { outcome } = this
+    this.outcome = Deferred.unsafeMake(FiberId.none)
+    Deferred.unsafeDone(outcome, exit)
   }
 
   /** For waiting: milliseconds that no change of the wall clock moves. */
@@ -148,101 +319,8 @@ export class RedisConnection {
     return Number(this.clock.unsafeCurrentTimeNanos() / 1_000_000n)
   }
 
-  private up(warnings: ReadonlyArray<string>): void {
-    this.breaker.succeeded()
-    this.failedProbes = 0
-    this.state = "connected"
-    this.show({ generation: this.shown.generation + 1, lastError: undefined, warnings })
-    this.tellWaiters(undefined)
-  }
-
-  private down(nowhere: boolean): void {
-    this.state = "reconnecting"
-    this.breaker.succeeded()
-    this.show({})
-    if (nowhere) {
-      this.tellWaiters(this.unavailable("connect", this.shown.lastError ?? "the connection was closed"))
-    }
-  }
-
-  /** Runs a call under the breaker and turns whatever it throws into a `CacheError`. */
-  private async guarded<A>(operation: string, call: (client: Redis) => Promise<A>): Promise<A> {
-    const client = this.link.current
-    if (client === undefined || this.state !== "connected") {
-      throw this.unavailable(
-        operation,
-        this.state === "closed" ? "the cache is closed" : (this.shown.lastError ?? "not connected yet")
-      )
-    }
-    if (this.breaker.admit(this.elapsed()) === "shed") {
-      this.shed += 1
-      throw new CacheError({
-        operation,
-        kind: "circuit-open",
-        problem: `the last ${this.options.failureThreshold} calls failed: ${this.shown.lastError ?? "unknown"}`,
-        retryAfterMs: Math.max(1, this.breaker.retryAfter(this.elapsed()))
-      })
-    }
-    try {
-      this.commands += 1
-      const result = await call(client)
-      this.replied(client)
-      return result
-    } catch (cause) {
-      const error = this.errorOf(operation, cause)
-      this.failures += 1
-      if (error.kind === "refused") this.replied(client)
-      else if (this.link.current === client && !this.link.leaveIfElsewhere(client, error.problem)) {
-        const opened = this.breaker.failed(this.elapsed())
-        this.show({ lastError: error.problem }, opened)
-      }
-      throw error
-    }
-  }
-
-  /** The server has replied: what was failing is over, and may have been missed. */
-  private replied(client: Redis): void {
-    if (this.link.current === client && this.breaker.succeeded()) {
-      this.show({ generation: this.shown.generation + 1 })
-    }
-  }
-
-  private errorOf(operation: string, cause: unknown): CacheError {
-    if (cause instanceof CacheError) return cause
-    const problem = this.link.problemIn(cause)
-    const kind = kindOf(problem)
-    if (kind === "unavailable") return this.unavailable(operation, problem)
-    return new CacheError({
-      operation,
-      kind,
-      problem: kind === "timeout" ? `no answer within ${this.options.commandTimeoutMs} ms` : problem,
-      retryAfterMs: this.options.coolDownMs
-    })
-  }
-
-  private unavailable(operation: string, problem: string): CacheError {
-    return new CacheError({
-      operation,
-      kind: "unavailable",
-      problem,
-      retryAfterMs: this.options.maxReconnectDelayMs
-    })
-  }
-
-  private tellWaiters(error: CacheError | undefined): void {
-    const waiters = this.waiters
-    this.waiters = []
-    for (const done of waiters) done(error)
-  }
-
   private show(change: Partial<CacheStatus>, force = false): void {
-    const connection: CacheConnection =
-      this.state === "connected" && this.breaker.isOpen ? "circuit-open" : this.state
-    const before = this.shown
-    const since = connection === before.connection ? before.since : this.now()
-    this.shown = { ...before, ...change, connection, since }
-    if (force || connection !== before.connection || this.shown.generation !== before.generation) {
-      this.published.unsafeOffer(this.shown)
-    }
+    const isOpen = this.state === "connected" && this.breaker.isOpen
+    this.feed.set({ ...change, connection: isOpen ? "circuit-open" : this.state }, force)
   }
 }

@@ -1,9 +1,10 @@
 /** Goes in as an engine would and says what is in the way, without changing anything there. */
-import type { Redis } from "ioredis"
+import { Effect, Either } from "effect"
 import { keyPrefixIn, type RedisAddress, type RedisTarget } from "../config/RedisUrl.js"
+import { examineScript } from "./ReadScripts.js"
 import { isElsewhere, kindOf, movedTo, problemIn } from "./RedisFailure.js"
-import { infoOf, introduce, openClient, warningsIn } from "./RedisServer.js"
-import { examineScript } from "./scriptsRead.js"
+import { evaluate, warningsIn } from "./RedisServer.js"
+import { mostRedirections, openSocket, type RedisTimeouts } from "./RedisSource.js"
 
 export interface Examination {
   /** What is in the way, secrets removed; none when an engine could work. */
@@ -11,8 +12,6 @@ export interface Examination {
   readonly advice: string | undefined
   readonly warnings: ReadonlyArray<string>
 }
-
-const mostRedirections = 5
 
 const adviceFor = (problem: string): string => {
   if (/WRONGPASS|NOAUTH/.test(problem)) return "check user and password in REDIS_URL"
@@ -25,40 +24,38 @@ const adviceFor = (problem: string): string => {
     : "check that the server is up and reachable from here; without it the engine runs degraded"
 }
 
-export const examine = async (
+const look = (target: RedisTarget, place: RedisAddress, prefix: string, timeouts: RedisTimeouts) =>
+  Effect.scoped(
+    Effect.flatMap(
+      openSocket(target, place, timeouts, () => {}),
+      (send) =>
+        Effect.tryPromise({
+          try: async () => {
+            const reply = await evaluate(send, examineScript, keyPrefixIn(target.cluster, prefix), [])
+            const [lacking = "", info = "", refused = ""] = (reply as ReadonlyArray<Buffer>).map(String)
+            if (lacking !== "") throw new Error(`NOPERM the user may not run ${lacking}`)
+            return warningsIn(info, refused)
+          },
+          catch: (cause) => cause
+        })
+    )
+  )
+
+export const examine = Effect.fn("RedisExamine.examine")(function* (
   target: RedisTarget,
   prefix: string,
-  timeouts: { readonly connectTimeoutMs: number; readonly commandTimeoutMs: number }
-): Promise<Examination> => {
+  timeouts: RedisTimeouts
+): Effect.fn.Return<Examination> {
   const places: Array<RedisAddress> = [...target.nodes]
   let redirections = 0
   let problem = "no address"
   for (let place = places.shift(); place !== undefined; place = places.shift()) {
-    const client = openClient(target, place, timeouts)
-    let told: unknown
-    client.on("error", (error: unknown) => {
-      told = error
-    })
-    try {
-      return await look(client, target, keyPrefixIn(target.cluster, prefix))
-    } catch (error) {
-      const secrets = target.password === undefined ? [] : [target.password]
-      problem = problemIn(client.status === "end" && told !== undefined ? told : error, secrets)
-      const moved = movedTo(problem, place.host)
-      if (moved !== undefined && target.cluster && redirections++ < mostRedirections) places.unshift(moved)
-      else if (!isElsewhere(problem) && kindOf(problem) === "refused") break
-    } finally {
-      client.disconnect()
-    }
+    const looked = yield* Effect.either(look(target, place, prefix, timeouts))
+    if (Either.isRight(looked)) return { problem: undefined, advice: undefined, warnings: looked.right }
+    problem = problemIn(looked.left, target.password === undefined ? [] : [target.password])
+    const moved = movedTo(problem, place.host)
+    if (moved !== undefined && target.cluster && redirections++ < mostRedirections) places.unshift(moved)
+    else if (!isElsewhere(problem) && kindOf(problem) === "refused") break
   }
   return { problem, advice: adviceFor(problem), warnings: [] }
-}
-
-const look = async (client: Redis, target: RedisTarget, keyPrefix: string): Promise<Examination> => {
-  await client.connect()
-  await introduce(client, target)
-  await client.callBuffer("PING")
-  const lacking = (await client.call("EVAL", [examineScript, 1, keyPrefix])) as ReadonlyArray<string>
-  if (lacking.length > 0) throw new Error(`NOPERM the user may not run ${lacking.join(", ")}`)
-  return { problem: undefined, advice: undefined, warnings: warningsIn(await infoOf(client)) }
-}
+})

@@ -15,6 +15,9 @@ const notHere = /^(READONLY|MOVED|CLUSTERDOWN|MASTERDOWN|LOADING|NOAUTH)\b/
 /** A server that answers so is the right one, and takes no writes at present. */
 const noWrites = /^(OOM|MISCONF|NOREPLICAS)\b/
 
+/** The text of whatever was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
 export const kindOf = (problem: string): "unavailable" | "timeout" | "refused" =>
   /Command timed out|Blocking command timed out/.test(problem)
     ? "timeout"

@@ -7,12 +7,6 @@ import { leafDigest } from "../merkle/Digest.js"
 import { type ItemRecord, maxIdBytes, maxStateBytes } from "../SyncItem.js"
 import type { CacheChange, Removal } from "./Cache.js"
 
-/** One script argument and how many records it carries. */
-export interface Chunk {
-  readonly data: Buffer
-  readonly count: number
-}
-
 // Id, line (two numbers, kind, hash, traceparent, state), leaf and the length of the content, at their longest.
 const recordBound = 2 + maxIdBytes + 2 + (20 + 20 + 2 + 65 + 56 + maxStateBytes + 10) + 32 + 4
 
@@ -26,24 +20,31 @@ export const lineOf = (record: ItemRecord): string => {
   return record.state === undefined ? line : line + record.state
 }
 
-/** Where the next chunk of records ends: by count, by bytes (one record always fits), and before an id comes again. */
-const chunkEnd = (
+/** Bounds of one write command. */
+export interface ChunkLimits {
+  readonly maxItems: number
+  /** A larger record travels alone. */
+  readonly maxBytes: number
+}
+
+/** Where chunks of records begin: cut by count, by bytes, and before an id comes again. */
+export const chunkStarts = (
   records: ReadonlyArray<ItemRecord>,
-  from: number,
-  maxItems: number,
-  maxBytes: number
-): number => {
-  const ids = new Set<string>()
+  { maxBytes, maxItems }: ChunkLimits
+): Array<number> => {
+  const starts: Array<number> = []
+  let ids = new Set<string>()
   let bytes = 0
-  let to = from
-  while (to < records.length && to - from < maxItems) {
-    const record = records[to]!
-    bytes += record.content.length + 200
-    if (to > from && (bytes > maxBytes || ids.has(record.id))) break
-    ids.add(record.id)
-    to += 1
+  for (const [index, { content, id }] of records.entries()) {
+    bytes += content.length + 200
+    if (index === 0 || ids.size === maxItems || bytes > maxBytes || ids.has(id)) {
+      starts.push(index)
+      ids = new Set()
+      bytes = content.length + 200
+    }
+    ids.add(id)
   }
-  return to
+  return starts
 }
 
 class Writer {
@@ -84,16 +85,14 @@ class Writer {
 }
 
 /**
- * Packs records from position `from` on, as many as fit into one chunk. With `inTree` the leaf digests are
- * computed; tombstones have none.
+ * Records `from` to `to` (exclusive). With `inTree` the leaf digests are computed; tombstones have none.
  */
-export const packRecords = (
+export const encodeRecords = (
   records: ReadonlyArray<ItemRecord>,
   from: number,
-  limits: { readonly maxItems: number; readonly maxBytes: number },
+  to: number,
   inTree: boolean
-): Chunk => {
-  const to = chunkEnd(records, from, limits.maxItems, limits.maxBytes)
+): Buffer => {
   let bound = 0
   for (let i = from; i < to; i++) bound += recordBound + records[i]!.content.length
   const out = new Writer(bound)
@@ -104,38 +103,31 @@ export const packRecords = (
     out.digest(inTree && !record.deleted ? leafDigest(record) : undefined)
     out.bytes(record.content)
   }
-  return { data: out.done, count: to - from }
-}
-
-/** Packs ids `from` to `to` (exclusive). */
-export const packIds = (ids: ReadonlyArray<string>, from: number, to: number): Buffer => {
-  let bound = 0
-  for (let i = from; i < to; i++) bound += 2 + ids[i]!.length * 3
-  const out = new Writer(bound)
-  for (let i = from; i < to; i++) out.long(ids[i]!)
   return out.done
 }
 
-/** Packs removals `from` to `to` (exclusive). */
-export const packRemovals = (targets: ReadonlyArray<Removal>, from: number, to: number): Buffer => {
-  let bound = 0
-  for (let i = from; i < to; i++) bound += 2 + targets[i]!.id.length * 3 + 21
-  const out = new Writer(bound)
-  for (let i = from; i < to; i++) {
-    const { id, version } = targets[i]!
+/** Bytes that these ids take at most, each with so many more. */
+const boundOf = (some: ReadonlyArray<{ readonly id: string }>, more: number): number =>
+  some.reduce((bound, { id }) => bound + 2 + id.length * 3 + more, 0)
+
+export const encodeIds = (ids: ReadonlyArray<string>): Buffer => {
+  const out = new Writer(ids.reduce((bound, id) => bound + 2 + id.length * 3, 0))
+  for (const id of ids) out.long(id)
+  return out.done
+}
+
+export const encodeRemovals = (targets: ReadonlyArray<Removal>): Buffer => {
+  const out = new Writer(boundOf(targets, 21))
+  for (const { id, version } of targets) {
     out.long(id)
     out.short(version === undefined ? "" : String(version))
   }
   return out.done
 }
 
-/** Packs change entries `from` to `to` (exclusive). */
-export const packChanges = (entries: ReadonlyArray<CacheChange>, from: number, to: number): Buffer => {
-  let bound = 0
-  for (let i = from; i < to; i++) bound += 1 + 2 + entries[i]!.id.length * 3 + 21 + 64 + 21
-  const out = new Writer(bound)
-  for (let i = from; i < to; i++) {
-    const entry = entries[i]!
+export const encodeChanges = (entries: ReadonlyArray<CacheChange>): Buffer => {
+  const out = new Writer(boundOf(entries, 1 + 21 + 64 + 21))
+  for (const entry of entries) {
     out.byte(entry.operation === "DELETE" ? 1 : 0)
     out.long(entry.id)
     out.short(String(entry.version))

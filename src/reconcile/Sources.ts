@@ -6,7 +6,6 @@ import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareBytes } from "../merkle/ByteOrder.js"
 import type { LeafHead, LeafPart, MerkleSource, NameRange } from "../merkle/Source.js"
-import { splitPath } from "../merkle/TreeDelta.js"
 
 const leavesPerPage = 2000
 
@@ -145,20 +144,11 @@ export const ofArchive = (archive: OpenArchive): MerkleSource<ArchiveError> => {
   }
 }
 
-export const ofCache = (cache: CacheService): MerkleSource<CacheError> => {
-  const leaves: Leaves<CacheError> = (path, page) =>
-    Effect.map(cache.leavesOf(path, { after: page.after, limit: page.limit }), (found) =>
-      found.flatMap(({ digest, id }) => {
-        const { name } = splitPath(id)
-        return within(name, page.upTo) ? [{ name, digest }] : []
-      })
-    )
-  return {
-    root: cache.root,
-    node: cache.node,
-    branches: cache.branches,
-    leaves,
-    leafSum: cache.leafRange,
-    leafParts: partsByReading(leaves)
-  }
-}
+export const ofCache = (cache: CacheService): MerkleSource<CacheError> => ({
+  root: cache.root,
+  node: cache.node,
+  branches: cache.branches,
+  leaves: cache.leaves,
+  leafSum: cache.leafSum,
+  leafParts: partsByReading(cache.leaves)
+})

@@ -12,25 +12,25 @@ describe("CircuitBreaker", () => {
   it("sheds during the cool-down, then lets exactly one probe through", () => {
     const breaker = new CircuitBreaker(1, 100)
     breaker.failed(1_000)
-    expect([breaker.admit(1_001), breaker.retryAfter(1_040), breaker.admit(1_099)]).toEqual([
-      "shed",
+    expect([breaker.admits(1_001), breaker.retryAfter(1_040), breaker.admits(1_099)]).toEqual([
+      false,
       60,
-      "shed"
+      false
     ])
-    expect([breaker.admit(1_100), breaker.admit(1_100), breaker.admit(5_000)]).toEqual([
-      "probe",
-      "shed",
-      "shed"
+    expect([breaker.admits(1_100), breaker.admits(1_100), breaker.admits(5_000)]).toEqual([
+      true,
+      false,
+      false
     ])
   })
 
   it("a failed probe opens it again, a successful one closes it", () => {
     const breaker = new CircuitBreaker(1, 100)
     breaker.failed(0)
-    breaker.admit(100)
+    breaker.admits(100)
     expect(breaker.failed(150)).toBe(false)
-    expect([breaker.admit(240), breaker.admit(250)]).toEqual(["shed", "probe"])
+    expect([breaker.admits(240), breaker.admits(250)]).toEqual([false, true])
     expect(breaker.succeeded()).toBe(true)
-    expect([breaker.admit(251), breaker.admit(252), breaker.isOpen]).toEqual(["go", "go", false])
+    expect([breaker.admits(251), breaker.admits(252), breaker.isOpen]).toEqual([true, true, false])
   })
 })

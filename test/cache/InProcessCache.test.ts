@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, Stream, TestClock } from "effect"
 import { Cache, type CacheStatus } from "../../src/cache/Cache.js"
-import { layerMemory, makeMemory } from "../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { openedIn } from "../support/components.js"
 import { recordOf, tombstoneOf } from "./records.js"
@@ -9,14 +9,14 @@ import { cacheSuite } from "./suite.js"
 
 cacheSuite(
   "the cache in memory",
-  Effect.map(makeMemory(), ({ cache }) => cache)
+  Effect.map(InProcessCache.make(), ({ cache }) => cache)
 )
 
 describe("the cache in memory, by the clock", () => {
   it.scoped("items and tombstones leave when their time is over; a fill keeps what is left", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory({ tombstoneTtlMs: 5_000 })
-      yield* cache.put([recordOf("a", 1)], { ttlMs: 1_000 })
+      const { cache } = yield* InProcessCache.make({ tombstoneTtl: 5_000 })
+      yield* cache.put([recordOf("a", 1)], { ttl: 1_000 })
       yield* cache.put([tombstoneOf("b", 7)])
       yield* TestClock.adjust(900)
       yield* cache.fill([recordOf("a", 2)])
@@ -31,7 +31,7 @@ describe("the cache in memory, by the clock", () => {
 
   it.scoped("unavailable is an error, and coming back is a new generation", () =>
     Effect.gen(function* () {
-      const { cache, control } = yield* makeMemory()
+      const { cache, control } = yield* InProcessCache.make()
       const states: Array<CacheStatus> = []
       const watching = yield* Effect.fork(
         Stream.runForEach(Stream.take(cache.changes, 3), (status) => Effect.sync(() => states.push(status)))
@@ -54,7 +54,7 @@ describe("the cache in memory, by the clock", () => {
 
   it.scoped("a corrupted item reads as absent, is reported once, and is mended by the same version", () =>
     Effect.gen(function* () {
-      const { cache, control } = yield* makeMemory()
+      const { cache, control } = yield* InProcessCache.make()
       yield* cache.put([recordOf("a", 1)])
       control.corrupt("a")
       expect(yield* cache.get("a")).toEqual(Option.none())
@@ -72,6 +72,6 @@ describe("the cache in memory, by the clock", () => {
       const cache = yield* openedIn(Cache)
       yield* cache.put([recordOf("a", 1)])
       expect(yield* cache.heads(["a"])).toHaveLength(1)
-    }).pipe(Effect.scoped, Effect.provide(layerMemory))
+    }).pipe(Effect.scoped, Effect.provide(InProcessCache.layerMemory))
   )
 })

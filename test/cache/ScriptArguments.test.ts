@@ -1,16 +1,15 @@
 import { describe, expect, it } from "vitest"
 import { headIn, recordIn, totalIn } from "../../src/cache/ReplyDecoder.js"
-import { lineOf, packIds, packRecords } from "../../src/cache/ScriptArguments.js"
+import { chunkStarts, encodeIds, encodeRecords, lineOf } from "../../src/cache/ScriptArguments.js"
 import { leafDigest } from "../../src/merkle/Digest.js"
 import { recordOf, tombstoneOf } from "./records.js"
 
 const limits = { maxItems: 100, maxBytes: 10_000 }
 
-describe("packRecords", () => {
+describe("encoding", () => {
   it("lays out id, line, leaf and content", () => {
     const record = recordOf("é.b", 7, "text", { state: "on hold" })
-    const { count, data } = packRecords([record], 0, limits, true)
-    expect(count).toBe(1)
+    const data = encodeRecords([record], 0, 1, true)
     const line = lineOf(record)
     expect(data.readUInt16BE(0)).toBe(4)
     expect(data.toString("utf8", 2, 6)).toBe("é.b")
@@ -24,14 +23,14 @@ describe("packRecords", () => {
 
   it("cuts chunks by count, by bytes and before an id comes again", () => {
     const small = Array.from({ length: 250 }, (_, i) => recordOf(`a.${i}`, 1, ""))
-    expect(packRecords(small, 0, { maxItems: 100, maxBytes: 1e9 }, true).count).toBe(100)
-    expect(packRecords(small, 200, { maxItems: 100, maxBytes: 1e9 }, true).count).toBe(50)
+    expect(chunkStarts(small, { maxItems: 100, maxBytes: 1e9 })).toEqual([0, 100, 200])
     const large = Array.from({ length: 5 }, (_, i) => recordOf(`b.${i}`, 1, new Uint8Array(4_000)))
-    expect(packRecords(large, 0, limits, true).count).toBe(2)
+    expect(chunkStarts(large, limits)).toEqual([0, 2, 4])
     const huge = [recordOf("h", 1, new Uint8Array(50_000)), recordOf("i", 1)]
-    expect(packRecords(huge, 0, limits, true).count).toBe(1)
+    expect(chunkStarts(huge, limits)).toEqual([0, 1])
     const again = [recordOf("x", 1), recordOf("y", 1), recordOf("x", 2)]
-    expect(packRecords(again, 0, limits, true).count).toBe(2)
+    expect(chunkStarts(again, limits)).toEqual([0, 2])
+    expect(chunkStarts([], limits)).toEqual([])
   })
 
   it("has room for the longest record", () => {
@@ -40,22 +39,22 @@ describe("packRecords", () => {
       state: "é".repeat(32),
       traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     })
-    const { data } = packRecords([record], 0, limits, true)
+    const data = encodeRecords([record], 0, 1, true)
     expect(data.subarray(-5).toString("hex")).toBe("0000000178")
     expect(data.length).toBe(2 + 255 + 2 + Buffer.byteLength(lineOf(record)) + 32 + 4 + 1)
   })
 
-  it("packs ids with their lengths in bytes", () => {
-    expect(packIds(["a", "é", "b"], 1, 3).toString("hex")).toBe("0002c3a9000162")
+  it("puts the length in bytes before each id", () => {
+    expect(encodeIds(["é", "b"]).toString("hex")).toBe("0002c3a9000162")
   })
 })
 
-describe("reading", () => {
+describe("decoding", () => {
   const record = recordOf("a", 7, "text", { contentType: "json", state: " two  spaces " })
   const line = Buffer.from(lineOf(record))
   const content = Buffer.from(record.content)
 
-  it("gives back what was packed", () => {
+  it("gives back what was encoded", () => {
     expect(recordIn("a", line, content)).toEqual(record)
     const gone = tombstoneOf("a", 8)
     expect(recordIn("a", Buffer.from(lineOf(gone)), null)).toEqual(gone)

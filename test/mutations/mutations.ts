@@ -695,21 +695,21 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "MOVED does not end a connection",
-    file: "src/cache/RedisLink.ts",
-    find: "if (this.client !== client || !isElsewhere(problem)) return false",
-    replace: "if (this.client !== client || problem.length > 0) return false",
+    file: "src/cache/RedisFailure.ts",
+    find: "notHere.test(problem)",
+    replace: "problem === notHere.source",
     tests: ["test/integration/cache/RedisFailover.test.ts"]
   },
   {
     name: "other data behind the connection is not noticed",
-    file: "src/cache/RedisLink.ts",
+    file: "src/cache/RedisConnection.ts",
     find: "seen.epoch !== expected.epoch || seen.server !== expected.server",
     replace: "false",
     tests: ["test/integration/cache/RedisFailover.test.ts"]
   },
   {
     name: "a refused database number is database 0",
-    file: "src/cache/RedisServer.ts",
+    file: "src/cache/RedisSource.ts",
     find: "if (target.database === 0) return",
     replace: "if (target.database >= 0) return",
     tests: ["test/integration/cache/RedisEnvironment.test.ts"]
@@ -842,7 +842,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the cache takes another record of a version it has",
-    file: "src/cache/scripts.ts",
+    file: "src/cache/WriteScripts.ts",
     find: "elseif order == 0 and was and old[1] ~= m and not repair then",
     replace: "elseif false then",
     tests: ["test/integration/cache/RedisCache.test.ts"]

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
-import { makeMemory } from "../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import { repairItems, resync } from "../../src/reconcile/Resync.js"
 import { recordOf, tombstoneOf } from "../cache/records.js"
 
 const tiers = Effect.gen(function* () {
   const archive = MemoryArchive.make()
-  const { cache } = yield* makeMemory()
+  const { cache } = yield* InProcessCache.make()
   return { archive, cache }
 })
 

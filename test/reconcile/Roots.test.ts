@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
-import { makeMemory } from "../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import { Budget } from "../../src/reconcile/Budget.js"
 import { resync } from "../../src/reconcile/Resync.js"
 import { nothingLasts, settledRoots, stillDiffers } from "../../src/reconcile/Roots.js"
@@ -18,7 +18,7 @@ const grave = (version: number): ItemHead => tombstoneOf("a", version)
 /** Two nodes that never stop: each archives, and 100 ms later writes to the cache. */
 const busy = Effect.gen(function* () {
   const archive = MemoryArchive.make()
-  const { cache } = yield* makeMemory()
+  const { cache } = yield* InProcessCache.make()
   const quiet = Array.from({ length: 40 }, (_, i) => recordOf(`quiet.${i % 4}.${i}`, 1))
   yield* archive.commit(quiet)
   yield* cache.put(quiet)
@@ -136,7 +136,7 @@ describe("bounds", () => {
   it.scoped("a resync reads a few megabytes of contents at a time", () =>
     Effect.gen(function* () {
       const archive = MemoryArchive.make()
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const records = Array.from({ length: 60 }, (_, i) => recordOf(`big.${i}`, 1, new Uint8Array(700_000)))
       const small = Array.from({ length: 600 }, (_, i) => recordOf(`small.${i}`, 1))
       const huge = recordOf("huge.1", 1, new Uint8Array(9_000_000))
@@ -163,7 +163,7 @@ describe("bounds", () => {
     () =>
       Effect.gen(function* () {
         const archive = MemoryArchive.make()
-        const { cache } = yield* makeMemory()
+        const { cache } = yield* InProcessCache.make()
         const records = Array.from({ length: 6000 }, (_, i) => recordOf(`t.${i % 5}.${i}`, 1))
         yield* archive.commit(records)
         yield* cache.put(records)

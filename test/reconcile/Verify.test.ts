@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, TestClock } from "effect"
 import { MemoryArchiveState, make as makeArchive } from "../../src/archive/memory/MemoryArchive.js"
-import { makeMemory } from "../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { Budget } from "../../src/reconcile/Budget.js"
 import type { Tiers } from "../../src/reconcile/Roots.js"
@@ -21,7 +21,7 @@ const tiers = (count = 300) =>
   Effect.gen(function* () {
     const state = new MemoryArchiveState()
     const archive = makeArchive({ state })
-    const { cache, control } = yield* makeMemory()
+    const { cache, control } = yield* InProcessCache.make()
     const records = [...rows(count), ...extras]
     yield* archive.commit(records)
     yield* cache.put(records)
@@ -250,7 +250,7 @@ describe("verify", () => {
         { updatedAt: row.updatedAt + 1 }
       ]) {
         const archive = makeArchive({ state: new MemoryArchiveState() })
-        const { cache } = yield* makeMemory()
+        const { cache } = yield* InProcessCache.make()
         yield* archive.commit([row, put("r.1.1", 1)])
         yield* cache.put([{ ...row, ...change }, put("r.1.1", 1)])
         for (const values of ["full", "sample"] as const) {

@@ -1,17 +1,17 @@
 /** The cache as the processes of a world reach it: one model that outlives them, over a line that fails. */
 import { Effect, Scope } from "effect"
 import { CacheError, type CacheService } from "../../src/cache/Cache.js"
-import { type MemoryCacheControl, makeMemory } from "../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import type { Process } from "./Turns.js"
 import type { World } from "./World.js"
 
 export class SharedCache {
   readonly model: CacheService
-  readonly control: MemoryCacheControl
+  readonly control: InProcessCache.InProcessCacheControl
 
   constructor(private readonly world: World) {
     const { cache, control } = Effect.runSync(
-      makeMemory().pipe(
+      InProcessCache.make().pipe(
         Scope.extend(Effect.runSync(Scope.make())),
         Effect.withClock(world.turns.clockOf(world.self))
       )
@@ -28,7 +28,6 @@ export class SharedCache {
     return {
       ...model,
       connect: over("connect", model.connect),
-      ping: over("ping", model.ping),
       root: over("root", model.root),
       rebuildTree: over("rebuildTree", model.rebuildTree),
       tidy: over("tidy", model.tidy),
@@ -43,8 +42,8 @@ export class SharedCache {
       node: (path) => over("node", model.node(path)),
       children: (path, page) => over("children", model.children(path, page)),
       branches: (path, page) => over("branches", model.branches(path, page)),
-      leavesOf: (path, page) => over("leavesOf", model.leavesOf(path, page)),
-      leafRange: (path, range) => over("leafRange", model.leafRange(path, range)),
+      leaves: (path, page) => over("leaves", model.leaves(path, page)),
+      leafSum: (path, range) => over("leafSum", model.leafSum(path, range)),
       claim: (lineage, milliseconds) => over("claim", model.claim(lineage, milliseconds))
     }
   }

@@ -234,9 +234,7 @@ export const checkRedis = (config: EngineConfig): Effect.Effect<Check> => {
     onLeft: (error) => Effect.succeed(bad(name, error.message, `allowed: ${error.allowed}`)),
     onRight: (target) =>
       Effect.map(
-        Effect.promise(() =>
-          examine(target, redisPrefix, { connectTimeoutMs: 5_000, commandTimeoutMs: 2_000 })
-        ),
+        examine(target, redisPrefix, { connectTimeoutMs: 5_000, commandTimeoutMs: 2_000 }),
         ({ advice = "see `docs/operations.md`", problem, warnings }) => {
           if (problem !== undefined) return bad(name, `${target.display}: ${problem}`, advice)
           const found = [`${target.display} lets the user in and takes writes`, ...warnings]

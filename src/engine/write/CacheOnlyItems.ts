@@ -82,7 +82,6 @@ export const submit = (
   ttl: Duration.DurationInput
 ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
   const results = new Array<SubmitResult>(count)
-  const ttlMs = Duration.toMillis(ttl)
 
   /** What the cache has something newer for is tried again with a newer version, unless the caller chose it. */
   const store = (writes: ReadonlyArray<Write>, again: number): Effect.Effect<void, CacheError> =>
@@ -97,7 +96,7 @@ export const submit = (
         }
       }
       const records = [...newest.values()].map(({ prepared }) => prepared.record)
-      return Effect.flatMap(cache.service.put(records, { ttlMs }), ({ newer }) => {
+      return Effect.flatMap(cache.service.put(records, { ttl }), ({ newer }) => {
         const stored = new Map(newer.map((head) => [head.id, head]))
         const later: Array<Write> = []
         for (const write of writes) {
@@ -167,7 +166,7 @@ const mark = (core: EngineState, cache: CacheTrust): Effect.Effect<void, CacheEr
       traceparent: undefined,
       deleted: false
     }
-    return Effect.map(cache.service.put([record], { ttlMs: markerTtlMs }), () => {
+    return Effect.map(cache.service.put([record], { ttl: markerTtlMs }), () => {
       cache.mayHoldVolatile = true
     })
   })

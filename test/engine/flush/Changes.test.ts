@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as FC, Fiber, TestClock } from "effect"
 import type { CacheChange, CacheService } from "../../../src/cache/Cache.js"
 import { CacheError } from "../../../src/cache/Cache.js"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import { SequenceSet } from "../../../src/engine/state/SequenceSet.js"
 import { isClean } from "../../../src/Lifecycle.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
@@ -16,7 +16,7 @@ type Play = "works" | "fails" | "hangs" | "refuses"
 
 /** A cache whose change stream and writes the test plays; remembers what was published. */
 const playedCache = Effect.gen(function* () {
-  const { cache } = yield* makeMemory()
+  const { cache } = yield* InProcessCache.make()
   const play: { stream: Play; puts: Play } = { stream: "works", puts: "works" }
   const published: Array<CacheChange> = []
   const failure = new CacheError({ operation: "x", kind: "unavailable", problem: "told to", retryAfterMs: 1 })

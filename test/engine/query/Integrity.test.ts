@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Logger, LogLevel, Option, Stream } from "effect"
 import { MemoryArchiveState, make as makeArchive } from "../../../src/archive/memory/MemoryArchive.js"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import { LiveConfig } from "../../../src/EngineConfig.js"
 import * as Engine from "../../../src/engine/Engine.js"
 import { ExistenceFilter } from "../../../src/filter/ExistenceFilter.js"
@@ -17,7 +17,7 @@ const start = (l1MaxBytes = testConfig.l1MaxBytes) =>
   Effect.gen(function* () {
     const state = new MemoryArchiveState()
     const archive = makeArchive({ state })
-    const { cache, control } = yield* makeMemory()
+    const { cache, control } = yield* InProcessCache.make()
     const config = { ...testConfig, l1MaxBytes, batchFlushInterval: 3_600_000, healthInterval: 3_600_000 }
     const lifecycle = yield* Lifecycle.make
     const live = yield* Effect.provide(LiveConfig, LiveConfig.layer(config))

@@ -3,7 +3,7 @@ import { Context, Effect, Either, Fiber, Layer, TestClock } from "effect"
 import { Archive } from "../../../src/archive/Archive.js"
 import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
 import { Cache, type CacheService } from "../../../src/cache/Cache.js"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import { isClean } from "../../../src/Lifecycle.js"
 import { FilterSnapshots } from "../../../src/wal/FilterSnapshots.js"
@@ -122,7 +122,7 @@ describe("the share that is kept for closing the log", () => {
   it.scoped("is not used up by an archive and a cache that hang when they are closed", () =>
     Effect.gen(function* () {
       const disk = MemoryLog.makeDisk()
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const hanging = Effect.addFinalizer(() => Effect.never)
       const { service } = yield* start({
         disk,
@@ -253,7 +253,7 @@ describe("the report", () => {
 
   it.scoped("that does not wait for a write to the cache finds no fault in the cache", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const { lines, provide } = logged()
       const slow: CacheService = { ...cache, put: () => Effect.never }
       const { service } = yield* provide(start({ cache: cacheOf(slow), config: quiet }))

@@ -3,7 +3,7 @@ import { Effect, Layer, Option, PubSub, Stream, TestClock } from "effect"
 import { Archive } from "../../../src/archive/Archive.js"
 import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
 import { CacheError, type CacheService, type CacheStatus } from "../../../src/cache/Cache.js"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import { ArchiveStartError } from "../../../src/EngineError.js"
 import * as MemoryLog from "../../../src/wal/MemoryLog.js"
 import { cacheOf } from "../../support/components.js"
@@ -31,8 +31,8 @@ const switching = (first: CacheService) =>
       root: of((service) => service.root),
       node: (path) => of((service) => service.node(path)),
       branches: (path, page) => of((service) => service.branches(path, page)),
-      leavesOf: (path, page) => of((service) => service.leavesOf(path, page)),
-      leafRange: (path, range) => of((service) => service.leafRange(path, range)),
+      leaves: (path, page) => of((service) => service.leaves(path, page)),
+      leafSum: (path, range) => of((service) => service.leafSum(path, range)),
       tidy: of((service) => service.tidy),
       status: () => status,
       changes: Stream.unwrapScoped(
@@ -72,18 +72,18 @@ const switching = (first: CacheService) =>
 
 /** The cache of another archive, with what that one keeps in it. */
 const theirs = Effect.gen(function* () {
-  const { cache } = yield* makeMemory()
+  const { cache, control } = yield* InProcessCache.make()
   yield* cache.claim("theirs", 10 * 3_600_000)
   yield* cache.put([recordOf("a", 1, "theirs"), recordOf("only.theirs", 1, "theirs")])
-  yield* cache.put([recordOf("short", 1, "theirs")], { ttlMs: 3_600_000 })
+  yield* cache.put([recordOf("short", 1, "theirs")], { ttl: 3_600_000 })
   const root = yield* cache.root
-  const commands = cache.stats().commands
+  const calls = control.calls()
   return {
     cache,
     /** Nothing there has been read or changed. */
     untouched: (connects: number) =>
       Effect.gen(function* () {
-        expect(cache.stats().commands - commands).toBe(connects)
+        expect(control.calls() - calls).toBe(connects)
         expect(yield* cache.root).toBe(root)
       })
   }
@@ -95,7 +95,7 @@ const config = { l1MaxBytes: 0, healthInterval: 10_000, batchFlushInterval: 5000
 describe("whose the cache is", () => {
   it.scoped("is unknown after a reconnect until it is claimed: nothing is read or written", () =>
     Effect.gen(function* () {
-      const mine = yield* makeMemory()
+      const mine = yield* InProcessCache.make()
       const other = yield* theirs
       const link = yield* switching(mine.cache)
       const archive = new PlayedArchive()
@@ -156,7 +156,7 @@ describe("whose the cache is", () => {
 
   it.scoped("is unknown again when its claim has run out, and nothing is believed until it is compared", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const link = yield* switching(cache)
       const archive = new PlayedArchive()
       const { service } = yield* start({ archive: archive.options, cache: link.layer, config })
@@ -182,7 +182,7 @@ describe("whose the cache is", () => {
 
   it.scoped("a claim that fails leaves it unknown, one that succeeds later gives it back", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const link = yield* switching(cache)
       const { service } = yield* start({ cache: link.layer, config })
       yield* link.failClaims(true)
@@ -200,7 +200,7 @@ describe("whose the cache is", () => {
 
   it.scoped("does not matter without an archive: volatile items are taken at once", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const link = yield* switching(cache)
       yield* link.failClaims(true)
       const { service } = yield* start({ archive: "none", cache: link.layer, config })
@@ -217,7 +217,7 @@ describe("a start without SQL", () => {
     "takes volatile items for the log's archive, and compares the cache as soon as SQL is there",
     () =>
       Effect.gen(function* () {
-        const { cache } = yield* makeMemory()
+        const { cache } = yield* InProcessCache.make()
         const disk = MemoryLog.makeDisk()
         const played = new PlayedArchive()
         const layer = cacheOf(cache)

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
 import { CacheError, type CacheService } from "../../../src/cache/Cache.js"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import type { SyncItem } from "../../../src/SyncItem.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { YieldToEventLoop } from "../../../src/shared/YieldToEventLoop.js"
@@ -13,7 +13,7 @@ const textIn = (item: Option.Option<SyncItem>) => Option.getOrUndefined(Option.m
 
 /** Two nodes on one archive and one cache, which both trust. */
 const startTwo = Effect.gen(function* () {
-  const { cache } = yield* makeMemory()
+  const { cache } = yield* InProcessCache.make()
   const far = new PlayedArchive()
   const near = new PlayedArchive(far.state)
   const one = yield* start({ archive: far.options, cache: cacheOf(cache) })
@@ -49,7 +49,7 @@ describe("volatile items between nodes", () => {
 
   it.scoped("are never absent because the cache is unavailable, nor gone while it is not trusted", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       let fails = false
       const failing = Effect.suspend(() =>
         Effect.fail(
@@ -95,7 +95,7 @@ describe("volatile items between nodes", () => {
 
   it.scoped("a node that has been alone all the time proves absence", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const { service } = yield* start({ cache: cacheOf(cache) })
       yield* TestClock.adjust("5 seconds")
       expect(yield* service.definitelyMissing("none")).toBe(true)
@@ -107,7 +107,7 @@ describe("volatile items between nodes", () => {
 
 describe("volatile batches", () => {
   const counted = Effect.gen(function* () {
-    const { cache } = yield* makeMemory()
+    const { cache } = yield* InProcessCache.make()
     const puts: Array<number> = []
     const service: CacheService = {
       ...cache,
@@ -123,7 +123,7 @@ describe("volatile batches", () => {
 
   it.scoped("are nothing that getOrInsertWith inserts, and it names the option that says so", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const { service } = yield* start({ cache: cacheOf(cache) })
       const made = Effect.die("made all the same")
       const error = yield* Effect.flip(service.getOrInsertWith("a", made, volatile))
@@ -175,7 +175,7 @@ describe("volatile batches", () => {
       })
       // Another node's clock is ahead: ours catches up, and the write is newer than what was there.
       const ahead = 10_000_000 * 1024
-      yield* cache.put([recordOf("b", ahead, "theirs")], { ttlMs: 3_600_000 })
+      yield* cache.put([recordOf("b", ahead, "theirs")], { ttl: 3_600_000 })
       const results = yield* service.submitMany(
         [
           { id: "b", content: "mine" },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import { versionsPerMillisecond } from "../../../src/engine/state/HybridLogicalClock.js"
 import type { Durability } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
@@ -212,7 +212,7 @@ describe("a write that waits for the archive and is superseded there", () => {
   it.scoped("it hears when readers see what has won, and holds up nobody whose write was archived", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const puts = yield* Effect.makeLatch(true)
       const { service } = yield* start({
         archive: archive.options,

@@ -1,7 +1,7 @@
 /** What a node decides while others may write the archive, and while nobody else does. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, TestClock } from "effect"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import type { SyncItem } from "../../../src/SyncItem.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { YieldToEventLoop } from "../../../src/shared/YieldToEventLoop.js"
@@ -276,7 +276,7 @@ describe("the only writer", () => {
 describe("a trusted cache that is behind", () => {
   it.scoped("is not what a verified read returns, nor what a decision believes", () =>
     Effect.gen(function* () {
-      const { cache } = yield* makeMemory()
+      const { cache } = yield* InProcessCache.make()
       const { near, write } = yield* startTwo({
         cache: cacheOf(cache),
         config: { l1MaxBytes: 0 }
@@ -300,7 +300,7 @@ describe("a trusted cache that is behind", () => {
 describe("a cache whose trust goes while it answers", () => {
   it.scoped("is not believed", () =>
     Effect.gen(function* () {
-      const { cache, control } = yield* makeMemory()
+      const { cache, control } = yield* InProcessCache.make()
       const archive = new PlayedArchive()
       const answer = yield* Effect.makeLatch(true)
       const slow = <A, E>(asked: Effect.Effect<A, E>) => Effect.tap(asked, () => answer.await)

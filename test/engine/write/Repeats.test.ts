@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
-import { makeMemory } from "../../../src/cache/InProcessCache.js"
+import * as InProcessCache from "../../../src/cache/InProcessCache.js"
 import type { Durability, SubmitItem } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"
@@ -13,7 +13,7 @@ const everything = { roots: true, rows: true, contents: true, values: "full" } a
 const tiers = (l1MaxBytes = 0) =>
   Effect.gen(function* () {
     const archive = new PlayedArchive()
-    const { cache } = yield* makeMemory()
+    const { cache } = yield* InProcessCache.make()
     const engine = yield* start({
       archive: archive.options,
       cache: cacheOf(cache),

@@ -95,15 +95,14 @@ describe("a user with the documented commands", () => {
               maxReconnectDelay: Duration.millis(50)
             })
             yield* cache.connect
-            yield* cache.ping
             yield* cache.put(records)
-            yield* cache.put([recordOf("volatile", 1)], { ttlMs: 60_000 })
+            yield* cache.put([recordOf("volatile", 1)], { ttl: 60_000 })
             yield* cache.fill([recordOf("volatile", 1)])
             yield* cache.deleteMany([{ id: "geo.0.0" }])
             yield* cache.getMany(["geo.1.1"])
             yield* cache.heads(["geo.1.1"])
             yield* cache.children("geo", { limit: 10 })
-            const listed = (yield* cache.leavesOf("geo.1", { limit: 10 })).length
+            const listed = (yield* cache.leaves("geo.1", { limit: 10 })).length
             const { contentHash } = records[0]!
             yield* cache.appendChanges(
               [{ operation: "PUT", id: "a", version: 1, contentHash, sequence: 1 }],

@@ -47,6 +47,12 @@ export const wrapArchive =
       return Context.add(context, Archive, { open: changed })
     })
 
+/** The cache of another layer. */
+export const withCache =
+  (cache: Layer.Layer<Cache>): Change =>
+  (parts) =>
+    Layer.merge(parts, cache)
+
 /** Gets between the engine and its cache. */
 export const wrapCache =
   (change: (cache: CacheService) => Partial<CacheService>): Change =>
