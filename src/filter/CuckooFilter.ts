@@ -8,9 +8,9 @@
  * bucket; in both cases it finds a matching fingerprint and inserts nothing. So one fingerprint may stand for
  * several keys, and taking it out for one of them would deny the others. Keeping one copy a key instead would
  * need a caller who knows, without asking the archive, that a key is new. Since a trusted filter must never deny
- * what is stored, fingerprints stay until the filter is rebuilt: a deleted key answers "probably" until then
- * and costs its readers one question to the archive. The rule is
- * safe by construction: bits are only ever added, kicks only move them, a failed insertion is undone.
+ * what is stored, fingerprints stay until the filter is rebuilt: a deleted key is "probably" there until then
+ * and costs its readers one question to the archive. The rule is safe by construction: bits are only ever added,
+ * kicks only move them, a failed insertion is undone.
  */
 
 import { IdHash } from "../shared/IdHash.js"
@@ -28,7 +28,7 @@ const maxLayers = 32
 
 /**
  * Grows by layers, each twice as large as the one before, when the last one has reached its design fill of 95 %.
- * At the design fill of the first layer (`capacity` keys) it takes at most 17 bits a key and answers falsely with
+ * At the design fill of the first layer (`capacity` keys) it takes at most 17 bits a key and says falsely
  * "probably" in 0.012 % of cases. Every full layer adds that much; beyond 0.02 % in total `shouldRebuild` is true.
  *
  * @example

@@ -1,5 +1,5 @@
 /**
- * The existence filter: answers "certainly absent" without I/O, and only while that is proven.
+ * The existence filter: says "certainly absent" without I/O, and only while that is proven.
  *
  * It speaks for the archive and for this node's own writes. The promise, while `trusted`: `mightExist(id)` is
  * `true` for every live item in the archive, whoever wrote it, and for every put that was handed to

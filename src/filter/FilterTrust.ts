@@ -67,7 +67,7 @@ export class FilterTrust {
   private inFlight = 0
   /** A commit of ours failed, and it may have been made all the same. */
   private uncertain = false
-  /** Own commits whose `before` is not the covered root yet: answers may come out of order. */
+  /** Own commits whose `before` is not the covered root yet: outcomes may come out of order. */
   private readonly segments = new Map<
     Digest,
     { readonly after: Digest; readonly under: string | undefined }
@@ -245,7 +245,7 @@ export class FilterTrust {
     this.serial++
   }
 
-  /** No commit is under way: what is left over cannot be explained by answers that are still to come. */
+  /** No commit is under way: what is left over cannot be explained by outcomes that are still to come. */
   private settleSegments(last: Digest | undefined): void {
     if (this.segments.size === 0) return
     const { token } = this

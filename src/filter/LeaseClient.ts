@@ -1,4 +1,4 @@
-/** One node's part in the writers' register: what to ask, what to do with the answer. */
+/** One node's part in the writers' register: what to ask, what to do with the reply. */
 
 import { Clock, Effect, Random, Schedule } from "effect"
 import type { ArchiveError } from "../archive/ArchiveError.js"
@@ -23,10 +23,10 @@ export interface LeaseStatus {
   readonly topVersion: number
 }
 
-export interface Asked {
+export interface SentHeartbeat {
   readonly request: HeartbeatRequest
   readonly ticket: HeartbeatTicket
-  /** The wall clock when it was asked. */
+  /** The wall clock when it was sent. */
   readonly millis: number
 }
 
@@ -39,7 +39,8 @@ const fresh = Effect.zipWith(
 
 export class LeaseClient {
   private readonly watch = new WriterWatch()
-  private lastToken: string | undefined
+  /** The token that the own row bears, as far as replies have told. */
+  rowToken: string | undefined
   private closed = false
   private readonly oneAtATime = Effect.unsafeMakeSemaphore(1).withPermits(1)
 
@@ -49,15 +50,10 @@ export class LeaseClient {
     readonly leaseMs: number
   ) {}
 
-  /** The token that the own row bears, as far as answers have told. */
-  get rowToken(): string | undefined {
-    return this.lastToken
-  }
-
-  /** The next question. One at a time; whatever was asked before counts as lost from here on. */
-  ask(fresh: string): Asked {
+  /** The next heartbeat. One at a time; whatever was sent before counts as lost from here on. */
+  send(fresh: string): SentHeartbeat {
     const { leaseMs, node } = this
-    // First the clocks: the lease counts from before the question leaves.
+    // First the clocks: the lease counts from before it leaves.
     const { millis, ticket } = this.filter.heartbeatSent()
     const request: HeartbeatRequest = {
       node,
@@ -71,18 +67,18 @@ export class LeaseClient {
   }
 
   /**
-   * Takes the answer. With a `release` token, the filter has stopped trusting it, and it is to be given up in the
+   * Takes the reply. With a `release` token, the filter has stopped trusting it, and it is to be given up in the
    * register now: somebody else is there.
    */
-  answered(
-    asked: Asked,
-    answer: HeartbeatReply
+  returned(
+    sent: SentHeartbeat,
+    reply: HeartbeatReply
   ): { readonly status: LeaseStatus; readonly release?: string } {
-    const { entries, others, root, token, topVersion } = answer
-    this.lastToken = token
+    const { entries, others, root, token, topVersion } = reply
+    this.rowToken = token
     this.watch.observe(others, this.filter.now())
     const alone = others.length === 0 && !this.closed
-    this.filter.heartbeatReturned(asked, { token: alone ? token : undefined, root, entries }, this.leaseMs)
+    this.filter.heartbeatReturned(sent, { token: alone ? token : undefined, root, entries }, this.leaseMs)
     const status: LeaseStatus = {
       sole: alone && token !== undefined,
       others: others.length,
@@ -95,8 +91,8 @@ export class LeaseClient {
   heartbeat(register: WriterRegister): Effect.Effect<LeaseStatus, ArchiveError> {
     return this.oneAtATime(
       Effect.gen(this, function* () {
-        const asked = this.ask(yield* fresh)
-        const { release, status } = this.answered(asked, yield* register.heartbeat(asked.request))
+        const sent = this.send(yield* fresh)
+        const { release, status } = this.returned(sent, yield* register.heartbeat(sent.request))
         if (release !== undefined) yield* register.release({ node: this.node, token: release })
         return status
       })

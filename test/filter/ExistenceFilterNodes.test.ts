@@ -5,7 +5,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { type HeartbeatReply, MemoryWriters } from "../../src/archive/WriterLease.js"
 import { reasons } from "../../src/filter/FilterTrust.js"
-import { type Asked, LeaseClient } from "../../src/filter/LeaseClient.js"
+import { LeaseClient, type SentHeartbeat } from "../../src/filter/LeaseClient.js"
 import { type TrackedCommit, TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
 import { contentHashOf } from "../../src/SyncItem.js"
 
@@ -65,7 +65,7 @@ interface Process {
   readonly filter: TrackedFilter
   readonly leaseClient: LeaseClient
   readonly flights: Set<Flight>
-  asked: { readonly asked: Asked; answer: HeartbeatReply | undefined } | undefined
+  asked: { readonly asked: SentHeartbeat; answer: HeartbeatReply | undefined } | undefined
   rebuild: { cursor: string | undefined; page: ReadonlyArray<string> | undefined } | undefined
   closed: boolean
 }
@@ -148,7 +148,7 @@ class World {
   }
 
   private ask(process: Process): void {
-    const asked = process.leaseClient.ask(`f${++this.freshCount}`)
+    const asked = process.leaseClient.send(`f${++this.freshCount}`)
     const sent: NonNullable<Process["asked"]> = { asked, answer: undefined }
     process.asked = sent
     this.messages.push({
@@ -172,7 +172,7 @@ class World {
     process.asked = undefined
     if (answer === undefined) return
     const covered = process.filter.trust.coveredRoot
-    const { release } = process.leaseClient.answered(asked, answer)
+    const { release } = process.leaseClient.returned(asked, answer)
     if (covered !== undefined && process.filter.trust.coveredRoot === undefined) this.tally.foreignSeen++
     if (release === undefined) return
     this.tally.handovers++
