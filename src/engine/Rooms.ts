@@ -12,7 +12,7 @@ import type { EngineRuntime } from "./background/EngineRuntime.js"
 import { FilterMaintenance } from "./background/FilterMaintenance.js"
 import * as LogProbe from "./background/LogProbe.js"
 import * as ChangeStream from "./flush/ChangeStream.js"
-import * as Flusher from "./flush/Flusher.js"
+import { Flusher } from "./flush/Flusher.js"
 import * as FlushSignal from "./flush/FlushSignal.js"
 import { connectLater } from "./startup/ConnectArchive.js"
 import { ArchiveWaiters } from "./state/ArchiveWaiters.js"
@@ -35,7 +35,7 @@ export const make = Effect.gen(function* () {
   const waiters = new ArchiveWaiters()
   // Nobody waits any more for an archive that has not taken it: the log has their writes.
   yield* shutdown.addSync(() => waiters.close(core.tail.consumed))
-  const flush = Flusher.make(core, waiters, changeStream)
+  const flush = new Flusher(core, waiters, changeStream)
   yield* shutdown.add("flush", lastFlush(core, flush), () => !shutdown.startFailed && !core.tail.isEmpty)
   const runLoop = yield* shutdown.scoped("run loop")
   yield* shutdown.add("writes under way", core.appends.settled.await)
@@ -65,7 +65,7 @@ const checkpoint = (core: EngineState) =>
  * An archive that fails for a time may take what is left; nobody waits for one after a failed start, nor for a log that
  * cannot release what is archived.
  */
-const lastFlush = (core: EngineState, flush: Flusher.Flusher) =>
+const lastFlush = (core: EngineState, flush: Flusher) =>
   Effect.gen(function* () {
     if (core.tiers?.archive === undefined || (core.pendingEntries() === 0 && !flush.releaseDue())) return
     yield* flush.run({ reason: "shutdown" })

@@ -20,6 +20,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {
+    name: "a write that is always too slow blocks what is behind it",
+    file: "src/engine/flush/Flusher.ts",
+    find: "return times < mostOverdueAlone\n",
+    replace: "return times > 0\n",
+    tests: ["test/engine/flush/Flusher.test.ts"]
+  },
+  {
+    name: "a write is put aside as too slow while the archive is unavailable",
+    file: "src/engine/flush/Flusher.ts",
+    find: "Effect.matchEffect(archive.ping, {",
+    replace: "Effect.matchEffect(Effect.as(Effect.void, archive.ping), {",
+    tests: ["test/engine/flush/Flusher.test.ts"]
+  },
+  {
     name: "a letter put back puts no id in doubt",
     file: "src/engine/state/RetriedLetters.ts",
     find: "    for (const { record, sequence } of letters) this.inDoubt.set(record.id, sequence)\n",
@@ -815,7 +829,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an overdue batch is tried unchanged",
     file: "src/engine/flush/Flusher.ts",
-    find: '      if (error._tag === "ArchiveError" && error.overdue === true) share.overdue()\n',
+    find: '      if (error._tag === "ArchiveError" && error.overdue === true) this.share.overdue()\n',
     replace: "",
     tests: ["test/engine/flush/Flusher.test.ts"]
   },

@@ -39,6 +39,12 @@ const nothing: SplitResult = {
   topVersion: 0
 }
 
+/** What the archive does not take, whatever it is committed with. */
+export const refusedAlone = (entry: LogEntry, problem: string): SplitResult => ({
+  ...nothing,
+  culprits: [{ entry, problem }]
+})
+
 const both = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> =>
   a.length === 0 ? b : b.length === 0 ? a : [...a, ...b]
 
@@ -99,7 +105,7 @@ export const commitSplitting = (
     )
   }
   const single = (entry: LogEntry, error: ArchiveError): Effect.Effect<SplitResult, ArchiveError> => {
-    const culprit: SplitResult = { ...nothing, culprits: [{ entry, problem: error.problem }] }
+    const culprit = refusedAlone(entry, error.problem)
     const next = olderVersions(entries, entry)[0]
     return next === undefined
       ? Effect.succeed(culprit)

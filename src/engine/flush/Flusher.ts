@@ -11,6 +11,7 @@ import type { Superseded } from "../../archive/CommitPlan.js"
 import type { LogUnavailable, TierUnavailable } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
 import type { FlushReason } from "../../SyncEngineModels.js"
+import { backoffMs } from "../../shared/Backoff.js"
 import { counted } from "../../shared/Counted.js"
 import { Turns } from "../../shared/Turns.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
@@ -20,250 +21,275 @@ import { noArchive } from "../state/ArchiveUnavailable.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import * as Conditions from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
-import { commitSplitting } from "./BatchBisect.js"
+import { commitSplitting, refusedAlone, type SplitResult } from "./BatchBisect.js"
 import { BatchShare } from "./BatchShare.js"
 import type { ChangeStream } from "./ChangeStream.js"
 import type { Committed, Lost } from "./CommitOutcome.js"
 import { answer, settle } from "./CommitOutcome.js"
 import { newestPerId } from "./FlushBatch.js"
 
-export interface Flusher {
+const firstRetryMs = 100
+
+/** So often in a row the archive's time may be over for one write alone, while the archive returns a ping. */
+export const mostOverdueAlone = 5
+
+interface Timed extends Committed {
+  readonly startedMs: number
+}
+
+interface Answered extends Timed {
+  readonly lost: Lost
+}
+
+interface Run {
+  readonly reason: FlushReason
+  readonly upTo?: number | undefined
+  readonly fullOnly?: boolean | undefined
+}
+
+export class Flusher {
+  private readonly turns = new Turns()
+  private readonly share = new BatchShare()
+  private failures = 0
+  private notBefore = 0
+  /** Whether it was a flush that found the log failing. */
+  private logFailed = false
+  /** The write that was alone in the last batch for which the archive's time was over. */
+  private overdue = { sequence: 0, times: 0 }
+
+  constructor(
+    private readonly core: EngineState,
+    private readonly waiters: ArchiveWaiters,
+    private readonly feed: ChangeStream
+  ) {}
+
   /**
    * Carries what is committed in the log to the archive, at most up to `upTo`. `fullOnly` stops before a batch
    * that is not full. Calls take turns, batch by batch, and what one carries counts for all.
    */
-  readonly run: (options: {
-    readonly reason: FlushReason
-    readonly upTo?: number | undefined
-    readonly fullOnly?: boolean | undefined
-  }) => Effect.Effect<void, ArchiveError | LogUnavailable | TierUnavailable>
+  run(asked: Run): Effect.Effect<void, ArchiveError | LogUnavailable | TierUnavailable> {
+    return this.turns.hold((pass) =>
+      Effect.gen(this, function* () {
+        const { logRefusal } = this.core.degradations
+        if (this.releaseDue() && (asked.reason === "shutdown" || logRefusal === undefined))
+          yield* this.release
+        yield* this.batches(asked, pass)
+      }).pipe(
+        Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : this.failed(error)))
+      )
+    )
+  }
+
   /** Runs an effect while nothing is being flushed. */
-  readonly exclusively: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly exclusively = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    this.turns.hold(() => effect)
+
   /** Whether a whole batch is waiting in memory. Synchronous. */
-  readonly batchIsFull: () => boolean
+  batchIsFull(taken = this.core.tail.consumed): boolean {
+    const { batchFlushBytes, batchFlushCount } = this.core.config()
+    const { tail } = this.core
+    if (tail.mustReadLogAfter(taken) || tail.bytesAfter(taken) >= batchFlushBytes) return true
+    return tail.sizeAfter(taken) >= batchFlushCount
+  }
+
   /** Whether the log still holds what may leave it: a release has failed, and the next call makes up for it. Synchronous. */
-  readonly releaseDue: () => boolean
+  releaseDue(): boolean {
+    if (this.core.tiers === undefined) return false
+    const { committed, released } = this.core.log.usage()
+    return released < Math.min(this.releasable, committed)
+  }
+
   /** Whether the last attempt failed a moment ago, so that the next regular one waits. Synchronous. */
-  readonly backsOff: () => boolean
-}
+  backsOff(): boolean {
+    return this.failures > 0 && this.core.elapsedMs() < this.notBefore
+  }
 
-const firstRetryMs = 100
-
-/** How long to wait before attempt `failures + 1`: doubling from 100 ms, capped. */
-export const retryDelayMs = (failures: number, capMs: number): number =>
-  failures === 0 ? 0 : Math.min(capMs, firstRetryMs * 2 ** Math.min(failures - 1, 20))
-
-export const make = (core: EngineState, waiters: ArchiveWaiters, feed: ChangeStream): Flusher => {
-  const turns = new Turns()
-  let failures = 0
-  let notBefore = 0
-  /** Whether it was a flush that found the log failing. */
-  let logFailed = false
-  const share = new BatchShare()
+  private batches(
+    { fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }: Run,
+    pass: Effect.Effect<void>
+  ) {
+    const { core, turns } = this
+    // While a batch is finished (cache, log), the next one is committed; they finish in log order.
+    let finishing: Effect.Effect<void> = Effect.void
+    const all = Effect.gen(this, function* () {
+      let taken = core.tail.consumed
+      while (taken < upTo && !core.tail.isEmptyAfter(taken)) {
+        const archive = core.tiers?.archive
+        if (archive === undefined) return yield* noArchive("flush")
+        if (fullOnly && !this.batchIsFull(taken)) break
+        const entries = yield* this.nextEntries(taken, upTo)
+        if (entries.length === 0) break
+        // Once the archive has committed, the bookkeeping must follow.
+        yield* Effect.uninterruptible(
+          Effect.gen(this, function* () {
+            const committed = yield* this.answered(yield* this.commit(archive, entries))
+            yield* finishing
+            finishing = Fiber.join(yield* Effect.fork(this.finish(committed, reason)))
+          })
+        )
+        taken = entries[entries.length - 1]!.sequence
+        yield* this.succeeded
+        if (turns.wanted) {
+          yield* finishing
+          finishing = Effect.void
+          yield* pass
+          taken = core.tail.consumed
+        }
+      }
+      return yield* finishing
+    })
+    // Whatever happens, the last batch is finished before this call ends.
+    return Effect.onExit(all, () => Effect.ignore(Effect.suspend(() => finishing)))
+  }
 
   /** The next batch behind what has been taken already. */
-  const nextEntries = (taken: number, upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> =>
-    Effect.suspend(() => {
-      const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
-      const maxItems = share.of(batchFlushCount * sqlWriteConcurrency)
-      const maxBytes = share.of(batchFlushBytes * sqlWriteConcurrency)
-      const { tail } = core
-      if (!tail.mustReadLogAfter(taken)) {
-        const entries = tail.peek(maxItems, maxBytes, taken)
-        return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
-      }
-      const { spilled } = tail
-      return Effect.map(core.log.read({ after: taken, maxItems, maxBytes }), (entries) => {
-        // Only when everything before has been settled: the cursor must not pass a batch under way.
-        if (entries.length === 0 && taken === tail.consumed) tail.caughtUp(spilled)
-        return entries.filter((entry) => entry.sequence <= upTo)
-      })
+  private nextEntries(taken: number, upTo: number): Effect.Effect<ReadonlyArray<LogEntry>, LogUnavailable> {
+    const { core, share } = this
+    const { batchFlushBytes, batchFlushCount, sqlWriteConcurrency } = core.config()
+    const maxItems = share.of(batchFlushCount * sqlWriteConcurrency)
+    const maxBytes = share.of(batchFlushBytes * sqlWriteConcurrency)
+    const { tail } = core
+    if (!tail.mustReadLogAfter(taken)) {
+      const entries = tail.peek(maxItems, maxBytes, taken)
+      return Effect.succeed(entries.filter((entry) => entry.sequence <= upTo))
+    }
+    const { spilled } = tail
+    return Effect.map(core.log.read({ after: taken, maxItems, maxBytes }), (entries) => {
+      // Only when everything before has been settled: the cursor must not pass a batch under way.
+      if (entries.length === 0 && taken === tail.consumed) tail.caughtUp(spilled)
+      return entries.filter((entry) => entry.sequence <= upTo)
     })
-
-  interface Timed extends Committed {
-    readonly startedMs: number
   }
 
-  interface Answered extends Timed {
-    readonly lost: Lost
-  }
-
-  /** Writes that were acknowledged and are not what the archive holds: one line a batch. */
-  const tellOfLosses = ([first, ...others]: ReadonlyArray<Superseded>): Effect.Effect<void> =>
-    first === undefined
-      ? Effect.void
-      : Effect.logWarning(
-          `${others.length + 1} acknowledged writes lost against versions that the archive had already`,
-          { first: first.submitted.id, version: first.submitted.version, stored: first.stored.version }
-        )
-
-  const commit = (
-    archive: OpenArchive,
-    entries: ReadonlyArray<LogEntry>
-  ): Effect.Effect<Timed, ArchiveError> =>
-    Effect.suspend(() => {
+  private commit(archive: OpenArchive, entries: ReadonlyArray<LogEntry>): Effect.Effect<Timed, ArchiveError> {
+    return Effect.suspend(() => {
+      const { core } = this
       const startedMs = core.elapsedMs()
       core.versions.committing(entries)
       const batch = newestPerId(entries)
-      return Effect.map(
-        commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency),
-        (result): Timed => ({ entries, batch, result, startedMs })
+      return commitSplitting(archive, batch, entries, core.config().sqlWriteConcurrency).pipe(
+        Effect.catchAll((error) => this.tooSlow(archive, entries, error)),
+        Effect.map((result): Timed => ({ entries, batch, result, startedMs }))
       )
     })
+  }
 
-  const putAside = ({ result }: Committed): Effect.Effect<void, LogUnavailable> =>
-    result.culprits.length === 0
-      ? Effect.void
-      : core.log.deadLetters
-          .add(
-            result.culprits.map(({ entry, problem }) => ({
-              sequence: entry.sequence,
-              record: entry.record,
-              reason: problem,
-              at: core.nowMs()
-            }))
-          )
-          .pipe(
-            Effect.zipRight(
-              Effect.logWarning(
-                `the archive refused ${counted(result.culprits.length, "write")}; see the dead letters`,
-                {
-                  first: result.culprits[0]!.entry.record.id,
-                  problem: result.culprits[0]!.problem
-                }
-              )
-            )
-          )
+  /** A write for which the archive's time is over again and again, alone, would hold up everything behind it for ever. */
+  private tooSlow(
+    archive: OpenArchive,
+    [entry, ...others]: ReadonlyArray<LogEntry>,
+    error: ArchiveError
+  ): Effect.Effect<SplitResult, ArchiveError> {
+    if (error.overdue !== true || entry === undefined || others.length > 0) return Effect.fail(error)
+    return Effect.matchEffect(archive.ping, {
+      // An archive that is unavailable says nothing about the write.
+      onFailure: () => Effect.fail(error),
+      onSuccess: () => {
+        const { sequence } = entry
+        const times = this.overdue.sequence === sequence ? this.overdue.times + 1 : 1
+        this.overdue = { sequence, times }
+        return times < mostOverdueAlone
+          ? Effect.fail(error)
+          : Effect.succeed(refusedAlone(entry, `${error.problem}, tried ${times} times without others`))
+      }
+    })
+  }
 
   /** What follows a commit at once: dead letters, and whoever waits for the archive, which is not the cache. */
-  const answered = (committed: Timed): Effect.Effect<Answered, LogUnavailable> =>
-    Effect.map(putAside(committed), () => ({ ...committed, lost: answer(core, waiters, committed) }))
+  private answered(committed: Timed): Effect.Effect<Answered, LogUnavailable> {
+    return Effect.map(this.putAside(committed), () => ({
+      ...committed,
+      lost: answer(this.core, this.waiters, committed)
+    }))
+  }
+
+  private putAside({ result: { culprits } }: Committed): Effect.Effect<void, LogUnavailable> {
+    const [first] = culprits
+    if (first === undefined) return Effect.void
+    const at = this.core.nowMs()
+    const letters = culprits.map(({ entry: { record, sequence }, problem }) => ({
+      sequence,
+      record,
+      reason: problem,
+      at
+    }))
+    return Effect.zipRight(
+      this.core.log.deadLetters.add(letters),
+      Effect.logWarning(`the archive refused ${counted(culprits.length, "write")}; see the dead letters`, {
+        first: first.entry.record.id,
+        problem: first.problem
+      })
+    )
+  }
 
   /** What follows then: cache, readers, and the entries leave the log. */
-  const finish = (committed: Answered, reason: FlushReason): Effect.Effect<void> =>
-    (committed.result.applied > 0 ? noteArchived(core) : Effect.void).pipe(
-      Effect.zipRight(carryToCache(core, committed.result)),
-      Effect.zipRight(
-        Effect.suspend(() => {
-          const { entries, result, startedMs } = committed
-          feed.carried(entries, result.taken)
-          settle(core, waiters, committed, committed.lost)
-          core.counters.flushes[reason]++
-          Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
-          if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
-          return Effect.zipRight(
-            tellOfLosses(committed.lost.untold),
-            reason === "shutdown" || core.degradations.logRefusal === undefined ? release : Effect.void
-          )
-        })
-      )
-    )
+  private finish(committed: Answered, reason: FlushReason): Effect.Effect<void> {
+    return Effect.gen(this, function* () {
+      const { core, feed, waiters } = this
+      const { entries, lost, result, startedMs } = committed
+      if (result.applied > 0) yield* noteArchived(core)
+      yield* carryToCache(core, result)
+      feed.carried(entries, result.taken)
+      settle(core, waiters, committed, lost)
+      core.counters.flushes[reason]++
+      Metrics.flushed(reason, entries.length, core.elapsedMs() - startedMs)
+      if (result.culprits.length > 0) Metrics.deadLettered(result.culprits.length)
+      yield* tellOfLosses(lost.untold)
+      if (reason === "shutdown" || core.degradations.logRefusal === undefined) yield* this.release
+    })
+  }
+
+  private get releasable(): number {
+    return Math.min(this.core.tail.consumed, this.feed.published())
+  }
 
   /**
    * What is archived leaves the log; with a change stream, what it has published. A log that cannot let go of it holds
    * up nobody: the next flush makes up for it, and so does the next start.
    */
-  const release: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.catchAll(
-      releasable() < core.tail.consumed
-        ? Effect.zipRight(noteCarried(core), core.log.release(releasable()))
-        : core.log.release(releasable()),
+  private readonly release: Effect.Effect<void> = Effect.suspend(() => {
+    const { core, releasable } = this
+    const released = core.log.release(releasable)
+    return Effect.catchAll(
+      releasable < core.tail.consumed ? Effect.zipRight(noteCarried(core), released) : released,
       (error) => Effect.sync(() => core.degradations.logRefuses(error))
     )
-  )
+  })
 
-  const releasable = () => Math.min(core.tail.consumed, feed.published())
-
-  const releaseDue = (): boolean => {
-    if (core.tiers === undefined) return false
-    const { committed, released } = core.log.usage()
-    return released < Math.min(releasable(), committed)
-  }
-
-  const failed = (error: ArchiveError | LogUnavailable): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      failures++
-      notBefore = core.elapsedMs() + retryDelayMs(failures, core.config().walDrainInterval)
+  private failed(error: ArchiveError | LogUnavailable): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { core } = this
+      this.failures++
+      this.notBefore =
+        core.elapsedMs() + backoffMs(this.failures, firstRetryMs, core.config().walDrainInterval)
       core.counters.flushFailures++
       Metrics.flushFailed()
-      waiters.release(core.tail.consumed)
-      if (error._tag === "ArchiveError" && error.overdue === true) share.overdue()
+      this.waiters.release(core.tail.consumed)
       const component = error._tag === "ArchiveError" ? "archive" : "log"
-      if (component === "log") logFailed = true
-      return Conditions.begins(
-        core,
-        component,
-        error.message,
-        `flush failed, writes stay in the log: ${error.message}`
-      )
+      if (error._tag === "ArchiveError" && error.overdue === true) this.share.overdue()
+      if (component === "log") this.logFailed = true
+      const said = `flush failed, writes stay in the log: ${error.message}`
+      return Conditions.begins(core, component, error.message, said)
     })
-
-  const logWorks = Effect.suspend(() => {
-    if (!logFailed) return Effect.void
-    logFailed = false
-    return Conditions.ends(core, "log", "the log can be read and released again")
-  })
-
-  const succeeded = Effect.suspend(() => {
-    share.committed()
-    failures = 0
-    notBefore = 0
-    return Effect.zipRight(logWorks, Conditions.ends(core, "archive", "the archive takes writes again"))
-  })
-
-  const run: Flusher["run"] = ({ fullOnly = false, reason, upTo = Number.MAX_SAFE_INTEGER }) =>
-    turns.hold((pass) =>
-      Effect.gen(function* () {
-        if (releaseDue() && (reason === "shutdown" || core.degradations.logRefusal === undefined))
-          yield* release
-        // While a batch is finished (cache, log), the next one is committed; they finish in log order.
-        let finishing: Effect.Effect<void> = Effect.void
-        let taken = core.tail.consumed
-        const batches = Effect.gen(function* () {
-          while (taken < upTo && !core.tail.isEmptyAfter(taken)) {
-            const archive = core.tiers?.archive
-            if (archive === undefined) return yield* noArchive("flush")
-            if (fullOnly && !batchIsFull(taken)) break
-            const entries = yield* nextEntries(taken, upTo)
-            if (entries.length === 0) break
-            // Once the archive has committed, the bookkeeping must follow.
-            yield* Effect.uninterruptible(
-              Effect.flatMap(Effect.flatMap(commit(archive, entries), answered), (committed) =>
-                Effect.gen(function* () {
-                  yield* finishing
-                  finishing = yield* Effect.map(Effect.fork(finish(committed, reason)), Fiber.join)
-                })
-              )
-            )
-            taken = entries[entries.length - 1]!.sequence
-            yield* succeeded
-            if (turns.wanted) {
-              yield* finishing
-              finishing = Effect.void
-              yield* pass
-              taken = core.tail.consumed
-            }
-          }
-          return undefined
-        })
-        // Whatever happens, the last batch is finished before this call ends.
-        yield* Effect.onExit(batches, () => Effect.ignore(Effect.suspend(() => finishing)))
-        yield* finishing
-      }).pipe(Effect.tapError((error) => (error._tag === "TierUnavailable" ? Effect.void : failed(error))))
-    )
-
-  const batchIsFull = (taken = core.tail.consumed): boolean => {
-    const { batchFlushBytes, batchFlushCount } = core.config()
-    const { tail } = core
-    if (tail.mustReadLogAfter(taken) || tail.bytesAfter(taken) >= batchFlushBytes) return true
-    return tail.sizeAfter(taken) >= batchFlushCount
   }
 
-  return {
-    run,
-    exclusively: (effect) => turns.hold(() => effect),
-    batchIsFull: () => batchIsFull(),
-    releaseDue,
-    backsOff: () => failures > 0 && core.elapsedMs() < notBefore
-  }
+  private readonly succeeded: Effect.Effect<void> = Effect.gen(this, function* () {
+    this.share.committed()
+    this.failures = 0
+    this.notBefore = 0
+    if (this.logFailed) {
+      this.logFailed = false
+      yield* Conditions.ends(this.core, "log", "the log can be read and released again")
+    }
+    yield* Conditions.ends(this.core, "archive", "the archive takes writes again")
+  })
 }
+
+/** Writes that were acknowledged and are not what the archive holds: one line a batch. */
+const tellOfLosses = ([first, ...others]: ReadonlyArray<Superseded>): Effect.Effect<void> =>
+  first === undefined
+    ? Effect.void
+    : Effect.logWarning(
+        `${others.length + 1} acknowledged writes lost against versions that the archive had already`,
+        { first: first.submitted.id, version: first.submitted.version, stored: first.stored.version }
+      )

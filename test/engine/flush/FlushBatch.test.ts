@@ -3,7 +3,6 @@ import { Effect, FastCheck as FC } from "effect"
 import * as MemoryArchive from "../../../src/archive/memory/MemoryArchive.js"
 import { commitSplitting } from "../../../src/engine/flush/BatchBisect.js"
 import { newestPerId, olderVersions } from "../../../src/engine/flush/FlushBatch.js"
-import { retryDelayMs } from "../../../src/engine/flush/Flusher.js"
 import * as FlushSignal from "../../../src/engine/flush/FlushSignal.js"
 import { contentBytes } from "../../../src/engine/state/PreparedWrite.js"
 import { compareVersions, sameVersion, textOf } from "../../../src/SyncItem.js"
@@ -93,15 +92,6 @@ describe("batches", () => {
         )
       )
   )
-})
-
-describe("retry delays", () => {
-  it("double from 100 ms and stop at the cap", () => {
-    expect([0, 1, 2, 3, 4, 5, 6, 7, 100].map((failures) => retryDelayMs(failures, 5000))).toEqual([
-      0, 100, 200, 400, 800, 1600, 3200, 5000, 5000
-    ])
-    expect(retryDelayMs(3, 50)).toBe(50)
-  })
 })
 
 describe("FlushDemand", () => {

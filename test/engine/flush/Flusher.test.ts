@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Option, TestClock } from "effect"
 import { ArchiveError } from "../../../src/archive/ArchiveError.js"
+import { mostOverdueAlone } from "../../../src/engine/flush/Flusher.js"
 import type { SyncEngineApi } from "../../../src/SyncEngineApi.js"
 import { textOf } from "../../../src/SyncItem.js"
 import { makeDisk } from "../../../src/wal/MemoryLog.js"
@@ -74,6 +75,39 @@ describe("batches", () => {
       yield* service.flush
       expect(Math.max(...sizes())).toBe(100)
       expect(sizes().slice(0, 4)).toEqual([25, 25, 25, 25])
+    })
+  )
+
+  it.scoped("a write for which the archive's time is over again and again, alone, blocks nothing", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { before } = archive.options.hooks!
+      let alone = 0
+      const slow: typeof before = (call) => {
+        if (call.records?.some(({ id }) => id === "slow") !== true) return before!(call)
+        if (call.records.length === 1) alone++
+        const problem = "no answer within 60000 ms"
+        return new ArchiveError({ operation: "commit", kind: "transient", overdue: true, problem })
+      }
+      const { service } = yield* start({
+        archive: { ...archive.options, hooks: { ...archive.options.hooks, before: slow } },
+        config: { batchFlushCount: 4, batchFlushInterval: 3_600_000 }
+      })
+      yield* service.submitMany(["a", "slow", "b", "c", "d"].map((id) => ({ id, content: "x" })))
+      // Nothing is put aside while the archive is unavailable.
+      archive.down = true
+      for (let attempt = 0; attempt < 20; attempt++)
+        expect((yield* Effect.exit(service.flush))._tag).toBe("Failure")
+      expect((yield* service.stats).deadLetters).toBe(0)
+      archive.down = false
+      alone = 0
+      while ((yield* Effect.exit(service.flush))._tag === "Failure")
+        expect(alone).toBeLessThan(mostOverdueAlone)
+      expect(alone).toBe(mostOverdueAlone)
+      expect(archive.live()).toEqual(["a", "b", "c", "d"])
+      const [letter, ...others] = yield* service.deadLetters.list()
+      expect([letter!.record.id, others]).toEqual(["slow", []])
+      expect(letter!.reason).toContain("no answer within 60000 ms, tried")
     })
   )
 
