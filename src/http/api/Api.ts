@@ -13,6 +13,7 @@ import { Schema } from "effect"
 import * as S from "./ApiSchemas.js"
 import { errors, failure } from "./ErrorMapping.js"
 import { documentOperation, documentWhole } from "./OpenApiTransform.js"
+import * as P from "./Parameters.js"
 
 const { del, get, head, post, put } = HttpApiEndpoint
 
@@ -53,7 +54,7 @@ const health = HttpApiGroup.make("health")
   )
   .add(
     about(get("ready", "/health/ready"), "Are queries accepted?", "With `for=writes`: are writes accepted?")
-      .setUrlParams(S.ReadyQuery)
+      .setUrlParams(P.ReadyQuery)
       .addSuccess(S.LifecycleBody)
   )
   .add(about(get("startup", "/health/startup"), "Is the start over?").addSuccess(S.LifecycleBody))
@@ -106,7 +107,7 @@ const admin = secured("admin")
       "List dead letters",
       "By ascending sequence above `after`; `limit` 1 to 10,000, default 100."
     )
-      .setUrlParams(S.DeadLettersQuery)
+      .setUrlParams(P.DeadLettersQuery)
       .addSuccess(S.DeadLettersBody)
       .addError(errors(503))
   )
@@ -141,8 +142,8 @@ const items = secured("items")
       "The exact bytes are stored. 201 when nothing is known to have been replaced, else 200."
     )
       .setPath(id)
-      .setUrlParams(S.PutQuery)
-      .setHeaders(S.PutHeaders)
+      .setUrlParams(P.PutQuery)
+      .setHeaders(P.PutHeaders)
       .setPayload(bytes)
       .addSuccess(S.ReceiptBody)
       .addSuccess(S.ReceiptBody, { status: 201 })
@@ -155,8 +156,8 @@ const items = secured("items")
       "The exact bytes. `verified=true` compares with the archive and re-hashes first."
     )
       .setPath(id)
-      .setUrlParams(S.GetQuery)
-      .setHeaders(S.GetHeaders)
+      .setUrlParams(P.GetQuery)
+      .setHeaders(P.GetHeaders)
       .addSuccess(bytes)
       .addSuccess(HttpApiSchema.Empty(304))
       .addError(errors(404))
@@ -164,8 +165,8 @@ const items = secured("items")
   .add(
     about(head("head", "/items/:id"), "Read an item's headers")
       .setPath(id)
-      .setUrlParams(S.GetQuery)
-      .setHeaders(S.GetHeaders)
+      .setUrlParams(P.GetQuery)
+      .setHeaders(P.GetHeaders)
       .addSuccess(HttpApiSchema.Empty(200))
       .addSuccess(HttpApiSchema.Empty(304))
       .addError(errors(404))
@@ -177,8 +178,8 @@ const items = secured("items")
       "204 whether it was there or not; `ETag` is the tombstone's version."
     )
       .setPath(id)
-      .setUrlParams(S.DeleteQuery)
-      .setHeaders(S.WriteHeaders)
+      .setUrlParams(P.DeleteQuery)
+      .setHeaders(P.WriteHeaders)
       .addSuccess(HttpApiSchema.NoContent)
       .addError(errors(...writeErrors))
   )
@@ -188,8 +189,8 @@ const items = secured("items")
       "Write many items",
       "One JSON object per line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Returns one line per item and a summary."
     )
-      .setUrlParams(S.BatchQuery)
-      .setHeaders(S.BatchHeaders)
+      .setUrlParams(P.BatchQuery)
+      .setHeaders(P.BatchHeaders)
       .setPayload(ndjson)
       .addSuccess(ndjson)
       .addError(errors(413, 415, 422, 429, 501))
@@ -200,7 +201,7 @@ const items = secured("items")
       "List items by `prefix` or by `state`",
       'One JSON object per line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
     )
-      .setUrlParams(S.ScanQuery)
+      .setUrlParams(P.ScanQuery)
       .addSuccess(ndjson)
   )
 
@@ -213,7 +214,7 @@ const merkle = secured("merkle")
       "One node and a page of its children",
       "`after` and `after_kind` continue behind a child; `limit` 1 to 10,000, default 1,000."
     )
-      .setUrlParams(S.NodeQuery)
+      .setUrlParams(P.NodeQuery)
       .addSuccess(S.NodeBody)
       .addError(errors(404))
   )
@@ -223,7 +224,7 @@ const merkle = secured("merkle")
       "The branches of a path",
       "By ascending name above `after`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
     )
-      .setUrlParams(S.NamesQuery)
+      .setUrlParams(P.NamesQuery)
       .addSuccess(S.BranchesBody)
   )
   .add(
@@ -232,7 +233,7 @@ const merkle = secured("merkle")
       "The items directly below a path",
       "By ascending name above `after`, up to and including `up_to`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
     )
-      .setUrlParams(S.LeavesQuery)
+      .setUrlParams(P.LeavesQuery)
       .addSuccess(S.LeavesBody)
   )
   .add(
@@ -241,7 +242,7 @@ const merkle = secured("merkle")
       "Count and sum of the items directly below a path",
       "Above `after`, up to and including `up_to`. Reads at most 100,000 items; `next_after` says where to go on."
     )
-      .setUrlParams(S.RangeQuery)
+      .setUrlParams(P.RangeQuery)
       .addSuccess(S.SumBody)
   )
   .add(
@@ -250,7 +251,7 @@ const merkle = secured("merkle")
       "The same, cut into parts of `size` items",
       "At most 1,000 parts and 100,000 items, where the last part may be cut short; `next_after` says where to go on."
     )
-      .setUrlParams(S.PartsQuery)
+      .setUrlParams(P.PartsQuery)
       .addSuccess(S.PartsBody)
   )
 

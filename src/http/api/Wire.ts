@@ -51,6 +51,12 @@ export const orNull = <A, I>(schema: Schema.Schema<A, I>): Schema.Schema<A | und
     encode: (value) => value ?? null
   })
 
+/** Fields that are all of one kind. */
+export const fieldsOf =
+  <Field>(field: Field) =>
+  <Name extends string>(...names: ReadonlyArray<Name>): { readonly [N in Name]: Field } =>
+    Object.fromEntries(names.map((name) => [name, field])) as { readonly [N in Name]: Field }
+
 const wholePattern = /^(0|[1-9][0-9]{0,15})$/
 
 /** A whole number as it travels in queries, headers and tags: digits only, none of them in vain. */

@@ -41,29 +41,20 @@ interface Tally {
   rejected: number
 }
 
-type Good = Extract<NumberedLine, { readonly _tag: "Good" }>
-
 /** Neighbouring lines that one call of the engine can take. */
 interface Run {
-  readonly kind: "put" | "delete" | "bad"
+  readonly kind: NumberedLine["_tag"]
   readonly ttlSeconds: number | undefined
   readonly lines: Array<NumberedLine>
 }
 
-const kindOf = (line: NumberedLine): Run["kind"] =>
-  line._tag === "Bad" ? "bad" : line.value._tag === "Delete" ? "delete" : "put"
-
 const runsOf = (lines: ReadonlyArray<NumberedLine>): ReadonlyArray<Run> => {
   const runs: Array<Run> = []
-  let open: Run | undefined
   for (const line of lines) {
-    const kind = kindOf(line)
-    const ttlSeconds = line._tag === "Good" && line.value._tag === "Put" ? line.value.ttlSeconds : undefined
-    if (open === undefined || open.kind !== kind || open.ttlSeconds !== ttlSeconds) {
-      open = { kind, ttlSeconds, lines: [] }
-      runs.push(open)
-    }
-    open.lines.push(line)
+    const open = runs[runs.length - 1]
+    const ttlSeconds = line._tag === "Put" ? line.ttlSeconds : undefined
+    if (open?.kind === line._tag && open.ttlSeconds === ttlSeconds) open.lines.push(line)
+    else runs.push({ kind: line._tag, ttlSeconds, lines: [line] })
   }
   return runs
 }
@@ -76,18 +67,17 @@ const submitRun = (
   const { durability, traceparent } = request
   const ids: Array<string> = []
   const items: Array<SubmitItem> = []
-  for (const { value } of run.lines as ReadonlyArray<Good>) {
-    if (value._tag === "Delete") ids.push(value.id)
-    else items.push(value.item.traceparent === undefined ? { ...value.item, traceparent } : value.item)
+  for (const line of run.lines) {
+    if (line._tag === "Delete") ids.push(line.id)
+    if (line._tag === "Put") items.push({ ...line.item, traceparent: line.item.traceparent ?? traceparent })
   }
-  if (run.kind === "delete") return engine.deleteMany(ids, { durability, traceparent })
+  if (run.kind === "Delete") return engine.deleteMany(ids, { durability, traceparent })
   return run.ttlSeconds === undefined
     ? engine.submitMany(items, { durability })
     : engine.submitMany(items, { sql: false, ttl: Duration.millis(Math.ceil(run.ttlSeconds * 1_000)) })
 }
 
-const idOf = (line: NumberedLine): string | undefined =>
-  line._tag === "Bad" ? line.id : line.value._tag === "Delete" ? line.value.id : line.value.item.id
+const idOf = (line: NumberedLine): string | undefined => (line._tag === "Put" ? line.item.id : line.id)
 
 const rejection = (line: NumberedLine, body: object): string =>
   jsonLine({ line: line.number, id: idOf(line), status: "rejected", ...body })
@@ -132,7 +122,7 @@ const processLines = (
     let text = ""
     let written = false
     for (const run of runsOf(lines)) {
-      if (run.kind === "bad") {
+      if (run.kind === "Bad") {
         text += reportRun(run, Either.right([]), tally, request.onlyRejected)
         continue
       }

@@ -8,16 +8,15 @@ import type { RequestFailed } from "../api/RequestFailed.js"
 import { type BodyBudget, discard, overBudget, readable } from "../middleware/RequestBody.js"
 import { type BatchLine, parseBatchLine } from "./BatchLine.js"
 
+interface BadLine {
+  readonly _tag: "Bad"
+  readonly id: string | undefined
+  readonly error: "InvalidLine" | "PayloadTooLarge"
+  readonly message: string
+}
+
 /** A line with its number, good or bad. */
-export type NumberedLine =
-  | { readonly _tag: "Good"; readonly number: number; readonly value: BatchLine }
-  | {
-      readonly _tag: "Bad"
-      readonly number: number
-      readonly id: string | undefined
-      readonly error: "InvalidLine" | "PayloadTooLarge"
-      readonly message: string
-    }
+export type NumberedLine = { readonly number: number } & (BatchLine | BadLine)
 
 /** About what one read from a socket brings. */
 const chunkBytes = 64 * 1024
@@ -36,16 +35,10 @@ const describe = (line: SplitLine, maxBytes: number): NumberedLine | undefined =
     return { _tag: "Bad", number, id: undefined, error: "PayloadTooLarge", message }
   }
   if (isBlank(line.bytes)) return undefined
-  return Either.match(parseBatchLine(line.bytes), {
-    onLeft: ({ id, problem }): NumberedLine => ({
-      _tag: "Bad",
-      number,
-      id,
-      error: "InvalidLine",
-      message: `line ${number} ${problem}`
-    }),
-    onRight: (value): NumberedLine => ({ _tag: "Good", number, value })
-  })
+  const parsed = parseBatchLine(line.bytes)
+  if (Either.isRight(parsed)) return { number, ...parsed.right }
+  const { id, problem } = parsed.left
+  return { _tag: "Bad", number, id, error: "InvalidLine", message: `line ${number} ${problem}` }
 }
 
 /**

@@ -5,8 +5,8 @@ import { boundedParts, boundedSum } from "../../reconcile/Sources.js"
 import { SyncEngine, type SyncEngineApi } from "../../SyncEngine.js"
 import { prefixProblem } from "../../SyncItem.js"
 import { Api } from "../api/Api.js"
-import type { NodeQuery } from "../api/ApiSchemas.js"
 import type { Failure } from "../api/ErrorMapping.js"
+import type { NodeQuery } from "../api/Parameters.js"
 import { invalidRequest, notFound } from "../api/RequestFailed.js"
 
 const pageItems = 1_000

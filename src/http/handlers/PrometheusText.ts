@@ -1,16 +1,11 @@
-/**
- * Metrics in Prometheus' text format, version 0.0.4.
- *
- * The format: https://prometheus.io/docs/instrumenting/exposition_formats/
- */
-import { MetricKeyType, type MetricPair, MetricState, Option } from "effect"
+/** Metrics in Prometheus' text format 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+import { type MetricPair, MetricState, Option } from "effect"
 import { prefix as enginePrefix } from "../../Metrics.js"
 
-type FamilyType = "counter" | "gauge" | "histogram" | "summary"
-type Labels = ReadonlyArray<readonly [name: string, value: string]>
+type Label = readonly [name: string, value: string]
 
 interface Family {
-  readonly type: FamilyType
+  readonly type: string
   readonly help: string | undefined
   /** The lines of each series by its labels. */
   readonly series: Map<string, ReadonlyArray<string>>
@@ -25,53 +20,43 @@ const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '
 const number = (value: number | bigint): string =>
   value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value)
 
-const labelText = (labels: Labels): string =>
+const labelText = (labels: ReadonlyArray<Label>): string =>
   labels.length === 0 ? "" : `{${labels.map(([name, value]) => `${name}="${escapeLabel(value)}"`).join(",")}}`
 
-const sample = (name: string, labels: Labels, value: number | bigint): string =>
-  `${name}${labelText(labels)} ${number(value)}`
+/** What stands behind the name, a label of its own, and the value. */
+type Sample = readonly [suffix: string, label: Label | undefined, value: number | bigint]
 
-const typeOf = ({ metricKey: { keyType } }: MetricPair.MetricPair.Untyped): FamilyType | undefined =>
-  MetricKeyType.isCounterKey(keyType) || MetricKeyType.isFrequencyKey(keyType)
-    ? "counter"
-    : MetricKeyType.isGaugeKey(keyType)
-      ? "gauge"
-      : MetricKeyType.isHistogramKey(keyType)
-        ? "histogram"
-        : MetricKeyType.isSummaryKey(keyType)
-          ? "summary"
-          : undefined
+const sumAndCount = ({ count, sum }: { readonly count: number; readonly sum: number }): Array<Sample> => [
+  ["_sum", undefined, sum],
+  ["_count", undefined, count]
+]
 
-const lines = (name: string, labels: Labels, state: unknown): ReadonlyArray<string> => {
-  if (MetricState.isCounterState(state)) return [sample(name, labels, state.count)]
-  if (MetricState.isGaugeState(state)) return [sample(name, labels, state.value)]
+/** The type of a family and the samples of one series. */
+const readState = (state: unknown): readonly [type: string, samples: ReadonlyArray<Sample>] | undefined => {
+  if (MetricState.isCounterState(state)) return ["counter", [["", undefined, state.count]]]
+  if (MetricState.isGaugeState(state)) return ["gauge", [["", undefined, state.value]]]
   if (MetricState.isFrequencyState(state)) {
-    return Array.from(state.occurrences, ([word, count]) => sample(name, [...labels, ["value", word]], count))
+    return ["counter", Array.from(state.occurrences, ([word, count]) => ["", ["value", word], count])]
   }
   if (MetricState.isHistogramState(state)) {
     // Effect's buckets are cumulative already. The last one is written from the count, which nothing can fall out of.
     const finite = state.buckets.filter(([bound]) => bound !== Number.POSITIVE_INFINITY)
-    return [
-      ...finite.map(([bound, count]) => sample(`${name}_bucket`, [...labels, ["le", number(bound)]], count)),
-      sample(`${name}_bucket`, [...labels, ["le", "+Inf"]], state.count),
-      sample(`${name}_sum`, labels, state.sum),
-      sample(`${name}_count`, labels, state.count)
-    ]
+    const buckets = [...finite, [Number.POSITIVE_INFINITY, state.count] as const].map(
+      ([bound, count]): Sample => ["_bucket", ["le", number(bound)], count]
+    )
+    return ["histogram", [...buckets, ...sumAndCount(state)]]
   }
   if (MetricState.isSummaryState(state)) {
-    return [
-      ...state.quantiles.map(([quantile, value]) =>
-        sample(
-          name,
-          [...labels, ["quantile", number(quantile)]],
-          Option.getOrElse(value, () => Number.NaN)
-        )
-      ),
-      sample(`${name}_sum`, labels, state.sum),
-      sample(`${name}_count`, labels, state.count)
-    ]
+    const quantiles = state.quantiles.map(
+      ([quantile, value]): Sample => [
+        "",
+        ["quantile", number(quantile)],
+        Option.getOrElse(value, () => Number.NaN)
+      ]
+    )
+    return ["summary", [...quantiles, ...sumAndCount(state)]]
   }
-  return []
+  return undefined
 }
 
 const byText = <A>([a]: readonly [string, A], [b]: readonly [string, A]): number =>
@@ -88,10 +73,10 @@ export const encodeMetrics = (
 ): string => {
   const prefix = options.prefix ?? enginePrefix
   const families = new Map<string, Family>()
-  for (const pair of snapshot) {
-    const { metricKey, metricState } = pair
-    const type = typeOf(pair)
-    if (type === undefined || !metricKey.name.startsWith(prefix)) continue
+  for (const { metricKey, metricState } of snapshot) {
+    const read = readState(metricState)
+    if (read === undefined || !metricKey.name.startsWith(prefix)) continue
+    const [type, samples] = read
     const name = metricName(metricKey.name)
     const family = families.get(name) ?? {
       type,
@@ -99,10 +84,16 @@ export const encodeMetrics = (
       series: new Map()
     }
     families.set(name, family)
-    const labels: Labels = Array.from(new Map(metricKey.tags.map((tag) => [labelName(tag.key), tag.value])))
+    const labels: ReadonlyArray<Label> = Array.from(
+      new Map(metricKey.tags.map((tag) => [labelName(tag.key), tag.value]))
+    )
     const series = labelText([...labels].sort(byText))
     if (family.type === type && !family.series.has(series)) {
-      family.series.set(series, lines(name, labels, metricState))
+      const lines = samples.map(([suffix, own, value]) => {
+        const all = own === undefined ? labels : [...labels, own]
+        return `${name}${suffix}${labelText(all)} ${number(value)}`
+      })
+      family.series.set(series, lines)
     }
   }
   return [...families]
