@@ -46,10 +46,10 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
    *
    * @since 0.1.0
    */
-  static readonly layer = (
+  static readonly layer = <E = never, R = never>(
     options: Partial<EngineConfig> = {},
-    components?: Layer.Layer<EngineComponents, InvalidConfig>
-  ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed> =>
+    components?: Layer.Layer<EngineComponents, E, R>
+  ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed | E, R> =>
     Layer.unwrapEffect(Effect.map(fromPartial(options), (config) => started(config, components)))
 
   /**
@@ -94,8 +94,14 @@ export const make: Effect.Effect<
   EngineComponents | Lifecycle.Lifecycle | LiveConfig | Scope.Scope
 > = EngineModule.make
 
-const started = (config: EngineConfig, components = DefaultComponents.layer(config)) =>
-  SyncEngine.layerWithoutDependencies.pipe(
-    Layer.provide(components),
-    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, LiveConfig.layer(config)))
+const started = <E = never, R = never>(
+  config: EngineConfig,
+  components?: Layer.Layer<EngineComponents, E, R>
+): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed | E, R> => {
+  const parts: Layer.Layer<EngineComponents, E | InvalidConfig, R> =
+    components ?? DefaultComponents.layer(config)
+  return SyncEngine.layerWithoutDependencies.pipe(
+    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, LiveConfig.layer(config))),
+    Layer.provide(parts)
   )
+}

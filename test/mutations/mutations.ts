@@ -794,8 +794,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the application gets its sessions back with the archive's settings",
     file: "src/archive/mysql/MysqlSharedClient.ts",
-    find: 'Effect.zipRight(ask("ROLLBACK"), ask(`SET ${setBack}`))',
-    replace: 'ask("ROLLBACK")',
+    find: 'Effect.zipRight(ask("ROLLBACK"), ask(',
+    replace: 'Effect.zipLeft(ask("ROLLBACK"), Effect.succeed(',
     tests: ["test/integration/archive/MysqlShared.test.ts"]
   },
   {
