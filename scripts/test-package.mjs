@@ -46,6 +46,12 @@ try {
     application
   )
   process.stdout.write(run("node", ["build/main.js"], application))
+  // Over the application's own SqlClient: with a server of its own, which has to be there (or `MYSQL_URL`).
+  const shared = join(application, "shared-sql")
+  cpSync(join(root, "examples", "shared-sql"), shared, { recursive: true })
+  run("npx", ["--no-install", "tsc", "-p", "tsconfig.json", "--noEmit", "false", "--outDir", "build"], shared)
+  const withMysql = ["--no-install", "tsx", "test/support/withMysql.ts"]
+  process.stdout.write(run("npx", [...withMysql, "node", join(shared, "build", "main.js")], root))
   writeFileSync(join(application, "items.ndjson"), '{"id":"a.b","content":[1, 2]}\n')
   const version = run("npx", ["--no-install", "sync-engine", "--version"], application).trim()
   if (!version.includes(own.version)) throw new Error(`sync-engine --version says ${version}`)
