@@ -32,7 +32,7 @@ interface Checksum {
 }
 
 /** The format's running checksum over pairs of 32-bit words. */
-export const walChecksum = (
+const walChecksum = (
   bytes: DataView,
   start: number,
   end: number,
