@@ -77,7 +77,7 @@ describe("phases", () => {
     })
   )
 
-  it.live("beginShutdown is true for exactly one of 1,000 racing fibers; all get the same report", () =>
+  it.effect("beginShutdown is true for exactly one of 1,000 racing fibers; all get the same report", () =>
     Effect.gen(function* () {
       const lifecycle = yield* make
       yield* lifecycle.markReady
@@ -88,7 +88,7 @@ describe("phases", () => {
             yield* Deferred.await(start)
             const first = yield* lifecycle.beginShutdown
             if (first) {
-              yield* Effect.sleep("1 millis")
+              yield* Effect.yieldNow()
               yield* lifecycle.complete(report({ itemsFlushed: 42 }))
             }
             return [first, yield* lifecycle.awaitReport] as const
@@ -151,7 +151,7 @@ describe("phases", () => {
 })
 
 describe("stages and reasons", () => {
-  it.effect("stages only move forward; reasons only while starting", () =>
+  it.effect("a stage can be entered again, Created never; reasons only while starting", () =>
     Effect.gen(function* () {
       const lifecycle = yield* make
       expect(yield* lifecycle.setBootStage("WarmingUp")).toBe(true)
@@ -227,7 +227,7 @@ describe("changes", () => {
     })
   )
 
-  it.live("many readers that come at any time all end with stopped", () =>
+  it.effect("many readers that come at any time all end with stopped", () =>
     Effect.gen(function* () {
       const lifecycle = yield* make
       const readers: Array<Fiber.RuntimeFiber<ReadonlyArray<LifecycleSnapshot>>> = []

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest"
 import * as Errors from "../../src/EngineError.js"
 import { tombstone } from "../../src/SyncItem.js"
 import { startedAtMs } from "./FakeEngine.js"
-import { closeAll, eventually, sleep, start } from "./Harness.js"
+import { closeAll, eventually, start } from "./Harness.js"
 
 afterEach(closeAll)
 
@@ -416,7 +416,8 @@ describe("shutdown over HTTP", () => {
       answered = true
     })
     await eventually(() => server.lifecycle.unsafeSnapshot().phase === "stopped")
-    await sleep(50)
+    // A whole request later the first one's answer is still to be sent.
+    expect((await server.request("/health/live")).status).toBe(503)
     expect(answered).toBe(false)
     await Effect.runPromise(latch.open)
     await waiting

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Option, TestClock } from "effect"
+import { Effect, TestClock } from "effect"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
 import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import { Budget } from "../../src/reconcile/Budget.js"
@@ -9,6 +9,7 @@ import { treeDifferences } from "../../src/reconcile/TreeCheck.js"
 import { verify } from "../../src/reconcile/Verify.js"
 import type { ItemHead, ItemRecord } from "../../src/SyncItem.js"
 import { recordOf, tombstoneOf } from "../cache/records.js"
+import { inTime } from "../support/inTime.js"
 
 const exclusively = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect
 
@@ -41,18 +42,6 @@ const busy = Effect.gen(function* () {
   yield* TestClock.adjust("1 second")
   return { archive, cache, exclusively }
 })
-
-/** Runs an effect under the test clock until it is done. */
-const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.fork(effect)
-    while (Option.isNone(yield* Fiber.poll(fiber))) {
-      yield* TestClock.adjust("10 millis")
-      // Giving way goes through the event loop.
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    }
-    return yield* Fiber.join(fiber)
-  })
 
 describe("what lasts", () => {
   const cases: ReadonlyArray<

@@ -78,6 +78,7 @@ class Run {
       turns.wallOffset += chance.pick([0, 5000, -1, -1000, -3_600_000])
     }
     world.calm = false
+    world.provenAt = Number.POSITIVE_INFINITY
     world.making.clear()
     world.archiveDown = settings.outages && chance.bool(0.25)
     world.note(
@@ -188,10 +189,11 @@ class Run {
       )
     }
     model.checkDurable()
+    if (!this.proven(alive, life)) return false
+    world.provenAt = turns.now
     const questions = settings.hasArchive ? [...Operations.everything(world, life)] : []
     for (const question of questions) clients.call(question)
     if (!alive(() => clients.idle, "the last questions")) return false
-    if (!this.proven(alive, life)) return false
     const health = life.run(life.service.health, (exit) => {
       if (Exit.isFailure(exit)) return
       violations.require(

@@ -33,6 +33,8 @@ export class World {
   private nextCall = 1
   /** Troubles are over: the end of a simulation proves what must hold then. */
   calm = false
+  /** Since when, in calm, all that can be trusted is. */
+  provenAt = Number.POSITIVE_INFINITY
   archiveDown = false
   /** Faults handed out so far. */
   archiveFaults = 0
