@@ -42,32 +42,29 @@ const errorFor =
     }
   }
 
-/** A source whose failures are told otherwise. */
-const mapSource = <E, E2>(source: MerkleSource<E>, told: (error: E) => E2): MerkleSource<E2> => ({
+/** A source with other errors. */
+const mapSource = <E, E2>(source: MerkleSource<E>, toError: (error: E) => E2): MerkleSource<E2> => ({
   ...source,
-  root: Effect.mapError(source.root, told),
-  node: (path) => Effect.mapError(source.node(path), told),
-  branches: (path, page) => Effect.mapError(source.branches(path, page), told),
-  leaves: (path, page) => Effect.mapError(source.leaves(path, page), told),
-  leafSum: (path, range) => Effect.mapError(source.leafSum(path, range), told),
-  leafParts: (path, range, size) => Effect.mapError(source.leafParts(path, range, size), told)
+  root: Effect.mapError(source.root, toError),
+  node: (path) => Effect.mapError(source.node(path), toError),
+  branches: (path, page) => Effect.mapError(source.branches(path, page), toError),
+  leaves: (path, page) => Effect.mapError(source.leaves(path, page), toError),
+  leafSum: (path, range) => Effect.mapError(source.leafSum(path, range), toError),
+  leafParts: (path, range, size) => Effect.mapError(source.leafParts(path, range, size), toError)
 })
 
 export const make = (target: Target): Effect.Effect<Backend> =>
   Effect.map(Client.make(target), (client): Backend => {
-    const told = errorFor(target)
-    const tell = <A>(effect: Effect.Effect<A, ClientError>) => Effect.mapError(effect, told)
+    const toBackendError = errorFor(target)
+    const call = <A>(effect: Effect.Effect<A, ClientError>) => Effect.mapError(effect, toBackendError)
     return {
       where: target.url,
-      submitMany: (items, durability) => tell(client.submitMany(items, durability)),
-      submit: (item, options) => tell(client.submit(item, options)),
-      get: (id) => tell(client.get(id)),
+      submitMany: (items, durability) => call(client.submitMany(items, durability)),
+      submit: (item, options) => call(client.submit(item, options)),
+      get: (id) => call(client.get(id)),
       delete: (id, options) =>
-        tell(
-          Effect.map(
-            client.delete(id, options),
-            Option.liftPredicate((version) => version !== 0)
-          )
+        Effect.map(call(client.delete(id, options)), (version) =>
+          version === 0 ? Option.none() : Option.some(version)
         ),
       scan: ({ limit, prefix, state }) => {
         // The API takes one of the two; the limit counts what both select.
@@ -75,20 +72,23 @@ export const make = (target: Target): Effect.Effect<Backend> =>
           state === undefined
             ? client.scan({ prefix, limit })
             : Stream.filter(client.scan({ state }), ({ id }) => isBelow(id, prefix))
-        return Stream.mapError(limit === undefined ? items : Stream.take(items, limit), told)
+        return Stream.mapError(limit === undefined ? items : Stream.take(items, limit), toBackendError)
       },
-      status: tell(Effect.map(client.status, encodeStatus)),
-      verify: (options) => tell(Effect.map(client.verify(options), encodeVerified)),
-      repair: (options) => tell(Effect.map(client.repair(options), encodeRepaired)),
-      merkleSource: mapSource(MerkleClient.ofClient(client), told),
-      flush: tell(Effect.map(client.flush, encodeFlushed)),
-      root: tell(client.merkleRoot),
-      drain: tell(client.drain),
-      shutdown: tell(Effect.map(client.shutdown, encodeShutdown)),
+      status: call(Effect.map(client.status, encodeStatus)),
+      verify: (options) => call(Effect.map(client.verify(options), encodeVerified)),
+      repair: (options) => call(Effect.map(client.repair(options), encodeRepaired)),
+      merkleSource: mapSource(MerkleClient.ofClient(client), toBackendError),
+      flush: call(Effect.map(client.flush, encodeFlushed)),
+      root: call(client.merkleRoot),
+      drain: call(client.drain),
+      shutdown: call(Effect.map(client.shutdown, encodeShutdown)),
       deadLetters: {
-        list: Stream.mapBoth(client.deadLetters.list(), { onFailure: told, onSuccess: encodeDeadLetter }),
-        retry: (sequences) => tell(client.deadLetters.retry(sequences)),
-        drop: (sequences) => tell(client.deadLetters.drop(sequences))
+        list: Stream.mapBoth(client.deadLetters.list(), {
+          onFailure: toBackendError,
+          onSuccess: encodeDeadLetter
+        }),
+        retry: (sequences) => call(client.deadLetters.retry(sequences)),
+        drop: (sequences) => call(client.deadLetters.drop(sequences))
       }
     }
   }).pipe(Effect.provide(NodeHttpClient.layer))

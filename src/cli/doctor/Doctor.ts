@@ -22,18 +22,21 @@ import { bind, urlOf } from "../../http/node/NodeServer.js"
 import * as SqliteLog from "../../wal/SqliteLog.js"
 import { messageOf } from "../app/CliError.js"
 
-/** One thing that was looked at. */
-export interface Check {
-  readonly name: string
+/** What was found. */
+export interface Finding {
   readonly ok: boolean
-  /** What was found. */
   readonly found: string
   /** What to do; none when all is well. */
   readonly advice: string | undefined
 }
 
-const good = (name: string, found: string): Check => ({ name, ok: true, found, advice: undefined })
-const bad = (name: string, found: string, advice: string): Check => ({ name, ok: false, found, advice })
+/** One thing that was looked at. */
+export interface Check extends Finding {
+  readonly name: string
+}
+
+const good = (found: string): Finding => ({ ok: true, found, advice: undefined })
+const bad = (found: string, advice: string): Finding => ({ ok: false, found, advice })
 
 const { engines } = createRequire(import.meta.url)("../../../package.json") as {
   readonly engines: { readonly node: string }
@@ -50,10 +53,10 @@ const satisfies = (version: string, range: string): boolean =>
     .split(" || ")
     .some((part) => part.split(" ").every((bound) => rank(version) < rank(bound) === bound.startsWith("<")))
 
-export const checkNode = (version: string): Check =>
+export const checkNode = (version: string): Finding =>
   satisfies(version, engines.node)
-    ? good("node", version)
-    : bad("node", `${version}, but ${engines.node} is needed`, "install a newer Node.js")
+    ? good(version)
+    : bad(`${version}, but ${engines.node} is needed`, "install a newer Node.js")
 
 /** The directory itself, or the nearest one above it that exists. */
 const nearestExisting = (path: string): string => {
@@ -62,23 +65,20 @@ const nearestExisting = (path: string): string => {
   return existsSync(full) || parent === full ? full : nearestExisting(parent)
 }
 
-export const checkDirectory = (dataDir: string): Check => {
-  const name = "data directory"
+export const checkDirectory = (dataDir: string): Finding => {
   const existing = nearestExisting(dataDir)
   try {
     if (!statSync(existing).isDirectory()) {
-      return bad(name, `${existing} is not a directory`, "name another one with --data-dir")
+      return bad(`${existing} is not a directory`, "name another one with --data-dir")
     }
     accessSync(existing, constants.W_OK | constants.X_OK)
     return good(
-      name,
       existing === resolve(dataDir)
         ? `${existing} is writable`
         : `${resolve(dataDir)} can be made in ${existing}`
     )
   } catch (error) {
     return bad(
-      name,
       `${existing} is not writable (${messageOf(error)})`,
       "change its owner or mode, or name another one with --data-dir"
     )
@@ -88,20 +88,18 @@ export const checkDirectory = (dataDir: string): Check => {
 const gigabytes = (bytes: number): string => `${(bytes / 1024 ** 3).toFixed(1)} GiB`
 
 /** The log must be able to grow to its bound: a full disk comes without the warning that a full log gives. */
-export const checkSpace = (dataDir: string, walMaxBytes: number): Check => {
-  const name = "disk space"
+export const checkSpace = (dataDir: string, walMaxBytes: number): Finding => {
   try {
     const { bavail, bsize } = statfsSync(nearestExisting(dataDir))
     const free = bavail * bsize
     return free >= walMaxBytes
-      ? good(name, `${gigabytes(free)} free`)
+      ? good(`${gigabytes(free)} free`)
       : bad(
-          name,
           `${gigabytes(free)} free, less than the log may take (WAL_MAX_BYTES, ${gigabytes(walMaxBytes)})`,
           "free some space, or lower --wal-max-bytes"
         )
   } catch (error) {
-    return bad(name, messageOf(error), "check the file system")
+    return bad(messageOf(error), "check the file system")
   }
 }
 
@@ -113,24 +111,22 @@ export const checkLog = <R>(
   path: string,
   tryOpen: Effect.Effect<void, { readonly kind: string; readonly message: string }, R>,
   daemonAnswers: Effect.Effect<string | undefined>
-): Effect.Effect<Check, never, R> =>
+): Effect.Effect<Finding, never, R> =>
   Effect.suspend(() => {
-    const name = "log"
-    if (!existsSync(path)) return Effect.succeed(good(name, `${path} will be made by the first start`))
+    if (!existsSync(path)) return Effect.succeed(good(`${path} will be made by the first start`))
     return Effect.matchEffect(tryOpen, {
-      onSuccess: () => Effect.succeed(good(name, `${path} can be opened`)),
+      onSuccess: () => Effect.succeed(good(`${path} can be opened`)),
       onFailure: (error) =>
         error.kind === "in-use"
           ? Effect.map(daemonAnswers, (where) =>
               where === undefined
                 ? bad(
-                    name,
                     `${path} is held by another process, and no daemon answers`,
                     "find the process that holds it; name the daemon with --url if there is one"
                   )
-                : good(name, `${path} is held by the daemon at ${where}`)
+                : good(`${path} is held by the daemon at ${where}`)
             )
-          : Effect.succeed(bad(name, error.message, "see the message; `docs/operations.md` has more"))
+          : Effect.succeed(bad(error.message, "see the message; `docs/operations.md` has more"))
     })
   })
 
@@ -151,7 +147,7 @@ const codeOf = ({ cause }: SqlError): string =>
   typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
 
 /** Goes in as an engine would: user, password, database, and what the session has to be. */
-const checkMysql = (url: string, display: string, config: EngineConfig): Effect.Effect<Check> =>
+const checkMysql = (url: string, display: string, config: EngineConfig): Effect.Effect<Finding> =>
   Effect.gen(function* () {
     const target = Either.getOrThrow(MysqlUrl.parse(url))
     const answerTimeoutMs = config.sqlQueryTimeout
@@ -167,7 +163,7 @@ const checkMysql = (url: string, display: string, config: EngineConfig): Effect.
     )
     return yield* connection.open(prepareSession((text) => connection.query(text), { answerTimeoutMs })).pipe(
       Effect.match({
-        onSuccess: () => good("SQL", `${display} lets the user in, and the database is there`),
+        onSuccess: () => good(`${display} lets the user in, and the database is there`),
         onFailure: (error) => {
           const { problem, unreachable } = classify(error, [target.password])
           const [found, advice] = refusals[codeOf(error)] ?? [
@@ -176,19 +172,16 @@ const checkMysql = (url: string, display: string, config: EngineConfig): Effect.
               ? "check that the server is up and reachable from here"
               : "see the message; `docs/operations.md` has more"
           ]
-          return bad("SQL", `${display}: ${found === undefined ? problem : `${found} (${problem})`}`, advice)
+          return bad(`${display}: ${found === undefined ? problem : `${found} (${problem})`}`, advice)
         }
       })
     )
   }).pipe(Effect.scoped)
 
-const checkSqlite = (path: string): Check => {
-  const name = "SQL"
+const checkSqlite = (path: string): Finding => {
   if (!existsSync(path)) {
     const directory = checkDirectory(dirname(path))
-    return directory.ok
-      ? good(name, `SQLite file ${path} will be made by the first start`)
-      : { ...directory, name }
+    return directory.ok ? good(`SQLite file ${path} will be made by the first start`) : directory
   }
   try {
     const database = new Database(path, { readonly: true, fileMustExist: true })
@@ -197,26 +190,21 @@ const checkSqlite = (path: string): Check => {
     } finally {
       database.close()
     }
-    return good(name, `SQLite file ${path} can be read`)
+    return good(`SQLite file ${path} can be read`)
   } catch (error) {
-    return bad(
-      name,
-      `SQLite file ${path}: ${messageOf(error)}`,
-      "check that it is a SQLite database and readable"
-    )
+    return bad(`SQLite file ${path}: ${messageOf(error)}`, "check that it is a SQLite database and readable")
   }
 }
 
-export const checkSql = (config: EngineConfig): Effect.Effect<Check> => {
-  const name = "SQL"
+export const checkSql = (config: EngineConfig): Effect.Effect<Finding> => {
   const target = sqlTarget(config)
   if (Either.isLeft(target)) {
-    return Effect.succeed(bad(name, target.left.message, `allowed: ${target.left.allowed}`))
+    return Effect.succeed(bad(target.left.message, `allowed: ${target.left.allowed}`))
   }
   const sql = target.right
   switch (sql._tag) {
     case "None":
-      return Effect.succeed(good(name, "none configured: the engine runs without ground truth"))
+      return Effect.succeed(good("none configured: the engine runs without ground truth"))
     case "Sqlite":
       return Effect.sync(() => checkSqlite(sql.path))
     case "MySql":
@@ -225,20 +213,18 @@ export const checkSql = (config: EngineConfig): Effect.Effect<Check> => {
 }
 
 /** Looks at Redis as an engine would. */
-export const checkRedis = (config: EngineConfig): Effect.Effect<Check> => {
-  const name = "Redis"
+export const checkRedis = (config: EngineConfig): Effect.Effect<Finding> => {
   const { redisPrefix, redisUrl } = config
-  if (redisUrl === undefined)
-    return Effect.succeed(good(name, "none configured: the engine runs without a cache"))
+  if (redisUrl === undefined) return Effect.succeed(good("none configured: the engine runs without a cache"))
   return Either.match(parseRedisUrl(Redacted.value(redisUrl)), {
-    onLeft: (error) => Effect.succeed(bad(name, error.message, `allowed: ${error.allowed}`)),
+    onLeft: (error) => Effect.succeed(bad(error.message, `allowed: ${error.allowed}`)),
     onRight: (target) =>
       Effect.map(
         examine(target, redisPrefix, { connectTimeoutMs: 5_000, commandTimeoutMs: 2_000 }),
         ({ advice = "see `docs/operations.md`", problem, warnings }) => {
-          if (problem !== undefined) return bad(name, `${target.display}: ${problem}`, advice)
+          if (problem !== undefined) return bad(`${target.display}: ${problem}`, advice)
           const found = [`${target.display} lets the user in and takes writes`, ...warnings]
-          return good(name, found.join("; "))
+          return good(found.join("; "))
         }
       )
   })
@@ -248,21 +234,20 @@ export const checkRedis = (config: EngineConfig): Effect.Effect<Check> => {
 export const checkHttp = (
   { adminToken, httpHost, httpPort }: ServerConfig,
   daemonAt: (url: string) => Effect.Effect<string | undefined>
-): Effect.Effect<Check> => {
-  const name = "HTTP"
+): Effect.Effect<Finding> => {
   const server = createServer()
   return bind(server, { host: httpHost, port: httpPort, token: adminToken }).pipe(
     Effect.ensuring(Effect.sync(() => server.close())),
     Effect.matchEffect({
       onSuccess: ({ address, port }) =>
-        Effect.succeed(good(name, `${address} ${httpPort === 0 ? "" : `port ${port} `}can be listened on`)),
+        Effect.succeed(good(`${address} ${httpPort === 0 ? "" : `port ${port} `}can be listened on`)),
       onFailure: (error) =>
         Effect.map(
           error.name === "HTTP_PORT" ? daemonAt(urlOf(httpHost, httpPort)) : Effect.succeed(undefined),
           (where) =>
             where === undefined
-              ? bad(name, `${error.name} ${error.problem}`, `allowed: ${error.allowed}`)
-              : good(name, `port ${httpPort} is held by the daemon at ${where}`)
+              ? bad(`${error.name} ${error.problem}`, `allowed: ${error.allowed}`)
+              : good(`port ${httpPort} is held by the daemon at ${where}`)
         )
     })
   )
@@ -281,17 +266,18 @@ const daemonAt = (url: string): Effect.Effect<string | undefined> =>
   )
 
 /** All checks, one after the other. `url` is where a daemon may be that holds the log. */
-export const checkAll = ({ engine, server }: LoadedConfig, url: string) =>
-  Effect.all([
-    Effect.sync(() => checkNode(process.versions.node)),
-    Effect.sync(() => checkDirectory(engine.dataDir)),
-    checkLog(
-      walFile(engine),
-      Effect.scoped(Effect.asVoid(SqliteLog.open({ path: walFile(engine) }))),
-      daemonAt(url)
-    ),
-    checkSql(engine),
-    checkRedis(engine),
-    checkHttp(server, daemonAt),
-    Effect.sync(() => checkSpace(engine.dataDir, engine.walMaxBytes))
-  ])
+export const checkAll = ({ engine, server }: LoadedConfig, url: string) => {
+  const tryOpen = Effect.scoped(Effect.asVoid(SqliteLog.open({ path: walFile(engine) })))
+  const checks = {
+    node: Effect.sync(() => checkNode(process.versions.node)),
+    "data directory": Effect.sync(() => checkDirectory(engine.dataDir)),
+    log: checkLog(walFile(engine), tryOpen, daemonAt(url)),
+    SQL: checkSql(engine),
+    Redis: checkRedis(engine),
+    HTTP: checkHttp(server, daemonAt),
+    "disk space": Effect.sync(() => checkSpace(engine.dataDir, engine.walMaxBytes))
+  }
+  return Effect.forEach(Object.entries(checks), ([name, check]) =>
+    Effect.map(check, (finding): Check => ({ name, ...finding }))
+  )
+}

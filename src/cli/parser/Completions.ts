@@ -2,34 +2,37 @@
 import type { Command } from "./Command.js"
 import { commonOptions } from "./CommandLine.js"
 
-/** Pairs of what is matched and what is done then, as both shells' scripts need them. */
-interface Cases {
-  /** `path/word` → the path behind that word. */
-  readonly steps: ReadonlyArray<readonly [pattern: string, path: string]>
-  /** `path/--option` → the values it takes, if they are few. */
-  readonly values: ReadonlyArray<readonly [pattern: string, words: ReadonlyArray<string>]>
-  /** A path → the commands below it, and its options. */
-  readonly places: ReadonlyArray<
-    readonly [path: string, commands: ReadonlyArray<string>, options: ReadonlyArray<string>]
-  >
+/** A command with the words that lead to it. */
+interface Place {
+  readonly path: string
+  readonly command: Command
 }
 
-const casesOf = (command: Command, path = ""): Cases => {
-  const below = command.children.map((child) => {
-    const place = path === "" ? child.name : `${path} ${child.name}`
-    return { step: [`${path}/${child.name}`, place] as const, cases: casesOf(child, place) }
-  })
-  const options = [...command.options, ...commonOptions]
-  const names = command.children.map(({ name }) => name)
+const placesOf = (command: Command, path = ""): ReadonlyArray<Place> => [
+  { path, command },
+  ...command.children.flatMap((child) => placesOf(child, `${path} ${child.name}`.trim()))
+]
+
+/** What is matched and what is done then, as both shells' scripts need it. */
+const casesOf = (root: Command) => {
+  const all = placesOf(root).map(({ command, path }) => ({
+    path,
+    names: command.children.map(({ name }) => name),
+    options: [...command.options, ...commonOptions]
+  }))
   return {
-    steps: [...below.map(({ step }) => step), ...below.flatMap(({ cases }) => cases.steps)],
-    values: [
-      ...options.flatMap(({ isSwitch, name, values = [] }) =>
-        isSwitch === true ? [] : [[`${path}/${name}`, values] as const]
-      ),
-      ...below.flatMap(({ cases }) => cases.values)
-    ],
-    places: [[path, names, options.map(({ name }) => name)], ...below.flatMap(({ cases }) => cases.places)]
+    /** `path/word` → the path behind that word. */
+    steps: all.flatMap(({ names, path }) =>
+      names.map((name) => [`${path}/${name}`, `${path} ${name}`.trim()] as const)
+    ),
+    /** `path/--option` → the values it takes, if they are few. */
+    values: all.flatMap(({ options, path }) =>
+      options
+        .filter(({ isSwitch }) => isSwitch !== true)
+        .map(({ name, values = [] }) => [`${path}/${name}`, values] as const)
+    ),
+    /** A path → the commands below it, and its options. */
+    places: all.map(({ names, options, path }) => [path, names, options.map(({ name }) => name)] as const)
   }
 }
 

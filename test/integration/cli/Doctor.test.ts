@@ -56,7 +56,7 @@ describe("doctor and the SQL server", () => {
     ] as const
     for (const [change, found] of cases) {
       const result = await check(change)
-      expect(result).toMatchObject({ name: "SQL", ok: false, found: expect.stringContaining(found) })
+      expect(result).toMatchObject({ ok: false, found: expect.stringContaining(found) })
       expect(result.advice).toContain("SQL_URL")
       expect(JSON.stringify(result)).not.toMatch(/hunter2|wrong-Zq/)
     }
