@@ -22,9 +22,9 @@ import type { ItemHead, ItemRecord } from "../SyncItem.js"
 
 /**
  * Any failure of the cache. `unavailable`: there is no connection, or it broke during the call. `timeout`: no
- * answer in time; a write may still take effect later, which the version guard makes harmless. `circuit-open`:
- * not even tried, because the last calls failed. `refused`: the server answered with an error (out of memory,
- * read-only replica, missing permission). `malformed`: an answer that is not of the expected form.
+ * reply in time; a write may still take effect later, which the version guard makes harmless. `circuit-open`:
+ * not even tried, because the last calls failed. `refused`: the server replied with an error (out of memory,
+ * read-only replica, missing permission). `malformed`: a reply that is not of the expected form.
  *
  * @since 0.1.0
  * @category errors
@@ -53,6 +53,8 @@ export class CacheError extends Data.TaggedError("CacheError")<{
 export type CacheConnection = "connecting" | "connected" | "reconnecting" | "circuit-open" | "closed"
 
 /**
+ * How the connection to the cache stands.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -81,6 +83,8 @@ export interface CacheStatus {
 export type PutMode = "put" | "fill" | "repair"
 
 /**
+ * How records are put.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -90,6 +94,8 @@ export interface PutOptions {
 }
 
 /**
+ * What became of the records of a put.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -143,6 +149,8 @@ export interface CacheChange {
 }
 
 /**
+ * An entry of the change stream.
+ *
  * @since 0.1.0
  * @category models
  */

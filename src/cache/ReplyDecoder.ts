@@ -20,18 +20,9 @@ export const textIn = (field: Field): string => (field instanceof Buffer ? field
 
 const lineForm = /^(\d{1,16}) (\d{1,16}) ([jbd]) ([0-9a-f]{64}) (\S{1,64}) (.*)$/s
 
-interface Line {
-  readonly version: number
-  readonly updatedAt: number
-  readonly kind: string
-  readonly contentHash: string
-  readonly traceparent: string | undefined
-  readonly state: string | undefined
-}
-
 // The line as `lineOf` writes it; none when it is damaged.
-const lineIn = (field: Buffer): Line | undefined => {
-  const match = lineForm.exec(field.toString("utf8"))
+const lineIn = (field: Field) => {
+  const match = lineForm.exec(textIn(field))
   if (match === null) return undefined
   const version = Number(match[1])
   const updatedAt = Number(match[2])
@@ -53,7 +44,7 @@ const lineIn = (field: Buffer): Line | undefined => {
  */
 export const recordIn = (id: string, m: Field, c: Field): ItemRecord | "absent" | "corrupted" => {
   if (m == null && c == null) return "absent"
-  const line = m instanceof Buffer ? lineIn(m) : undefined
+  const line = lineIn(m)
   if (line === undefined) return "corrupted"
   const deleted = line.kind === "d"
   if (
@@ -79,7 +70,7 @@ export const recordIn = (id: string, m: Field, c: Field): ItemRecord | "absent" 
 /** The head in a line, `"absent"` or `"corrupted"`. */
 export const headIn = (id: string, m: Field): ItemHead | "absent" | "corrupted" => {
   if (m == null) return "absent"
-  const line = m instanceof Buffer ? lineIn(m) : undefined
+  const line = lineIn(m)
   if (line === undefined) return "corrupted"
   return { id, version: line.version, contentHash: line.contentHash, deleted: line.kind === "d" }
 }

@@ -26,6 +26,7 @@ afterAll(() => expect(readsChecked).toBeGreaterThan(500))
 const watchReads = (engine: RealEngine, truth: ReadonlyMap<string, string>, absent: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     let stop = false
+    let rounds = 0
     const ids = [...truth.keys()]
     const fiber = yield* Effect.fork(
       Effect.gen(function* () {
@@ -43,14 +44,26 @@ const watchReads = (engine: RealEngine, truth: ReadonlyMap<string, string>, abse
             ])
           }
           readsChecked += batch.length + 1
+          rounds++
           yield* Effect.sleep("1 millis")
         }
       })
     )
-    return Effect.suspend(() => {
-      stop = true
-      return Fiber.join(fiber)
-    })
+    return {
+      /** Every item has been read since. */
+      readAll: Effect.suspend(() => {
+        const until = rounds + ids.length + 1
+        return eventually(
+          "all items are read",
+          Effect.sync(() => rounds >= until),
+          60_000
+        )
+      }),
+      stop: Effect.suspend(() => {
+        stop = true
+        return Fiber.join(fiber)
+      })
+    }
   })
 
 const truthOf = (writes: ReadonlyArray<{ readonly id: string; readonly content: string }>) =>
@@ -70,8 +83,14 @@ const filled = (count: number) =>
     return { redis, engine, raw, counts: counting.counts, truth: truthOf(writes), options }
   })
 
-/** The roots agree, and the engine says that all is well. */
+/** The roots agree, and the engine says that all is well; a comparison later too, for what was still on its way. */
 const agree = (engine: RealEngine, redisUrl: string) =>
+  agreeNow(engine, redisUrl).pipe(
+    Effect.zipRight(Effect.sleep(2 * bare.healthInterval)),
+    Effect.zipRight(agreeNow(engine, redisUrl))
+  )
+
+const agreeNow = (engine: RealEngine, redisUrl: string) =>
   Effect.scoped(
     Effect.flatMap(cacheOf(redisUrl), (cache) =>
       eventually(
@@ -120,7 +139,7 @@ describe("values of ours that are damaged", () => {
         ["deleted behind our back", (id) => raw.del(key(id))],
         ["expiring", (id) => raw.pexpire(key(id), 300)]
       ]
-      const stop = yield* watchReads(engine, truth, ["geo.absent", "never"])
+      const reads = yield* watchReads(engine, truth, ["geo.absent", "never"])
       for (const [at, [, harm]] of damage.entries()) {
         yield* Effect.promise(() => harm(ids[at]!))
         yield* Effect.promise(() => harm(ids[at + 50]!))
@@ -130,8 +149,16 @@ describe("values of ours that are damaged", () => {
         const found = yield* engine.service.get(ids[at]!)
         expect([name, Option.getOrUndefined(Option.map(found, textOf))]).toEqual([name, truth.get(ids[at]!)])
       }
-      yield* Effect.sleep("600 millis")
-      yield* stop
+      // What expires or is gone shows in no root: only who reads it finds out.
+      const harmed = damage.flatMap((_, at) => [ids[at]!, ids[at + 50]!]).map(key)
+      yield* eventually(
+        "nothing expires any more",
+        Effect.promise(async () =>
+          (await Promise.all(harmed.map((one) => raw.pttl(one)))).every((ms) => ms < 0)
+        )
+      )
+      yield* reads.readAll
+      yield* reads.stop
       yield* agreeInAll(engine, redis.url)
       for (const id of ids) {
         const line = yield* Effect.promise(() => raw.hgetBuffer(key(id), "c").catch(() => null))
@@ -153,7 +180,7 @@ describe("keys of other types where the tree should be", () => {
         "sync-engine2:item:a"
       ]
       for (const name of foreign) yield* Effect.promise(() => raw.set(name, "not yours"))
-      const stop = yield* watchReads(engine, truth, ["geo.absent"])
+      const { stop } = yield* watchReads(engine, truth, ["geo.absent"])
       const epoch = (yield* Effect.promise(() => raw.get("sync-engine:epoch")))!
       const nodeOf = (kind: string, path: string, e = epoch) => `sync-engine:${kind}:${e}:${path}`
       const rounds: ReadonlyArray<() => Promise<unknown>> = [
@@ -197,7 +224,7 @@ describe("a Redis that forgets", () => {
       yield* engine.service.delete("geo.0.0")
       yield* engine.service.flush
       truth.delete("geo.0.0")
-      const stop = yield* watchReads(engine, truth, ["geo.absent", "geo.0.0"])
+      const { stop } = yield* watchReads(engine, truth, ["geo.absent", "geo.0.0"])
       for (let round = 0; round < 3; round++) {
         counts.put = 0
         yield* Effect.promise(() => raw.flushall())
@@ -227,7 +254,7 @@ describe("a Redis that forgets", () => {
         yield* engine.service.deleteMany(gone)
         for (const id of gone) truth.delete(id)
         yield* engine.service.flush
-        const stop = yield* watchReads(engine, truth, ["geo.absent", ...gone])
+        const { stop } = yield* watchReads(engine, truth, ["geo.absent", ...gone])
         yield* Effect.promise(() => redis.kill())
         yield* Effect.sleep("200 millis")
         // Missed by the cache altogether.
