@@ -49,11 +49,4 @@ export class FifoQueue {
     this.length--
     this.bytes -= entry.bytes
   }
-
-  clear(): void {
-    this.bytes = 0
-    this.length = 0
-    this.newest = undefined
-    this.oldest = undefined
-  }
 }

@@ -44,11 +44,6 @@ export class GhostQueue {
     return false
   }
 
-  clear(): void {
-    this.#hashes = new Int32Array(minSlots)
-    this.#insertedAt = new Uint32Array(minSlots)
-  }
-
   #ageOf(insertedAt: number): number {
     return (this.#clock - insertedAt) >>> 0
   }

@@ -70,9 +70,9 @@ const ghostSeed = 0x53336f66
  */
 export class MemoryCache {
   readonly #entries = new Map<string, CacheEntry>()
-  readonly #small = new FifoQueue()
-  readonly #main = new FifoQueue()
-  readonly #ghosts = new GhostQueue()
+  #small = new FifoQueue()
+  #main = new FifoQueue()
+  #ghosts = new GhostQueue()
   readonly #hash = new IdHash(ghostSeed)
   #maxBytes: number
   #hits = 0
@@ -153,9 +153,9 @@ export class MemoryCache {
   /** Drops every record and ghost; the counters stay. */
   clear(): void {
     this.#entries.clear()
-    this.#small.clear()
-    this.#main.clear()
-    this.#ghosts.clear()
+    this.#small = new FifoQueue()
+    this.#main = new FifoQueue()
+    this.#ghosts = new GhostQueue()
   }
 
   /**

@@ -15,14 +15,12 @@ describe("GhostQueue", () => {
     expect(ghosts.take(hashOf(99), 10)).toBe(false)
   })
 
-  it("forgets what an added hash pushes out, and everything on clear", () => {
+  it("forgets what an added hash pushes out", () => {
     const ghosts = new GhostQueue()
     ghosts.add(hashOf(0), 1)
     expect(ghosts.take(hashOf(0), 0)).toBe(false)
     ghosts.add(hashOf(1), 1)
     expect(ghosts.take(hashOf(0), 1)).toBe(false)
-    ghosts.clear()
-    expect(ghosts.take(hashOf(1), 1)).toBe(false)
   })
 
   it("keeps nearly all of its limit while the table grows, and its memory within the stated bounds", () => {
