@@ -44,44 +44,10 @@ import type { BatchItem } from "./ItemLines.js"
 import * as Items from "./ItemRequests.js"
 import { type ClientError, type ClientOptions, Transport } from "./Transport.js"
 
-export {
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  RequestFailed
-} from "../api/RequestFailed.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  BatchItem
-} from "./ItemLines.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  ScanRange
-} from "./ItemRequests.js"
-export {
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  type ClientError,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  type ClientOptions,
-  /**
-   * @since 0.1.0
-   * @category errors
-   */
-  Unreachable
-} from "./Transport.js"
+export { RequestFailed } from "../api/RequestFailed.js"
+export type { BatchItem } from "./ItemLines.js"
+export type { ScanRange } from "./ItemRequests.js"
+export { type ClientError, type ClientOptions, Unreachable } from "./Transport.js"
 
 /**
  * What a health endpoint says.

@@ -32,10 +32,17 @@ export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
     const lifecycle = yield* Lifecycle
     const engine = yield* SyncEngine
 
-    const forQueries = Effect.suspend(() => {
-      const snapshot = lifecycle.unsafeSnapshot()
-      return answer(snapshot, snapshot.shutdownRequested !== true && lifecycle.acceptsQueries(), "NotReady")
-    })
+    /** Whether the lifecycle as it is now passes. */
+    const probe = (passes: (snapshot: LifecycleSnapshot) => boolean, error: string) =>
+      Effect.suspend(() => {
+        const snapshot = lifecycle.unsafeSnapshot()
+        return answer(snapshot, passes(snapshot), error)
+      })
+
+    const forQueries = probe(
+      ({ shutdownRequested }) => shutdownRequested !== true && lifecycle.acceptsQueries(),
+      "NotReady"
+    )
 
     const forWrites = Effect.suspend(() => {
       const snapshot = lifecycle.unsafeSnapshot()
@@ -52,18 +59,8 @@ export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
     })
 
     return handlers
-      .handle("live", () =>
-        Effect.suspend(() => {
-          const snapshot = lifecycle.unsafeSnapshot()
-          return answer(snapshot, snapshot.phase !== "stopped", "Stopped")
-        })
-      )
+      .handle("live", () => probe(({ phase }) => phase !== "stopped", "Stopped"))
       .handle("ready", ({ urlParams }) => (urlParams.for === "writes" ? forWrites : forQueries))
-      .handle("startup", () =>
-        Effect.suspend(() => {
-          const snapshot = lifecycle.unsafeSnapshot()
-          return answer(snapshot, snapshot.phase !== "starting", "Starting")
-        })
-      )
+      .handle("startup", () => probe(({ phase }) => phase !== "starting", "Starting"))
   })
 )
