@@ -19,7 +19,7 @@ import * as RangeQueries from "./query/RangeQueries.js"
 import * as SetState from "./query/SetState.js"
 import * as VerifiedReads from "./query/VerifiedReads.js"
 import * as Rooms from "./Rooms.js"
-import * as PointReads from "./read/PointReads.js"
+import { PointReads } from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
 import { startup } from "./startup/Startup.js"
 import { LogAppend } from "./write/LogAppend.js"
@@ -135,7 +135,7 @@ const serviceOf = (
   detached: Scope.Scope
 ): SyncEngineApi => {
   const { cacheResync, core, flush, flushSignal, waiters } = runtime
-  const reads = PointReads.make(core, detached)
+  const reads = new PointReads(core, detached)
   const log = new LogAppend(
     core,
     waiters,

@@ -77,7 +77,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "decisions read memory and cache while others may write",
-    file: "src/engine/read/PointReads.ts",
+    file: "src/engine/read/TierReads.ts",
     find: "past: (core) => !core.writer.isCertain() }",
     replace: "past: () => false }",
     tests: ["test/engine/write/Decisions.test.ts"]
@@ -98,7 +98,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a cache's value is believed after trust has gone",
-    file: "src/engine/read/PointReads.ts",
+    file: "src/engine/read/TierReads.ts",
     find: "cache.trusted ? records.filter((record) => !record.deleted) : []",
     replace: "records.filter((record) => !record.deleted)",
     tests: ["test/engine/write/Decisions.test.ts"]
@@ -154,7 +154,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a volatile item fills memory",
-    file: "src/engine/read/PointReads.ts",
+    file: "src/engine/read/TierReads.ts",
     find: "    if (mayExpire) return\n",
     replace: "",
     tests: ["test/engine/write/CacheOnlyItems.test.ts"]

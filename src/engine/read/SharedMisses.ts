@@ -1,0 +1,94 @@
+/**
+ * Single reads that missed memory. Those of one turn share one fetch, and later ones of the same id join it while it is
+ * under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
+ */
+import { Effect, Exit, Option, type Scope } from "effect"
+import type { ReadError } from "../../EngineError.js"
+import type { ItemRecord, SyncItem } from "../../SyncItem.js"
+import type { EngineState } from "../state/EngineState.js"
+import type { TierError, TierReads } from "./TierReads.js"
+
+type Answer = Effect.Effect<Option.Option<SyncItem>, ReadError>
+
+/** Wakes one reader. */
+type Waiting = (answer: Answer) => void
+
+export class SharedMisses {
+  private readonly waiting = new Map<string, Array<Waiting>>()
+  private next: Array<string> = []
+
+  constructor(
+    private readonly core: EngineState,
+    private readonly tiers: TierReads,
+    private readonly scope: Scope.Scope
+  ) {}
+
+  /**
+   * One synchronous step joins the batch and decides who answers it; an interruption must not come before the answering
+   * fiber has been started, because everybody after this reader counts on it.
+   */
+  read(id: string): Answer {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        let answer: Answer | undefined
+        let wake: Waiting | undefined
+        const resume: Waiting = (effect) => {
+          answer = effect
+          wake?.(effect)
+        }
+        const answered: Answer = Effect.async((told) => {
+          if (answer === undefined) wake = told
+          else told(answer)
+        })
+        const others = this.waiting.get(id)
+        if (others !== undefined) {
+          others.push(resume)
+          return restore(answered)
+        }
+        this.waiting.set(id, [resume])
+        this.next.push(id)
+        return this.next.length === 1 ? Effect.zipRight(this.start, restore(answered)) : restore(answered)
+      })
+    )
+  }
+
+  /** The yield lets the other readers of this turn join. Nobody waits for this fiber's exit: its readers have it. */
+  private readonly start = Effect.suspend(() =>
+    Effect.yieldNow().pipe(
+      Effect.zipRight(this.answerNext),
+      Effect.ignore,
+      Effect.uninterruptible,
+      Effect.forkIn(this.scope)
+    )
+  )
+
+  private readonly answerNext = Effect.suspend(() => {
+    const open = new Set(this.next)
+    this.next = []
+    const fetched = this.tiers.each([...open], (id, record) => {
+      open.delete(id)
+      this.tell(id, Effect.succeed(visible(record)))
+    })
+    return Effect.onExit(Effect.interruptible(fetched), (exit) =>
+      Effect.sync(() => {
+        for (const id of open) this.tell(id, this.failureOf(id, exit))
+      })
+    )
+  })
+
+  private tell(id: string, answer: Answer): void {
+    const readers = this.waiting.get(id)
+    this.waiting.delete(id)
+    if (readers !== undefined) for (const resume of readers) resume(answer)
+  }
+
+  private failureOf(id: string, exit: Exit.Exit<ReadonlyMap<string, TierError>>): Answer {
+    if (Exit.isInterrupted(exit)) return Effect.fail(this.core.gate.closed("query"))
+    if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+    const error = exit.value.get(id)
+    return error === undefined ? Effect.dieMessage(`no answer for ${JSON.stringify(id)}`) : Effect.fail(error)
+  }
+}
+
+export const visible = (record: ItemRecord | undefined): Option.Option<SyncItem> =>
+  record === undefined || record.deleted ? Option.none() : Option.some(record)
