@@ -17,16 +17,9 @@
  * wall clock ends its trust as well. A copy of a log that runs beside the original is the same node twice: that,
  * and whoever changes the archive's rows past its commits, is outside the promise.
  *
- * What an archive has to do, in terms of SQL, with one table
- * `writers(node PRIMARY KEY, token NULL, beat NOT NULL, lease_ms NOT NULL)`:
- *
- * - `heartbeat`, one transaction (SQLite: `BEGIN IMMEDIATE`; MySQL: READ COMMITTED): lock the tree's top row, which
- *   every commit locks before it ends; delete the rows named as lapsed, each by node *and* beat; read all rows;
- *   write the own row with `beat = fresh` and `token =` {@link tokenFor}; read the top's total for root and count.
- * - `release`: `UPDATE writers SET token = NULL WHERE node = ? AND token = ?`.
- * - `leave`: `DELETE FROM writers WHERE node = ? AND (token IS NULL OR token = ?)`.
- * - `commit`, after the tree's top row has been changed and so is locked: `SELECT node FROM writers WHERE token IS
- *   NOT NULL AND node <> ?`; a row found rolls the commit back as a transient failure.
+ * The own row is written, and its token decided by {@link tokenFor}, in one transaction that first locks the tree's
+ * top row; every commit that changes something holds that lock when it looks for another node's token. Rows named as
+ * lapsed are deleted there too, each by node *and* heartbeat. `sql/SqlWriters` is the register in SQL.
  *
  * Requests may be lost, repeated or arrive late and in any order: a token is only ever removed by name, and one
  * that its holder does not know any more is replaced and never just cleared.
