@@ -5,6 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { Duration, Effect, Option, Schedule } from "effect"
 import { makeNode } from "../../merkle/Digest.js"
 import type { ItemRecord } from "../../SyncItem.js"
+import { backoff } from "../../shared/Backoff.js"
 import type { ArchiveReader, OpenArchive } from "../Archive.js"
 import { ArchiveError } from "../ArchiveError.js"
 import { archiveError, classify, reasonOf, refail } from "../ArchiveErrors.js"
@@ -34,12 +35,7 @@ export interface SqlArchiveOptions {
   readonly lockHolder?: Effect.Effect<string, SqlError>
 }
 
-// Ten waits of 10 ms to 2 s, each doubled and jittered by a fifth.
-const contentionSchedule = Schedule.exponential("10 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.jittered,
-  Schedule.intersect(Schedule.recurs(10))
-)
+const contentionSchedule = Schedule.intersect(backoff("10 millis", "2 seconds"), Schedule.recurs(10))
 
 const retryContention = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   effect.pipe(

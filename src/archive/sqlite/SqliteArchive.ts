@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 
-import { Effect, Layer, Schedule, type Scope } from "effect"
+import { Duration, Effect, Layer, Schedule, type Scope } from "effect"
 import type { ArchiveStartError } from "../../EngineError.js"
 import type { OpenArchive } from "../Archive.js"
 import { Archive } from "../Archive.js"
@@ -26,8 +26,8 @@ import * as SqliteWorkerClient from "./SqliteWorkerClient.js"
 export interface SqliteArchiveOptions {
   /** The database file. Its directory must exist; the file is made when there is none. */
   readonly path: string
-  /** How long a statement waits for another process's lock, in milliseconds; 5,000 unless given. */
-  readonly busyTimeoutMs?: number | undefined
+  /** How long a statement waits for another process's lock; 5 seconds unless given. */
+  readonly busyTimeout?: Duration.DurationInput | undefined
 }
 
 /** Far below SQLite's own limit of 1 GB, so that a content is never what a thread runs out of memory for. */
@@ -71,7 +71,10 @@ export const make = (
       if (options.path === "" || options.path === ":memory:") {
         return yield* Effect.fail("the SQLite archive needs a file; there is an in-memory archive for tests")
       }
-      const client = yield* SqliteWorkerClient.make(options)
+      const client = yield* SqliteWorkerClient.make({
+        path: options.path,
+        busyTimeoutMs: Duration.toMillis(options.busyTimeout ?? "5 seconds")
+      })
       const tables = makeTables()
       const dialect = SqliteDialect.make(tables)
       yield* migrateAndVerify(dialect, tables, runAnywhere(client), (migration) =>

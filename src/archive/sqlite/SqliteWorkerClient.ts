@@ -23,8 +23,8 @@ import {
 export interface SqliteWorkerClientOptions {
   /** The database file. Its directory must exist; the file is made when there is none. */
   readonly path: string
-  /** How long a statement waits for another process's lock, in milliseconds; 5,000 unless given. */
-  readonly busyTimeoutMs?: number | undefined
+  /** How long a statement waits for another process's lock. */
+  readonly busyTimeoutMs: number
 }
 
 const failureOf = (message: string, { code, invalidValue, message: text }: WorkerFailure): SqlError => {
@@ -129,7 +129,7 @@ class Threads {
     Effect.suspend(() => this.running[role]?.terminate ?? Effect.void)
 
   private start(role: Role, opened: Done<unknown>): Thread {
-    const { busyTimeoutMs = 5_000, path } = this.options
+    const { busyTimeoutMs, path } = this.options
     const data: SqliteWorkerData = { path, role, busyTimeoutMs }
     const thread: Thread = new WorkerChannel("archive/sqlite/SqliteWorker", data, opened)
     this.running[role] = thread

@@ -35,7 +35,7 @@ const directory = Effect.acquireRelease(
 
 const opened = Effect.gen(function* () {
   const path = join(yield* directory, "archive.db")
-  return { path, archive: yield* SqliteArchive.make({ path, busyTimeoutMs: 50 }) }
+  return { path, archive: yield* SqliteArchive.make({ path, busyTimeout: "50 millis" }) }
 })
 
 const threads = () =>
@@ -277,7 +277,7 @@ describe("SQLite archive, when things fail", () => {
   it.scopedLive("lets two archives on one file write the same ids", () =>
     Effect.gen(function* () {
       const { archive, path } = yield* opened
-      const other = yield* SqliteArchive.make({ path, busyTimeoutMs: 5_000 })
+      const other = yield* SqliteArchive.make({ path, busyTimeout: "5 seconds" })
       yield* Effect.forEach(
         Array.from({ length: 20 }, (_, i) => i),
         (i) => (i % 2 === 0 ? archive : other).commit([put("same", 1 + ((i * 7) % 20)), put(`own.${i}`, 1)]),
@@ -365,7 +365,8 @@ describe("SQLite archive, when things fail", () => {
   it.scopedLive("is an SqlClient like any other", () =>
     Effect.gen(function* () {
       const sql = (yield* SqliteWorkerClient.make({
-        path: join(yield* directory, "plain.db")
+        path: join(yield* directory, "plain.db"),
+        busyTimeoutMs: 5_000
       })) as SqlClient.SqlClient
       yield* sql.withTransaction(
         Effect.gen(function* () {
