@@ -12,7 +12,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/**/*.test.ts"],
+          include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
           exclude: [...sockets, "test/integration/**", "test/process/**", "test/simulation/**"],
           // Most take milliseconds; the bound is for busy machines.
           testTimeout: 60_000,

@@ -53,6 +53,15 @@ try {
   const withMysql = ["--no-install", "tsx", "test/support/withMysql.ts"]
   process.stdout.write(run("npx", [...withMysql, "node", join(shared, "build", "main.js")], root))
   writeFileSync(join(application, "items.ndjson"), '{"id":"a.b","content":[1, 2]}\n')
+
+  // An application's tests, on an engine in memory.
+  const tested = join(application, "testing")
+  const runners = ["vitest", "@effect/vitest"].map((tool) => `${tool}@${own.devDependencies[tool]}`)
+  npm("install", "--save-dev", ...runners)
+  cpSync(join(root, "examples", "testing"), tested, { recursive: true })
+  run("npx", ["--no-install", "tsc", "-p", join("testing", "tsconfig.json")], application)
+  process.stdout.write(run("npx", ["--no-install", "vitest", "run", "testing"], application))
+
   const version = run("npx", ["--no-install", "sync-engine", "--version"], application).trim()
   if (!version.includes(own.version)) throw new Error(`sync-engine --version says ${version}`)
   // With a log and an archive: their threads run files of the package, beside the bundled command.

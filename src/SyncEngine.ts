@@ -18,14 +18,14 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type Scope } from "effect"
-import type { EngineConfig } from "./EngineConfig.js"
-import { engineConfig, fromPartial, LiveConfig } from "./EngineConfig.js"
-import type { GateClosed, InvalidConfig, StartError } from "./EngineError.js"
+import type { EngineConfig, EngineOptions } from "./EngineConfig.js"
+import { engineConfig, fromPartial, type LiveConfig } from "./EngineConfig.js"
+import type { GateClosed, StartError } from "./EngineError.js"
 import * as DefaultComponents from "./engine/DefaultComponents.js"
 import type { Engine } from "./engine/Engine.js"
 import * as EngineModule from "./engine/Engine.js"
 import type { EngineComponents } from "./engine/EngineComponents.js"
-import * as Lifecycle from "./Lifecycle.js"
+import type { Lifecycle } from "./Lifecycle.js"
 import type { SyncEngineApi } from "./SyncEngineApi.js"
 
 export type { Engine } from "./engine/Engine.js"
@@ -44,23 +44,63 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
    * Errors: `InvalidConfig` for a value out of range, `LogOpenError` when durability cannot be guaranteed,
    * `ArchiveStartError` when SQL cannot be reached or migrated within `sqlStartTimeout`.
    *
+   * @param parts take the place of those that the options name: a log, an archive, a cache or a filter of your own.
+   * Their layers are built by the application, with what they require.
+   *
    * @since 0.1.0
    */
-  static readonly layer = <E = never, R = never>(
-    options: Partial<EngineConfig> = {},
-    components?: Layer.Layer<EngineComponents, E, R>
-  ): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed | E, R> =>
-    Layer.unwrapEffect(Effect.map(fromPartial(options), (config) => started(config, components)))
+  static readonly layer = <Parts extends EngineComponents = never, E = never, R = never>(
+    options: EngineOptions = {},
+    parts?: Layer.Layer<Parts, E, R>
+  ): Layer.Layer<SyncEngine | Lifecycle | LiveConfig, StartError | GateClosed | E, R> =>
+    Layer.unwrapEffect(
+      Effect.map(fromPartial(options), (config) => {
+        const all = DefaultComponents.layer(config)
+        // Unopened: what is replaced has cost nothing.
+        return started(config, parts === undefined ? all : Layer.merge(all, parts))
+      })
+    )
+
+  /**
+   * A started engine for an application's tests: no files, no servers, all waiting on the test's clock, nothing kept
+   * longer than its scope. `flush` returns when everything acknowledged so far is archived. Unless options say otherwise
+   * it flushes and looks around once a minute, because each time that anything wakes up under `TestClock` takes real
+   * milliseconds.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Option, TestClock, TestContext } from "effect"
+   * import { SyncEngine } from "effect-sync-engine"
+   *
+   * const test = Effect.gen(function* () {
+   *   const engine = yield* SyncEngine
+   *   yield* engine.submit({ id: "user.42", content: "Ada" })
+   *   yield* TestClock.adjust("1 hour")
+   *   yield* engine.flush
+   *   return Option.isSome(yield* engine.get("user.42"))
+   * })
+   *
+   * Effect.runPromise(test.pipe(Effect.provide(SyncEngine.layerMemory()), Effect.provide(TestContext.TestContext)))
+   * ```
+   *
+   * @since 0.1.0
+   */
+  static readonly layerMemory = (
+    options: EngineOptions = {}
+  ): Layer.Layer<SyncEngine | Lifecycle | LiveConfig, StartError | GateClosed> =>
+    Layer.unwrapEffect(
+      Effect.map(fromPartial({ ...DefaultComponents.memoryDefaults, ...options }), (config) =>
+        Layer.provide(started(config, DefaultComponents.memory(config)), DefaultComponents.memoryLimits)
+      )
+    )
 
   /**
    * As `layer`, with the options from the `SYNC_ENGINE_*` variables (or whatever `ConfigProvider` is in place).
    *
    * @since 0.1.0
    */
-  static readonly layerConfig: Layer.Layer<
-    SyncEngine | Lifecycle.Lifecycle | LiveConfig,
-    StartError | GateClosed
-  > = Layer.unwrapEffect(Effect.map(engineConfig, (config) => started(config)))
+  static readonly layerConfig: Layer.Layer<SyncEngine | Lifecycle | LiveConfig, StartError | GateClosed> =
+    Layer.unwrapEffect(Effect.map(engineConfig, (config) => started(config, DefaultComponents.layer(config))))
 
   /**
    * A started engine over the application's own parts. All are unopened: the start opens them, the log first.
@@ -70,7 +110,7 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
   static readonly layerWithoutDependencies: Layer.Layer<
     SyncEngine,
     StartError | GateClosed,
-    EngineComponents | Lifecycle.Lifecycle | LiveConfig
+    EngineComponents | Lifecycle | LiveConfig
   > = Layer.scoped(
     SyncEngine,
     Effect.gen(function* () {
@@ -88,20 +128,8 @@ export class SyncEngine extends Context.Tag("effect-sync-engine/SyncEngine")<Syn
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<
-  Engine,
-  never,
-  EngineComponents | Lifecycle.Lifecycle | LiveConfig | Scope.Scope
-> = EngineModule.make
+export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | LiveConfig | Scope.Scope> =
+  EngineModule.make
 
-const started = <E = never, R = never>(
-  config: EngineConfig,
-  components?: Layer.Layer<EngineComponents, E, R>
-): Layer.Layer<SyncEngine | Lifecycle.Lifecycle | LiveConfig, StartError | GateClosed | E, R> => {
-  const parts: Layer.Layer<EngineComponents, E | InvalidConfig, R> =
-    components ?? DefaultComponents.layer(config)
-  return SyncEngine.layerWithoutDependencies.pipe(
-    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, LiveConfig.layer(config))),
-    Layer.provide(parts)
-  )
-}
+const started = <E, R>(config: EngineConfig, parts: Layer.Layer<EngineComponents, E, R>) =>
+  Layer.provideMerge(SyncEngine.layerWithoutDependencies, DefaultComponents.wired(config, parts))

@@ -3,19 +3,23 @@ import * as path from "node:path"
 import { Context, Duration, Effect, Layer } from "effect"
 import { Archive } from "../archive/Archive.js"
 import { sqliteAdvice } from "../archive/ArchiveErrors.js"
+import * as MemoryArchive from "../archive/memory/MemoryArchive.js"
 import * as MysqlArchive from "../archive/mysql/MysqlArchive.js"
 import * as SqliteArchive from "../archive/sqlite/SqliteArchive.js"
 import { Cache } from "../cache/Cache.js"
 import * as RedisCache from "../cache/RedisCache.js"
 import { sqlTarget, walFile } from "../config/Validation.js"
-import type { EngineConfig } from "../EngineConfig.js"
+import { type EngineConfig, LiveConfig } from "../EngineConfig.js"
 import { ArchiveStartError, type InvalidConfig } from "../EngineError.js"
-import { ExistenceFilter } from "../filter/ExistenceFilter.js"
+import { ExistenceFilter, make as makeFilter } from "../filter/ExistenceFilter.js"
+import * as Lifecycle from "../Lifecycle.js"
 import { makeDirectory } from "../shared/files/Directory.js"
 import { keepPrivate } from "../shared/files/PrivateFiles.js"
+import * as MemoryLog from "../wal/MemoryLog.js"
 import * as SqliteLog from "../wal/SqliteLog.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
 import type { EngineComponents } from "./EngineComponents.js"
+import { defaultLimits, EngineLimits } from "./state/EngineLimits.js"
 
 /** In a folder that is made when there is none. */
 const sqliteArchive = (file: string): Archive["Type"] => {
@@ -72,3 +76,32 @@ export const layer = (config: EngineConfig): Layer.Layer<EngineComponents, Inval
       : RedisCache.layer({ url: config.redisUrl, prefix: config.redisPrefix }),
     ExistenceFilter.layer
   )
+
+/** Everything in process: no files, no servers, nothing that takes real time. */
+export const memory = (config: EngineConfig): Layer.Layer<EngineComponents> =>
+  Layer.mergeAll(
+    MemoryLog.layerMemory({ maxItems: config.walMaxItems, maxBytes: config.walMaxBytes }),
+    MemoryArchive.layerMemory(),
+    Cache.layerNone,
+    Layer.succeed(ExistenceFilter, { open: ({ node }) => makeFilter({ node, leaseMs: minute * 60 }) })
+  )
+
+const minute = 60_000
+
+/**
+ * Options of an engine in memory. Under a `TestClock` every moment at which anything wakes up takes real milliseconds: it
+ * looks around once a minute, so that an application's tests may pass hours.
+ */
+export const memoryDefaults = {
+  batchFlushInterval: minute,
+  walDrainInterval: minute,
+  healthInterval: minute,
+  watchdogInterval: 60 * minute,
+  filterSnapshotInterval: 0
+}
+
+export const memoryLimits = Layer.succeed(EngineLimits, { ...defaultLimits, lookEveryMs: minute })
+
+/** All that an engine is made of: these parts, its configuration, a lifecycle. The one wiring of library and command. */
+export const wired = <E, R>(config: EngineConfig, parts: Layer.Layer<EngineComponents, E, R>) =>
+  Layer.mergeAll(parts, Lifecycle.layer, LiveConfig.layer(config))

@@ -107,7 +107,8 @@ export const settingsOf = (chance: Chance): Settings => {
           idsPerDelete: chance.pick([1, 2, 1000]),
           streamPageItems: chance.pick([1, 2, 500]),
           pageBytes: chance.pick([1, 400, 8 * 1024 * 1024]),
-          lettersPerPage: chance.pick([1, 2, 500])
+          lettersPerPage: chance.pick([1, 2, 500]),
+          lookEveryMs: 1000
         },
     smallLog,
     commitDelayMs: often(chance, 0.6, [1, 10, 60]),

@@ -13,9 +13,6 @@ type Runtime = Context.Tag.Service<EngineRuntime>
 
 const connectMs = 1000
 const hourMs = 3_600_000
-const filterRebuildMs = 1000
-/** How soon a log that refused a write is tried again. */
-const logCheckMs = 1000
 const tombstonesPerPurge = 1000
 
 /** Flush failures are recorded where they happen; a duty only goes on. */
@@ -242,11 +239,15 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
     intervalMs: () => runtime.core.filter?.heartbeatIntervalMs ?? 0,
     round: writerHeartbeat(runtime)
   },
-  { name: "filter rebuild", intervalMs: () => filterRebuildMs, round: runtime.filterMaintenance.rebuild },
+  {
+    name: "filter rebuild",
+    intervalMs: () => runtime.core.limits.lookEveryMs,
+    round: runtime.filterMaintenance.rebuild
+  },
   {
     name: "filter snapshot",
     intervalMs: (config) => config.filterSnapshotInterval,
-    round: Effect.asVoid(runtime.filterMaintenance.save)
+    round: runtime.filterMaintenance.save
   },
   {
     name: "change stream",
@@ -265,7 +266,7 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   { name: "cache resync", intervalMs: (config) => config.healthInterval, round: resyncCache(runtime) },
   {
     name: "log health",
-    intervalMs: (config) => Math.min(logCheckMs, config.healthInterval),
+    intervalMs: (config) => Math.min(runtime.core.limits.lookEveryMs, config.healthInterval),
     round: runtime.logProbe.check
   },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },

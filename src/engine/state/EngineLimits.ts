@@ -24,6 +24,8 @@ export interface Limits {
   readonly pageBytes: number
   /** Dead letters handled at once. */
   readonly lettersPerPage: number
+  /** How often what may be overdue is looked for: a filter to rebuild, a log that refused a write. */
+  readonly lookEveryMs: number
 }
 
 export const defaultLimits: Limits = {
@@ -36,7 +38,8 @@ export const defaultLimits: Limits = {
   idsPerDelete: 1000,
   streamPageItems: 500,
   pageBytes: 8 * 1024 * 1024,
-  lettersPerPage: 500
+  lettersPerPage: 500,
+  lookEveryMs: 1000
 }
 
 /** Read once, when an engine is made. */
