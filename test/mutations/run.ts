@@ -17,6 +17,7 @@ const copied = [
   "src",
   "test",
   "docs",
+  "scripts",
   "package.json",
   "tsconfig.json",
   "tsconfig.build.json",
