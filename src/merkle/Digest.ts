@@ -6,8 +6,6 @@
  * - node: SHA-256(0x01, u16 length of path, path, u64 count, 32 bytes sum)
  *
  * Numbers are big-endian, texts are UTF-8.
- *
- * @since 0.1.0
  */
 import { hash } from "node:crypto"
 import type { Digest, Leaf, TreeNode } from "./Tree.js"
@@ -33,20 +31,10 @@ const writeUint64 = (value: number, at: number): number => {
   return input.writeUInt32BE(value - high * 0x1_0000_0000, next)
 }
 
-/**
- * The bits of a sum, as 64 hexadecimal digits.
- *
- * @since 0.1.0
- * @category conversions
- */
+/** The bits of a sum, as 64 hexadecimal digits. */
 export const sumToHex = (sum: bigint): string => BigInt.asUintN(256, sum).toString(16).padStart(64, "0")
 
-/**
- * The digest of a live item. Throws a `RangeError` when version or updatedAt is negative or not whole.
- *
- * @since 0.1.0
- * @category digests
- */
+/** The digest of a live item. Throws a `RangeError` when version or updatedAt is negative or not whole. */
 export const leafDigest = (leaf: Leaf): Digest => {
   input[0] = leafDomain
   let at = writeText(leaf.id)
@@ -58,20 +46,10 @@ export const leafDigest = (leaf: Leaf): Digest => {
   return hash("sha256", input.subarray(0, at + 32), "hex")
 }
 
-/**
- * The digest of a live item as the number that the sums above it add up.
- *
- * @since 0.1.0
- * @category digests
- */
+/** The digest of a live item as the number that the sums above it add up. */
 export const leafSum = (leaf: Leaf): bigint => BigInt(`0x${leafDigest(leaf)}`)
 
-/**
- * The digest of an interior node.
- *
- * @since 0.1.0
- * @category digests
- */
+/** The digest of an interior node. */
 export const nodeDigest = (path: string, count: number, sum: bigint): Digest => {
   input[0] = nodeDomain
   const at = writeUint64(count, writeText(path))
@@ -79,20 +57,10 @@ export const nodeDigest = (path: string, count: number, sum: bigint): Digest => 
   return hash("sha256", input.subarray(0, at + 32), "hex")
 }
 
-/**
- * The root of a tree without leaves.
- *
- * @since 0.1.0
- * @category constants
- */
+/** The root of a tree without leaves. */
 export const emptyRoot: Digest = nodeDigest("", 0, 0n)
 
-/**
- * A node with its digest.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** A node with its digest. */
 export const makeNode = (
   path: string,
   total: { readonly count: number; readonly sum: bigint }

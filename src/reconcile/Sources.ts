@@ -1,5 +1,4 @@
 /** The archive's and the cache's trees as sources of a comparison. */
-
 import { Effect } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
@@ -11,107 +10,62 @@ const leavesPerPage = 2000
 
 type Leaves<E> = MerkleSource<E>["leaves"]
 
-const sumOf = (digest: string): bigint => BigInt(`0x${digest}`)
-
-/** Reads leaves of a range, page by page, at most so many, and until `visit` says how many of a page it took. Returns after which name to go on. */
-const eachPage = <E>(
-  leaves: Leaves<E>,
-  path: string,
-  range: NameRange,
-  most: number,
-  visit: (page: ReadonlyArray<LeafHead>) => number | undefined
-): Effect.Effect<string | undefined, E> =>
-  Effect.gen(function* () {
-    let { after } = range
-    let left = most
-    for (;;) {
-      const limit = Math.min(leavesPerPage, left)
-      const page = yield* leaves(path, { after, upTo: range.upTo, limit })
-      const taken = visit(page)
-      if (taken !== undefined) return taken === 0 ? after : page[taken - 1]!.name
-      if (page.length < limit) return undefined
-      after = page[page.length - 1]!.name
-      left -= page.length
-      if (left === 0) return after
-    }
-  })
-
 /**
  * Parts of a range by reading at most `items` leaves once; the last part may be cut short by that. `nextAfter`: where
  * to go on.
  */
-export const boundedParts = <E>(
+export const boundedParts = Effect.fnUntraced(function* <E>(
   leaves: Leaves<E>,
   path: string,
   range: NameRange,
   size: number,
   bounds: { readonly items: number; readonly parts: number }
-): Effect.Effect<{ readonly parts: ReadonlyArray<LeafPart>; readonly nextAfter: string | undefined }, E> =>
-  Effect.suspend(() => {
-    const parts: Array<LeafPart> = []
-    let count = 0
-    let sum = 0n
-    let upTo = ""
-    const close = () => {
-      if (count > 0) parts.push({ upTo, count, sum: BigInt.asUintN(256, sum) })
-      count = 0
-      sum = 0n
+): Effect.fn.Return<{ readonly parts: ReadonlyArray<LeafPart>; readonly nextAfter: string | undefined }, E> {
+  const parts: Array<LeafPart> = []
+  let count = 0
+  let sum = 0n
+  let { after } = range
+  let left = bounds.items
+  const close = () => {
+    if (count > 0) parts.push({ upTo: after!, count, sum: BigInt.asUintN(256, sum) })
+    count = 0
+    sum = 0n
+  }
+  for (;;) {
+    const limit = Math.min(leavesPerPage, left)
+    const page = yield* leaves(path, { after, upTo: range.upTo, limit })
+    for (const { digest, name } of page) {
+      if (parts.length === bounds.parts) return { parts, nextAfter: after }
+      count++
+      sum += BigInt(`0x${digest}`)
+      after = name
+      if (count >= size) close()
     }
-    return Effect.map(
-      eachPage(leaves, path, range, bounds.items, (page) => {
-        let taken = 0
-        for (const leaf of page) {
-          if (parts.length === bounds.parts) return taken
-          taken++
-          count++
-          sum += sumOf(leaf.digest)
-          upTo = leaf.name
-          if (count >= size) close()
-        }
-        return undefined
-      }),
-      (nextAfter) => {
-        close()
-        return { parts, nextAfter }
-      }
-    )
-  })
+    left -= page.length
+    if (page.length < limit || left === 0) {
+      close()
+      return { parts, nextAfter: page.length < limit ? undefined : after }
+    }
+  }
+})
+
+const unbounded = Number.POSITIVE_INFINITY
 
 /** Count and sum of a range by reading at most `items` leaves. `nextAfter`: where to go on. */
-export const boundedSum = <E>(
-  leaves: Leaves<E>,
-  path: string,
-  range: NameRange,
-  items: number
-): Effect.Effect<
-  { readonly count: number; readonly sum: bigint; readonly nextAfter: string | undefined },
-  E
-> =>
-  Effect.suspend(() => {
-    let count = 0
-    let sum = 0n
-    return Effect.map(
-      eachPage(leaves, path, range, items, (page) => {
-        count += page.length
-        for (const leaf of page) sum += sumOf(leaf.digest)
-        return undefined
-      }),
-      (nextAfter) => ({ count, sum: BigInt.asUintN(256, sum), nextAfter })
-    )
-  })
-
-const unbounded = { items: Number.POSITIVE_INFINITY, parts: Number.POSITIVE_INFINITY }
+export const boundedSum = <E>(leaves: Leaves<E>, path: string, range: NameRange, items = unbounded) =>
+  Effect.map(
+    boundedParts(leaves, path, range, unbounded, { items, parts: unbounded }),
+    ({ nextAfter, parts: [all] }) => ({ count: all?.count ?? 0, sum: all?.sum ?? 0n, nextAfter })
+  )
 
 /** Parts of a range by reading its leaves once. */
 const partsByReading =
   <E>(leaves: Leaves<E>): MerkleSource<E>["leafParts"] =>
   (path, range, size) =>
-    Effect.map(boundedParts(leaves, path, range, size, unbounded), ({ parts }) => parts)
-
-const sumByReading =
-  <E>(leaves: Leaves<E>): MerkleSource<E>["leafSum"] =>
-  (path, range) =>
-    boundedSum(leaves, path, range, unbounded.items)
+    Effect.map(
+      boundedParts(leaves, path, range, size, { items: unbounded, parts: unbounded }),
+      ({ parts }) => parts
+    )
 
 const within = (name: string, upTo: string | undefined): boolean =>
   upTo === undefined || compareBytes(name, upTo) <= 0
@@ -139,7 +93,7 @@ export const ofArchive = (archive: OpenArchive): MerkleSource<ArchiveError> => {
     node: archive.node,
     branches: archive.branches,
     leaves,
-    leafSum: sumByReading(leaves),
+    leafSum: (path, range) => boundedSum(leaves, path, range),
     leafParts: partsByReading(leaves)
   }
 }

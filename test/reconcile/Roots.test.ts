@@ -113,8 +113,8 @@ describe("roots while others write without a pause", () => {
         if (kind !== "extra") {
           expect(differences).toContainEqual({ tier: "cache", what: "value", id: "quiet.1.1", problem: kind })
         }
-        const mended = yield* inTime(resync(tiers))
-        expect(mended).toMatchObject({ equal: true, rebuilt: false })
+        const repaired = yield* inTime(resync(tiers))
+        expect(repaired).toMatchObject({ equal: true, rebuilt: false })
         expect(yield* inTime(nothingLasts(tiers))).toBe(true)
       }
     }).pipe(Effect.orDie)
