@@ -21,8 +21,12 @@ export const state = (description: string) => option("state", description, unles
 
 export const path = (name: string, description: string) => option(name, description, unless(prefixProblem))
 
-export const number = (name: string, least: number, most: number, description: string) =>
-  option(name, description, whole(least, most))
+/** A whole number; without a second bound it is `least` or more. */
+export const number = (
+  name: string,
+  [least, most = Number.MAX_SAFE_INTEGER]: readonly [least: number, most?: number],
+  description: string
+) => option(name, description, whole(least, most))
 
 /** Writes text to standard output. */
 export const print = (text: string | Uint8Array) => Effect.flatMap(Stdio, (stdio) => stdio.write(text))

@@ -88,17 +88,15 @@ const problemOf = (
 const config = {
   file: argument("file", "NDJSON file; - for standard input.", anyText),
   durability: Common.durability,
-  batch: Common.number("batch", 1, 10_000, `Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
+  batch: Common.number("batch", [1, 10_000], `Items in one batch, 1 to 10000. Default: ${defaultBatch}.`),
   patience: Common.number(
     "patience",
-    0,
-    86_400,
+    [0, 86_400],
     `Seconds to go on trying while the engine takes nothing (log full, backpressure). Default: ${defaultPatienceSeconds}.`
   ),
   showErrors: Common.number(
     "show-errors",
-    0,
-    1_000_000,
+    [0, 1_000_000],
     `Bad lines reported in full; later ones are counted. Default: ${defaultShownLines}.`
   ),
   json: Common.json,

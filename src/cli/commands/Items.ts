@@ -26,8 +26,7 @@ const maxContentBytes = 1024 * 1024 * 1024
 
 const ifVersion = Common.number(
   "if-version",
-  0,
-  Number.MAX_SAFE_INTEGER,
+  [0],
   "Only if this is the current version; 0 for `only if there is none`. Default: always."
 )
 
@@ -86,8 +85,7 @@ export const put = define({
     state: Common.state("State tag, 1 to 64 bytes. Default: none."),
     version: Common.number(
       "version-number",
-      1,
-      maxOwnVersion,
+      [1, maxOwnVersion],
       "Own version; must be newer than the stored one. Default: assigned by the engine."
     ),
     expectedVersion: ifVersion,
@@ -194,12 +192,7 @@ export const scan = define({
     ),
     state: Common.state("Only items with this state tag. Default: all."),
     ids: toggle("ids", "Print ids only, one per line."),
-    limit: Common.number(
-      "limit",
-      1,
-      Number.MAX_SAFE_INTEGER,
-      "Stop after this many items. Default: no limit."
-    ),
+    limit: Common.number("limit", [1], "Stop after this many items. Default: no limit."),
     json: Common.json,
     ...Connection.options
   },

@@ -26,19 +26,13 @@ const checkOptions = {
     ["sample", "full", "none"],
     "Compare the cache's values with the archive's rows: some, each with the same chance, or all and the cache's tree too."
   ),
-  sample: Common.number("sample", 1, 100_000, "Items in a sample, 1 to 100000. Default: 1000."),
+  sample: Common.number("sample", [1, 100_000], "Items in a sample, 1 to 100000. Default: 1000."),
   differences: Common.number(
     "differences",
-    0,
-    10_000,
+    [0, 10_000],
     "Differences that are listed, 0 to 10000; all are counted. Default: 100."
   ),
-  budgetRows: Common.number(
-    "budget-rows",
-    1,
-    Number.MAX_SAFE_INTEGER,
-    "Rows after which to stop. Default: none."
-  ),
+  budgetRows: Common.number("budget-rows", [1], "Rows after which to stop. Default: none."),
   budgetTime: option(
     "budget-time",
     "Time after which to stop, such as 30s or 5m. Default: none.",

@@ -1,11 +1,12 @@
 /** Carries NDJSON lines into a backend: read, check, batch, submit, wait out pressure, count. */
 import { Array as Arr, Effect, Either, Fiber, Stream } from "effect"
+import type { BatchItem } from "../../http/client/HttpClient.js"
 import type { Durability, SubmitResult } from "../../SyncEngine.js"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
 import { isBlank } from "../../shared/ndjson/ObjectLine.js"
 import { type CliError, failed, toCliError } from "../app/CliError.js"
 import type { Backend, BackendError } from "../backend/Backend.js"
-import { type IngestItem, parseIngestLine } from "./IngestLine.js"
+import { parseIngestLine } from "./IngestLine.js"
 
 export interface IngestOptions {
   readonly durability: Durability | undefined
@@ -36,7 +37,7 @@ export interface IngestEvents {
   readonly progress: (counts: IngestCounts, waiting: string | undefined) => void
 }
 
-interface Numbered extends IngestItem {
+interface Numbered extends BatchItem {
   readonly line: number
 }
 

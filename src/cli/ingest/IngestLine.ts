@@ -1,16 +1,9 @@
 /** Reads one line of `ingest` input. Pure: no Effect, no I/O. */
 import { Either } from "effect"
-import type { SubmitItem } from "../../SyncEngine.js"
+import type { BatchItem } from "../../http/client/HttpClient.js"
 import { idProblem, stateProblem, versionProblem } from "../../SyncItem.js"
 import type { Member } from "../../shared/ndjson/JsonMembers.js"
 import { contentIn, isBase64, readObject } from "../../shared/ndjson/ObjectLine.js"
-
-/** A good line. */
-export interface IngestItem {
-  readonly item: SubmitItem
-  /** Time to live in seconds; such an item is volatile. */
-  readonly ttlSeconds: number | undefined
-}
 
 const fields = ["id", "content", "contentBase64", "version", "state", "ttlSeconds"]
 
@@ -57,7 +50,7 @@ const valueProblem = (value: Readonly<Record<string, unknown>>): string | undefi
  * excluded), so numbers, key order and escapes survive; `contentBase64` is decoded. The left side says in
  * words what is wrong with the line.
  */
-export const parseIngestLine = (bytes: Uint8Array): Either.Either<IngestItem, string> =>
+export const parseIngestLine = (bytes: Uint8Array): Either.Either<BatchItem, string> =>
   Either.flatMap(
     Either.mapLeft(readObject(bytes), ({ detail, problem }) => problem + detail),
     ({ members, value }) => {

@@ -4,7 +4,6 @@ import { describe } from "vitest"
 import { type CliError, failed } from "../../../src/cli/app/CliError.js"
 import type { Backend, BackendError } from "../../../src/cli/backend/Backend.js"
 import { Ingest, type IngestOptions } from "../../../src/cli/ingest/Ingest.js"
-import type { IngestItem } from "../../../src/cli/ingest/IngestLine.js"
 import {
   Backpressure,
   GateClosed,
@@ -13,6 +12,7 @@ import {
   NotSupported,
   type WriteError
 } from "../../../src/EngineError.js"
+import type { BatchItem } from "../../../src/http/client/HttpClient.js"
 import type { SubmitResult } from "../../../src/SyncEngine.js"
 import { treeSource } from "../../reconcile/treeSource.js"
 
@@ -20,7 +20,7 @@ const full = new LogFull({ items: 9, bytes: 9, maxItems: 9, maxBytes: 9, retryAf
 const pressure = new Backpressure({ level: "Critical", pressure: 0.9, retryAfterMs: 500 })
 const closed = new GateClosed({ operation: "write", phase: "draining", retryAfterMs: 1_000 })
 
-const acknowledged = ({ item }: IngestItem): SubmitResult => ({
+const acknowledged = ({ item }: BatchItem): SubmitResult => ({
   _tag: "Acknowledged",
   receipt: {
     id: item.id,
@@ -32,14 +32,14 @@ const acknowledged = ({ item }: IngestItem): SubmitResult => ({
   }
 })
 
-const rejected = ({ item }: IngestItem, error: WriteError): SubmitResult => ({
+const rejected = ({ item }: BatchItem, error: WriteError): SubmitResult => ({
   _tag: "Rejected",
   id: item.id,
   error
 })
 
 type Answer = (
-  items: ReadonlyArray<IngestItem>,
+  items: ReadonlyArray<BatchItem>,
   call: number
 ) => Either.Either<ReadonlyArray<SubmitResult>, BackendError>
 
