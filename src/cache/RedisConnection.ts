@@ -80,12 +80,9 @@ export class RedisConnection {
     encode: () => ReadonlyArray<Argument>,
     decode: (reply: Reply) => A
   ): Effect.Effect<A, CacheError> {
-    const { keyPrefix, secrets } = this.source
+    const { keyPrefix } = this.source
     const sane = <B>(body: () => B) =>
-      Effect.try({
-        try: body,
-        catch: (cause) => this.errorOf(operation, "malformed", problemIn(cause, secrets))
-      })
+      Effect.try({ try: body, catch: (cause) => this.errorOf(operation, "malformed", this.problemIn(cause)) })
     return sane(encode).pipe(
       Effect.flatMap((args) => this.call(operation, ({ send }) => evaluate(send, script, keyPrefix, args))),
       Effect.flatMap((reply) => sane(() => decode(reply as Reply)))
@@ -105,7 +102,7 @@ export class RedisConnection {
       const { session } = this
       const prefix = session?.greeting.prefix ?? ""
       const pattern = `${escapePattern(prefix)}${kind}*`
-      for (const primary of session?.primaries ?? [noServer]) {
+      for (const primary of session?.primaries() ?? [noServer]) {
         let cursor = "0"
         do {
           const args = [cursor, "MATCH", pattern, "COUNT", 500]
@@ -262,6 +259,8 @@ export class RedisConnection {
           throw this.failed(session, operation, this.problemIn(cause))
         }
       )
+      // Interrupted just now, nobody would hear of its rejection.
+      ended.catch(() => {})
       return Effect.tryPromise({ try: () => ended, catch: (error) => error as CacheError })
     })
   }
@@ -280,13 +279,9 @@ export class RedisConnection {
       const opened = this.breaker.failed(this.elapsed())
       this.show({ lastError: problem }, opened)
     }
-    return kind === "unavailable"
-      ? this.errorOf(operation, kind, problem, this.options.maxReconnectDelayMs)
-      : this.errorOf(operation, kind, kind === "timeout" ? this.noReply : problem)
-  }
-
-  private get noReply(): string {
-    return `no answer within ${this.options.commandTimeoutMs} ms`
+    const { commandTimeoutMs, coolDownMs, maxReconnectDelayMs } = this.options
+    const said = kind === "timeout" ? `no answer within ${commandTimeoutMs} ms` : problem
+    return this.errorOf(operation, kind, said, kind === "unavailable" ? maxReconnectDelayMs : coolDownMs)
   }
 
   private unavailable(operation: string): CacheError {

@@ -1,4 +1,4 @@
-/** What a failure of the driver or an answer of the server means. */
+/** What a failure of the driver or an error reply of the server means. */
 
 import type { RedisAddress } from "../config/RedisUrl.js"
 import { redact } from "../shared/Redaction.js"
@@ -9,10 +9,10 @@ const unreachable =
 /** The server cannot serve this call where it was asked, or not now. */
 const elsewhere = /^(READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING|NOAUTH)\b/
 
-/** Whoever answers so is not, or no longer, where the keys are: another connection has to be made. */
+/** Whoever replies so is not, or no longer, where the keys are: another connection has to be made. */
 const notHere = /^(READONLY|MOVED|CLUSTERDOWN|MASTERDOWN|LOADING|NOAUTH)\b/
 
-/** A server that answers so is the right one, and takes no writes at present. */
+/** A server that replies so is the right one, and takes no writes at present. */
 const noWrites = /^(OOM|MISCONF|NOREPLICAS)\b/
 
 /** The text of whatever was thrown. */

@@ -15,8 +15,8 @@ import { type Greeting, greet, type Send } from "./RedisServer.js"
 /** A connection whose server was looked at. */
 export interface RedisSession {
   readonly send: Send
-  /** Every primary that may have keys of ours. */
-  readonly primaries: ReadonlyArray<Send>
+  /** Every primary that may have keys of ours, as far as is known at present. */
+  readonly primaries: () => ReadonlyArray<Send>
   readonly greeting: Greeting
 }
 
@@ -159,7 +159,7 @@ export const ownSockets = (target: RedisTarget, keyPrefix: string, timeouts: Red
           if (nodes.length > 0) addresses = nodes
         }
         redirections = 0
-        return { send, primaries: [send], greeting }
+        return { send, primaries: () => [send], greeting }
       }),
     afterFailure: (problem) => {
       const moved = movedTo(problem, address.host)
@@ -232,7 +232,7 @@ export const applicationClient = (
           )
         }
         const greeting = yield* promised(() => greet(send, keyPrefix, epoch))
-        return { send, primaries: client.nodes?.("master").map(sendOver) ?? [send], greeting }
+        return { send, primaries: () => client.nodes?.("master").map(sendOver) ?? [send], greeting }
       }),
     afterFailure: (problem) => ({ problem, tryAtOnce: false }),
     comesBack: Effect.async<void>((resume) => {

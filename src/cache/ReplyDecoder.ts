@@ -1,5 +1,5 @@
 /**
- * Turns what the scripts answer into records, heads and nodes. Whatever was stored may be damaged: a value that
+ * Turns what the scripts return into records, heads and nodes. Whatever was stored may be damaged: a value that
  * is not whole is told apart from one that is not there.
  */
 import { sumToHex } from "../merkle/Digest.js"
