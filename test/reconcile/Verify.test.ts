@@ -72,7 +72,7 @@ describe("verify", () => {
     )
   )
 
-  it.scoped("needs no cache, and says when one is away", () =>
+  it.scoped("needs no cache, and says when one is unavailable", () =>
     inTime(
       Effect.gen(function* () {
         const { archive, check, control } = yield* tiers()

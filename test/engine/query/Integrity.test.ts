@@ -201,9 +201,9 @@ describe("verify and repair of an engine", () => {
         })
         const [stored] = yield* archive.getMany(["r.0.0"])
         expect(textOf(stored!)).toBe("v0")
-        const mended = Option.getOrThrow(yield* service.getVerified("r.0.0"))
-        expect(textOf(mended)).toBe("v0")
-        expect(mended.version).toBeGreaterThan(before.get("r.0.0")!)
+        const restored = Option.getOrThrow(yield* service.getVerified("r.0.0"))
+        expect(textOf(restored)).toBe("v0")
+        expect(restored.version).toBeGreaterThan(before.get("r.0.0")!)
         const tagged = Option.getOrThrow(yield* service.getVerified("tagged"))
         expect(tagged).toMatchObject({
           state: "s",
@@ -217,7 +217,7 @@ describe("verify and repair of an engine", () => {
     )
   )
 
-  it.scoped("repair says what it cannot do while the cache is away", () =>
+  it.scoped("repair says what it cannot do while the cache is unavailable", () =>
     inTime(
       Effect.gen(function* () {
         const { control, service } = yield* start()

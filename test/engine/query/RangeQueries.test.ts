@@ -149,7 +149,7 @@ describe("prefix scans", () => {
     })
   )
 
-  it.scoped("an archive that is away is an error for every question about sets", () =>
+  it.scoped("an archive that is unavailable is an error for every question about sets", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
       const { service } = yield* start({ archive: archive.options })
