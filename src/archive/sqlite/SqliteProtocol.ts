@@ -3,7 +3,6 @@
  * in one transferred buffer: cloning them one by one costs more than the statement.
  */
 
-/** What a worker is started with. */
 export interface SqliteWorkerData {
   readonly path: string
   readonly role: "reader" | "writer"

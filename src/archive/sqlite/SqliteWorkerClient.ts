@@ -42,9 +42,6 @@ const rowsOf = <A>(result: StatementResult, rowOf: (cells: Array<unknown>, at: n
   return rows
 }
 
-const arraysOf = (result: StatementResult) =>
-  rowsOf(result, (cells, at) => cells.slice(at, at + result.columns.length))
-
 const objectsOf = (result: StatementResult): ReadonlyArray<Record<string, unknown>> => {
   const { columns } = result
   return rowsOf(result, (cells, at) => {
@@ -73,10 +70,10 @@ class Threads {
 
   constructor(private readonly options: SqliteWorkerClientOptions) {}
 
-  open(role: Role): Effect.Effect<void, SqlError> {
+  open(role: Role): Effect.Effect<unknown, SqlError> {
     return Effect.async((resume) => {
       this.start(role, (outcome) =>
-        resume(Either.isRight(outcome) ? Effect.void : this.failed("Failed to open database", outcome.left))
+        resume(Either.mapLeft(outcome, (failure) => this.failed("Failed to open database", failure)))
       )
     })
   }
@@ -103,12 +100,14 @@ class Threads {
           const transfer = values.bytes === undefined ? [] : [values.bytes]
           const done: Done<StatementResult> = (outcome) =>
             resume(
-              Either.isRight(outcome)
-                ? Effect.succeed(map(outcome.right))
-                : this.failed(
+              Either.mapBoth(outcome, {
+                onLeft: (failure) =>
+                  this.failed(
                     at.lost === undefined ? "Failed to execute statement" : "Connection lost",
-                    outcome.left
-                  )
+                    failure
+                  ),
+                onRight: map
+              })
             )
           at.request("statement", [sql, values], done, transfer)
         } catch (cause) {
@@ -144,7 +143,7 @@ class Threads {
   }
 }
 
-/** A connection over whatever thread `thread` returns at the time of the call. */
+/** Over whatever thread `thread` returns at the time of the call. */
 const connectionOver = (threads: Threads, thread: () => Thread): Connection => {
   const execute: Connection["execute"] = (sql, params, transformRows) =>
     threads.run(thread, sql, params, (result) => {
@@ -158,7 +157,10 @@ const connectionOver = (threads: Threads, thread: () => Thread): Connection => {
     executeUnprepared: execute,
     executeRaw: (sql, params) =>
       threads.run(thread, sql, params, (result) => ({ rows: objectsOf(result), changes: result.changes })),
-    executeValues: (sql, params) => threads.run(thread, sql, params, arraysOf),
+    executeValues: (sql, params) =>
+      threads.run(thread, sql, params, (result) =>
+        rowsOf(result, (cells, at) => cells.slice(at, at + result.columns.length))
+      ),
     executeStream: (sql, params, transformRows) =>
       Stream.unwrap(Effect.map(execute(sql, params, transformRows), Stream.fromIterable))
   }
@@ -204,6 +206,6 @@ export const make = (
   })
 
 export interface SqliteWorkerClient extends SqlClient.SqlClient {
-  /** Ends a thread as a crash would; for tests of what follows. */
+  /** Ends a thread as a crash would; for tests. */
   readonly kill: (role: Role) => Effect.Effect<void>
 }
