@@ -19,8 +19,9 @@ import type { DeadLettersApi } from "./query/DeadLetters.js"
 export interface AdminApi {
   /** Carries everything acknowledged so far to the archive now. Fails when the archive is unavailable. */
   readonly flush: Effect.Effect<FlushResult, ReadError>
-  /** One round of the run loop by hand: flush what is due, archive health, shrink. */
+  /** One round of every duty of the run loop that is switched on. What fails in it is logged and tried again by the run loop. */
   readonly tick: Effect.Effect<void>
+  /** Rebuilds the existence filter when that is due, and waits for it; only the archive's sole writer can. */
   readonly warmUp: Effect.Effect<void, ReadError>
   readonly setReadOnly: (readOnly: boolean) => Effect.Effect<void>
   readonly deadLetters: DeadLettersApi

@@ -3,12 +3,12 @@ import { type Context, Effect, type Scope, Stream } from "effect"
 import type { LiveConfig } from "../EngineConfig.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import type { AdminApi } from "./AdminApi.js"
-import * as BackgroundTasks from "./background/BackgroundTasks.js"
 import type { EngineRuntime } from "./background/EngineRuntime.js"
 import { checkpoint } from "./flush/Checkpoint.js"
 import type { FlushBarrier } from "./flush/FlushBarrier.js"
 import * as DeadLetters from "./query/DeadLetters.js"
 import { guarded } from "./query/Requests.js"
+import { archiveUnavailable } from "./state/ArchiveUnavailable.js"
 import { healthOf, statsOf } from "./state/HealthAndStats.js"
 
 /** @param detached holds what nobody waits for */
@@ -35,14 +35,20 @@ export const make = (
     flush,
     tick: Effect.gen(function* () {
       if (!lifecycle.acceptsQueries()) return
-      yield* BackgroundTasks.flushByAge(runtime)
-      yield* BackgroundTasks.drainLog(runtime)
       yield* runtime.logProbe.probe
-      yield* BackgroundTasks.archiveHealth(runtime)
-      yield* Effect.ignore(BackgroundTasks.resyncCache(runtime))
-      yield* Effect.ignore(BackgroundTasks.shrinkLog(runtime))
+      for (const { intervalMs, name, round } of runtime.duties) {
+        if (intervalMs(core.config()) === 0) continue
+        yield* Effect.catchAllCause(round, (cause) => Effect.logDebug(`${name} failed`, cause))
+      }
     }),
-    warmUp: Effect.void,
+    warmUp: guarded(core, runtime.filterMaintenance.rebuild).pipe(
+      Effect.catchTags({
+        ArchiveError: (error) => archiveUnavailable("warmUp")(error),
+        // Another node writes, or it cannot be done while so much is pending.
+        RebuildLater: ({ message }) => Effect.logInfo(`the filter is not rebuilt now: ${message}`)
+      }),
+      Effect.withSpan("SyncEngine.warmUp")
+    ),
     setReadOnly: (readOnly) => Effect.asVoid(Effect.orDie(live.update({ readOnly }))),
     deadLetters: DeadLetters.make(core, () => flushWhenFull(runtime)),
     drain: Effect.tap(lifecycle.beginDrain, (made) =>

@@ -7,6 +7,7 @@ import { Archive } from "../archive/Archive.js"
 import { LiveConfig } from "../EngineConfig.js"
 import { Lifecycle } from "../Lifecycle.js"
 import { FilterSnapshots } from "../wal/FilterSnapshots.js"
+import * as BackgroundTasks from "./background/BackgroundTasks.js"
 import * as CacheResync from "./background/CacheResync.js"
 import type { EngineRuntime } from "./background/EngineRuntime.js"
 import { FilterMaintenance } from "./background/FilterMaintenance.js"
@@ -40,7 +41,7 @@ export const make = Effect.gen(function* () {
   const runLoop = yield* shutdown.scoped("run loop")
   yield* shutdown.add("writes under way", core.appends.settled.await)
 
-  const runtime: Context.Tag.Service<EngineRuntime> = {
+  const runtime: Omit<Context.Tag.Service<EngineRuntime>, "duties"> = {
     cacheResync: CacheResync.make(core, flush),
     changeStream,
     connectArchive: Effect.suspend(() => connectLater(runtime, archive)),
@@ -53,7 +54,7 @@ export const make = Effect.gen(function* () {
     shutdown,
     waiters
   }
-  return runtime
+  return { ...runtime, duties: BackgroundTasks.all(runtime) }
 })
 
 const checkpoint = (core: EngineState) =>

@@ -9,7 +9,7 @@ import { mostClaimIntervalMs } from "./CacheResync.js"
 import type { Duty } from "./Duty.js"
 import type { EngineRuntime } from "./EngineRuntime.js"
 
-type Runtime = Context.Tag.Service<EngineRuntime>
+type Runtime = Omit<Context.Tag.Service<EngineRuntime>, "duties">
 
 const connectMs = 1000
 const hourMs = 3_600_000
@@ -178,7 +178,7 @@ export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
 /** Something is under way and nothing moves: an alert, told once. */
 export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
   const seconds = () => core.config().watchdogInterval / 1000
-  /** Alerts when in two looks something was under way and the same had moved. */
+  /** Alerts when for an interval something was under way and nothing has moved. */
   const watch = (options: {
     readonly component: "flush" | "log"
     readonly underWay: () => boolean
@@ -186,13 +186,15 @@ export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
     readonly alert: () => string
     readonly over: string
   }) => {
-    let seen: number | undefined
+    let seen: { readonly moved: number; readonly atMs: number } | undefined
     let alerted = false
     return Effect.suspend(() => {
       const moved = options.underWay() ? options.moved() : undefined
-      const stuck = moved !== undefined && moved === seen
-      seen = moved
-      if (stuck) {
+      if (moved === undefined || moved !== seen?.moved) {
+        seen = moved === undefined ? undefined : { moved, atMs: core.elapsedMs() }
+      } else {
+        // A round by hand may come at any time; a timer may be a little early.
+        if (core.elapsedMs() - seen.atMs < 0.9 * core.config().watchdogInterval) return Effect.void
         alerted = true
         Metrics.watchdogAlert()
         const alert = options.alert()

@@ -8,6 +8,7 @@ import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { ShutdownSteps } from "../state/ShutdownSteps.js"
 import type { CacheResync } from "./CacheResync.js"
+import type { Duty } from "./Duty.js"
 import type { FilterMaintenance } from "./FilterMaintenance.js"
 import type { LogProbe } from "./LogProbe.js"
 
@@ -21,6 +22,8 @@ export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime
     readonly filterMaintenance: FilterMaintenance
     readonly changeStream: ChangeStream
     readonly logProbe: LogProbe
+    /** What the run loop does again and again. */
+    readonly duties: ReadonlyArray<Duty>
     /** Holds the run loop's fibers. */
     readonly runLoop: Scope.Scope
     readonly shutdown: ShutdownSteps

@@ -82,12 +82,11 @@ export const start: Effect.Effect<void, never, EngineRuntime | LiveConfig | Scop
           (cause) => BackgroundTasks.toldByTier(runtime, cause)
         )
       )
-    const duties = BackgroundTasks.all(runtime)
     const intervals = new Map<string, number>()
 
     const arrange = (config: EngineConfig) =>
       Effect.forEach(
-        duties,
+        runtime.duties,
         (duty) => {
           const interval = duty.intervalMs(config)
           if (intervals.get(duty.name) === interval) return Effect.void

@@ -16,7 +16,7 @@ export class ArchiveConnected extends Context.Tag("effect-sync-engine/startup/Ar
   Option.Option<OpenArchive>
 >() {}
 
-type Runtime = Context.Tag.Service<EngineRuntime>
+type Runtime = Pick<Context.Tag.Service<EngineRuntime>, "core" | "filterMaintenance" | "shutdown">
 
 export const connectArchive = Effect.gen(function* () {
   const runtime = yield* EngineRuntime

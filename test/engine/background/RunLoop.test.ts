@@ -655,3 +655,26 @@ describe("duties do not depend on each other", () => {
     })
   )
 })
+
+describe("rounds by hand", () => {
+  it.scoped(
+    "a tick runs every duty: it flushes, purges, saves the filter; warmUp builds it; none raises an alert",
+    () =>
+      Effect.gen(function* () {
+        const hour = 3600 * second
+        const { archive, service } = yield* running({
+          config: { batchFlushInterval: hour, healthInterval: hour, walDrainInterval: hour }
+        })
+        yield* service.submitMany(items(3))
+        yield* service.warmUp
+        archive.calls.length = 0
+        yield* service.tick
+        yield* service.tick
+        const seen = new Set(archive.calls.map(({ operation }) => operation))
+        expect(archive.live()).toHaveLength(3)
+        for (const operation of ["commit", "ping", "purgeTombstones"]) expect(seen).toContain(operation)
+        expect((yield* service.health).degraded).toEqual([])
+        expect((yield* service.health).filter.trusted).toBe(true)
+      })
+  )
+})
