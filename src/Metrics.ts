@@ -57,7 +57,7 @@ export type ReadTier = "memory" | "log" | "cache" | "archive" | "filter" | "abse
  * @since 0.1.0
  * @category models
  */
-export type CacheState = "none" | "connecting" | "connected" | "reconnecting" | "circuit-open" | "closed"
+export type CacheState = "none" | "connected" | "reconnecting"
 
 type Durability = "memory" | "wal" | "archive"
 type FlushReason = "count" | "bytes" | "age" | "forced" | "recovery" | "shutdown"
@@ -110,11 +110,8 @@ const backpressureLevels = wordsOf<BackpressureLevel>({
 })
 const cacheStates = wordsOf<CacheState>({
   none: true,
-  connecting: true,
   connected: true,
-  reconnecting: true,
-  "circuit-open": true,
-  closed: true
+  reconnecting: true
 })
 const components = wordsOf<Component>({
   archive: true,
@@ -336,8 +333,7 @@ const startupGauge = (label: string): Gauge | undefined => {
 }
 
 /**
- * What is looked at: exactly what the engine's `health` and `stats` answer with, and how the cache is connected
- * (from `health.cache` when not given).
+ * What is looked at: exactly what the engine's `health` and `stats` answer with.
  *
  * @since 0.1.0
  * @category models
@@ -371,7 +367,6 @@ export interface Observed {
     readonly deadLetters: number
     readonly startupTimings: ReadonlyArray<readonly [string, number]>
   }
-  readonly cacheState?: CacheState | undefined
 }
 
 /**
@@ -387,7 +382,7 @@ export const makeObserver = (): ((observed: Observed) => void) => {
     handle.unsafeUpdate(Math.max(0, total - (seen.get(handle) ?? 0)), noTags)
     seen.set(handle, total)
   }
-  return ({ cacheState: connection, health, stats }) => {
+  return ({ health, stats }) => {
     set(logItems, stats.log.items)
     set(logBytes, stats.log.bytes)
     set(logMaxItems, stats.log.maxItems)
@@ -402,7 +397,7 @@ export const makeObserver = (): ((observed: Observed) => void) => {
     advance(memoryMisses, stats.memory.misses)
     advance(memoryEvictions, stats.memory.evictions)
     const { available, configured, trusted } = health.cache
-    setOnly(cacheState, [connection ?? (configured ? (available ? "connected" : "reconnecting") : "none")])
+    setOnly(cacheState, [configured ? (available ? "connected" : "reconnecting") : "none"])
     set(cacheTrusted, trusted ? 1 : 0)
     set(filterTrusted, health.filter.trusted ? 1 : 0)
     set(filterEntries, health.filter.entries)

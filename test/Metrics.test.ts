@@ -182,8 +182,8 @@ describe("makeObserver", () => {
         }
       }
     }
-    const cacheOf = (cache: EngineHealth["cache"], cacheState?: Metrics.CacheState) => {
-      observe({ health: { ...health, cache }, stats, cacheState })
+    const cacheOf = (cache: EngineHealth["cache"]) => {
+      observe({ health: { ...health, cache }, stats })
       return scrape()
         .get(`${Metrics.prefix}cache_state`)!
         .samples.filter((sample) => sample.value === 1)
@@ -191,9 +191,7 @@ describe("makeObserver", () => {
     }
     expect(cacheOf({ configured: false, available: false, trusted: false })).toEqual(["none"])
     expect(cacheOf({ configured: true, available: false, trusted: false })).toEqual(["reconnecting"])
-    expect(cacheOf({ configured: true, available: false, trusted: false }, "circuit-open")).toEqual([
-      "circuit-open"
-    ])
+    expect(cacheOf({ configured: true, available: true, trusted: false })).toEqual(["connected"])
   })
 
   it("shows all degraded components, and read-only", () => {
