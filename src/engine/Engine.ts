@@ -23,7 +23,7 @@ import { PointReads } from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
 import { startup } from "./startup/Startup.js"
 import { LogAppend } from "./write/LogAppend.js"
-import * as VersionComparison from "./write/VersionComparison.js"
+import { VersionComparison } from "./write/VersionComparison.js"
 import * as WriteOperations from "./write/WriteOperations.js"
 
 export interface Engine {
@@ -142,7 +142,7 @@ const serviceOf = (
     () => AdminOperations.flushWhenFull(runtime),
     () => flushSignal.ask("forced")
   )
-  const writes = WriteOperations.make(core, reads, log, VersionComparison.make(core, detached))
+  const writes = WriteOperations.make(core, reads, log, new VersionComparison(core, detached))
   const barrier = FlushBarrier.make(core, flush)
   const pages = new Pages(core, barrier, reads)
   return {

@@ -12,7 +12,7 @@ import * as CacheResync from "./background/CacheResync.js"
 import type { EngineRuntime } from "./background/EngineRuntime.js"
 import { FilterMaintenance } from "./background/FilterMaintenance.js"
 import * as LogProbe from "./background/LogProbe.js"
-import * as ChangeStream from "./flush/ChangeStream.js"
+import { ChangeStream } from "./flush/ChangeStream.js"
 import { Flusher } from "./flush/Flusher.js"
 import * as FlushSignal from "./flush/FlushSignal.js"
 import { connectLater } from "./startup/ConnectArchive.js"
@@ -30,7 +30,7 @@ export const make = Effect.gen(function* () {
   // Log, archive and cache close behind all of these; the phases of the start register them.
   const shutdown = yield* ShutdownSteps.make(() => core.elapsedMs())
   yield* shutdown.add("log checkpoint", checkpoint(core))
-  const changeStream = ChangeStream.make(core)
+  const changeStream = new ChangeStream(core)
   yield* shutdown.add("change stream", changeStream.publish)
   const filterMaintenance = yield* FilterMaintenance.make(core, yield* FilterSnapshots, shutdown)
   const waiters = new ArchiveWaiters()

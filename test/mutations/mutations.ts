@@ -360,8 +360,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the change stream publishes what the archive did not take",
     file: "src/engine/flush/ChangeStream.ts",
-    find: "      else untaken.add(sequence)",
-    replace: "      else untaken.has(sequence)",
+    find: "      else this.untaken.add(sequence)",
+    replace: "      else this.untaken.has(sequence)",
     tests: ["test/engine/flush/Changes.test.ts"]
   },
   {

@@ -1,4 +1,12 @@
-/** Writes whose group commit is under way, by id. One id can have several, and any of them may fail. */
+/**
+ * Writes whose group commit is under way, by id. One id can have several, and any of them may fail.
+ *
+ * Landings. Writers compare with what is on its way already; readers do not see it before it is durable. So whoever was
+ * refused because of a write on its way, and would read why, has to wait until that write has *landed*: committed or
+ * failed. It waits for the newest one of the id at that moment, and with it for all before it, because commits end in the
+ * order in which they began; then readers and writers agree, unless there is something newer still. Rejected: waiting
+ * until none is under way, because an id that is written all the time would be waited for without end.
+ */
 import { Effect } from "effect"
 import type { ItemRecord } from "../../SyncItem.js"
 import { NewestPerId } from "./NewestPerId.js"
@@ -30,16 +38,12 @@ export class InFlightWrites {
     for (const wake of waiting) wake()
   }
 
-  /**
-   * Calls `wake` when the present newest commit of this id has ended, and with it all before it: what readers see and
-   * what writers compare with agree then, unless there is something newer still. Not when none is under way any more:
-   * an id that is written all the time would be waited for without end.
-   */
+  /** Calls `wake` when the newest commit of this id that is under way now has ended. */
   whenLanded(id: string, wake: () => void): void {
     const newest = this.writes.newest(id)
-    const waiting = newest === undefined ? undefined : this.waiting.get(newest)
-    if (newest === undefined) wake()
-    else if (waiting === undefined) this.waiting.set(newest, [wake])
+    if (newest === undefined) return wake()
+    const waiting = this.waiting.get(newest)
+    if (waiting === undefined) this.waiting.set(newest, [wake])
     else waiting.push(wake)
   }
 

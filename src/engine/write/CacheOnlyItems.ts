@@ -69,59 +69,23 @@ interface Write {
   readonly prepared: Prepared
 }
 
-/**
- * Writes items to the cache alone, in turns as bounded as those of other batches.
- *
- * @param itemAt what the caller gave, read once
- */
-export const submit = (
-  core: EngineState,
-  cache: CacheTrust,
-  count: number,
-  itemAt: (index: number) => SubmitItem | InvalidItem,
-  ttl: Duration.DurationInput
-): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> => {
-  const results = new Array<SubmitResult>(count)
+/** Writes items to the cache alone, in turns as bounded as those of other batches. */
+class Writing {
+  readonly results: Array<SubmitResult>
 
-  /** What the cache has something newer for is tried again with a newer version, unless the caller chose it. */
-  const store = (writes: ReadonlyArray<Write>, again: number): Effect.Effect<void, CacheError> =>
-    Effect.suspend(() => {
-      // One write of an id is enough, and the cache takes no more of one id at once.
-      const newest = new Map<string, Write>()
-      for (const write of writes) {
-        const { record } = write.prepared
-        const known = newest.get(record.id)
-        if (known === undefined || compareVersions(record, known.prepared.record) > 0) {
-          newest.set(record.id, write)
-        }
-      }
-      const records = [...newest.values()].map(({ prepared }) => prepared.record)
-      return Effect.flatMap(cache.service.put(records, { ttl }), ({ newer }) => {
-        const stored = new Map(newer.map((head) => [head.id, head]))
-        const later: Array<Write> = []
-        for (const write of writes) {
-          const { index, item, prepared } = write
-          const { record } = newest.get(prepared.record.id)!.prepared
-          const other = record.version === prepared.record.version && !sameVersion(record, prepared.record)
-          const head = stored.get(record.id) ?? (other ? record : undefined)
-          if (head !== undefined) core.clock.observe(head.version)
-          const next = head === undefined || item.version !== undefined ? prepared : prepare(core, item)
-          if (head === undefined) {
-            results[index] = { _tag: "Acknowledged", receipt: receiptOf(prepared, "memory") }
-          } else if (again > 0 && next !== prepared && next._tag === "Prepared") {
-            later.push({ index, item, prepared: next })
-          } else {
-            const { id, version } = prepared.record
-            const error = new VersionConflict({ id, submitted: version, current: head.version })
-            results[index] = { _tag: "Rejected", id, error }
-          }
-        }
-        return later.length === 0 ? Effect.void : store(later, again - 1)
-      })
-    })
+  constructor(
+    private readonly core: EngineState,
+    private readonly cache: CacheTrust,
+    private readonly count: number,
+    private readonly itemAt: (index: number) => SubmitItem | InvalidItem,
+    private readonly ttl: Duration.DurationInput
+  ) {
+    this.results = new Array<SubmitResult>(count)
+  }
 
-  const turns = (start: number): Effect.Effect<void, CacheError> =>
-    Effect.suspend(() => {
+  turns(start: number): Effect.Effect<void, CacheError> {
+    return Effect.suspend(() => {
+      const { core, count, itemAt, results } = this
       const writes: Array<Write> = []
       let bytes = 0
       let index = start
@@ -136,18 +100,66 @@ export const submit = (
         bytes += prepared.record.content.byteLength
         writes.push({ index, item, prepared })
       }
-      const rest = index < count ? Effect.zipRight(yieldToEventLoop, turns(index)) : Effect.void
-      return writes.length === 0 ? rest : Effect.zipRight(store(writes, maxAgain), rest)
+      const rest = index < count ? Effect.zipRight(yieldToEventLoop, this.turns(index)) : Effect.void
+      return writes.length === 0 ? rest : Effect.zipRight(this.store(writes, maxAgain), rest)
     })
+  }
 
-  return Effect.suspend(() =>
-    count === 0 ? Effect.void : Effect.zipRight(mark(core, cache), turns(0))
-  ).pipe(
-    Effect.tapError((error) => cacheFailed(core, cache, error.message)),
-    Effect.mapError(unavailable("submit")),
-    Effect.as(results)
-  )
+  /** What the cache has something newer for is tried again with a newer version, unless the caller chose it. */
+  private store(writes: ReadonlyArray<Write>, again: number): Effect.Effect<void, CacheError> {
+    const { cache, core, results, ttl } = this
+    // One write of an id is enough, and the cache takes no more of one id at once.
+    const newest = new Map<string, Write>()
+    for (const write of writes) {
+      const { record } = write.prepared
+      const known = newest.get(record.id)
+      if (known === undefined || compareVersions(record, known.prepared.record) > 0) {
+        newest.set(record.id, write)
+      }
+    }
+    const records = [...newest.values()].map(({ prepared }) => prepared.record)
+    return Effect.flatMap(cache.service.put(records, { ttl }), ({ newer }) => {
+      const stored = new Map(newer.map((head) => [head.id, head]))
+      const later: Array<Write> = []
+      for (const write of writes) {
+        const { index, item, prepared } = write
+        const { record } = newest.get(prepared.record.id)!.prepared
+        const other = record.version === prepared.record.version && !sameVersion(record, prepared.record)
+        const head = stored.get(record.id) ?? (other ? record : undefined)
+        if (head !== undefined) core.clock.observe(head.version)
+        const next = head === undefined || item.version !== undefined ? prepared : prepare(core, item)
+        if (head === undefined) {
+          results[index] = { _tag: "Acknowledged", receipt: receiptOf(prepared, "memory") }
+        } else if (again > 0 && next !== prepared && next._tag === "Prepared") {
+          later.push({ index, item, prepared: next })
+        } else {
+          const { id, version } = prepared.record
+          const error = new VersionConflict({ id, submitted: version, current: head.version })
+          results[index] = { _tag: "Rejected", id, error }
+        }
+      }
+      return later.length === 0 ? Effect.void : this.store(later, again - 1)
+    })
+  }
 }
+
+/** @param itemAt what the caller gave, read once */
+export const submit = (
+  core: EngineState,
+  cache: CacheTrust,
+  count: number,
+  itemAt: (index: number) => SubmitItem | InvalidItem,
+  ttl: Duration.DurationInput
+): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> =>
+  Effect.suspend(() => {
+    if (count === 0) return Effect.succeed([])
+    const writing = new Writing(core, cache, count, itemAt, ttl)
+    return Effect.zipRight(mark(core, cache), writing.turns(0)).pipe(
+      Effect.tapError((error) => cacheFailed(core, cache, error.message)),
+      Effect.mapError(unavailable("submit")),
+      Effect.as(writing.results)
+    )
+  })
 
 const maxAgain = 2
 
