@@ -41,9 +41,9 @@ export class InFlightWrites {
   /** Calls `wake` when the newest commit of this id that is under way now has ended. */
   whenLanded(id: string, wake: () => void): void {
     const newest = this.writes.newest(id)
-    if (newest === undefined) return wake()
-    const waiting = this.waiting.get(newest)
-    if (waiting === undefined) this.waiting.set(newest, [wake])
+    const waiting = newest === undefined ? undefined : this.waiting.get(newest)
+    if (newest === undefined) wake()
+    else if (waiting === undefined) this.waiting.set(newest, [wake])
     else waiting.push(wake)
   }
 
