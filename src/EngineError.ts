@@ -328,7 +328,7 @@ export class NotSupported extends Schema.TaggedError<NotSupported>()("NotSupport
  * What a write can fail with.
  *
  * @since 0.1.0
- * @category unions
+ * @category errors
  */
 export type WriteError =
   | InvalidRequest
@@ -350,7 +350,7 @@ export type WriteError =
  * What a read can fail with.
  *
  * @since 0.1.0
- * @category unions
+ * @category errors
  */
 export type ReadError =
   | InvalidItem
@@ -364,7 +364,7 @@ export type ReadError =
  * What a start can fail with.
  *
  * @since 0.1.0
- * @category unions
+ * @category errors
  */
 export type StartError = LogOpenError | ArchiveStartError | InvalidConfig
 
@@ -372,6 +372,6 @@ export type StartError = LogOpenError | ArchiveStartError | InvalidConfig
  * Every error of the engine.
  *
  * @since 0.1.0
- * @category unions
+ * @category errors
  */
 export type EngineError = WriteError | ReadError | StartError

@@ -56,6 +56,8 @@ export const isClean = (report: ShutdownReport): boolean =>
   report.problems.length === 0
 
 /**
+ * Where the engine stands: phase, boot stage, marks, durations, the report of its shutdown.
+ *
  * @since 0.1.0
  * @category services
  */

@@ -163,7 +163,7 @@ const changeEntries = counter("change_stream_entries_total", "Entries added to t
  * Items acknowledged at this durability.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const acknowledged = (durability: Durability, items: number): void =>
   acknowledgedWrites[durability].unsafeUpdate(items, noTags)
@@ -172,7 +172,7 @@ export const acknowledged = (durability: Durability, items: number): void =>
  * Items refused with this error.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const rejected = (error: WriteError["_tag"], items: number): void =>
   rejectedWrites[error].unsafeUpdate(items, noTags)
@@ -181,7 +181,7 @@ export const rejected = (error: WriteError["_tag"], items: number): void =>
  * One group commit of the log.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const groupCommitted = (items: number): void => {
   groupCommits.unsafeUpdate(1, noTags)
@@ -192,7 +192,7 @@ export const groupCommitted = (items: number): void => {
  * One batch was carried to the archive.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const flushed = (reason: FlushReason, items: number, durationMs: number): void => {
   flushBatches[reason].unsafeUpdate(1, noTags)
@@ -204,7 +204,7 @@ export const flushed = (reason: FlushReason, items: number, durationMs: number):
  * A batch failed and stays in the log.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const flushFailed = (): void => flushFailures.unsafeUpdate(1, noTags)
 
@@ -212,7 +212,7 @@ export const flushFailed = (): void => flushFailures.unsafeUpdate(1, noTags)
  * One transaction at the archive.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const archiveCommitted = (durationMs: number): void =>
   archiveSeconds.unsafeUpdate(durationMs / 1000, noTags)
@@ -221,7 +221,7 @@ export const archiveCommitted = (durationMs: number): void =>
  * Entries the archive had a newer version of.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const superseded = (items: number): void => supersededItems.unsafeUpdate(items, noTags)
 
@@ -229,7 +229,7 @@ export const superseded = (items: number): void => supersededItems.unsafeUpdate(
  * Writes acknowledged at `memory` that the log did not take.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const lost = (items: number): void => lostItems.unsafeUpdate(items, noTags)
 
@@ -237,7 +237,7 @@ export const lost = (items: number): void => lostItems.unsafeUpdate(items, noTag
  * Entries that went to the dead letters.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const deadLettered = (items: number): void => deadLetterItems.unsafeUpdate(items, noTags)
 
@@ -245,7 +245,7 @@ export const deadLettered = (items: number): void => deadLetterItems.unsafeUpdat
  * Items read from this tier.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const read = (tier: ReadTier, items: number): void => reads[tier].unsafeUpdate(items, noTags)
 
@@ -253,7 +253,7 @@ export const read = (tier: ReadTier, items: number): void => reads[tier].unsafeU
  * Calls to the cache that failed.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const cacheFailed = (calls: number): void => cacheErrors.unsafeUpdate(calls, noTags)
 
@@ -261,7 +261,7 @@ export const cacheFailed = (calls: number): void => cacheErrors.unsafeUpdate(cal
  * Pending writes did not move.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const watchdogAlert = (): void => watchdogAlerts.unsafeUpdate(1, noTags)
 
@@ -269,7 +269,7 @@ export const watchdogAlert = (): void => watchdogAlerts.unsafeUpdate(1, noTags)
  * Entries that were added to the change stream.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const changesPublished = (entries: number): void => changeEntries.unsafeUpdate(entries, noTags)
 
@@ -280,7 +280,7 @@ const restarts = new Map<string, Counter>()
  * A duty's round failed and is started again. Duties are few and named in code.
  *
  * @since 0.1.0
- * @category updates
+ * @category functions
  */
 export const dutyFailed = (duty: string): void => {
   let handle = restarts.get(duty)

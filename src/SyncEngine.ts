@@ -33,6 +33,8 @@ export type { EngineComponents } from "./engine/EngineComponents.js"
 export * from "./SyncEngineApi.js"
 
 /**
+ * The sync engine of an application: its reads, writes and operation.
+ *
  * @since 0.1.0
  * @category services
  */

@@ -41,6 +41,8 @@ export interface SubmitItem {
 }
 
 /**
+ * How a write is acknowledged, on what condition it is done, and where it goes.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -62,6 +64,8 @@ export interface SubmitOptions {
 }
 
 /**
+ * How a deletion is acknowledged, and on what condition it is done.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -199,6 +203,8 @@ export interface EngineStats {
 export type FlushReason = "count" | "bytes" | "age" | "forced" | "recovery" | "shutdown"
 
 /**
+ * What a flush has carried to the archive.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -74,14 +74,18 @@ export interface ItemVersion extends ItemHead {
 }
 
 /**
+ * The most bytes of UTF-8 that an id may have.
+ *
  * @since 0.1.0
- * @category limits
+ * @category constants
  */
 export const maxIdBytes = 255
 
 /**
+ * The most bytes of UTF-8 that a state tag may have.
+ *
  * @since 0.1.0
- * @category limits
+ * @category constants
  */
 export const maxStateBytes = 64
 
@@ -89,7 +93,7 @@ export const maxStateBytes = 64
  * Contents above this size are taken as `binary` unless the caller says `json`.
  *
  * @since 0.1.0
- * @category limits
+ * @category constants
  */
 export const maxDetectedJsonBytes = 1024 * 1024
 
@@ -102,6 +106,8 @@ export const maxDetectedJsonBytes = 1024 * 1024
 export const emptyContentHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 /**
+ * The content of a tombstone: no bytes.
+ *
  * @since 0.1.0
  * @category constants
  */
@@ -121,7 +127,7 @@ const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/
  * What is wrong with a text that has no form in UTF-8.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const illFormed = "is not well-formed Unicode (a lone surrogate)"
 const plainAscii = /^[!-~ ]*$/
@@ -144,7 +150,7 @@ export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf
  * ```
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const idProblem = (id: unknown): string | undefined => {
   if (typeof id !== "string") return "must be a string"
@@ -163,7 +169,7 @@ export const idProblem = (id: unknown): string | undefined => {
  * or `undefined` when it is valid.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const prefixProblem = (prefix: unknown): string | undefined =>
   prefix === "" ? undefined : idProblem(prefix)
@@ -172,7 +178,7 @@ export const prefixProblem = (prefix: unknown): string | undefined =>
  * Says what is wrong with a state tag, or `undefined` when it is valid.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const stateProblem = (state: unknown): string | undefined => {
   if (typeof state !== "string") return "must be a string"
@@ -189,7 +195,7 @@ export const stateProblem = (state: unknown): string | undefined => {
  * Says what is wrong with a version, or `undefined` when it is valid.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const versionProblem = (version: unknown): string | undefined =>
   Number.isSafeInteger(version) && (version as number) > 0
@@ -202,7 +208,7 @@ const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
  * Says what is wrong with a W3C traceparent, or `undefined`.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const traceparentProblem = (traceparent: unknown): string | undefined =>
   typeof traceparent === "string" && traceparentPattern.test(traceparent)
@@ -227,7 +233,7 @@ const isGone = (content: Uint8Array): boolean => {
  * has no form in UTF-8: encoders would put another character in its place.
  *
  * @since 0.1.0
- * @category validation
+ * @category functions
  */
 export const bytesOf = (content: unknown): Uint8Array | string => {
   if (typeof content === "string") return content.isWellFormed() ? encoder.encode(content) : illFormed

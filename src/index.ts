@@ -1,12 +1,14 @@
 /**
- * What an application imports. Everything else is reachable by its module (`effect-sync-engine/wal/MemoryLog`).
+ * What an application imports. The parts that it can replace, and the endpoints, have entries of their own
+ * (`effect-sync-engine/MemoryLog`).
  *
  * @since 0.1.0
  */
 export type { CommitResult, OpenArchive, RecomputedRoot, ScanRange } from "./archive/Archive.js"
 export { Archive } from "./archive/Archive.js"
 export { ArchiveError } from "./archive/ArchiveError.js"
-export * from "./EngineConfig.js"
+export type { EngineConfig, EngineOptions } from "./EngineConfig.js"
+export { defaults, engineConfig, fromPartial, LiveConfig } from "./EngineConfig.js"
 export * from "./EngineError.js"
 export type {
   BootStage,

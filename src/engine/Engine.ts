@@ -26,6 +26,12 @@ import { LogAppend } from "./write/LogAppend.js"
 import { VersionComparison } from "./write/VersionComparison.js"
 import * as WriteOperations from "./write/WriteOperations.js"
 
+/**
+ * An engine that its host starts and stops.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Engine {
   /** Usable at once; until the start is through, its gate refuses with the reason. */
   readonly service: SyncEngineApi

@@ -10,6 +10,8 @@ import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import type { WriteAheadLog } from "../wal/WriteAheadLog.js"
 
 /**
+ * The parts of an engine that an application may replace.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -41,6 +41,8 @@ export interface RepairOptions {
 }
 
 /**
+ * What a repair has put right, and what it could not.
+ *
  * @since 0.1.0
  * @category models
  */

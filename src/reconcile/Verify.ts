@@ -54,6 +54,8 @@ export interface Unchecked {
 }
 
 /**
+ * What a verification has looked at, and what it has found.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -4,10 +4,20 @@
  * makes it atomic. A transition that changes nothing returns the very same state.
  */
 
-/** The five phases, in the only order they can follow each other. */
+/**
+ * The five phases, in the only order they can follow each other.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Phase = "starting" | "ready" | "draining" | "shutting_down" | "stopped"
 
-/** How far the start has come; `Running` after the warm-up, `ShuttingDown` to the end. */
+/**
+ * How far the start has come; `Running` after the warm-up, `ShuttingDown` to the end.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type BootStage =
   | "Created"
   | "Connecting"
@@ -18,7 +28,12 @@ export type BootStage =
   | "Running"
   | "ShuttingDown"
 
-/** Labels of the startup phases' durations. */
+/**
+ * Labels of the startup phases' durations.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type StartupLabel =
   | "wal_init"
   | "sql_connect"
@@ -29,10 +44,20 @@ export type StartupLabel =
   | "redis_sync"
   | "warm_up"
 
-/** Why the engine is not ready yet. */
+/**
+ * Why the engine is not ready yet.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type NotReadyReason = StartupLabel | "restore"
 
-/** Moments that are marked once. */
+/**
+ * Moments that are marked once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Mark =
   | "started"
   | "ready"
@@ -43,7 +68,12 @@ export type Mark =
   | "index_warmup_started"
   | "index_warmup_ready"
 
-/** Phase, stage and reason, read together. */
+/**
+ * Phase, stage and reason, read together.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LifecycleSnapshot {
   readonly phase: Phase
   readonly bootStage: BootStage
@@ -57,7 +87,12 @@ export interface LifecycleSnapshot {
   readonly writesOnly?: true
 }
 
-/** What a shutdown did with every write. */
+/**
+ * What a shutdown did with every write.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ShutdownReport {
   /** Every acknowledged write is in the archive or among the dead letters. */
   readonly flushedWal: boolean

@@ -36,55 +36,58 @@ class OtherArchive {
   readonly _tag = "OtherArchive"
 }
 
+/** Two archives behind one prefix would take each other's items out. */
+const claimOf = (core: EngineState, cache: CacheTrust): Effect.Effect<void, CacheError | OtherArchive> =>
+  Effect.suspend(() => {
+    // Before SQL is there, the log knows its archive.
+    const lineage = core.lineage ?? core.log.binding()?.lineage
+    if (lineage === undefined || !core.expectsArchive) return Effect.void
+    const { generation } = cache.service.status()
+    const untilMs = core.elapsedMs() + claimMs
+    return Effect.flatMap(cache.service.claim(lineage, claimMs), (owner) => {
+      const isOurs = owner === lineage
+      cache.claimed(isOurs, generation, untilMs)
+      return isOurs ? Effect.void : Effect.fail(new OtherArchive())
+    })
+  })
+
+const proveOurs = (
+  core: EngineState,
+  flush: Flusher,
+  cache: CacheTrust,
+  options: ResyncOptions
+): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> => {
+  const archive = core.tiers?.archive
+  if (archive === undefined) return Effect.succeed(undefined)
+  const { generation } = cache.service.status()
+  const doubts = cache.doubtsSoFar
+  // Values that were found damaged count as absent there; writing them again repairs them.
+  const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
+  return CacheOnlyItems.lookForMark(core, cache).pipe(
+    Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
+    Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
+    Effect.tap((result) => {
+      if (!result.equal && options.budget?.exhausted === true) return Effect.void
+      if (!result.equal)
+        return cacheFailed(core, cache, "its root still differs after the repair; trying again")
+      if (!cache.trust(generation, doubts)) return Effect.void
+      const changed = result.written + result.removed
+      const back = core.degradations.end("cache")
+      if (changed === 0 && !back) return Effect.void
+      return Effect.logInfo(
+        changed === 0
+          ? "the cache is trusted: its root equals the archive's"
+          : `the cache is trusted again: ${counted(result.written, "item")} written, ${result.removed} removed`
+      )
+    })
+  )
+}
+
 export const make = (core: EngineState, flush: Flusher): CacheResync => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
-  /** Two archives behind one prefix would take each other's items out. */
-  const claim = (cache: CacheTrust): Effect.Effect<void, CacheError | OtherArchive> =>
-    Effect.suspend(() => {
-      // Before SQL is there, the log knows its archive.
-      const lineage = core.lineage ?? core.log.binding()?.lineage
-      if (lineage === undefined || !core.expectsArchive) return Effect.void
-      const { generation } = cache.service.status()
-      const untilMs = core.elapsedMs() + claimMs
-      return Effect.flatMap(cache.service.claim(lineage, claimMs), (owner) => {
-        const isOurs = owner === lineage
-        cache.claimed(isOurs, generation, untilMs)
-        return isOurs ? Effect.void : Effect.fail(new OtherArchive())
-      })
-    })
-
+  const claim = (cache: CacheTrust) => claimOf(core, cache)
   const othersCache = (cache: CacheTrust) => Effect.as(cacheFailed(core, cache, othersProblem), undefined)
-
-  const proveOurs = (
-    cache: CacheTrust,
-    options: ResyncOptions
-  ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> => {
-    const archive = core.tiers?.archive
-    if (archive === undefined) return Effect.succeed(undefined)
-    const { generation } = cache.service.status()
-    const doubts = cache.doubtsSoFar
-    // Values that were found damaged count as absent there; writing them again repairs them.
-    const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
-    return CacheOnlyItems.lookForMark(core, cache).pipe(
-      Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
-      Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
-      Effect.tap((result) => {
-        if (!result.equal && options.budget?.exhausted === true) return Effect.void
-        if (!result.equal)
-          return cacheFailed(core, cache, "its root still differs after the repair; trying again")
-        if (!cache.trust(generation, doubts)) return Effect.void
-        const changed = result.written + result.removed
-        const back = core.degradations.end("cache")
-        if (changed === 0 && !back) return Effect.void
-        return Effect.logInfo(
-          changed === 0
-            ? "the cache is trusted: its root equals the archive's"
-            : `the cache is trusted again: ${counted(result.written, "item")} written, ${result.removed} removed`
-        )
-      })
-    )
-  }
 
   const prove = (
     options: ResyncOptions = {}
@@ -94,7 +97,7 @@ export const make = (core: EngineState, flush: Flusher): CacheResync => {
         const { cache } = core
         if (cache === undefined || !cache.connected) return Effect.succeed(undefined)
         return claim(cache).pipe(
-          Effect.zipRight(Effect.suspend(() => proveOurs(cache, options))),
+          Effect.zipRight(Effect.suspend(() => proveOurs(core, flush, cache, options))),
           Effect.catchTag("OtherArchive", () => othersCache(cache)),
           // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
           Effect.tapError((error) =>
