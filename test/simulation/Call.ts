@@ -38,6 +38,7 @@ export class Call {
       /** What a reader must see at least of each id; falls when a write is lost or put aside meanwhile. */
       readonly floors: Map<string, Floor>
       readonly archiveFaults: number
+      readonly commitDelaysMs: number
       readonly logFaults: number
       /** The engine said that its log takes no writes: it refuses them until a probe succeeds. */
       readonly logRefuses: boolean

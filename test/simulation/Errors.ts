@@ -14,7 +14,8 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
   const { phase } = life.lifecycle.unsafeSnapshot()
   switch (error._tag) {
     case "TierUnavailable":
-      if (settings.hasArchive && !archiveTrouble(world, call)) unfounded("the archive had no trouble")
+      if (settings.hasArchive && !archiveTrouble(world, call) && !flushWasSlow(world, life, call))
+        unfounded("the archive had no trouble")
       return
     case "LogUnavailable":
       if (!logTrouble(world, call) && phase !== "shutting_down" && phase !== "stopped")
@@ -54,6 +55,15 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
     default:
       unfounded("never allowed here")
   }
+}
+
+/** The archive took most of `FLUSH_TIMEOUT` for the commits that the call had to wait for. */
+const flushWasSlow = (world: World, life: Life, call: Call): boolean => {
+  const { flushTimeout } = life.config()
+  return (
+    world.turns.now - call.start.ms >= flushTimeout &&
+    world.commitDelaysMs - call.start.commitDelaysMs >= flushTimeout / 2
+  )
 }
 
 export const checkCause = (world: World, life: Life, call: Call, cause: Cause.Cause<unknown>): void => {

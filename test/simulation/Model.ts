@@ -207,6 +207,11 @@ export class Model {
     return stored !== undefined && compareVersions(stored, head) >= 0
   }
 
+  /** Whether nothing in the log is left to be carried: the archive has it, or it is among the dead letters. */
+  get isCarried(): boolean {
+    return [...this.log].every(([sequence, version]) => this.dead.has(sequence) || this.isArchived(version))
+  }
+
   /** Something the archive has is still in the log: a flush is under way, or has failed half-way. */
   get isBetween(): boolean {
     return [...this.log.values()].some((version) => this.isArchived(version))

@@ -50,7 +50,11 @@ export const checkReceipt = (world: World, call: Call, receipt: Receipt): void =
 
 /** A writer that waits for the archive may be told that only the log has its write. */
 const mayBeUnarchived = (world: World, call: Call): boolean =>
-  !world.settings.hasArchive || archiveTrouble(world, call) || logTrouble(world, call) || world.backingOff
+  !world.settings.hasArchive ||
+  archiveTrouble(world, call) ||
+  logTrouble(world, call) ||
+  world.backingOff ||
+  world.flushTimeIsOver
 
 export const checkResults = (
   world: World,

@@ -36,6 +36,10 @@ export class World {
   /** Since when, in calm, all that can be trusted is. */
   provenAt = Number.POSITIVE_INFINITY
   archiveDown = false
+  /** When the process was asked to stop. */
+  shutdownAskedMs = Number.POSITIVE_INFINITY
+  /** How long the archive has taken for commits so far; counted when one begins to wait. */
+  commitDelaysMs = 0
   /** Faults handed out so far. */
   archiveFaults = 0
   readOnlyChanges = 0
@@ -98,6 +102,7 @@ export class World {
       ms: this.turns.now,
       floors,
       archiveFaults: this.archiveFaults,
+      commitDelaysMs: this.commitDelaysMs,
       logFaults: this.logFaults,
       logRefuses,
       readOnlyChanges: this.readOnlyChanges,
@@ -169,7 +174,7 @@ export class World {
             if (records !== undefined) this.sent.set(token, { process, records, archive })
             return Effect.ensuring(
               Effect.zipRight(
-                this.archiveDelay,
+                this.archiveDelay(operation),
                 Effect.suspend(() => this.refusal(operation, records) ?? Effect.void)
               ),
               Effect.sync(() => this.sent.delete(token))
@@ -182,10 +187,10 @@ export class World {
             const lost = !this.calm && this.chance.bool(this.settings.lostAnswer)
             return lost
               ? Effect.zipRight(
-                  this.archiveDelay,
+                  this.archiveDelay(operation),
                   Effect.suspend(() => Effect.fail(this.fault(operation, "the answer was lost")))
                 )
-              : this.archiveDelay
+              : this.archiveDelay(operation)
           })
       }
     })
@@ -201,12 +206,16 @@ export class World {
     }
   }
 
-  private get archiveDelay(): Effect.Effect<void> {
+  private archiveDelay(operation: string): Effect.Effect<void> {
     const { archiveDelayMs, archiveStall } = this.settings
-    if (!this.calm && this.chance.bool(archiveStall)) return Effect.sleep(this.chance.between(500, 4000))
+    const takes = (ms: number) => {
+      if (operation === "commit") this.commitDelaysMs += ms
+      return Effect.sleep(ms)
+    }
+    if (!this.calm && this.chance.bool(archiveStall)) return takes(this.chance.between(500, 4000))
     return archiveDelayMs === 0 || this.chance.bool(0.5)
       ? Effect.void
-      : Effect.sleep(this.chance.between(1, archiveDelayMs))
+      : takes(this.chance.between(1, archiveDelayMs))
   }
 
   private lastTroubleMs = Number.NEGATIVE_INFINITY
@@ -214,6 +223,11 @@ export class World {
   /** The engine may still be waiting for the next attempt after an earlier trouble. */
   get backingOff(): boolean {
     return this.turns.now - this.lastTroubleMs < 10_000
+  }
+
+  /** A shutdown keeps 0.3 of its time for what comes after its flush; whoever waits is told then what the log has. */
+  get flushTimeIsOver(): boolean {
+    return this.turns.now - this.shutdownAskedMs >= 0.7 * this.settings.config.shutdownTimeout - 1
   }
 
   private countTrouble(): void {
@@ -279,6 +293,7 @@ export class World {
 
   private afterProcess(process: Process): void {
     this.calls.clear()
+    this.shutdownAskedMs = Number.POSITIVE_INFINITY
     for (const [token, { archive, process: sender, records }] of this.sent) {
       if (sender !== process) continue
       this.sent.delete(token)
