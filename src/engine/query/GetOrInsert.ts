@@ -75,8 +75,8 @@ export const make = (
   /** Memory says whether it is there only while nobody else writes. */
   const find = (id: string): Effect.Effect<Option.Option<SyncItem>, ReadError> =>
     Effect.suspend(() => {
-      const gate = core.gate.query()
-      if (core.writer.isCertain() || gate !== undefined || idProblem(id) !== undefined) return reads.get(id)
+      const refused = core.gate.query() !== undefined || idProblem(id) !== undefined
+      if (refused || core.writer.isCertain()) return reads.get(id)
       return Effect.map(reads.fetchProven([id]), (records) => liveIn(records, id))
     })
 

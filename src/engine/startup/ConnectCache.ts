@@ -14,15 +14,25 @@ export class CacheConnected extends Context.Tag("effect-sync-engine/startup/Cach
 export class CacheNotConnected extends Data.TaggedError("CacheNotConnected")<{ readonly problem: string }> {}
 
 export const connectCache = Effect.gen(function* () {
-  const { core, shutdown } = yield* EngineRuntime
   const { open } = yield* Cache
   if (open === undefined) return Option.none<CacheTrust>()
-  const cache = new CacheTrust(
-    yield* shutdown.open("closing the cache", open),
-    core.expectsArchive ? () => core.elapsedMs() : undefined
-  )
-  core.cache = cache
-  yield* Effect.mapError(cache.service.connect, ({ message }) => new CacheNotConnected({ problem: message }))
-  yield* Effect.forEach(cache.service.status().warnings, (line) => Effect.logWarning(line))
-  return Option.some(cache)
-}).pipe(phase("Connecting", "redis_connect"))
+  return Option.some(yield* connect(open))
+})
+
+const connect = Effect.fnUntraced(
+  function* (open: NonNullable<Cache["Type"]["open"]>) {
+    const { core, shutdown } = yield* EngineRuntime
+    const cache = new CacheTrust(
+      yield* shutdown.open("closing the cache", open),
+      core.expectsArchive ? () => core.elapsedMs() : undefined
+    )
+    core.cache = cache
+    yield* Effect.mapError(
+      cache.service.connect,
+      ({ message }) => new CacheNotConnected({ problem: message })
+    )
+    yield* Effect.forEach(cache.service.status().warnings, (line) => Effect.logWarning(line))
+    return cache
+  },
+  phase("Connecting", "redis_connect")
+)

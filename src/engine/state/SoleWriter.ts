@@ -41,14 +41,14 @@ export class SoleWriter {
 
   /** Asks nobody, but the first call of a lease empties memory. */
   isCertain(): boolean {
-    const { appends, expectsArchive, filter, log, tail } = this.here
+    const { appends, expectsArchive, filter, tail } = this.here
     if (!expectsArchive) return true
     const token = filter?.lease()
     if (token === undefined) return false
     const lease = this.lease?.token === token ? this.lease : this.begin(token)
     if (lease.settledAt === undefined) {
       if (appends.oldest !== undefined && appends.oldest <= lease.lastAppend) return false
-      lease.settledAt = log.usage().committed
+      lease.settledAt = this.here.log.usage().committed
     }
     return tail.consumed >= lease.settledAt || tail.isEmpty
   }
