@@ -303,9 +303,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an archive that cannot say which one it is is connected",
     file: "src/engine/startup/ConnectArchive.ts",
-    find: "Effect.tap((archive) => bind(core, archive)),",
+    find: "Effect.tap(open, (archive) => bind(core, archive))",
     replace:
-      'Effect.tap((archive) => Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void)),',
+      'Effect.tap(open, (archive) => Effect.catchIf(bind(core, archive), ({ kind }) => kind === "unreachable", () => Effect.void))',
     tests: ["test/engine/state/ArchiveBinding.test.ts"]
   },
   {
@@ -766,7 +766,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the cache waits for its interval when SQL has come",
     file: "src/engine/background/BackgroundTasks.ts",
-    find: "Effect.zipRight(Effect.ignore(runtime.care.prove))",
+    find: "Effect.zipRight(Effect.ignore(runtime.cacheResync.prove))",
     replace: "Effect.asVoid",
     tests: ["test/engine/state/CacheOwner.test.ts"]
   },
@@ -878,8 +878,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the clock does not observe the archive at the heartbeat",
     file: "src/engine/background/FilterMaintenance.ts",
-    find: "core.clock.observe(topVersion)",
-    replace: "void topVersion",
+    find: "        core.clock.observe(topVersion)\n",
+    replace: "        void topVersion\n",
     tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
