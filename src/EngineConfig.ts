@@ -24,33 +24,6 @@ import { allowedValues, checkTogether, checkValue } from "./config/Validation.js
 import { InvalidConfig } from "./EngineError.js"
 import { nearest } from "./shared/EditDistance.js"
 
-export * from "./config/Load.js"
-export * from "./config/Model.js"
-export type { SqlTarget } from "./config/SqlUrl.js"
-export {
-  /**
-   * An archive in an SQLite file.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  type ArchiveFile,
-  /**
-   * The archive that `sqlUrl` names; an SQLite one always with its path.
-   *
-   * @since 0.1.0
-   * @category functions
-   */
-  sqlTarget,
-  /**
-   * The log's file.
-   *
-   * @since 0.1.0
-   * @category functions
-   */
-  walFile
-} from "./config/Validation.js"
-
 const byKey: ReadonlyMap<string, ConfigOption> = new Map(engineOptions.map((option) => [option.key, option]))
 
 /**

@@ -18,7 +18,8 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type Scope } from "effect"
-import type { EngineConfig, EngineOptions } from "./EngineConfig.js"
+import type { EngineConfig } from "./config/Model.js"
+import type { EngineOptions } from "./EngineConfig.js"
 import { engineConfig, fromPartial, type LiveConfig } from "./EngineConfig.js"
 import type { GateClosed, StartError } from "./EngineError.js"
 import * as DefaultComponents from "./engine/DefaultComponents.js"

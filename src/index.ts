@@ -7,7 +7,8 @@
 export type { CommitResult, OpenArchive, RecomputedRoot, ScanRange } from "./archive/Archive.js"
 export { Archive } from "./archive/Archive.js"
 export { ArchiveError } from "./archive/ArchiveError.js"
-export type { EngineConfig, EngineOptions } from "./EngineConfig.js"
+export type { EngineConfig } from "./config/Model.js"
+export type { EngineOptions } from "./EngineConfig.js"
 export { defaults, engineConfig, fromPartial, LiveConfig } from "./EngineConfig.js"
 export * from "./EngineError.js"
 export type {

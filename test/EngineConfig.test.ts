@@ -13,18 +13,13 @@ import {
   Redacted,
   Stream
 } from "effect"
+import type { ConfigSources } from "../src/config/Load.js"
+import { load } from "../src/config/Load.js"
+import type { EngineConfig } from "../src/config/Model.js"
 import { engineOptions, options } from "../src/config/Options.js"
-import { checkText, checkValue } from "../src/config/Validation.js"
-import type { ConfigSources, EngineConfig, EngineOptions } from "../src/EngineConfig.js"
-import {
-  defaults,
-  engineConfig,
-  fromPartial,
-  LiveConfig,
-  load,
-  sqlTarget,
-  walFile
-} from "../src/EngineConfig.js"
+import { checkText, checkValue, sqlTarget, walFile } from "../src/config/Validation.js"
+import type { EngineOptions } from "../src/EngineConfig.js"
+import { defaults, engineConfig, fromPartial, LiveConfig } from "../src/EngineConfig.js"
 import { InvalidConfig } from "../src/EngineError.js"
 import { withOptionTables } from "./config/optionTables.js"
 

@@ -163,7 +163,7 @@ export class WriterWatch {
 }
 
 /** The most bytes that a node's name, a token or a heartbeat may have. */
-export const maxNameBytes = 64
+const maxNameBytes = 64
 
 /**
  * Whose commits an archive makes: those of the node whose heartbeats come through it, from the first until it

@@ -17,7 +17,7 @@ export interface NumberOption extends Common {
   readonly default: number
 }
 
-export interface BooleanOption extends Common {
+interface BooleanOption extends Common {
   readonly kind: "boolean"
   readonly default: boolean
 }

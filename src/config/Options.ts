@@ -56,7 +56,7 @@ const text = (name: string, rest: Omit<TextOption, "kind" | "name" | "descriptio
 const secret = (name: string, rest: Omit<SecretOption, "kind" | "name" | "description" | "live">) =>
   described({ name, kind: "secret", ...rest })
 
-export const engineTable: Table<EngineConfig> = {
+const engineTable: Table<EngineConfig> = {
   dataDir: text("DATA_DIR", {
     default: ".sync-engine",
     ...path

@@ -6,7 +6,7 @@ import { Data, Effect } from "effect"
 export class FileProblem extends Data.TaggedError("FileProblem")<{ readonly code: string }> {}
 
 /** Configuration files and files of secrets have at most this many bytes. */
-export const maxFileBytes = 1024 * 1024
+const maxFileBytes = 1024 * 1024
 
 const readBounded = async (path: string): Promise<string> => {
   const chunks: Array<Uint8Array> = []

@@ -6,7 +6,7 @@
  */
 
 /** How many digits a sum has. */
-export const limbCount = 8
+const limbCount = 8
 
 /** A stored total outside ±2^52 is brought back to digits at the next chance. */
 export const limbBound = 2n ** 52n

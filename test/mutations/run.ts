@@ -3,10 +3,11 @@
  * A defect that no test notices fails the run, as does one whose place in the source cannot be found any more.
  *
  * `npm run mutations` runs those that unit tests notice; `npm run mutations -- --all` adds those that need servers or
- * processes; `npm run mutations -- clock release` runs those whose names hold one of the words.
+ * processes; `npm run mutations -- clock release` runs those whose names hold one of the words; `-- --check` only looks
+ * whether every defect has its place and its tests.
  */
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -23,6 +24,37 @@ const copied = [
   "tsconfig.build.json",
   "vitest.config.ts"
 ]
+
+/** Why a defect cannot be put in, or could not be noticed. */
+const misplaced = ({ file, find, name, replace, tests }: Mutation): ReadonlyArray<string> => {
+  const places = existsSync(join(root, file))
+    ? readFileSync(join(root, file), "utf8").split(find).length - 1
+    : 0
+  return [
+    ...(places === 1 ? [] : [`${name}: its place stands ${places} times in ${file}`]),
+    ...(find === replace ? [`${name}: changes nothing`] : []),
+    ...(tests.length === 0 ? [`${name}: has no tests`] : []),
+    ...tests.filter((test) => !existsSync(join(root, test))).map((test) => `${name}: there is no ${test}`)
+  ]
+}
+
+const stop = (problem: string): never => {
+  console.error(problem)
+  process.exit(2)
+}
+
+const words = process.argv.slice(2).filter((word) => !word.startsWith("--"))
+const switches = process.argv.slice(2).filter((word) => word.startsWith("--"))
+const unknown = switches.find((word) => word !== "--all" && word !== "--check")
+if (unknown !== undefined) stop(`${unknown} is not known`)
+const named = mutations.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
+if (named.length === 0) stop(`no defect's name holds ${words.join(" or ")}`)
+const wrong = named.flatMap(misplaced)
+if (wrong.length > 0) stop(wrong.join("\n"))
+if (switches.includes("--check")) {
+  console.log(`${named.length} defects have their place and their tests`)
+  process.exit(0)
+}
 
 const copy = mkdtempSync(join(tmpdir(), "mutations-"))
 for (const name of copied) cpSync(join(root, name), join(copy, name), { recursive: true })
@@ -66,8 +98,6 @@ const isSlow = (test: string): boolean => /^test\/(integration|process)\//.test(
 const problemOf = (mutation: Mutation): string | undefined => {
   const path = join(copy, mutation.file)
   const source = readFileSync(path, "utf8")
-  const places = source.split(mutation.find).length - 1
-  if (places !== 1) return `its place stands ${places} times in ${mutation.file}`
   // A function, because a replacement text must not be read as a pattern.
   writeFileSync(
     path,
@@ -84,19 +114,16 @@ const problemOf = (mutation: Mutation): string | undefined => {
 }
 
 try {
-  const words = process.argv.slice(2).filter((word) => word !== "--all")
-  const named = mutations.filter(
-    ({ name }) => words.length === 0 || words.some((word) => name.includes(word))
-  )
-  const all = words.length > 0 || process.argv.includes("--all")
+  const all = words.length > 0 || switches.includes("--all")
   const chosen = named.filter(({ tests }) => all || !tests.some(isSlow))
   if (chosen.length < named.length) {
     console.log(
       `left out  ${named.length - chosen.length} that need servers or processes; --all runs them too`
     )
   }
+  if (chosen.length === 0) throw new Error("all of them need servers or processes: add --all")
   const sound = runTests([...new Set(chosen.flatMap(({ tests }) => tests))], false)
-  if (chosen.length === 0 || sound.passed === 0 || sound.failed.length > 0) {
+  if (sound.passed === 0 || sound.failed.length > 0) {
     throw new Error(`nothing can be said: without any defect ${sound.failed.join(", ") || "no test"} ran`)
   }
   const problems: Array<string> = []

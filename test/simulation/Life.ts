@@ -2,7 +2,7 @@
 import { Effect, type Exit, type Fiber, FiberRef, HashSet, Layer, LogLevel, Random, Scope } from "effect"
 import { Archive } from "../../src/archive/Archive.js"
 import { Cache } from "../../src/cache/Cache.js"
-import type { EngineConfig } from "../../src/EngineConfig.js"
+import type { EngineConfig } from "../../src/config/Model.js"
 import { LiveConfig } from "../../src/EngineConfig.js"
 import { ArchiveStartError } from "../../src/EngineError.js"
 import * as Engine from "../../src/engine/Engine.js"

@@ -1,7 +1,7 @@
 /**
  * What kind of world a seed gets. Each trouble is left out of many seeds, so that the others are seen without it.
  */
-import type { EngineConfig } from "../../src/EngineConfig.js"
+import type { EngineConfig } from "../../src/config/Model.js"
 import { defaultLimits, type Limits } from "../../src/engine/state/EngineLimits.js"
 import { testConfig } from "../support/engine.js"
 import type { Chance } from "./Chance.js"

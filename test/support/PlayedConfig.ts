@@ -1,5 +1,6 @@
 import { type Context, Effect, SubscriptionRef } from "effect"
-import type { EngineConfig, LiveConfig } from "../../src/EngineConfig.js"
+import type { EngineConfig } from "../../src/config/Model.js"
+import type { LiveConfig } from "../../src/EngineConfig.js"
 
 /** A live configuration that can be set to anything, also to what the checks would refuse. */
 export interface PlayedConfig extends Context.Tag.Service<LiveConfig> {

@@ -19,7 +19,7 @@ import {
 } from "../sql/SqlDialect.js"
 
 /** Contents from this size on travel as they are, in a statement of their own. */
-export const largeContent = 256 * 1024
+const largeContent = 256 * 1024
 
 const literal = (text: string): string => `X'${Buffer.from(text, "utf8").toString("hex")}'`
 

@@ -15,7 +15,7 @@ export interface SessionOptions {
 export const leastPacket = 1024 * 1024
 
 /** How long a statement waits for a row or a table that another transaction holds. */
-export const lockWaitSeconds = ({ answerTimeoutMs }: SessionOptions): number =>
+const lockWaitSeconds = ({ answerTimeoutMs }: SessionOptions): number =>
   Math.max(1, Math.min(10, Math.floor(answerTimeoutMs / 2_000)))
 
 /**

@@ -1,7 +1,7 @@
 /** Signals that come before the command is there to take them. Imports nothing, so that it is there at once. */
 
 /** Every signal that would otherwise kill the process before it has shut down. */
-export const signals = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const
+const signals = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const
 
 export type Signal = (typeof signals)[number]
 

@@ -1,6 +1,7 @@
 /** Where commands get an engine of their own from. A service, so that tests give them another one. */
 import { Context, type Effect, type Scope } from "effect"
-import type { EngineConfig, LiveConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
+import type { LiveConfig } from "../../EngineConfig.js"
 import type { GateClosed, InvalidConfig, StartError } from "../../EngineError.js"
 import type { Lifecycle, ShutdownReport } from "../../Lifecycle.js"
 import type { SyncEngineApi } from "../../SyncEngine.js"

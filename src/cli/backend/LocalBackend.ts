@@ -1,6 +1,6 @@
 /** A backend over an engine in this process. */
 import { Chunk, Duration, Effect, Option, Stream } from "effect"
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 import {
   deadLetterBody,
   encodeFlushed,

@@ -1,6 +1,7 @@
 /** A real engine, on the configured data directory. */
 import { Effect, Layer } from "effect"
-import { type EngineConfig, LiveConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
+import { LiveConfig } from "../../EngineConfig.js"
 import * as DefaultComponents from "../../engine/DefaultComponents.js"
 import { Lifecycle } from "../../Lifecycle.js"
 import * as SyncEngine from "../../SyncEngine.js"

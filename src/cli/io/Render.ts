@@ -71,7 +71,7 @@ export const deadLetterText = (letter: DeadLetterRow): string =>
   `${String(letter.sequence).padEnd(10)}  ${timeText(letter.at)}  ${letter.id}  version ${letter.version}  ${letter.reason}\n`
 
 /** Moments as people read them, in UTC. */
-export const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString()
+const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString()
 
 /** Lines of name and value, values aligned. */
 export const pairs = (rows: ReadonlyArray<readonly [string, string | number | boolean]>): string => {

@@ -39,7 +39,7 @@ type Config = { readonly [key: string]: Part<unknown> | Config }
 export type Input<C> = { readonly [K in keyof C]: C[K] extends Part<infer A> ? A : Input<C[K]> }
 
 /** A command line and what it does. */
-export type Example = readonly [line: string, meaning: string]
+type Example = readonly [line: string, meaning: string]
 
 /** What a command line gave: options by name, and the words that are none. */
 export interface Given {

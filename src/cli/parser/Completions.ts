@@ -45,7 +45,7 @@ const quoted = (words: ReadonlyArray<string>): string => `"${words.join(" ")}"`
  * A script that completes commands, options and the values of options that have few; for everything else bash
  * completes file names.
  */
-export const bashCompletions = (root: Command): string => {
+const bashCompletions = (root: Command): string => {
   const { places, steps, values } = casesOf(root)
   return `_sync_engine() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" before="$COMP_CWORD" path="" words="" word

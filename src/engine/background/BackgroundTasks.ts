@@ -23,7 +23,7 @@ const flushed = (
 ) => Effect.ignore(runtime.flush.run({ reason, fullOnly }))
 
 /** Flushes what is pending, unless the archive failed a moment ago. */
-export const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
+const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core, flush } = runtime
     if (core.tiers?.archive === undefined || flush.backsOff()) return Effect.void
@@ -44,7 +44,7 @@ export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
   })
 
 /** While the archive is unavailable and anything is pending: tries again. */
-export const drainLog = (runtime: Runtime): Effect.Effect<void> =>
+const drainLog = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core } = runtime
     if (core.tiers?.archive === undefined || core.tail.isEmpty || !core.degradations.has("archive"))
@@ -53,7 +53,7 @@ export const drainLog = (runtime: Runtime): Effect.Effect<void> =>
   })
 
 /** Asks the archive for a sign of life; when it is back, the log is drained at once. */
-export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
+const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { core, flushSignal } = runtime
     const archive = core.tiers?.archive
@@ -75,7 +75,7 @@ export const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
   })
 
 /** Connects the archive that a start did without, and has the log carried to it. */
-export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError> =>
+const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError> =>
   Effect.suspend(() =>
     runtime.core.gate.awaitsArchive
       ? runtime.connectArchive.pipe(
@@ -87,7 +87,7 @@ export const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveSta
   )
 
 /** Repairs an untrusted cache, compares the roots of a trusted one. */
-export const resyncCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
+const resyncCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { cacheResync, core } = runtime
     const { cache } = core
@@ -116,12 +116,12 @@ export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
   })
 
 /** Keeps this node's place among the archive's writers. */
-export const writerHeartbeat = (runtime: Runtime): Effect.Effect<void> =>
+const writerHeartbeat = (runtime: Runtime): Effect.Effect<void> =>
   // While the archive is unavailable, the lease runs out and absence is no longer proven: nothing else to do.
   Effect.ignore(runtime.filterMaintenance.heartbeat)
 
 /** Gives the log's disk space back. */
-export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
+const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { core } = runtime
     // A log that takes no writes cannot be shrunk either; that is known already.
@@ -131,7 +131,7 @@ export const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   })
 
 /** Removes tombstones past their retention. */
-export const purgeTombstones = (runtime: Runtime): Effect.Effect<void, unknown> =>
+const purgeTombstones = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { core } = runtime
     const archive = core.tiers?.archive
@@ -176,7 +176,7 @@ export const tellLosses = ({ core }: Runtime): Effect.Effect<void> =>
   )
 
 /** Something is under way and nothing moves: an alert, told once. */
-export const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
+const watchProgress = ({ core }: Runtime): Effect.Effect<void> => {
   const seconds = () => core.config().watchdogInterval / 1000
   /** Alerts when for an interval something was under way and nothing has moved. */
   const watch = (options: {

@@ -1,6 +1,6 @@
 /** What a duty of the run loop is. */
 import type { Effect } from "effect"
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 
 /** Something the run loop does again and again. */
 export interface Duty {

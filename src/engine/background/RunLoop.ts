@@ -3,7 +3,7 @@
  * failures are counted and followed by a backoff, and logged once when they begin and once when they end.
  */
 import { type Cause, Duration, Effect, FiberMap, Schedule, type Scope, Stream } from "effect"
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 import { LiveConfig } from "../../EngineConfig.js"
 import * as Metrics from "../../Metrics.js"
 import * as Conditions from "../state/Conditions.js"

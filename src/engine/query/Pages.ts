@@ -27,7 +27,7 @@ import { settledMeanwhile } from "../state/Watching.js"
 const passedPerTurn = 8192
 
 /** A part of a range, and where the next part begins; no cursor at the end. */
-export interface Part<Row> {
+interface Part<Row> {
   readonly rows: ReadonlyArray<Row>
   readonly next: string | undefined
 }

@@ -9,7 +9,7 @@ import type { EngineState } from "../state/EngineState.js"
 type Problem = InvalidRequest | undefined
 
 /** The most items one page may have. */
-export const maxPageItems = 10_000
+const maxPageItems = 10_000
 export const defaultPageItems = 1000
 
 export const invalid = (argument: string, problem: string | undefined): Problem =>

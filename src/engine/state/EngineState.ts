@@ -4,7 +4,7 @@
  */
 import type { Clock, Context } from "effect"
 import type { OpenArchive } from "../../archive/Archive.js"
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 import type { OpenFilter } from "../../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../../Lifecycle.js"
 import { MemoryCache } from "../../memory/MemoryCache.js"

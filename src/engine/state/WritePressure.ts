@@ -1,5 +1,5 @@
 /** How near the log, or the memory for what is pending, is to its bounds. */
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 import type { BackpressureLevel } from "../../shared/Backpressure.js"
 import { levelOf } from "../../shared/Backpressure.js"
 import type { OpenLog } from "../../wal/WriteAheadLog.js"

@@ -1,7 +1,7 @@
 /** `POST /items`: lines in, results out, in bounded chunks. Lines that share a commit are submitted together. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Duration, Effect, Either, Option, Stream } from "effect"
-import type { EngineConfig } from "../../EngineConfig.js"
+import type { EngineConfig } from "../../config/Model.js"
 import type { WriteError } from "../../EngineError.js"
 import type { Durability, SubmitItem, SubmitResult, SyncEngineApi } from "../../SyncEngine.js"
 import { jsonLine } from "../../shared/ndjson/ObjectLine.js"

@@ -9,7 +9,7 @@ import { InvalidConfig } from "../../EngineError.js"
 import { RequestFailed } from "../api/RequestFailed.js"
 
 /** What the checks need of a request. */
-export interface RequestFacts {
+interface RequestFacts {
   readonly method: string
   /** The first segment of the path, decoded. */
   readonly area: string | undefined

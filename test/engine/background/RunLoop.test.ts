@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, TestClock } from "effect"
-import type { EngineConfig } from "../../../src/EngineConfig.js"
+import type { EngineConfig } from "../../../src/config/Model.js"
 import { LogUnavailable } from "../../../src/EngineError.js"
 import { RebuildLater } from "../../../src/engine/background/FilterMaintenance.js"
 import { pauseMs, supervise } from "../../../src/engine/background/RunLoop.js"
