@@ -93,7 +93,7 @@ describe("batches", () => {
         archive: { ...archive.options, hooks: { ...archive.options.hooks, before: slow } },
         config: { batchFlushCount: 4, batchFlushInterval: 3_600_000 }
       })
-      yield* service.submitMany(["a", "slow", "b", "c", "d"].map((id) => ({ id, content: "x" })))
+      yield* service.submitMany(["slow", "a", "b", "c", "d"].map((id) => ({ id, content: "x" })))
       // Nothing is put aside while the archive is unavailable.
       archive.down = true
       for (let attempt = 0; attempt < 20; attempt++)
