@@ -12,6 +12,7 @@ import {
   type ItemRecord,
   versionProblem
 } from "../SyncItem.js"
+import { copyOfContent } from "../shared/ContentCopies.js"
 
 /** A field of a reply: bytes, a number, or nothing. */
 export type Field = Buffer | number | null | undefined
@@ -61,7 +62,7 @@ export const recordIn = (id: string, m: Field, c: Field): ItemRecord | "absent" 
     contentType: line.kind === "j" ? "json" : "binary",
     contentHash: line.contentHash,
     state: line.state,
-    content: !deleted && c instanceof Buffer && c.length > 0 ? new Uint8Array(c) : emptyContent,
+    content: !deleted && c instanceof Buffer && c.length > 0 ? copyOfContent(c) : emptyContent,
     traceparent: line.traceparent,
     deleted
   }

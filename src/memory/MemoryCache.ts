@@ -9,6 +9,7 @@
  */
 
 import { compareVersions, type ItemRecord } from "../SyncItem.js"
+import { ContentCopies, copyOfContent, pinsMemory } from "../shared/ContentCopies.js"
 import { IdHash } from "../shared/IdHash.js"
 import { CacheEntry, FifoQueue } from "./FifoQueue.js"
 import { GhostQueue } from "./GhostQueue.js"
@@ -58,8 +59,8 @@ const ghostSeed = 0x53336f66
  * A bounded map from ids to their newest known records, tombstones included. Plain and synchronous: every
  * method returns with `bytes <= maxBytes`. All operations take constant time, evictions amortized.
  *
- * The cache shares the record it is given. Only a content that is a window on a buffer more than twice its size
- * is copied, since keeping it would pin bytes that nobody counts (slices of network packets, pooled buffers).
+ * The cache shares the record it is given. A content that is a window on a large buffer is copied, since
+ * keeping it would pin bytes that nobody counts (slices of network packets), and one that stays for long.
  *
  * @example
  * ```ts
@@ -73,6 +74,7 @@ export class MemoryCache {
   #small = new FifoQueue()
   #main = new FifoQueue()
   #ghosts = new GhostQueue()
+  readonly #mainContents = new ContentCopies()
   readonly #hash = new IdHash(ghostSeed)
   #maxBytes: number
   #hits = 0
@@ -132,7 +134,7 @@ export class MemoryCache {
     const bytes = recordBytes(record)
     if (bytes > this.#maxBytes) return true
     this.#hash.of(record.id)
-    const entry = new CacheEntry(withOwnContent(record), bytes, this.#hash.low)
+    const entry = new CacheEntry(withoutExcess(record), bytes, this.#hash.low)
     // Asked before room is made: making room lets ghosts grow old.
     const queue = this.#ghosts.take(entry.hash, this.#ghostLimit()) ? this.#main : this.#small
     this.#makeRoom(bytes)
@@ -189,14 +191,14 @@ export class MemoryCache {
     const queue = entry.queue!
     if (this.bytes - entry.bytes + bytes <= this.#maxBytes) {
       queue.bytes += bytes - entry.bytes
-      entry.record = withOwnContent(record)
+      entry.record = withoutExcess(record)
       entry.bytes = bytes
       return
     }
     // Out of its queue while room is made, lest it make room for itself.
     queue.remove(entry)
     this.#makeRoom(bytes)
-    entry.record = withOwnContent(record)
+    entry.record = withoutExcess(record)
     entry.bytes = bytes
     queue.push(entry)
   }
@@ -222,7 +224,7 @@ export class MemoryCache {
         if (entry.frequency >= usesToEnterMain) {
           small.remove(entry)
           entry.frequency = 0
-          main.push(entry)
+          this.#enterMain(entry)
         } else {
           this.#evict(entry)
           this.#ghosts.add(entry.hash, this.#ghostLimit())
@@ -234,13 +236,22 @@ export class MemoryCache {
       if (entry.frequency > 0 && secondChances > 0) {
         main.remove(entry)
         entry.frequency--
-        main.push(entry)
+        this.#enterMain(entry)
         secondChances--
       } else {
         this.#evict(entry)
         secondChances = maxSecondChances
       }
     }
+  }
+
+  /** Its content moves beside what enters with it: of those that it came with, most are gone. */
+  #enterMain(entry: CacheEntry): void {
+    const { content } = entry.record
+    if (content.byteLength < content.buffer.byteLength) {
+      entry.record = { ...entry.record, content: this.#mainContents.copy(content) }
+    }
+    this.#main.push(entry)
   }
 
   #evict(entry: CacheEntry): void {
@@ -256,7 +267,5 @@ const checkedMaxBytes = (maxBytes: number): number => {
   return maxBytes
 }
 
-const withOwnContent = (record: ItemRecord): ItemRecord =>
-  record.content.buffer.byteLength > 2 * record.content.byteLength
-    ? { ...record, content: new Uint8Array(record.content) }
-    : record
+const withoutExcess = (record: ItemRecord): ItemRecord =>
+  pinsMemory(record.content) ? { ...record, content: copyOfContent(record.content) } : record

@@ -7,6 +7,7 @@
  */
 import { crc32 } from "node:zlib"
 import type { ItemRecord } from "../SyncItem.js"
+import { copyOfContent } from "../shared/ContentCopies.js"
 
 /** Bytes of an entry's slot. */
 export const slotBytes = 8
@@ -116,7 +117,7 @@ export const decode = (data: Uint8Array, items: number, from = 0, to = items): A
       state: stateBytes === absent ? undefined : bytes.toString("utf8", stateAt, traceAt),
       content: alone
         ? new Uint8Array(data.buffer, data.byteOffset + contentAt, length)
-        : new Uint8Array(data.subarray(contentAt, contentAt + length)),
+        : copyOfContent(data.subarray(contentAt, contentAt + length)),
       traceparent: traceBytes === absent ? undefined : bytes.toString("utf8", traceAt, contentAt),
       deleted: (bits & flags.deleted) !== 0
     })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { MemoryCache, recordBytes, recordOverheadBytes } from "../../src/memory/MemoryCache.js"
 import { compareVersions, emptyContentHash, type ItemRecord, tombstone } from "../../src/SyncItem.js"
+import { ContentCopies, sharedBufferBytes } from "../../src/shared/ContentCopies.js"
 
 const recordOf = (id: string, version = 1, size = 0, fields: Partial<ItemRecord> = {}): ItemRecord => ({
   id,
@@ -114,18 +115,31 @@ describe("MemoryCache", () => {
     expect(cache.peek(idOf(1))).toBeUndefined()
   })
 
-  it("copies a content that would pin a much larger buffer, and shares every other", () => {
+  it("copies a content that would pin a large buffer, and shares every other", () => {
     const cache = new MemoryCache({ maxBytes: 100 * unit })
-    const packet = new Uint8Array(4096).fill(7)
+    const packet = new Uint8Array(8 * sharedBufferBytes).fill(7)
     const slice = recordOf("slice", 1, 0, { content: packet.subarray(100, 200) })
     cache.put(slice)
     expect(cache.peek("slice")).toEqual(slice)
-    expect(cache.peek("slice")?.content.buffer.byteLength).toBe(100)
+    expect(cache.peek("slice")?.content.buffer).not.toBe(packet.buffer)
     cache.put({ ...slice, version: 2 })
-    expect(cache.peek("slice")?.content.buffer.byteLength).toBe(100)
+    expect(cache.peek("slice")?.content.buffer).not.toBe(packet.buffer)
     const own = recordOf("own", 1, 100)
     cache.put(own)
     expect(cache.peek("own")).toBe(own)
+  })
+
+  it("keeps what stays together, so that few survivors do not pin the buffers of all that went", () => {
+    const copies = new ContentCopies()
+    const cache = new MemoryCache({ maxBytes: 1000 * unit })
+    for (let n = 0; n < 10_000; n++) {
+      cache.put(recordOf(idOf(n), 1, 0, { content: copies.copy(new Uint8Array(100).fill(n)) }))
+      if (n % 50 === 0) for (let use = 0; use < 3; use++) cache.get(idOf(n))
+    }
+    const kept = Array.from({ length: 180 }, (_, n) => cache.peek(idOf(n * 50))?.content)
+    expect(kept.every((content, n) => content?.[99] === ((n * 50) & 255))).toBe(true)
+    const buffers = new Set(kept.map((content) => content?.buffer))
+    expect(buffers.size).toBeLessThanOrEqual(Math.ceil((200 * 100) / (sharedBufferBytes - 100)) + 1)
   })
 
   it("removes, clears, and follows its bound at once", () => {

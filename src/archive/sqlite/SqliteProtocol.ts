@@ -2,6 +2,7 @@
  * The messages between the SQLite client and its worker threads. Binary values of a message travel together
  * in one transferred buffer: cloning them one by one costs more than the statement.
  */
+import { copyOfContent, pinsMemory } from "../../shared/ContentCopies.js"
 
 export interface SqliteWorkerData {
   readonly path: string
@@ -67,7 +68,7 @@ export const unpack = (packed: PackedValues, copy: boolean): Array<unknown> => {
   if (bytes === undefined) return values
   for (let i = 0; i < places.length; i += 3) {
     const view = new Uint8Array(bytes, places[i + 1]!, places[i + 2]!)
-    values[places[i]!] = copy && bytes.byteLength > 2 * view.byteLength ? view.slice() : view
+    values[places[i]!] = copy && pinsMemory(view) ? copyOfContent(view) : view
   }
   return values
 }

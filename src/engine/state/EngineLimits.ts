@@ -30,7 +30,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   freshQueueBytes: 16 * 1024 * 1024,
-  itemsPerTurn: 200,
+  itemsPerTurn: 100,
   bytesPerTurn: 256 * 1024,
   replayItems: 2000,
   replayBytes: 4 * 1024 * 1024,

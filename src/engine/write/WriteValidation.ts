@@ -15,6 +15,7 @@ import {
   traceparentProblem,
   versionProblem
 } from "../../SyncItem.js"
+import { copyOfContent } from "../../shared/ContentCopies.js"
 import { nameOf } from "../../shared/NameOf.js"
 import { maxOwnVersion } from "../../shared/OwnVersions.js"
 import { encodedBytes } from "../../wal/SegmentWriter.js"
@@ -34,7 +35,7 @@ export const readOnce = (given: () => SubmitItem | undefined): SubmitItem | Inva
     if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
     const { content, contentType, id, state, traceparent, version } = item
     // Copied: whoever writes into its bytes later changes neither what was hashed nor what memory returns.
-    const own = content instanceof Uint8Array && content.byteLength > 0 ? new Uint8Array(content) : content
+    const own = content instanceof Uint8Array && content.byteLength > 0 ? copyOfContent(content) : content
     return { id, content: own, contentType, state, traceparent, version }
   } catch (cause) {
     return invalid("", "item", unreadable(cause))

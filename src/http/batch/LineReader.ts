@@ -22,7 +22,7 @@ export type NumberedLine = { readonly number: number } & (BatchLine | BadLine)
 const chunkBytes = 64 * 1024
 
 /** Lines and bytes taken apart in one go before other work gets its turn: one or two milliseconds. */
-const linesPerTurn = 100
+const linesPerTurn = 50
 const bytesPerTurn = 64 * 1024
 
 /** How long to wait for more lines before going on with those that are there: one commit serves them all. */

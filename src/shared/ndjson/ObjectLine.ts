@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import { Either } from "effect"
+import { copyOfContent } from "../ContentCopies.js"
 import { type Member, membersOf } from "./JsonMembers.js"
 
 /** What a line holds, and where. */
@@ -55,7 +56,7 @@ export const contentIn = (
   const raw = members.find(({ name }) => name === "content")
   return raw === undefined
     ? new Uint8Array(Buffer.from(String(encoded), "base64"))
-    : new Uint8Array(line.subarray(raw.start, raw.end))
+    : copyOfContent(line.subarray(raw.start, raw.end))
 }
 
 /** One value as a line. */
