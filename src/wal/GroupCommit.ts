@@ -19,7 +19,7 @@ export type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailab
 const maxGroupsInFlight = 2
 /** A group takes no further calls once it holds this much: all of its callbacks run in one turn of the event loop. */
 const maxGroupBytes = 4 * 1024 * 1024
-const maxGroupItems = 500
+const maxGroupItems = 2_000
 
 interface Call {
   readonly appended: Appended
