@@ -70,7 +70,7 @@ export class Lifecycle extends Context.Tag("effect-sync-engine/Lifecycle")<
     /** Whether writes (`ready`) or queries (`ready`, `draining`) are accepted now. Synchronous, no allocation. */
     readonly acceptsWrites: () => boolean
     readonly acceptsQueries: () => boolean
-    /** Starts with the current snapshot, and ends after `stopped`. Every one is seen, also by a slow reader. */
+    /** Starts with the current snapshot, and ends after `stopped`. For a slow reader the newest 64 are kept. */
     readonly changes: Stream.Stream<LifecycleSnapshot>
     /**
      * starting → ready, or straight to draining when a drain was asked for meanwhile (`ready` is then never to be
@@ -166,6 +166,8 @@ export const make: Effect.Effect<LifecycleService> = Effect.gen(function* () {
     changes: ref.changes.pipe(
       Stream.map(({ snapshot }) => snapshot),
       Stream.changesWith((a, b) => a === b),
+      // The ref keeps every value for a slow reader, without a bound.
+      Stream.buffer({ capacity: 64, strategy: "sliding" }),
       Stream.takeUntil(({ phase }) => phase === "stopped")
     ),
     markReady: Effect.flatMap(now, ({ atMs, elapsedMs }) =>

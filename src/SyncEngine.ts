@@ -22,15 +22,15 @@ import type { EngineConfig } from "./config/Model.js"
 import type { EngineOptions } from "./EngineConfig.js"
 import { engineConfig, fromPartial, type LiveConfig } from "./EngineConfig.js"
 import type { GateClosed, StartError } from "./EngineError.js"
+import type { EngineComponents } from "./engine/DefaultComponents.js"
 import * as DefaultComponents from "./engine/DefaultComponents.js"
 import type { Engine } from "./engine/Engine.js"
 import * as EngineModule from "./engine/Engine.js"
-import type { EngineComponents } from "./engine/EngineComponents.js"
 import type { Lifecycle } from "./Lifecycle.js"
 import type { SyncEngineApi } from "./SyncEngineApi.js"
 
+export type { EngineComponents } from "./engine/DefaultComponents.js"
 export type { Engine } from "./engine/Engine.js"
-export type { EngineComponents } from "./engine/EngineComponents.js"
 export * from "./SyncEngineApi.js"
 
 /**

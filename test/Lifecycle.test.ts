@@ -216,6 +216,34 @@ describe("changes", () => {
     })
   )
 
+  it.effect("a reader that does not read keeps a bounded number of them, the newest", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* make
+      const gate = yield* Deferred.make<void>()
+      const subscribed = yield* Deferred.make<void>()
+      let seen = 0
+      const reader = yield* Effect.fork(
+        Stream.runFoldEffect(lifecycle.changes, "", (_, { phase }) =>
+          Effect.sync(() => ++seen).pipe(
+            Effect.zipRight(Deferred.succeed(subscribed, undefined)),
+            Effect.zipRight(Deferred.await(gate)),
+            Effect.as<string>(phase)
+          )
+        )
+      )
+      yield* Deferred.await(subscribed)
+      for (let at = 0; at < 1000; at++) {
+        yield* lifecycle.setReason(at % 2 === 0 ? "sql_connect" : "wal_init")
+        // The reader's turn.
+        yield* Effect.yieldNow()
+      }
+      yield* lifecycle.complete(report())
+      yield* Deferred.succeed(gate, undefined)
+      expect(yield* Fiber.join(reader)).toBe("stopped")
+      expect(seen).toBeLessThan(100)
+    })
+  )
+
   it.effect("a late reader gets the current snapshot; after stopped it gets that and the end", () =>
     Effect.gen(function* () {
       const lifecycle = yield* make

@@ -1,15 +1,51 @@
 /** Operating the engine: rounds by hand, what an operator switches, what is to be seen. */
-import { type Context, Effect, type Scope, Stream } from "effect"
+
+import { type Context, Effect, type Scope, Stream, Struct } from "effect"
+import type { PositionedChange } from "../cache/Cache.js"
 import type { LiveConfig } from "../EngineConfig.js"
-import type { ShutdownReport } from "../Lifecycle.js"
-import type { AdminApi } from "./AdminApi.js"
+import type { NotSupported, ReadError } from "../EngineError.js"
+import type { BootStage, Phase, ShutdownReport } from "../Lifecycle.js"
+import type { EngineHealth, EngineStats, FlushResult } from "../SyncEngineModels.js"
 import type { EngineRuntime } from "./background/EngineRuntime.js"
-import { checkpoint } from "./flush/Checkpoint.js"
 import type { FlushBarrier } from "./flush/FlushBarrier.js"
+import type { DeadLettersApi } from "./query/DeadLetters.js"
 import * as DeadLetters from "./query/DeadLetters.js"
 import { guarded } from "./query/Requests.js"
-import { archiveUnavailable } from "./state/ArchiveUnavailable.js"
-import { healthOf, statsOf } from "./state/HealthAndStats.js"
+import { archiveUnavailable } from "./state/Conditions.js"
+import type { EngineState } from "./state/EngineState.js"
+
+/**
+ * Operation: flush, rounds by hand, dead letters, drain and shutdown, what is to be seen of it.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export interface AdminApi {
+  /** Carries everything acknowledged so far to the archive now. Fails when the archive is unavailable. */
+  readonly flush: Effect.Effect<FlushResult, ReadError>
+  /** One round of every duty of the run loop that is switched on. What fails in it is logged and tried again by the run loop. */
+  readonly tick: Effect.Effect<void>
+  /** Rebuilds the existence filter when that is due, and waits for it; only the archive's sole writer can. */
+  readonly warmUp: Effect.Effect<void, ReadError>
+  readonly setReadOnly: (readOnly: boolean) => Effect.Effect<void>
+  readonly deadLetters: DeadLettersApi
+  /** Stops writes, keeps reads; idempotent. True for the call that made it. */
+  readonly drain: Effect.Effect<boolean>
+  /**
+   * Shuts down; idempotent; every caller gets the same report. With `SHUTDOWN_DELAY` the engine is not ready at once
+   * and goes on serving until the delay is over.
+   */
+  readonly shutdown: Effect.Effect<ShutdownReport>
+  readonly health: Effect.Effect<EngineHealth>
+  readonly stats: Effect.Effect<EngineStats>
+  /**
+   * The change stream (`CDC`): every write that the archive has taken, at least once, in log order, after a position
+   * or from the oldest entry kept. Goes on for ever; keep the last position to go on after a restart.
+   */
+  readonly changes: (after?: string) => Stream.Stream<PositionedChange, ReadError | NotSupported>
+  readonly phaseChanges: Stream.Stream<Phase>
+  readonly bootStageChanges: Stream.Stream<BootStage>
+}
 
 /** @param detached holds what nobody waits for */
 export const make = (
@@ -72,3 +108,76 @@ export const make = (
 export const flushWhenFull = ({ flush, flushSignal }: Context.Tag.Service<EngineRuntime>): void => {
   if (flush.batchIsFull()) flushSignal.ask("full")
 }
+
+/**
+ * Folds what stands beside the files of log and archive into them: a copy of the files themselves is complete then.
+ * Done after an explicit flush and after a drain. A failure costs nobody a write: what is beside the files is read
+ * at the next start.
+ */
+export const checkpoint = (core: EngineState): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { tiers } = core
+    if (tiers === undefined) return Effect.void
+    const told = (error: { readonly message: string }) =>
+      Effect.logWarning(`no checkpoint after the flush: ${error.message}`)
+    return Effect.zipRight(
+      Effect.catchAll(tiers.archive?.checkpoint ?? Effect.void, told),
+      // Of a log that takes no writes has been told already.
+      core.degradations.logRefusal === undefined ? Effect.catchAll(tiers.log.checkpoint, told) : Effect.void
+    )
+  })
+
+const emptyUsage = {
+  items: 0,
+  bytes: 0,
+  letters: 0,
+  letterBytes: 0,
+  maxItems: 0,
+  maxBytes: 0,
+  committed: 0,
+  released: 0
+}
+
+export const healthOf = (core: EngineState): EngineHealth => {
+  const archive = core.tiers?.archive
+  const filter = core.filter?.status()
+  return {
+    lifecycle: core.lifecycle.unsafeSnapshot(),
+    acceptsWrites:
+      core.gate.acceptsWrites && !core.config().readOnly && core.degradations.logRefusal === undefined,
+    acceptsQueries: core.lifecycle.acceptsQueries(),
+    readOnly: core.config().readOnly,
+    degraded: core.degradations.all,
+    archive: {
+      dialect: archive?.dialect ?? "none",
+      target: archive?.target ?? "none",
+      available: archive !== undefined && !core.degradations.has("archive")
+    },
+    cache: {
+      configured: core.cache !== undefined,
+      available: core.cache?.connected ?? false,
+      trusted: core.cache?.trusted ?? false
+    },
+    filter: { trusted: filter?.trusted ?? false, entries: filter?.entries ?? 0, reason: filter?.reason },
+    backpressure: { level: core.pressure.level(), pressure: core.pressure.share }
+  }
+}
+
+export const statsOf = (
+  core: EngineState,
+  started: { readonly atMs: number; readonly elapsedMs: number }
+): Effect.Effect<EngineStats> =>
+  Effect.map(core.lifecycle.timings, (startupTimings) => {
+    const { deadLettered: _, flushes, ...counters } = core.counters
+    return {
+      ...counters,
+      startedAtMs: started.atMs,
+      uptimeMs: Math.floor(core.elapsedMs() - started.elapsedMs),
+      log: core.tiers?.log.usage() ?? emptyUsage,
+      memory: Struct.omit(core.memory.stats(), "insertions"),
+      pending: core.pendingEntries(),
+      deadLetters: core.tiers?.log.deadLetters.count() ?? 0,
+      flushes: { ...flushes },
+      startupTimings
+    }
+  })

@@ -16,10 +16,10 @@ import { ExistenceFilter, make as makeFilter } from "../filter/ExistenceFilter.j
 import * as Lifecycle from "../Lifecycle.js"
 import { makeDirectory } from "../shared/files/Directory.js"
 import { keepPrivate } from "../shared/files/PrivateFiles.js"
+import type { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import * as MemoryLog from "../wal/MemoryLog.js"
 import * as SqliteLog from "../wal/SqliteLog.js"
 import { WriteAheadLog } from "../wal/WriteAheadLog.js"
-import type { EngineComponents } from "./EngineComponents.js"
 import { defaultLimits, EngineLimits } from "./state/EngineLimits.js"
 
 /** In a folder that is made when there is none. */
@@ -106,3 +106,11 @@ export const memoryLimits = Layer.succeed(EngineLimits, { ...defaultLimits, look
 /** All that an engine is made of: these parts, its configuration, a lifecycle. The one wiring of library and command. */
 export const wired = <E, R>(config: EngineConfig, parts: Layer.Layer<EngineComponents, E, R>) =>
   Layer.mergeAll(parts, Lifecycle.layer, LiveConfig.layer(config))
+
+/**
+ * The parts of an engine that an application may replace.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type EngineComponents = WriteAheadLog | FilterSnapshots | Archive | Cache | ExistenceFilter

@@ -1,16 +1,25 @@
 /** One engine: its rooms put together, its start and its shutdown. */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Archive } from "../archive/Archive.js"
 import { LiveConfig } from "../EngineConfig.js"
 import type { StartError } from "../EngineError.js"
 import { GateClosed } from "../EngineError.js"
 import type { ShutdownReport } from "../Lifecycle.js"
 import { Lifecycle } from "../Lifecycle.js"
 import type { SyncEngineApi } from "../SyncEngineApi.js"
+import { FilterSnapshots } from "../wal/FilterSnapshots.js"
 import * as AdminOperations from "./AdminOperations.js"
+import * as BackgroundTasks from "./background/BackgroundTasks.js"
+import * as CacheResync from "./background/CacheResync.js"
 import { EngineRuntime } from "./background/EngineRuntime.js"
+import { FilterMaintenance } from "./background/FilterMaintenance.js"
+import * as LogProbe from "./background/LogProbe.js"
 import * as RunLoop from "./background/RunLoop.js"
-import type { EngineComponents } from "./EngineComponents.js"
+import type { EngineComponents } from "./DefaultComponents.js"
+import { ChangeStream } from "./flush/ChangeStream.js"
 import * as FlushBarrier from "./flush/FlushBarrier.js"
+import { Flusher } from "./flush/Flusher.js"
+import { FlushSignal } from "./flush/FlushSignal.js"
 import * as BulkDeletes from "./query/BulkDeletes.js"
 import * as GetOrInsert from "./query/GetOrInsert.js"
 import * as Integrity from "./query/Integrity.js"
@@ -18,10 +27,14 @@ import { Pages } from "./query/Pages.js"
 import * as RangeQueries from "./query/RangeQueries.js"
 import * as SetState from "./query/SetState.js"
 import * as VerifiedReads from "./query/VerifiedReads.js"
-import * as Rooms from "./Rooms.js"
 import { PointReads } from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
+import { connectLater } from "./startup/ConnectArchive.js"
 import { startup } from "./startup/Startup.js"
+import { ArchiveWaiters } from "./state/ArchiveWaiters.js"
+import { EngineLimits } from "./state/EngineLimits.js"
+import { EngineState } from "./state/EngineState.js"
+import { ShutdownSteps } from "./state/ShutdownSteps.js"
 import { LogAppend } from "./write/LogAppend.js"
 import { VersionComparison } from "./write/VersionComparison.js"
 import * as WriteOperations from "./write/WriteOperations.js"
@@ -47,7 +60,7 @@ type Runtime = Context.Tag.Service<EngineRuntime>
 export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | LiveConfig | Scope.Scope> =
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
-    const runtime = yield* Rooms.make
+    const runtime = yield* makeRooms
     // For what nobody waits for: nothing of it is left when the engine has stopped.
     const detached = yield* Scope.make()
     const shutdownAfter = (problems: ReadonlyArray<string>): Effect.Effect<ShutdownReport> =>
@@ -167,3 +180,59 @@ const serviceOf = (
     ...AdminOperations.make(runtime, live, barrier, shutdown, detached)
   }
 }
+
+/**
+ * The rooms of an engine, from the ground up. What a room has to do at the end it registers here, when it is built: read
+ * from the bottom, this is the shutdown.
+ */
+const makeRooms = Effect.gen(function* () {
+  const live = yield* LiveConfig
+  const archive = yield* Archive
+  const core = new EngineState(live.unsafeGet, yield* Lifecycle, yield* Effect.clock, yield* EngineLimits)
+  core.expectsArchive = archive.open !== undefined
+
+  // Log, archive and cache close behind all of these; the phases of the start register them.
+  const shutdown = yield* ShutdownSteps.make(() => core.elapsedMs())
+  yield* shutdown.add("log checkpoint", checkpoint(core))
+  const changeStream = new ChangeStream(core)
+  yield* shutdown.add("change stream", changeStream.publish)
+  const filterMaintenance = yield* FilterMaintenance.make(core, yield* FilterSnapshots, shutdown)
+  const waiters = new ArchiveWaiters()
+  // Nobody waits any more for an archive that has not taken it: the log has their writes.
+  yield* shutdown.addSync(() => waiters.close(core.tail.consumed))
+  const flush = new Flusher(core, waiters, changeStream)
+  yield* shutdown.add("flush", lastFlush(core, flush), () => !shutdown.startFailed && !core.tail.isEmpty)
+  const runLoop = yield* shutdown.scoped("run loop")
+  yield* shutdown.add("writes under way", core.appends.settled.await)
+
+  const runtime: Omit<Context.Tag.Service<EngineRuntime>, "duties"> = {
+    cacheResync: CacheResync.make(core, flush),
+    changeStream,
+    connectArchive: Effect.suspend(() => connectLater(runtime, archive)),
+    core,
+    filterMaintenance,
+    flush,
+    flushSignal: new FlushSignal(),
+    logProbe: LogProbe.make(core),
+    runLoop,
+    shutdown,
+    waiters
+  }
+  return { ...runtime, duties: BackgroundTasks.all(runtime) }
+})
+
+const checkpoint = (core: EngineState) =>
+  Effect.suspend(() =>
+    core.tiers === undefined ? Effect.void : Effect.zipRight(core.log.shrink, core.log.checkpoint)
+  )
+
+/**
+ * An archive that fails for a time may take what is left; nobody waits for one after a failed start, nor for a log that
+ * cannot release what is archived.
+ */
+const lastFlush = (core: EngineState, flush: Flusher) =>
+  Effect.gen(function* () {
+    if (core.tiers?.archive === undefined || (core.pendingEntries() === 0 && !flush.releaseDue())) return
+    yield* flush.run({ reason: "shutdown" })
+    if (flush.releaseDue() && core.degradations.logRefusal !== undefined) yield* core.degradations.logRefusal
+  })

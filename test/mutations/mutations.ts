@@ -35,14 +35,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a letter put back puts no id in doubt",
-    file: "src/engine/state/RetriedLetters.ts",
+    file: "src/engine/state/KnownVersions.ts",
     find: "    for (const { record, sequence } of letters) this.inDoubt.set(record.id, sequence)\n",
     replace: "",
     tests: ["test/engine/query/DeadLetters.test.ts"]
   },
   {
     name: "memory is believed of an id in doubt",
-    file: "src/engine/state/RetriedLetters.ts",
+    file: "src/engine/state/KnownVersions.ts",
     find: "    return letters.map(({ record }) => record.id)\n",
     replace: "    return []\n",
     tests: ["test/engine/query/DeadLetters.test.ts"]
@@ -63,7 +63,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the replay does not tell the filter",
-    file: "src/engine/startup/DrainLog.ts",
+    file: "src/engine/startup/Phases.ts",
     find: "      core.filter?.beforeWrite(page.map(({ record }) => record))\n",
     replace: "",
     tests: ["test/engine/background/Filter.test.ts"]
@@ -84,14 +84,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a new lease keeps what memory has read before",
-    file: "src/engine/state/SoleWriter.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "    this.here.memory.clear()\n",
     replace: "",
     tests: ["test/engine/write/Decisions.test.ts"]
   },
   {
     name: "a new lease counts while older writes are in the log",
-    file: "src/engine/state/SoleWriter.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "return tail.consumed >= lease.settledAt || tail.isEmpty",
     replace: "return true",
     tests: ["test/engine/write/Decisions.test.ts"]
@@ -267,14 +267,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "one transient failure ends the flush of a shutdown",
-    file: "src/engine/Rooms.ts",
+    file: "src/engine/Engine.ts",
     find: "() => !shutdown.startFailed && !core.tail.isEmpty",
     replace: "() => false",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
   },
   {
     name: "a release that fails is tried again until the flush's share is used",
-    file: "src/engine/Rooms.ts",
+    file: "src/engine/Engine.ts",
     find: "() => !shutdown.startFailed && !core.tail.isEmpty",
     replace: "() => !shutdown.startFailed",
     tests: ["test/engine/shutdown/Shutdown.test.ts"]
@@ -499,8 +499,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "pending memory has no bound",
-    file: "src/engine/state/WritePressure.ts",
-    find: "this.memory / this.here.config().pendingMaxBytes",
+    file: "src/engine/state/EngineState.ts",
+    find: "memory / config().pendingMaxBytes",
     replace: "0",
     tests: ["test/engine/write/Pressure.test.ts"]
   },
@@ -583,7 +583,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "letters do not press on writers",
-    file: "src/engine/state/WritePressure.ts",
+    file: "src/engine/state/EngineState.ts",
     find: "      (items + letters) / maxItems,\n      (bytes + letterBytes) / maxBytes,\n",
     replace: "      items / maxItems,\n      bytes / maxBytes,\n",
     tests: ["test/engine/query/DeadLetters.test.ts"]

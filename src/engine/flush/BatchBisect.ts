@@ -2,15 +2,14 @@
  * Commits a batch; when the archive refuses it for a permanent reason, splits it until the culprits stand
  * alone. One bad row blocks nothing.
  */
-
 import { Duration, Effect } from "effect"
 import type { CommitResult, OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import * as Metrics from "../../Metrics.js"
 import type { ItemRecord } from "../../SyncItem.js"
+import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
-import { olderVersions } from "./FlushBatch.js"
 
 /** A culprit and what the archive said about it. */
 export interface Culprit {
@@ -121,4 +120,64 @@ export const commitSplitting = (
   return Effect.map(Effect.forEach(parts, commit, { concurrency }), (results) =>
     results.reduce(join, nothing)
   )
+}
+
+/**
+ * The newest record of each id, in the order in which the ids first appear. Of one version the first, as the archive
+ * decides between two batches.
+ */
+export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<LogEntry> => {
+  const newest = new Map<string, LogEntry>()
+  for (const entry of entries) {
+    const known = newest.get(entry.record.id)
+    if (known === undefined || compareVersions(entry.record, known.record) > 0) {
+      newest.set(entry.record.id, entry)
+    }
+  }
+  return [...newest.values()]
+}
+
+/**
+ * The batch's other versions of an id, newest first: what to archive instead when the newest is refused. Of the
+ * refused number only what came later.
+ */
+export const olderVersions = (entries: ReadonlyArray<LogEntry>, refused: LogEntry): ReadonlyArray<LogEntry> =>
+  entries
+    .filter(({ record, sequence }) => {
+      if (record.id !== refused.record.id) return false
+      const order = compareVersions(record, refused.record)
+      return order < 0 || (order === 0 && sequence > refused.sequence && !sameVersion(record, refused.record))
+    })
+    .sort((a, b) => compareVersions(b.record, a.record))
+
+const mostParts = 2 ** 20
+
+/** Batches in a row that have to go well before twice as much is tried. */
+const goodBatches = 8
+
+/**
+ * How much of a batch is committed at once. A batch for which the archive's time was over would take as long the
+ * next time: half of it is tried then, and more again once that goes well.
+ */
+export class BatchShare {
+  private parts = 1
+  private good = 0
+
+  /** What is left of a bound on a batch. */
+  of(bound: number): number {
+    return Math.max(1, Math.floor(bound / this.parts))
+  }
+
+  /** A batch took longer than the archive's time for it. */
+  overdue(): void {
+    this.parts = Math.min(mostParts, this.parts * 2)
+    this.good = 0
+  }
+
+  /** A batch was committed. */
+  committed(): void {
+    if (this.parts === 1 || ++this.good < goodBatches) return
+    this.parts /= 2
+    this.good = 0
+  }
 }

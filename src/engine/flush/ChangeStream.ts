@@ -17,7 +17,7 @@ import { cacheFailed } from "../cache/CacheWriter.js"
 import type { CacheTrust } from "../state/CacheTrust.js"
 import * as Conditions from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
-import { SequenceSet } from "../state/SequenceSet.js"
+import { SequenceSet } from "../state/KnownVersions.js"
 
 const entriesPerPage = 500
 const bytesPerPage = 4 * 1024 * 1024

@@ -9,7 +9,7 @@ import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { ReadError } from "../../EngineError.js"
 import type { FlushResult } from "../../SyncEngineModels.js"
 import { counted } from "../../shared/Counted.js"
-import { archiveFailed, archiveUnavailable, noArchive } from "../state/ArchiveUnavailable.js"
+import { archiveFailed, archiveUnavailable, noArchive } from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { Flusher } from "./Flusher.js"
 

@@ -17,16 +17,14 @@ import { Turns } from "../../shared/Turns.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
 import { carryToCache } from "../cache/CacheWriter.js"
 import { noteArchived, noteCarried } from "../state/ArchiveBinding.js"
-import { noArchive } from "../state/ArchiveUnavailable.js"
 import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import * as Conditions from "../state/Conditions.js"
+import { noArchive } from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
-import { commitSplitting, refusedAlone, type SplitResult } from "./BatchBisect.js"
-import { BatchShare } from "./BatchShare.js"
+import { BatchShare, commitSplitting, newestPerId, refusedAlone, type SplitResult } from "./BatchBisect.js"
 import type { ChangeStream } from "./ChangeStream.js"
 import type { Committed, Lost } from "./CommitOutcome.js"
 import { answer, settle } from "./CommitOutcome.js"
-import { newestPerId } from "./FlushBatch.js"
 
 const firstRetryMs = 100
 

@@ -5,7 +5,7 @@ import { Effect, Either } from "effect"
 import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
 import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
 import type { EngineState } from "../state/EngineState.js"
-import { contentBytes } from "../state/PreparedWrite.js"
+import { contentBytes } from "../state/InFlightWrites.js"
 import { closedToWrites } from "../write/WriteGate.js"
 
 /**

@@ -8,7 +8,7 @@ import { idProblem } from "../../SyncItem.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
-import { withOptions } from "../write/WriteOptions.js"
+import { withOptions } from "../write/WriteOperations.js"
 import { readOnce } from "../write/WriteValidation.js"
 import type { QueryApi } from "./QueryApi.js"
 

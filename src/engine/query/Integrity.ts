@@ -12,7 +12,7 @@ import { contentHashOf, type ItemRecord, type SyncItem } from "../../SyncItem.js
 import type { CacheResync } from "../background/CacheResync.js"
 import type { FlushBarrier } from "../flush/FlushBarrier.js"
 import type { Flusher } from "../flush/Flusher.js"
-import { archiveUnavailable } from "../state/ArchiveUnavailable.js"
+import { archiveUnavailable } from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
 import { defaultPageItems, guarded, invalidPage, invalidPrefix, notWhole, orFail } from "./Requests.js"

@@ -6,7 +6,7 @@ import { stateProblem } from "../../SyncItem.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
-import { withOptions } from "../write/WriteOptions.js"
+import { withOptions } from "../write/WriteOperations.js"
 import type { QueryApi } from "./QueryApi.js"
 import { guardedById } from "./Requests.js"
 

@@ -70,8 +70,8 @@ const leftOver = (core: EngineState, lostBefore: number, published: number): Rea
           : ": no archive is configured"
     return [...problems, `${counted(pending, "write stays", "writes stay")} in the log, not archived${why}`]
   }
-  const archived = `${counted(left, "archived write stays", "archived writes stay")} in the log`
   const why =
     published < core.tail.consumed ? "the change stream does not have them yet" : "it could not release them"
-  return [...problems, `${archived}: ${why}`]
+  const stays = counted(left, "write stays", "writes stay")
+  return [...problems, `${stays} in the log, archived or put aside: ${why}`]
 }

@@ -1,5 +1,5 @@
 /** Phase 2: SQL is connected, migrated, and found to be the archive that the log belongs to. */
-import { Context, Duration, Effect, Option, Schedule, type Scope } from "effect"
+import { type Context, Duration, Effect, Option, Schedule, type Scope } from "effect"
 import { Archive, type OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveStartError } from "../../EngineError.js"
 import { backoff } from "../../shared/Backoff.js"
@@ -7,14 +7,7 @@ import { EngineRuntime } from "../background/EngineRuntime.js"
 import { bind } from "../state/ArchiveBinding.js"
 import * as Conditions from "../state/Conditions.js"
 import type { EngineState } from "../state/EngineState.js"
-import { LogOpened } from "./OpenLog.js"
-import { phase } from "./Phase.js"
-
-/** The archive, connected and migrated; none when the engine runs without ground truth, or before it is there. */
-export class ArchiveConnected extends Context.Tag("effect-sync-engine/startup/ArchiveConnected")<
-  ArchiveConnected,
-  Option.Option<OpenArchive>
->() {}
+import { LogOpened, phase } from "./Phases.js"
 
 type Runtime = Pick<Context.Tag.Service<EngineRuntime>, "core" | "filterMaintenance" | "shutdown">
 

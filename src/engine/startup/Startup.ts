@@ -7,13 +7,8 @@ import { LogOpenError } from "../../EngineError.js"
 import { Lifecycle } from "../../Lifecycle.js"
 import { EngineRuntime } from "../background/EngineRuntime.js"
 import * as Conditions from "../state/Conditions.js"
-import { ArchiveConnected, connectArchive, orTakeWritesOnly } from "./ConnectArchive.js"
-import { CacheConnected, connectCache } from "./ConnectCache.js"
-import { drainLog } from "./DrainLog.js"
-import { LogOpened, openLog } from "./OpenLog.js"
-import { readRoot, TrustedRoot } from "./ReadRoot.js"
-import { restoreFilter } from "./RestoreFilter.js"
-import { syncCache } from "./SyncCache.js"
+import { connectArchive, orTakeWritesOnly } from "./ConnectArchive.js"
+import * as Phases from "./Phases.js"
 
 const next =
   <Out, E, In>(phase: Layer.Layer<Out, E, In>) =>
@@ -35,18 +30,20 @@ const ready = Effect.gen(function* () {
 })
 
 // 1 · Fatal: without the log durability cannot be guaranteed.
-export const startup = Layer.effect(LogOpened, openLog).pipe(
+export const startup = Layer.effect(Phases.LogOpened, Phases.openLog).pipe(
   // 2 · Fatal after the start-up retries, unless START_WITHOUT_SQL. None configured: a warning.
-  next(Layer.effect(ArchiveConnected, Effect.catchAll(connectArchive, orTakeWritesOnly))),
+  next(Layer.effect(Phases.ArchiveConnected, Effect.catchAll(connectArchive, orTakeWritesOnly))),
   // 3 · What the archive does not take stays in the log. Fatal when it cannot be read: it would be denied to its readers.
   next(
-    Layer.effectDiscard(Effect.mapError(drainLog, (error) => new LogOpenError({ ...error, kind: "damaged" })))
+    Layer.effectDiscard(
+      Effect.mapError(Phases.drainLog, (error) => new LogOpenError({ ...error, kind: "damaged" }))
+    )
   ),
   // 4 · Nothing can be trusted yet.
   next(
     Layer.effect(
-      TrustedRoot,
-      Effect.catchTag(readRoot, "RootUnreadable", ({ problem }) =>
+      Phases.TrustedRoot,
+      Effect.catchTag(Phases.readRoot, "RootUnreadable", ({ problem }) =>
         Effect.as(Effect.logWarning(`the archive's root cannot be read: ${problem}`), Option.none())
       )
     )
@@ -54,7 +51,7 @@ export const startup = Layer.effect(LogOpened, openLog).pipe(
   // 5 · Every absent id is looked up, and the filter is rebuilt while the engine serves.
   next(
     Layer.effectDiscard(
-      Effect.catchTag(restoreFilter, "FilterNotProven", ({ reason }) =>
+      Effect.catchTag(Phases.restoreFilter, "FilterNotProven", ({ reason }) =>
         Effect.logInfo(`the filter is not trusted yet: ${reason}`)
       )
     )
@@ -62,8 +59,8 @@ export const startup = Layer.effect(LogOpened, openLog).pipe(
   // 6 · No cache until it has connected itself.
   next(
     Layer.effect(
-      CacheConnected,
-      Effect.catchTag(connectCache, "CacheNotConnected", ({ problem }) =>
+      Phases.CacheConnected,
+      Effect.catchTag(Phases.connectCache, "CacheNotConnected", ({ problem }) =>
         Effect.as(withoutCache("the cache is unavailable, going on without it", problem), Option.none())
       )
     )
@@ -71,7 +68,7 @@ export const startup = Layer.effect(LogOpened, openLog).pipe(
   // 7 · The cache is not believed until it has been compared and repaired.
   next(
     Layer.effectDiscard(
-      Effect.catchTag(syncCache, "CacheNotCompared", ({ problem }) =>
+      Effect.catchTag(Phases.syncCache, "CacheNotCompared", ({ problem }) =>
         withoutCache("the cache could not be compared with the archive", problem)
       )
     )

@@ -3,7 +3,9 @@
  * meets a condition says so here, and only the first is heard. Each also shows in the engine's health meanwhile.
  */
 import { Cause, Effect } from "effect"
+import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { LogUnavailable } from "../../EngineError.js"
+import { TierUnavailable } from "../../EngineError.js"
 import type { Degradation } from "../../SyncEngineModels.js"
 
 type Component = Degradation["component"]
@@ -91,3 +93,19 @@ export const expectedProblem = (cause: Cause.Cause<unknown>): string | undefined
     ? error.message
     : undefined
 }
+
+/** How long to wait before asking an unavailable archive again. */
+const retryAfterMs = 1000
+
+export const archiveFailed = (operation: string, problem: string): TierUnavailable =>
+  new TierUnavailable({ tier: "archive", operation, problem, retryAfterMs })
+
+/** An archive's failure as its readers see it. */
+export const archiveUnavailable =
+  (operation: string) =>
+  (error: ArchiveError): TierUnavailable =>
+    archiveFailed(operation, error.problem)
+
+/** There is none to ask; `consequence` goes on with the sentence. */
+export const noArchive = (operation: string, consequence = ""): TierUnavailable =>
+  archiveFailed(operation, `no archive is configured or connected${consequence}`)

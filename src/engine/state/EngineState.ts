@@ -5,27 +5,25 @@
 import type { Clock, Context } from "effect"
 import type { OpenArchive } from "../../archive/Archive.js"
 import type { EngineConfig } from "../../config/Model.js"
+import { GateClosed } from "../../EngineError.js"
 import type { OpenFilter } from "../../filter/ExistenceFilter.js"
 import type { Lifecycle } from "../../Lifecycle.js"
 import { MemoryCache } from "../../memory/MemoryCache.js"
 import type { FlushReason } from "../../SyncEngineModels.js"
+import type { BackpressureLevel } from "../../shared/Backpressure.js"
+import { levelOf } from "../../shared/Backpressure.js"
 import type { OpenLog } from "../../wal/WriteAheadLog.js"
 import type { CacheTrust } from "./CacheTrust.js"
 import { Degradations } from "./Conditions.js"
-import { EarlyAcknowledgements } from "./EarlyAcknowledgements.js"
 import type { Limits } from "./EngineLimits.js"
 import { defaultLimits } from "./EngineLimits.js"
-import { Gate } from "./Gate.js"
 import { HybridLogicalClock } from "./HybridLogicalClock.js"
 import { InFlightWrites } from "./InFlightWrites.js"
-import { KnownVersions } from "./KnownVersions.js"
+import { KnownVersions, RetriedLetters } from "./KnownVersions.js"
 import { LogTail } from "./LogTail.js"
-import { PendingAppends } from "./PendingAppends.js"
+import { EarlyAcknowledgements, PendingAppends, recordMemory } from "./PendingAppends.js"
 import { PendingIndex } from "./PendingIndex.js"
-import { RetriedLetters } from "./RetriedLetters.js"
-import { SoleWriter } from "./SoleWriter.js"
 import { Watches } from "./Watching.js"
-import { WritePressure } from "./WritePressure.js"
 
 /** The tiers that start-up has opened. */
 export interface Tiers {
@@ -152,5 +150,107 @@ export class EngineState {
     const { cache, filter } = this
     if (filter?.definitelyMissing(id) !== true) return false
     return cache === undefined || cache.holdsNoVolatile(filter.lease())
+  }
+}
+
+/** One time as the archive's only writer. */
+interface Lease {
+  readonly token: string
+  /** The last append before it. */
+  readonly lastAppend: number
+  /** Known once those have ended: everything up to this sequence number must be archived first. */
+  settledAt: number | undefined
+}
+
+/**
+ * Whether what this node knows decides. It does while it is certain that nobody else writes the archive, and everything
+ * in memory and log is from that time; otherwise another node may hold something newer, and the archive is asked.
+ * Without an archive there is nobody else.
+ *
+ * Being the sole writer begins with a lease. What memory had read before may be old: it is emptied, and reads under way
+ * look again. What was written before may have lost against another node's newer version, which only its commit finds
+ * out; so memory decides once everything is archived that was in the log, or on its way there, when the lease was first
+ * seen. Rejected: asking the archive for every write of the log at that moment, which costs as much as archiving it.
+ */
+class SoleWriter {
+  private lease: Lease | undefined
+
+  constructor(private readonly here: EngineState) {}
+
+  /** Asks nobody, but the first call of a lease empties memory. */
+  isCertain(): boolean {
+    const { appends, expectsArchive, filter, tail } = this.here
+    if (!expectsArchive) return true
+    const token = filter?.lease()
+    if (token === undefined) return false
+    const lease = this.lease?.token === token ? this.lease : this.begin(token)
+    if (lease.settledAt === undefined) {
+      if (appends.oldest !== undefined && appends.oldest <= lease.lastAppend) return false
+      lease.settledAt = this.here.log.usage().committed
+    }
+    return tail.consumed >= lease.settledAt || tail.isEmpty
+  }
+
+  private begin(token: string): Lease {
+    this.here.memory.clear()
+    this.here.watches.touchAll()
+    this.lease = { token, lastAppend: this.here.appends.last, settledAt: undefined }
+    return this.lease
+  }
+}
+
+/** How near the log, or the memory for what is pending, is to its bounds. */
+class WritePressure {
+  private last: BackpressureLevel = "Normal"
+
+  constructor(private readonly here: EngineState) {}
+
+  /** 0 to 1. */
+  get share(): number {
+    const { appends, config, pending, tail, tiers } = this.here
+    if (tiers === undefined) return 0
+    const { bytes, items, letterBytes, letters, maxBytes, maxItems } = tiers.log.usage()
+    // What pending writes take of the process's memory, about: the index, the records on their way, appends under way.
+    const memory = pending.memory + tail.bytes + tail.size * recordMemory + appends.memory
+    return Math.max(
+      (items + letters) / maxItems,
+      (bytes + letterBytes) / maxBytes,
+      memory / config().pendingMaxBytes
+    )
+  }
+
+  level(): BackpressureLevel {
+    this.last = levelOf(this.share, this.last)
+    return this.last
+  }
+}
+
+/** Whether calls are let in: the lifecycle's phase, and whether the archive is there and this log's. */
+class Gate {
+  /** Started without the archive, which has not been connected yet: writes go into the log, nothing can be read. */
+  awaitsArchive = false
+  /** What was connected is not this log's archive: nothing more is taken in until it is. */
+  wrongArchive: string | undefined
+
+  constructor(private readonly lifecycle: Context.Tag.Service<Lifecycle>) {}
+
+  get acceptsWrites(): boolean {
+    return this.lifecycle.acceptsWrites() && this.wrongArchive === undefined
+  }
+
+  /** Why a query is refused, if it is. */
+  query(): GateClosed | undefined {
+    return this.lifecycle.acceptsQueries() ? undefined : this.closed("query")
+  }
+
+  closed(operation: "write" | "query"): GateClosed {
+    const { phase, reason: said } = this.lifecycle.unsafeSnapshot()
+    const reason = said ?? this.wrongArchive ?? (this.awaitsArchive ? "SQL is not connected yet" : undefined)
+    return new GateClosed({
+      operation,
+      phase,
+      ...(reason === undefined ? {} : { reason }),
+      retryAfterMs: 1000
+    })
   }
 }

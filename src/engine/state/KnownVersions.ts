@@ -16,7 +16,6 @@ import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
 import type { InFlightWrites } from "./InFlightWrites.js"
 import type { PendingIndex } from "./PendingIndex.js"
-import type { RetriedLetters } from "./RetriedLetters.js"
 import type { Watches } from "./Watching.js"
 
 export class KnownVersions {
@@ -92,3 +91,76 @@ export const newestOf = <A extends ItemHead, B extends ItemHead>(
   a: A | undefined,
   b: B | undefined
 ): A | B | undefined => (a === undefined ? b : b === undefined ? a : compareVersions(a, b) >= 0 ? a : b)
+
+/**
+ * Dead letters that were put back into the log in this life. Readers do not see such a letter before the archive has
+ * taken it, because it may be older than what was acknowledged since; so it is not among the pending writes, and nothing
+ * here would show that the archive's version of the id has changed. From the first attempt to commit it until the
+ * outcome has been settled the id is *in doubt*: memory and cache are not believed, pending writes count as not compared,
+ * and the archive is asked. Rejected: telling readers when the commit returns. Its answer may be lost, and memory would
+ * serve what the archive has replaced until the next attempt.
+ */
+export class RetriedLetters {
+  private readonly sequences = new SequenceSet()
+  private last = 0
+  /** The last letter of each id in doubt. */
+  private readonly inDoubt = new Map<string, number>()
+
+  add(first: number, count: number): void {
+    for (let n = 0; n < count; n++) this.sequences.add(first + n)
+    this.last = first + count - 1
+  }
+
+  has(sequence: number): boolean {
+    return sequence <= this.last && this.sequences.has(sequence)
+  }
+
+  /** The archive is asked to take these entries; returns the ids that are in doubt from now on. */
+  committing(entries: ReadonlyArray<LogEntry>): ReadonlyArray<string> {
+    if (entries.length === 0 || entries[0]!.sequence > this.last) return []
+    const letters = entries.filter(({ sequence }) => this.sequences.has(sequence))
+    for (const { record, sequence } of letters) this.inDoubt.set(record.id, sequence)
+    return letters.map(({ record }) => record.id)
+  }
+
+  isInDoubt(id: string): boolean {
+    return this.inDoubt.size > 0 && this.inDoubt.has(id)
+  }
+
+  /** What became of everything up to here is known. */
+  settle(upTo: number): void {
+    this.sequences.forget(upTo)
+    for (const [id, sequence] of this.inDoubt) if (sequence <= upTo) this.inDoubt.delete(id)
+  }
+}
+
+const perChunk = 1024
+
+/** A set of sequence numbers that costs a bit each where they stand close together, as those of a log do. */
+export class SequenceSet {
+  private readonly chunks = new Map<number, Uint8Array>()
+
+  add(sequence: number): void {
+    const index = Math.floor(sequence / perChunk)
+    let chunk = this.chunks.get(index)
+    if (chunk === undefined) {
+      chunk = new Uint8Array(perChunk / 8)
+      this.chunks.set(index, chunk)
+    }
+    const bit = sequence % perChunk
+    chunk[bit >> 3]! |= 1 << (bit & 7)
+  }
+
+  has(sequence: number): boolean {
+    const chunk = this.chunks.get(Math.floor(sequence / perChunk))
+    const bit = sequence % perChunk
+    return chunk !== undefined && (chunk[bit >> 3]! & (1 << (bit & 7))) !== 0
+  }
+
+  /** What stands up to here will not be asked for again. */
+  forget(upTo: number): void {
+    for (const index of this.chunks.keys()) {
+      if ((index + 1) * perChunk - 1 <= upTo) this.chunks.delete(index)
+    }
+  }
+}

@@ -9,11 +9,11 @@ import * as Metrics from "../../Metrics.js"
 import type { Durability, SubmitResult } from "../../SyncEngineModels.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { EngineState } from "../state/EngineState.js"
-import type { Prepared } from "../state/PreparedWrite.js"
-import type { Examined } from "./ContentExamination.js"
+import type { Prepared } from "../state/InFlightWrites.js"
 import type { LogAppend } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
 import { refuse, throttled, writeGate } from "./WriteGate.js"
+import type { Examined } from "./WriteValidation.js"
 
 export interface Batch {
   readonly count: number

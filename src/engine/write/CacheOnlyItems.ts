@@ -14,7 +14,7 @@ import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import { cacheFailed } from "../cache/CacheWriter.js"
 import type { CacheTrust } from "../state/CacheTrust.js"
 import type { EngineState } from "../state/EngineState.js"
-import type { Prepared } from "../state/PreparedWrite.js"
+import type { Prepared } from "../state/InFlightWrites.js"
 import { receiptOf } from "./LogAppend.js"
 import { prepare } from "./WriteValidation.js"
 

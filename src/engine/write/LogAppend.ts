@@ -12,8 +12,8 @@ import { sameHead } from "../../SyncItem.js"
 import type { Appended } from "../../wal/WriteAheadLog.js"
 import type { ArchiveOutcome, ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
-import type { Prepared } from "../state/PreparedWrite.js"
-import { contentBytes } from "../state/PreparedWrite.js"
+import type { Prepared } from "../state/InFlightWrites.js"
+import { contentBytes } from "../state/InFlightWrites.js"
 import { closedToWrites } from "./WriteGate.js"
 
 /** Told once, with a result for each prepared write in order. */

@@ -1,22 +1,27 @@
 /** The engine's write methods: from what a caller hands in to single writes, batches, and items in the cache alone. */
+
 import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
-import { type InvalidItem, VersionMismatch } from "../../EngineError.js"
-import type { Receipt, SubmitItem, SubmitOptions, SubmitResult } from "../../SyncEngineModels.js"
+import { type InvalidItem, InvalidRequest, VersionMismatch } from "../../EngineError.js"
+import type {
+  DeleteOptions,
+  Durability,
+  Receipt,
+  SubmitItem,
+  SubmitOptions,
+  SubmitResult
+} from "../../SyncEngineModels.js"
 import { nameOf } from "../../shared/NameOf.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import { type Batch, BatchWrites, batchProblem } from "./BatchWrites.js"
 import * as CacheOnlyItems from "./CacheOnlyItems.js"
 import { routingProblem } from "./CacheOnlyItems.js"
-import { type Examined, examine } from "./ContentExamination.js"
 import type { LogAppend } from "./LogAppend.js"
 import { type SingleWrite, SingleWrites } from "./SingleWrites.js"
 import type { VersionComparison } from "./VersionComparison.js"
-import type { WriteApi } from "./WriteApi.js"
 import { refuse, throttled, writeGate } from "./WriteGate.js"
-import { type AnyOptions, durabilityOf, durabilityProblem, withOptions } from "./WriteOptions.js"
-import { prepare, prepareDelete, readOnce } from "./WriteValidation.js"
+import { type Examined, examine, prepare, prepareDelete, readOnce, unreadable } from "./WriteValidation.js"
 
 export interface WriteOperations extends WriteApi {
   /** `expectedHash`: beside the expected version, because two contents can have the same version number. */
@@ -216,3 +221,60 @@ const idAt = (id: () => string | undefined): string => {
 
 /** Callers in JavaScript may pass anything. */
 const countOf = (list: ReadonlyArray<unknown>): number => (Array.isArray(list) ? list.length : Number.NaN)
+
+/** Reads a caller's options once, before anything is done: their getters may throw. */
+export const withOptions = <A, E, R>(
+  given: AnyOptions | undefined,
+  use: (options: AnyOptions) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | WriteError, R> => {
+  if (given === undefined || given === null) return Effect.suspend(() => use(noOptions))
+  return Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
+    let options: AnyOptions
+    try {
+      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given
+      options = { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version }
+    } catch (cause) {
+      return refuse(new InvalidRequest({ argument: "options", problem: unreadable(cause) }))
+    }
+    return use(options)
+  })
+}
+
+export interface AnyOptions extends SubmitOptions, DeleteOptions {
+  readonly expectedHash?: string | undefined
+}
+
+const noOptions: AnyOptions = {}
+
+type WithDurability = { readonly durability?: Durability | undefined } | undefined
+
+export const durabilityOf = (options: WithDurability): Durability => options?.durability ?? "wal"
+
+export const durabilityProblem = (options: WithDurability): InvalidRequest | undefined => {
+  const durability = options?.durability
+  return durability === undefined || durabilities.includes(durability)
+    ? undefined
+    : new InvalidRequest({ argument: "durability", problem: 'must be "memory", "wal" or "archive"' })
+}
+
+const durabilities: ReadonlyArray<Durability> = ["memory", "wal", "archive"]
+
+/**
+ * Writes; they need the phase `ready`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export interface WriteApi {
+  readonly submit: (item: SubmitItem, options?: SubmitOptions) => Effect.Effect<Receipt, WriteError>
+  /** One result per item, in order; items that share nothing but the commit. At most `MAX_BATCH_ITEMS`. */
+  readonly submitMany: (
+    items: ReadonlyArray<SubmitItem>,
+    options?: Omit<SubmitOptions, "expectedVersion">
+  ) => Effect.Effect<ReadonlyArray<SubmitResult>, WriteError>
+  readonly delete: (id: string, options?: DeleteOptions) => Effect.Effect<Receipt, WriteError>
+  readonly deleteMany: (
+    ids: ReadonlyArray<string>,
+    options?: Omit<DeleteOptions, "expectedVersion" | "version">
+  ) => Effect.Effect<ReadonlyArray<SubmitResult>, WriteError>
+}

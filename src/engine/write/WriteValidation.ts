@@ -1,4 +1,7 @@
 /** From what a caller submits to a record with a version: validation and versioning, synchronous. */
+
+import { createHash } from "node:crypto"
+import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
 import { InvalidItem, PayloadTooLarge, VersionConflict } from "../../EngineError.js"
 import type { SubmitItem } from "../../SyncEngineModels.js"
@@ -9,6 +12,7 @@ import {
   detectContentType,
   idProblem,
   isJson,
+  maxDetectedJsonBytes,
   sameVersion,
   stateProblem,
   tombstone,
@@ -17,12 +21,13 @@ import {
 } from "../../SyncItem.js"
 import { copyOfContent } from "../../shared/ContentCopies.js"
 import { nameOf } from "../../shared/NameOf.js"
+import { JsonText } from "../../shared/ndjson/JsonText.js"
 import { maxOwnVersion } from "../../shared/OwnVersions.js"
+import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import { encodedBytes } from "../../wal/SegmentWriter.js"
 import type { EngineState } from "../state/EngineState.js"
+import type { Prepared } from "../state/InFlightWrites.js"
 import { newestOf } from "../state/KnownVersions.js"
-import type { Prepared } from "../state/PreparedWrite.js"
-import type { Examined } from "./ContentExamination.js"
 import type { Asked } from "./VersionComparison.js"
 
 const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
@@ -216,3 +221,33 @@ export const prepareDelete = (
     expected: undefined
   }
 }
+
+/** What has to be known of a large content before it is written. */
+export interface Examined {
+  /** Of these bytes, and no others. */
+  readonly content: Uint8Array
+  readonly contentHash: string
+  /** Whether they are one JSON text; false too where nobody asks. */
+  readonly json: boolean
+}
+
+/** Finds it out in pieces: a turn of the event loop is bounded by `bytesPerTurn`, whatever the size. */
+export const examine = (
+  content: Uint8Array,
+  contentType: ContentType | undefined,
+  bytesPerTurn: number
+): Effect.Effect<Examined> =>
+  Effect.gen(function* () {
+    const asked =
+      contentType === "json" || (contentType === undefined && content.length <= maxDetectedJsonBytes)
+    const text = asked ? JsonText.of(content) : undefined
+    const hash = createHash("sha256")
+    let json = text !== undefined
+    for (let at = 0; at < content.length; at += bytesPerTurn) {
+      yield* yieldToEventLoop
+      const end = Math.min(content.length, at + bytesPerTurn)
+      hash.update(content.subarray(at, end))
+      json = json && text?.check(at, end) === true
+    }
+    return { content, contentHash: hash.digest("hex"), json: json && text?.isWhole === true }
+  })
