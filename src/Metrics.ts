@@ -4,416 +4,295 @@
  *
  * The handles live in Effect's own registry and are shared by all engines of a process: counters add up, and of
  * gauges the engine that was observed last is seen.
- *
- * @since 0.1.0
  */
-import { Metric, MetricKey } from "effect"
-import type { WriteError } from "./EngineError.js"
-import {
-  type BootStage,
-  bootStages,
-  type LifecycleSnapshot,
-  type Phase,
-  phases,
-  type StartupLabel
-} from "./Lifecycle.js"
-import type { BackpressureLevel } from "./shared/Backpressure.js"
-import {
-  type Counter,
-  counter,
-  counterKey,
-  counters,
-  type Gauge,
-  gauge,
-  gaugeKey,
-  gauges,
-  histogram,
-  noTags,
-  set,
-  setOnly
-} from "./shared/MetricHandles.js"
+import { Metric, MetricBoundaries, MetricKey } from "effect"
+import { bootStages, type LifecycleSnapshot, phases, type StartupLabel } from "./Lifecycle.js"
+import { type BackpressureLevel, backpressureLevels } from "./shared/Backpressure.js"
 
-export {
-  /**
-   * Begins the name of every metric.
-   *
-   * @since 0.1.0
-   * @category constants
-   */
-  prefix
-} from "./shared/MetricHandles.js"
+/** Begins the name of every metric. */
+export const prefix = "sync_engine_"
 
-/**
- * Where a read was answered; `filter`: proven absent without I/O, `absent`: the deciding tier had nothing.
- *
- * @since 0.1.0
- * @category models
- */
-export type ReadTier = "memory" | "log" | "cache" | "archive" | "filter" | "absent"
+/** Sets a gauge, or adds to a counter or a histogram. */
+type Update = (value: number) => void
 
-/**
- * How the cache is connected, `none` without one.
- *
- * @since 0.1.0
- * @category models
- */
-export type CacheState = "none" | "connected" | "reconnecting"
+/** No labels at an update: the handle then finds its value without a look-up. */
+const noTags: ReadonlyArray<never> = []
 
-type Durability = "memory" | "wal" | "archive"
-type FlushReason = "count" | "bytes" | "age" | "forced" | "recovery" | "shutdown"
-type Component = "archive" | "cache" | "filter" | "log" | "flush" | "changes"
+type Key =
+  | MetricKey.MetricKey.Counter<number>
+  | MetricKey.MetricKey.Gauge<number>
+  | MetricKey.MetricKey.Histogram
 
-/** The words of an exhaustive record, so that a new member of a union cannot be forgotten here. */
-const wordsOf = <Word extends string>(words: Readonly<Record<Word, true>>): ReadonlyArray<Word> =>
-  Object.keys(words) as Array<Word>
+/** Registered at once, so that a counter which never moved is seen as 0 instead of missing. */
+const updateOf = (key: Key, ...tag: readonly [] | readonly [label: string, value: string]): Update => {
+  // All of them take numbers.
+  const bare = key as MetricKey.MetricKey.Gauge<number>
+  const handle = Metric.fromMetricKey(
+    tag.length === 0 ? bare : MetricKey.tagged(bare, tag[0], tag[1])
+  ).register()
+  return (value) => handle.unsafeUpdate(value, noTags)
+}
 
-const durabilities = wordsOf<Durability>({ memory: true, wal: true, archive: true })
-const flushReasons = wordsOf<FlushReason>({
-  count: true,
-  bytes: true,
-  age: true,
-  forced: true,
-  recovery: true,
-  shutdown: true
-})
-const readTiers = wordsOf<ReadTier>({
-  memory: true,
-  log: true,
-  cache: true,
-  archive: true,
-  filter: true,
-  absent: true
-})
-const rejections = wordsOf<WriteError["_tag"]>({
-  InvalidRequest: true,
-  InvalidItem: true,
-  PayloadTooLarge: true,
-  VersionConflict: true,
-  VersionMismatch: true,
-  GateClosed: true,
-  ClockOutOfRange: true,
-  ReadOnly: true,
-  Backpressure: true,
-  LogFull: true,
-  LogUnavailable: true,
-  TierUnavailable: true,
-  ItemRejected: true,
-  NotSupported: true
-})
-const backpressureLevels = wordsOf<BackpressureLevel>({
-  Normal: true,
-  Warn: true,
-  Throttle: true,
-  Critical: true,
-  Emergency: true,
-  Shutdown: true
-})
-const cacheStates = wordsOf<CacheState>({
-  none: true,
-  connected: true,
-  reconnecting: true
-})
-const components = wordsOf<Component>({
-  archive: true,
-  cache: true,
-  filter: true,
-  log: true,
-  flush: true,
-  changes: true
-})
-const startupLabels = wordsOf<StartupLabel>({
-  wal_init: true,
-  sql_connect: true,
-  wal_drain: true,
-  sql_root: true,
-  cf_restore: true,
-  redis_connect: true,
-  redis_sync: true,
-  warm_up: true
-})
+/** One for each value of a label. `Metric.tagged` would look its value up again at every update. */
+const updatesOf = <Value extends string>(key: Key, label: string, values: ReadonlyArray<Value>) =>
+  new Map(values.map((value) => [value, updateOf(key, label, value)]))
 
-const acknowledgedWrites = counters(
+/** Made when a value is first told of: 0 would claim that it had been there. */
+const lazily = (key: Key, label: string) => {
+  const known = new Map<string, Update>()
+  return (value: string, by: number): void => {
+    const update = known.get(value) ?? updateOf(key, label, value)
+    known.set(value, update)
+    update(by)
+  }
+}
+
+const counterKey = (name: string, description: string) =>
+  MetricKey.counter(prefix + name, { description, incremental: true })
+
+const gaugeKey = (name: string, description: string) => MetricKey.gauge(prefix + name, { description })
+
+const counter = (name: string, description: string): Update => updateOf(counterKey(name, description))
+
+const counters = <Value extends string>(
+  name: string,
+  description: string,
+  label: string,
+  values: ReadonlyArray<Value>
+) => {
+  const updates = updatesOf(counterKey(name, description), label, values)
+  return (value: Value, by: number): void => updates.get(value)!(by)
+}
+
+const latencies = MetricBoundaries.fromIterable([
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
+])
+
+/** Of durations, 1 ms to 30 s. */
+const durations = (name: string, description: string) => {
+  const update = updateOf(MetricKey.histogram(prefix + name, latencies, description))
+  return (durationMs: number): void => update(durationMs / 1000)
+}
+
+export const acknowledged = counters(
   "acknowledged_writes_total",
   "Writes acknowledged, by the durability they had reached",
   "durability",
-  durabilities
+  ["memory", "wal", "archive"]
 )
-const rejectedWrites = counters("rejected_writes_total", "Writes refused, by error", "error", rejections)
+export const rejected = counters("rejected_writes_total", "Writes refused, by error", "error", [
+  "InvalidRequest",
+  "InvalidItem",
+  "PayloadTooLarge",
+  "VersionConflict",
+  "VersionMismatch",
+  "GateClosed",
+  "ClockOutOfRange",
+  "ReadOnly",
+  "Backpressure",
+  "LogFull",
+  "LogUnavailable",
+  "TierUnavailable",
+  "ItemRejected",
+  "NotSupported"
+])
+export const superseded = counter("superseded_items_total", "Log entries the archive had a newer version of")
+export const lost = counter("lost_writes_total", 'Writes acknowledged at "memory" that the log did not take')
+export const deadLettered = counter("dead_letters_total", "Writes the archive refused for good")
+export const cacheFailed = counter("cache_errors_total", "Calls to the cache that failed")
+export const changesPublished = counter("change_stream_entries_total", "Entries added to the change stream")
+export const archiveCommitted = durations(
+  "archive_commit_duration_seconds",
+  "Time of one transaction at the archive"
+)
+
+/** `filter`: proven absent without I/O; `absent`: the deciding tier had nothing. */
+export const read = counters("reads_total", "Items read, by the tier that answered", "tier", [
+  "memory",
+  "log",
+  "cache",
+  "archive",
+  "filter",
+  "absent"
+])
+
+const flushFailures = counter("flush_failures_total", "Batches that failed and stay in the log")
+export const flushFailed = (): void => flushFailures(1)
+
+const watchdogAlerts = counter("watchdog_alerts_total", "Times that pending writes did not move")
+export const watchdogAlert = (): void => watchdogAlerts(1)
+
+const restarts = lazily(
+  counterKey("fiber_restarts_total", "Rounds of the run loop that failed, by duty"),
+  "duty"
+)
+/** A duty's round failed and is started again. Duties are few and named in code. */
+export const dutyFailed = (duty: string): void => restarts(duty, 1)
+
 const groupCommits = counter("log_commits_total", "Group commits of the log, one fsync each")
 const groupCommitItems = counter("log_committed_items_total", "Writes the log committed")
+/** One group commit of the log. */
+export const groupCommitted = (items: number): void => {
+  groupCommits(1)
+  groupCommitItems(items)
+}
+
 const flushBatches = counters(
   "flushed_batches_total",
   "Batches carried to the archive, by reason",
   "reason",
-  flushReasons
+  ["count", "bytes", "age", "forced", "recovery", "shutdown"]
 )
 const flushItems = counter("flushed_items_total", "Log entries carried to the archive")
-const flushFailures = counter("flush_failures_total", "Batches that failed and stay in the log")
-const flushSeconds = histogram("flush_duration_seconds", "Time from a batch's start to its last commit")
-const archiveSeconds = histogram("archive_commit_duration_seconds", "Time of one transaction at the archive")
-const supersededItems = counter("superseded_items_total", "Log entries the archive had a newer version of")
-const lostItems = counter("lost_writes_total", 'Writes acknowledged at "memory" that the log did not take')
-const deadLetterItems = counter("dead_letters_total", "Writes the archive refused for good")
-const reads = counters("reads_total", "Items read, by the tier that answered", "tier", readTiers)
-const cacheErrors = counter("cache_errors_total", "Calls to the cache that failed")
-const watchdogAlerts = counter("watchdog_alerts_total", "Times that pending writes did not move")
-const changeEntries = counter("change_stream_entries_total", "Entries added to the change stream")
-
-/**
- * Items acknowledged at this durability.
- *
- * @since 0.1.0
- * @category functions
- */
-export const acknowledged = (durability: Durability, items: number): void =>
-  acknowledgedWrites[durability].unsafeUpdate(items, noTags)
-
-/**
- * Items refused with this error.
- *
- * @since 0.1.0
- * @category functions
- */
-export const rejected = (error: WriteError["_tag"], items: number): void =>
-  rejectedWrites[error].unsafeUpdate(items, noTags)
-
-/**
- * One group commit of the log.
- *
- * @since 0.1.0
- * @category functions
- */
-export const groupCommitted = (items: number): void => {
-  groupCommits.unsafeUpdate(1, noTags)
-  groupCommitItems.unsafeUpdate(items, noTags)
+const flushTimes = durations("flush_duration_seconds", "Time from a batch's start to its last commit")
+/** One batch was carried to the archive. */
+export const flushed = (
+  reason: Parameters<typeof flushBatches>[0],
+  items: number,
+  durationMs: number
+): void => {
+  flushBatches(reason, 1)
+  flushItems(items)
+  flushTimes(durationMs)
 }
 
-/**
- * One batch was carried to the archive.
- *
- * @since 0.1.0
- * @category functions
- */
-export const flushed = (reason: FlushReason, items: number, durationMs: number): void => {
-  flushBatches[reason].unsafeUpdate(1, noTags)
-  flushItems.unsafeUpdate(items, noTags)
-  flushSeconds.unsafeUpdate(durationMs / 1000, noTags)
-}
+const components = ["archive", "cache", "filter", "log", "flush", "changes"] as const
 
-/**
- * A batch failed and stays in the log.
- *
- * @since 0.1.0
- * @category functions
- */
-export const flushFailed = (): void => flushFailures.unsafeUpdate(1, noTags)
-
-/**
- * One transaction at the archive.
- *
- * @since 0.1.0
- * @category functions
- */
-export const archiveCommitted = (durationMs: number): void =>
-  archiveSeconds.unsafeUpdate(durationMs / 1000, noTags)
-
-/**
- * Entries the archive had a newer version of.
- *
- * @since 0.1.0
- * @category functions
- */
-export const superseded = (items: number): void => supersededItems.unsafeUpdate(items, noTags)
-
-/**
- * Writes acknowledged at `memory` that the log did not take.
- *
- * @since 0.1.0
- * @category functions
- */
-export const lost = (items: number): void => lostItems.unsafeUpdate(items, noTags)
-
-/**
- * Entries that went to the dead letters.
- *
- * @since 0.1.0
- * @category functions
- */
-export const deadLettered = (items: number): void => deadLetterItems.unsafeUpdate(items, noTags)
-
-/**
- * Items read from this tier.
- *
- * @since 0.1.0
- * @category functions
- */
-export const read = (tier: ReadTier, items: number): void => reads[tier].unsafeUpdate(items, noTags)
-
-/**
- * Calls to the cache that failed.
- *
- * @since 0.1.0
- * @category functions
- */
-export const cacheFailed = (calls: number): void => cacheErrors.unsafeUpdate(calls, noTags)
-
-/**
- * Pending writes did not move.
- *
- * @since 0.1.0
- * @category functions
- */
-export const watchdogAlert = (): void => watchdogAlerts.unsafeUpdate(1, noTags)
-
-/**
- * Entries that were added to the change stream.
- *
- * @since 0.1.0
- * @category functions
- */
-export const changesPublished = (entries: number): void => changeEntries.unsafeUpdate(entries, noTags)
-
-const restartKey = counterKey("fiber_restarts_total", "Rounds of the run loop that failed, by duty")
-const restarts = new Map<string, Counter>()
-
-/**
- * A duty's round failed and is started again. Duties are few and named in code.
- *
- * @since 0.1.0
- * @category functions
- */
-export const dutyFailed = (duty: string): void => {
-  let handle = restarts.get(duty)
-  if (handle === undefined) {
-    handle = Metric.fromMetricKey(MetricKey.tagged(restartKey, "duty", duty))
-    restarts.set(duty, handle)
-  }
-  handle.unsafeUpdate(1, noTags)
-}
-
-const logItems = gauge("log_items", "Entries the log holds")
-const logBytes = gauge("log_bytes", "Bytes of the entries the log holds")
-const logMaxItems = gauge("log_max_items", "Entries the log holds at most")
-const logMaxBytes = gauge("log_max_bytes", "Bytes the log holds at most")
-const pendingItems = gauge("pending_items", "Acknowledged writes that are not archived yet")
-const deadLettersHeld = gauge("dead_letters", "Dead letters that wait for somebody")
-const memoryItems = gauge("memory_items", "Items in memory")
-const memoryBytes = gauge("memory_bytes", "Bytes of the items in memory")
-const memoryMaxBytes = gauge("memory_max_bytes", "Bytes the memory holds at most")
-const memoryHits = counter("memory_hits_total", "Look-ups in memory that found the item")
-const memoryMisses = counter("memory_misses_total", "Look-ups in memory that did not")
-const memoryEvictions = counter("memory_evictions_total", "Items that left memory to make room")
-const cacheState = gauges("cache_state", "1 for how the cache is connected now", "state", cacheStates)
-const cacheTrusted = gauge("cache_trusted", "1 when the cache's root is proven equal to the archive's")
-const filterTrusted = gauge("filter_trusted", "1 when the existence filter may deny")
-const filterEntries = gauge("filter_entries", "Keys in the existence filter")
-const backpressure = gauges("backpressure_level", "1 for the level now", "level", backpressureLevels)
-const pressure = gauge("backpressure_pressure_ratio", "How full the fullest bound is, 0 to 1")
-const lifecyclePhase = gauges<Phase>("lifecycle_phase", "1 for the phase now", "phase", phases)
-const bootStage = gauges<BootStage>("boot_stage", "1 for the boot stage now", "stage", bootStages)
-const startupKey = gaugeKey("startup_phase_duration_seconds", "Time a phase of the start took")
-const degraded = gauges(
-  "degraded",
-  "1 for a component that does not work as configured",
-  "component",
-  components
-)
-const readOnly = gauge("read_only", "1 while an operator has set the engine read-only")
-const uptime = gauge("uptime_seconds", "Time since the start")
-
-// Made when a phase has ended: 0 would claim that it had taken no time.
-const startupSeconds = new Map<string, Gauge>()
-
-const startupGauge = (label: string): Gauge | undefined => {
-  const known = startupSeconds.get(label)
-  if (known !== undefined || !startupLabels.some((other) => other === label)) return known
-  const handle = Metric.fromMetricKey(MetricKey.tagged(startupKey, "phase", label))
-  startupSeconds.set(label, handle)
-  return handle
-}
-
-/**
- * What is looked at: exactly what the engine's `health` and `stats` answer with.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Observed {
+/** What is looked at of the engine's `health` and `stats`. */
+interface Observed {
   readonly health: {
     readonly lifecycle: LifecycleSnapshot
     readonly readOnly: boolean
-    readonly degraded: ReadonlyArray<{ readonly component: Component }>
-    readonly cache: { readonly configured: boolean; readonly available: boolean; readonly trusted: boolean }
+    readonly degraded: ReadonlyArray<{ readonly component: (typeof components)[number] }>
+    readonly cache: Readonly<Record<"configured" | "available" | "trusted", boolean>>
     readonly filter: { readonly trusted: boolean; readonly entries: number }
     readonly backpressure: { readonly level: BackpressureLevel; readonly pressure: number }
   }
   readonly stats: {
+    readonly log: Readonly<Record<"items" | "bytes" | "maxItems" | "maxBytes", number>>
+    readonly memory: Readonly<
+      Record<"items" | "bytes" | "maxBytes" | "hits" | "misses" | "evictions", number>
+    >
     readonly uptimeMs: number
-    readonly log: {
-      readonly items: number
-      readonly bytes: number
-      readonly maxItems: number
-      readonly maxBytes: number
-    }
-    readonly memory: {
-      readonly items: number
-      readonly bytes: number
-      readonly maxBytes: number
-      readonly hits: number
-      readonly misses: number
-      readonly evictions: number
-    }
     readonly pending: number
     readonly deadLetters: number
     readonly startupTimings: ReadonlyArray<readonly [string, number]>
   }
 }
 
+/** Sets something to what is to be seen of the engine. */
+type Observe = (observed: Observed) => void
+
+const gauge = (
+  name: string,
+  description: string,
+  valueOf: (observed: Observed) => number | boolean
+): Observe => {
+  const set = updateOf(gaugeKey(name, description))
+  return (observed) => set(Number(valueOf(observed)))
+}
+
+/** 1 for the current label values, 0 for all others. */
+const gauges = <Value extends string>(
+  name: string,
+  description: string,
+  label: string,
+  values: ReadonlyArray<Value>,
+  current: (observed: Observed) => ReadonlyArray<NoInfer<Value>>
+): Observe => {
+  const updates = updatesOf(gaugeKey(name, description), label, values)
+  return (observed) => {
+    const now = current(observed)
+    for (const [value, set] of updates) set(Number(now.includes(value)))
+  }
+}
+
+const startupLabels: ReadonlyArray<string> = [
+  "wal_init",
+  "sql_connect",
+  "wal_drain",
+  "sql_root",
+  "cf_restore",
+  "redis_connect",
+  "redis_sync",
+  "warm_up"
+] satisfies ReadonlyArray<StartupLabel>
+const startupSeconds = lazily(
+  gaugeKey("startup_phase_duration_seconds", "Time a phase of the start took"),
+  "phase"
+)
+
+const observers: ReadonlyArray<Observe> = [
+  gauge("log_items", "Entries the log holds", ({ stats }) => stats.log.items),
+  gauge("log_bytes", "Bytes of the entries the log holds", ({ stats }) => stats.log.bytes),
+  gauge("log_max_items", "Entries the log holds at most", ({ stats }) => stats.log.maxItems),
+  gauge("log_max_bytes", "Bytes the log holds at most", ({ stats }) => stats.log.maxBytes),
+  gauge("pending_items", "Acknowledged writes that are not archived yet", ({ stats }) => stats.pending),
+  gauge("dead_letters", "Dead letters that wait for somebody", ({ stats }) => stats.deadLetters),
+  gauge("memory_items", "Items in memory", ({ stats }) => stats.memory.items),
+  gauge("memory_bytes", "Bytes of the items in memory", ({ stats }) => stats.memory.bytes),
+  gauge("memory_max_bytes", "Bytes the memory holds at most", ({ stats }) => stats.memory.maxBytes),
+  gauges(
+    "cache_state",
+    "1 for how the cache is connected now",
+    "state",
+    ["none", "connected", "reconnecting"],
+    ({ health: { cache } }) => [cache.configured ? (cache.available ? "connected" : "reconnecting") : "none"]
+  ),
+  gauge(
+    "cache_trusted",
+    "1 when the cache's root is proven equal to the archive's",
+    ({ health }) => health.cache.trusted
+  ),
+  gauge("filter_trusted", "1 when the existence filter may deny", ({ health }) => health.filter.trusted),
+  gauge("filter_entries", "Keys in the existence filter", ({ health }) => health.filter.entries),
+  gauges("backpressure_level", "1 for the level now", "level", backpressureLevels, ({ health }) => [
+    health.backpressure.level
+  ]),
+  gauge(
+    "backpressure_pressure_ratio",
+    "How full the fullest bound is, 0 to 1",
+    ({ health }) => health.backpressure.pressure
+  ),
+  gauges("lifecycle_phase", "1 for the phase now", "phase", phases, ({ health }) => [health.lifecycle.phase]),
+  gauges("boot_stage", "1 for the boot stage now", "stage", bootStages, ({ health }) => [
+    health.lifecycle.bootStage
+  ]),
+  gauges(
+    "degraded",
+    "1 for a component that does not work as configured",
+    "component",
+    components,
+    ({ health }) => health.degraded.map(({ component }) => component)
+  ),
+  gauge("read_only", "1 while an operator has set the engine read-only", ({ health }) => health.readOnly),
+  gauge("uptime_seconds", "Time since the start", ({ stats }) => stats.uptimeMs / 1000),
+  ({ stats }) => {
+    for (const [label, ms] of stats.startupTimings) {
+      if (startupLabels.includes(label)) startupSeconds(label, ms / 1000)
+    }
+  }
+]
+
+/** The engine's own counters. */
+const totals: ReadonlyArray<readonly [add: Update, counted: "hits" | "misses" | "evictions"]> = [
+  [counter("memory_hits_total", "Look-ups in memory that found the item"), "hits"],
+  [(by) => read("memory", by), "hits"],
+  [counter("memory_misses_total", "Look-ups in memory that did not"), "misses"],
+  [counter("memory_evictions_total", "Items that left memory to make room"), "evictions"]
+]
+
 /**
  * Makes a function that sets the gauges from the engine's state, to be called when somebody looks (at a scrape). One
  * for each engine: it remembers what the engine's own counters read last, and adds what they have grown by.
- *
- * @since 0.1.0
- * @category constructors
  */
-export const makeObserver = (): ((observed: Observed) => void) => {
-  const seen = new Map<Counter, number>()
-  const advance = (handle: Counter, total: number) => {
-    handle.unsafeUpdate(Math.max(0, total - (seen.get(handle) ?? 0)), noTags)
-    seen.set(handle, total)
-  }
-  return ({ health, stats }) => {
-    set(logItems, stats.log.items)
-    set(logBytes, stats.log.bytes)
-    set(logMaxItems, stats.log.maxItems)
-    set(logMaxBytes, stats.log.maxBytes)
-    set(pendingItems, stats.pending)
-    set(deadLettersHeld, stats.deadLetters)
-    set(memoryItems, stats.memory.items)
-    set(memoryBytes, stats.memory.bytes)
-    set(memoryMaxBytes, stats.memory.maxBytes)
-    advance(memoryHits, stats.memory.hits)
-    advance(reads.memory, stats.memory.hits)
-    advance(memoryMisses, stats.memory.misses)
-    advance(memoryEvictions, stats.memory.evictions)
-    const { available, configured, trusted } = health.cache
-    setOnly(cacheState, [configured ? (available ? "connected" : "reconnecting") : "none"])
-    set(cacheTrusted, trusted ? 1 : 0)
-    set(filterTrusted, health.filter.trusted ? 1 : 0)
-    set(filterEntries, health.filter.entries)
-    setOnly(backpressure, [health.backpressure.level])
-    set(pressure, health.backpressure.pressure)
-    setOnly(lifecyclePhase, [health.lifecycle.phase])
-    setOnly(bootStage, [health.lifecycle.bootStage])
-    for (const [label, ms] of stats.startupTimings) {
-      const handle = startupGauge(label)
-      if (handle !== undefined) set(handle, ms / 1000)
-    }
-    setOnly(
-      degraded,
-      health.degraded.map(({ component }) => component)
-    )
-    set(readOnly, health.readOnly ? 1 : 0)
-    set(uptime, stats.uptimeMs / 1000)
+export const makeObserver = (): Observe => {
+  let seen = { hits: 0, misses: 0, evictions: 0 }
+  return (observed) => {
+    for (const observe of observers) observe(observed)
+    const { memory } = observed.stats
+    for (const [add, counted] of totals) add(Math.max(0, memory[counted] - seen[counted]))
+    const { evictions, hits, misses } = memory
+    seen = { evictions, hits, misses }
   }
 }
