@@ -18,10 +18,11 @@ import {
 } from "effect"
 import { load, variablePrefix } from "./config/Load.js"
 import type { EngineConfig } from "./config/Model.js"
-import { type ConfigOption, defaultOf, engineOptions } from "./config/Options.js"
+import { type ConfigOption, engineOptions } from "./config/Options.js"
 import { readFile } from "./config/ReadFile.js"
-import { allowedValues, checkTogether, checkValue } from "./config/Validation.js"
-import { InvalidConfig } from "./EngineError.js"
+import { refuse } from "./config/SqlUrl.js"
+import { checkTogether } from "./config/Validation.js"
+import type { InvalidConfig } from "./EngineError.js"
 import { nearest } from "./shared/EditDistance.js"
 
 const byKey: ReadonlyMap<string, ConfigOption> = new Map(engineOptions.map((option) => [option.key, option]))
@@ -33,7 +34,7 @@ const byKey: ReadonlyMap<string, ConfigOption> = new Map(engineOptions.map((opti
  * @category constants
  */
 export const defaults: EngineConfig = Object.fromEntries(
-  engineOptions.map(({ key, definition }) => [key, defaultOf(definition)])
+  engineOptions.map(({ key, definition }) => [key, definition.default])
 ) as unknown as EngineConfig
 
 type DurationOption =
@@ -72,7 +73,7 @@ const inMilliseconds = ({ definition }: ConfigOption, value: unknown): unknown =
 /** Checks the given keys one by one; `undefined` counts as not given. */
 const checkPartial = (
   partial: Readonly<Partial<Record<string, unknown>>>,
-  refuse: (option: ConfigOption, value: unknown) => string | undefined
+  problemOf: (option: ConfigOption, value: unknown) => string | undefined
 ): Either.Either<Partial<EngineConfig>, InvalidConfig> =>
   Either.gen(function* () {
     const checked: Record<string, unknown> = {}
@@ -81,24 +82,17 @@ const checkPartial = (
       const option = byKey.get(key)
       if (option === undefined) {
         const meant = nearest(key, byKey.keys())
-        return yield* Either.left(
-          new InvalidConfig({
-            name: key,
-            problem: meant === undefined ? "is unknown" : `is unknown; did you mean ${meant}?`,
-            allowed: "the keys of EngineConfig"
-          })
-        )
+        const hint = meant === undefined ? "" : `; did you mean ${meant}?`
+        return yield* refuse(key, `is unknown${hint}`, "the keys of EngineConfig")
       }
       const value = inMilliseconds(option, given)
-      const problem = refuse(option, value)
+      const problem = problemOf(option, value)
       if (problem !== undefined) {
         const live = engineOptions.filter(({ definition }) => definition.live).map((other) => other.key)
-        return yield* Either.left(new InvalidConfig({ name: key, problem, allowed: live.join(", ") }))
+        return yield* refuse(key, problem, live.join(", "))
       }
-      checked[key] = yield* Either.mapLeft(
-        checkValue(option.definition, value),
-        (problem) => new InvalidConfig({ name: key, problem, allowed: allowedValues(option.definition) })
-      )
+      const { allowed, check } = option.definition
+      checked[key] = yield* Either.orElse(check(value), (wrong) => refuse(key, wrong, allowed))
     }
     return checked as Partial<EngineConfig>
   })
@@ -115,19 +109,18 @@ export const fromPartial = (partial: EngineOptions): Either.Either<EngineConfig,
     (checked) => checkTogether({ ...defaults, ...checked })
   )
 
-const readVariable = (name: string): Effect.Effect<readonly [string, string | undefined], InvalidConfig> =>
-  Effect.catchAll(
-    Effect.map(
-      Config.option(Config.string(variablePrefix + name)),
-      (value) => [variablePrefix + name, Option.getOrUndefined(value)] as const
-    ),
-    (error) =>
-      new InvalidConfig({
-        name: variablePrefix + name,
-        problem: ConfigError.isMissingData(error) ? "is missing" : "cannot be read from the ConfigProvider",
-        allowed: "text"
-      })
+const readVariable = (option: string) => {
+  const name = variablePrefix + option
+  return Effect.catchAll(
+    Effect.map(Config.option(Config.string(name)), (value) => [name, Option.getOrUndefined(value)] as const),
+    (error) => {
+      const problem = ConfigError.isMissingData(error)
+        ? "is missing"
+        : "cannot be read from the ConfigProvider"
+      return refuse(name, problem, "text")
+    }
   )
+}
 
 /**
  * The configuration from the `ConfigProvider` of the context: the engine's `SYNC_ENGINE_*` names, `_FILE` names of

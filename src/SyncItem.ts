@@ -123,6 +123,7 @@ export const contentHashOf = (content: Uint8Array): string => hash("sha256", con
 
 // C0 controls, DEL, C1 controls.
 const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/
+
 /**
  * What is wrong with a text that has no form in UTF-8.
  *
@@ -259,6 +260,9 @@ export const isJson = (content: Uint8Array): boolean => {
   }
 }
 
+/** Only these bytes can open a JSON text. */
+const opensJson = Buffer.from('{["-0123456789tfn \t\n\r')
+
 /**
  * Detects the content type from the bytes. Above 1 MiB the answer is `binary` without looking, because
  * parsing would stall the thread; callers that know better say `contentType: "json"`.
@@ -267,24 +271,9 @@ export const isJson = (content: Uint8Array): boolean => {
  * @category functions
  */
 export const detectContentType = (content: Uint8Array): ContentType => {
-  if (content.length > maxDetectedJsonBytes) return "binary"
-  // Only these bytes can open a JSON text: white space, digits, minus, quote, brackets, t, f, n.
   const first = content[0]
-  if (first === undefined) return "binary"
-  const canOpen =
-    first === 0x7b ||
-    first === 0x5b ||
-    first === 0x22 ||
-    first === 0x2d ||
-    (first >= 0x30 && first <= 0x39) ||
-    first === 0x74 ||
-    first === 0x66 ||
-    first === 0x6e ||
-    first === 0x20 ||
-    first === 0x09 ||
-    first === 0x0a ||
-    first === 0x0d
-  return canOpen && isJson(content) ? "json" : "binary"
+  if (first === undefined || content.length > maxDetectedJsonBytes) return "binary"
+  return opensJson.includes(first) && isJson(content) ? "json" : "binary"
 }
 
 /**

@@ -17,7 +17,7 @@ import type { ConfigSources } from "../src/config/Load.js"
 import { load } from "../src/config/Load.js"
 import type { EngineConfig } from "../src/config/Model.js"
 import { engineOptions, options } from "../src/config/Options.js"
-import { checkText, checkValue, sqlTarget, walFile } from "../src/config/Validation.js"
+import { sqlTarget, walFile } from "../src/config/Validation.js"
 import type { EngineOptions } from "../src/EngineConfig.js"
 import { defaults, engineConfig, fromPartial, LiveConfig } from "../src/EngineConfig.js"
 import { InvalidConfig } from "../src/EngineError.js"
@@ -102,9 +102,9 @@ describe("defaults", () => {
 
   it("are within their own bounds, and names are unique", () => {
     for (const { definition } of options) {
-      if ("min" in definition) {
+      if (definition.min !== undefined) {
         expect(definition.default).toBeGreaterThanOrEqual(definition.min)
-        expect(definition.default).toBeLessThanOrEqual(definition.max)
+        expect(definition.default).toBeLessThanOrEqual(definition.max!)
       }
     }
     expect(new Set(options.map(({ name }) => name)).size).toBe(options.length)
@@ -260,8 +260,8 @@ describe("values", () => {
   it.effect("every number is refused just outside its range, with name and range", () =>
     Effect.gen(function* () {
       for (const { definition, flag, name } of options) {
-        if (!("min" in definition)) continue
-        const above = yield* refused({ flags: { [flag]: String(definition.max + 1) } })
+        if (definition.min === undefined) continue
+        const above = yield* refused({ flags: { [flag]: String(definition.max! + 1) } })
         expect(above.name).toBe(`--${flag}`)
         expect(above.problem).toContain("above")
         expect(above.allowed).toContain(" to ")
@@ -561,7 +561,7 @@ describe("fromPartial", () => {
       if (definition.kind !== "text" && definition.kind !== "secret") continue
       const text = written[key as keyof typeof written] ?? "a\ud800"
       const value = definition.kind === "secret" ? Redacted.make(text) : text
-      for (const checked of [checkText(definition, text), checkValue(definition, value)]) {
+      for (const checked of [definition.read(text), definition.check(value)]) {
         expect(Either.getOrUndefined(Either.flip(checked)), `${scope} ${key}`).toContain("lone surrogate")
       }
     }

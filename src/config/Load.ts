@@ -1,12 +1,13 @@
 /** The configuration of a process: flags, then variables, then a file, then defaults. */
 import { Effect, Either } from "effect"
-import { InvalidConfig } from "../EngineError.js"
+import type { InvalidConfig } from "../EngineError.js"
 import { illFormed } from "../SyncItem.js"
 import { nearest } from "../shared/EditDistance.js"
 import { repeatedName } from "../shared/ndjson/JsonMembers.js"
 import type { EngineConfig, ServerConfig } from "./Model.js"
-import { type ConfigOption, defaultOf, flagOf, options } from "./Options.js"
-import { allowedValues, checkText, checkTogether, checkValue } from "./Validation.js"
+import { type ConfigOption, flagOf, options } from "./Options.js"
+import { refuse } from "./SqlUrl.js"
+import { checkTogether } from "./Validation.js"
 
 /** Begins the name of every variable. */
 export const variablePrefix = "SYNC_ENGINE_"
@@ -32,11 +33,10 @@ interface Source {
   readonly label: (name: string) => string
 }
 
-const byName: ReadonlyMap<string, ConfigOption> = new Map(options.map((option) => [option.name, option]))
 const fileNames: ReadonlySet<string> = new Set(
   options.filter(({ definition }) => definition.kind === "secret").map(({ name }) => `${name}_FILE`)
 )
-const optionNames: ReadonlySet<string> = new Set([...byName.keys(), ...fileNames])
+const optionNames: ReadonlySet<string> = new Set([...options.map(({ name }) => name), ...fileNames])
 // The daemon's address for the client commands, and what the project's own tests are told, are nobody's options here.
 const otherVariables: ReadonlySet<string> = new Set(["CONFIG", "URL"])
 const testPrefix = "TEST_"
@@ -56,9 +56,6 @@ const serviceVariables: ReadonlyArray<readonly [name: RegExp, value: RegExp]> = 
 
 const isServiceVariable = (name: string, value: string): boolean =>
   serviceVariables.some(([names, values]) => names.test(name) && values.test(value))
-
-const refuse = (name: string, problem: string, allowed: string) =>
-  Either.left(new InvalidConfig({ name, problem, allowed }))
 
 /** Names as they stand in the documentation, with the nearest to one that is unknown. */
 const unknownName = (label: string, name: string, known: Iterable<string>, show: Source["label"]) => {
@@ -141,18 +138,14 @@ const parseFile = (text: string, file: string): Either.Either<Source, InvalidCon
     : unknownName(label(unknown), unknown, optionNames, (meant) => meant)
 }
 
-const checkGiven = (
-  option: ConfigOption,
-  value: unknown,
-  label: string
-): Either.Either<unknown, InvalidConfig> =>
-  Either.mapLeft(
+const checkGiven = ({ definition }: ConfigOption, value: unknown, label: string) =>
+  Either.orElse(
     typeof value === "string"
-      ? checkText(option.definition, value)
-      : option.definition.kind === "secret"
+      ? definition.read(value)
+      : definition.kind === "secret"
         ? Either.left("is not a string")
-        : checkValue(option.definition, value),
-    (problem) => new InvalidConfig({ name: label, problem, allowed: allowedValues(option.definition) })
+        : definition.check(value),
+    (problem) => refuse(label, problem, definition.allowed)
   )
 
 /** The path of a file that holds a secret's value. */
@@ -187,7 +180,7 @@ const resolveOption = Effect.fnUntraced(function* (
       )
     }
   }
-  return found === undefined ? defaultOf(option.definition) : yield* found
+  return found === undefined ? option.definition.default : yield* found
 })
 
 /**

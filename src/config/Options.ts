@@ -2,19 +2,23 @@
  * The one table of options: from it come the defaults, the reading of flags, variables and files, the checks of
  * what library users pass, the command's flags and docs/configuration.md.
  */
-import { Either, Redacted } from "effect"
-import type { EngineConfig, LogFormatName, LogLevelName, ServerConfig } from "./Model.js"
-import type {
-  DefinitionFor,
-  NumberOption,
-  OptionDefinition,
-  SecretOption,
-  TextOption
-} from "./OptionDefinition.js"
+import { Either } from "effect"
+import type { EngineConfig, ServerConfig } from "./Model.js"
+import {
+  boolean,
+  bytes,
+  choice,
+  duration,
+  integer,
+  type OptionDefinition,
+  secret,
+  type TextRule,
+  text
+} from "./OptionKinds.js"
 import { keyPrefixProblem, parseRedisUrl } from "./RedisUrl.js"
 import { allowedSqlUrls, parseSqlUrl } from "./SqlUrl.js"
 
-type Table<Config> = { readonly [Key in keyof Config]-?: DefinitionFor<Config[Key]> }
+type Table<Config> = { readonly [Key in keyof Config]-?: OptionDefinition<Config[Key]> }
 
 const ms = 1
 const second = 1000 * ms
@@ -25,48 +29,46 @@ const KiB = 1024
 const MiB = 1024 * KiB
 const GiB = 1024 * MiB
 
-const path = {
+const path: TextRule = {
   allowed: "a path without control characters",
-  problem: (text: string) =>
+  problem: (text) =>
     text === "" ? "is empty" : /[\u0000-\u001f\u007f]/.test(text) ? "holds a control character" : undefined
-} as const
+}
 
-/** What is said of an option ends its row, and whether it may be changed while the engine runs. */
-const described = <const A extends object>(definition: A) => ({
-  atStart: (description: string) => ({ ...definition, description }),
-  live: (description: string) => ({ ...definition, description, live: true as const })
-})
+const sqlUrl: TextRule = {
+  allowed: allowedSqlUrls,
+  problem: (text) => Either.getOrUndefined(Either.flip(parseSqlUrl(text)))?.problem
+}
 
-const number =
-  <const Kind extends NumberOption["kind"]>(kind: Kind) =>
-  (name: string, [min, max]: readonly [number, number], otherwise: number) =>
-    described({ name, kind, min, max, default: otherwise })
-const integer = number("integer")
-const bytes = number("bytes")
-const duration = number("duration")
+const redisUrl: TextRule = {
+  allowed:
+    "redis://[user:password@]host[:port][/database], rediss://… (TLS), redis-cluster://host:port,host:port, rediss-cluster://… or none",
+  problem: (text) => Either.getOrUndefined(Either.flip(parseRedisUrl(text)))?.problem
+}
 
-const boolean = (name: string, otherwise: boolean) => described({ name, kind: "boolean", default: otherwise })
+const redisPrefix: TextRule = {
+  allowed: "1 to 200 bytes of UTF-8 without control characters and without the engine's own key words",
+  problem: keyPrefixProblem
+}
 
-const choice = <A extends string>(name: string, values: ReadonlyArray<A>, otherwise: A) =>
-  described({ name, kind: "choice", values, default: otherwise })
+const host: TextRule = {
+  allowed: "a host name or an IP address",
+  problem: (text) => (/^[a-z0-9._:[\]%-]{1,255}$/i.test(text) ? undefined : "is not a host")
+}
 
-const text = (name: string, rest: Omit<TextOption, "kind" | "name" | "description" | "live">) =>
-  described({ name, kind: "text", ...rest })
-
-const secret = (name: string, rest: Omit<SecretOption, "kind" | "name" | "description" | "live">) =>
-  described({ name, kind: "secret", ...rest })
+const token: TextRule = {
+  allowed: "1 to 4,096 visible ASCII characters",
+  problem: (text) =>
+    /^[\u0021-\u007e]{1,4096}$/.test(text)
+      ? undefined
+      : "is too long, or holds white space, controls or characters outside ASCII"
+}
 
 const engineTable: Table<EngineConfig> = {
-  dataDir: text("DATA_DIR", {
-    default: ".sync-engine",
-    ...path
-  }).atStart("Folder for the log and the embedded archive. Made at start when missing."),
-  sqlUrl: secret("SQL_URL", {
-    default: "sqlite:",
-    noneIsAbsent: false,
-    allowed: allowedSqlUrls,
-    problem: (text) => Either.getOrUndefined(Either.flip(parseSqlUrl(text)))?.problem
-  }).atStart(
+  dataDir: text("DATA_DIR", path, ".sync-engine").atStart(
+    "Folder for the log and the embedded archive. Made at start when missing."
+  ),
+  sqlUrl: secret("SQL_URL", sqlUrl, "sqlite:").atStart(
     "The archive. `sqlite:` is `archive.db` in the data directory; `none` runs without ground truth, which is degraded."
   ),
   sqlPoolSize: integer("SQL_POOL_SIZE", [1, 1000], 10).atStart("Connections to a SQL server."),
@@ -88,23 +90,15 @@ const engineTable: Table<EngineConfig> = {
   startWithoutSql: boolean("START_WITHOUT_SQL", false).atStart(
     "Start although SQL is unreachable after `SQL_START_TIMEOUT`, if the log is bound to an archive already: ready for writes, not for reads, until SQL is there. A SQL server that refuses still ends the start."
   ),
-  redisUrl: secret("REDIS_URL", {
-    default: undefined,
-    noneIsAbsent: true,
-    allowed:
-      "redis://[user:password@]host[:port][/database], rediss://… (TLS), redis-cluster://host:port,host:port, rediss-cluster://… or none",
-    problem: (text) => Either.getOrUndefined(Either.flip(parseRedisUrl(text)))?.problem
-  }).atStart("The cache. Without one the engine serves from memory, log and archive."),
-  redisPrefix: text("REDIS_PREFIX", {
-    default: "sync-engine:",
-    allowed: "1 to 200 bytes of UTF-8 without control characters and without the engine's own key words",
-    problem: keyPrefixProblem
-  }).atStart("Begins every key in Redis. Engines that share a Redis but not an archive need different ones."),
-  walPath: text("WAL_PATH", {
-    default: undefined,
-    defaultText: "`wal.db` in `DATA_DIR`",
-    ...path
-  }).atStart("The write-ahead log, a SQLite file. Put it on a local disk."),
+  redisUrl: secret("REDIS_URL", redisUrl, undefined, true).atStart(
+    "The cache. Without one the engine serves from memory, log and archive."
+  ),
+  redisPrefix: text("REDIS_PREFIX", redisPrefix, "sync-engine:").atStart(
+    "Begins every key in Redis. Engines that share a Redis but not an archive need different ones."
+  ),
+  walPath: text("WAL_PATH", path, undefined, "`wal.db` in `DATA_DIR`").atStart(
+    "The write-ahead log, a SQLite file. Put it on a local disk."
+  ),
   walMaxItems: integer("WAL_MAX_ITEMS", [1, 1_000_000_000], 1_000_000).atStart(
     "Acknowledged writes the log holds at most; above it writes are refused."
   ),
@@ -167,27 +161,17 @@ const engineTable: Table<EngineConfig> = {
   )
 }
 
-const logLevels: ReadonlyArray<LogLevelName> = ["trace", "debug", "info", "warning", "error"]
-const logFormats: ReadonlyArray<LogFormatName> = ["auto", "pretty", "json"]
+const logLevels = ["trace", "debug", "info", "warning", "error"] as const
+const logFormats = ["auto", "pretty", "json"] as const
 
 export const serverTable: Table<ServerConfig> = {
-  httpHost: text("HTTP_HOST", {
-    default: "127.0.0.1",
-    allowed: "a host name or an IP address",
-    problem: (text) => (/^[a-z0-9._:[\]%-]{1,255}$/i.test(text) ? undefined : "is not a host")
-  }).atStart("Address the HTTP server listens on. Anything but loopback needs `ADMIN_TOKEN`."),
+  httpHost: text("HTTP_HOST", host, "127.0.0.1").atStart(
+    "Address the HTTP server listens on. Anything but loopback needs `ADMIN_TOKEN`."
+  ),
   httpPort: integer("HTTP_PORT", [0, 65_535], 7420).atStart(
     "Port the HTTP server listens on; 0 for any free one."
   ),
-  adminToken: secret("ADMIN_TOKEN", {
-    default: undefined,
-    noneIsAbsent: false,
-    allowed: "1 to 4,096 visible ASCII characters",
-    problem: (text) =>
-      /^[\u0021-\u007e]{1,4096}$/.test(text)
-        ? undefined
-        : "is too long, or holds white space, controls or characters outside ASCII"
-  }).atStart("Bearer token for everything but health."),
+  adminToken: secret("ADMIN_TOKEN", token, undefined).atStart("Bearer token for everything but health."),
   logLevel: choice("LOG_LEVEL", logLevels, "info").atStart("Least level of log lines that are written."),
   logFormat: choice("LOG_FORMAT", logFormats, "auto").atStart(
     "Log lines for people, or JSON lines; `auto` is `pretty` on a terminal and `json` elsewhere."
@@ -209,13 +193,10 @@ export type ConfigOption = {
 export const flagOf = (name: string): string => name.toLowerCase().replaceAll("_", "-")
 
 const rowsOf = <Scope extends string, Config>(scope: Scope, table: Table<Config>) =>
-  Object.entries<OptionDefinition>(table).map(([key, definition]) => ({
-    scope,
-    key: key as keyof Config,
-    name: definition.name,
-    flag: flagOf(definition.name),
-    definition
-  }))
+  Object.entries<OptionDefinition>(table).map(([key, definition]) => {
+    const { name } = definition
+    return { scope, key: key as keyof Config, name, flag: flagOf(name), definition }
+  })
 
 /** The engine's options, in the order of the documentation. */
 export const engineOptions = rowsOf("engine", engineTable)
@@ -223,11 +204,4 @@ export const engineOptions = rowsOf("engine", engineTable)
 /** The process's options. */
 export const serverOptions = rowsOf("server", serverTable)
 
-/** All options. */
 export const options: ReadonlyArray<ConfigOption> = [...engineOptions, ...serverOptions]
-
-/** The default as it stands in the configuration. */
-export const defaultOf = (definition: OptionDefinition): unknown =>
-  definition.kind === "secret" && definition.default !== undefined
-    ? Redacted.make(definition.default)
-    : definition.default

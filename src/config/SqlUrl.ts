@@ -25,8 +25,10 @@ export type SqlTarget =
 export const allowedSqlUrls =
   "sqlite: (a file in the data directory), sqlite:/path, sqlite:./path, mysql://[user[:password]@]host[:port]/database[?tls=true], mariadb://… or none"
 
-const invalid = (problem: string) =>
-  Either.left(new InvalidConfig({ name: "SQL_URL", problem, allowed: allowedSqlUrls }))
+export const refuse = (name: string, problem: string, allowed: string) =>
+  Either.left(new InvalidConfig({ name, problem, allowed }))
+
+const invalid = (problem: string) => refuse("SQL_URL", problem, allowedSqlUrls)
 
 const sqlite = (rest: string): Either.Either<SqlTarget, InvalidConfig> => {
   if (rest === "") return Either.right({ _tag: "Sqlite", path: undefined, display: "sqlite:" })

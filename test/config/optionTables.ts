@@ -1,13 +1,8 @@
 /** The options as tables of docs/configuration.md. */
 
-import type { OptionDefinition } from "../../src/config/OptionDefinition.js"
 import { type ConfigOption, engineOptions, serverOptions } from "../../src/config/Options.js"
-import { allowedValues, defaultText, formatRange } from "../../src/config/Validation.js"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|")
-
-const allowedText = (definition: OptionDefinition): string =>
-  "min" in definition ? formatRange(definition) : allowedValues(definition)
 
 const row = (option: ConfigOption): string => {
   const { definition, flag, name } = option
@@ -16,8 +11,8 @@ const row = (option: ConfigOption): string => {
   const cells = [
     `\`${name}\``,
     `\`--${flag}\``,
-    defaultText(definition),
-    allowedText(definition),
+    definition.defaultText,
+    definition.range ?? definition.allowed,
     description
   ]
   return `| ${cells.map(cell).join(" | ")} |`

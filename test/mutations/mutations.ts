@@ -926,9 +926,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an option may hold a lone surrogate",
-    file: "src/config/Validation.ts",
-    find: "text.isWellFormed() ? definition.problem(text) : illFormed",
-    replace: "definition.problem(text)",
+    file: "src/config/OptionKinds.ts",
+    find: "text.isWellFormed() ? rule.problem(text) : illFormed",
+    replace: "rule.problem(text)",
     tests: ["test/EngineConfig.test.ts"]
   },
   {

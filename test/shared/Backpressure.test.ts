@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
-import { backpressureLevels, backpressureThresholds, levelOf, policy } from "../../src/shared/Backpressure.js"
+import { backpressureLevels, levelOf, policy } from "../../src/shared/Backpressure.js"
 
 const rank = (level: (typeof backpressureLevels)[number]) => backpressureLevels.indexOf(level)
 
@@ -68,7 +68,7 @@ describe("backpressure", () => {
       { numRuns: 500, seed: 8 }
     )
     for (const name of backpressureLevels.slice(1)) {
-      const { enter, leave } = backpressureThresholds[name]
+      const { enter, leave } = policy(name)
       expect(enter - leave).toBeGreaterThan(0.0199)
       expect(enter - leave).toBeLessThan(0.0501)
     }

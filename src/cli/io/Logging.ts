@@ -2,10 +2,9 @@
 import { Cause, Context, Effect, Either, HashMap, Layer, Logger, LogLevel } from "effect"
 import { variablePrefix } from "../../config/Load.js"
 import type { LogFormatName, LogLevelName, ServerConfig } from "../../config/Model.js"
-import type { ChoiceOption } from "../../config/OptionDefinition.js"
+import type { OptionDefinition } from "../../config/OptionKinds.js"
 import { flagOf, serverTable } from "../../config/Options.js"
-import { checkText } from "../../config/Validation.js"
-import { InvalidConfig } from "../../EngineError.js"
+import { refuse } from "../../config/SqlUrl.js"
 import { type CliError, toCliError } from "../app/CliError.js"
 import type { Stdio } from "./Stdio.js"
 
@@ -38,15 +37,17 @@ export const logSettings = (
   isDaemon: boolean
 ): Either.Either<LogSettings, CliError> =>
   Either.gen(function* () {
-    const pick = <A extends string>(option: ChoiceOption<A>, otherwise: A) => {
-      const [flag, variable] = [`--${flagOf(option.name)}`, variablePrefix + option.name]
-      const label = flags.has(flag) ? flag : variable
+    const pick = <A>({ allowed, name, read }: OptionDefinition<A>, otherwise: A) => {
+      const [flag, variable] = [`--${flagOf(name)}`, variablePrefix + name]
       const text = flags.get(flag) ?? stdio.env[variable]
-      return Either.mapBoth(text === undefined ? Either.right(otherwise) : checkText(option, text), {
-        onLeft: (problem) =>
-          toCliError(new InvalidConfig({ name: label, problem, allowed: option.values.join(", ") })),
-        onRight: (value) => ({ value: value as A, decided: text !== undefined })
-      })
+      return Either.map(
+        text === undefined
+          ? Either.right(otherwise)
+          : Either.orElse(read(text), (problem) =>
+              refuse(flags.has(flag) ? flag : variable, problem, allowed)
+            ),
+        (value) => ({ value, decided: text !== undefined })
+      )
     }
     const level = yield* pick(serverTable.logLevel, isDaemon ? "info" : "warning")
     const format = yield* pick(serverTable.logFormat, "auto")
@@ -55,7 +56,7 @@ export const logSettings = (
       format: format.value,
       decided: { level: level.decided, format: format.decided }
     }
-  })
+  }).pipe(Either.mapLeft(toCliError))
 
 /** Lets a configuration that was read later decide what neither flag nor variable has. */
 export const following =

@@ -7,7 +7,6 @@ import {
   serverOptions as serverRows
 } from "../../config/Options.js"
 import { readFile } from "../../config/ReadFile.js"
-import { allowedValues, defaultText } from "../../config/Validation.js"
 import { type CliError, toCliError } from "../app/CliError.js"
 import { Stdio } from "../io/Stdio.js"
 import { option, type Part } from "./Command.js"
@@ -24,14 +23,12 @@ type Flag = Part<string | undefined>
 const commonFlags = ["log-level", "log-format"]
 
 const flagsOf = ({ definition, flag }: ConfigOption): ReadonlyArray<Flag> => {
+  const { allowed, defaultText, description, kind } = definition
   const described = option(
     flag,
-    `${definition.description} Allowed: ${allowedValues(definition)}. Default: ${defaultText(definition)}.`.replaceAll(
-      "`",
-      ""
-    )
+    `${description} Allowed: ${allowed}. Default: ${defaultText}.`.replaceAll("`", "")
   )
-  switch (definition.kind) {
+  switch (kind) {
     case "boolean":
       return [{ ...described, isSwitch: true, values: ["true", "false"] }]
     case "secret":

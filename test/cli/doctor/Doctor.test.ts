@@ -13,7 +13,7 @@ import {
   checkSql
 } from "../../../src/cli/doctor/Doctor.js"
 import type { ServerConfig } from "../../../src/config/Model.js"
-import { defaultOf, serverOptions } from "../../../src/config/Options.js"
+import { serverOptions } from "../../../src/config/Options.js"
 import { fromPartial } from "../../../src/EngineConfig.js"
 import { LogOpenError } from "../../../src/EngineError.js"
 import { cli, makeWorld } from "../support.js"
@@ -28,7 +28,7 @@ const configOf = (sqlUrl: string) =>
 
 const serverDefaults = () =>
   Object.fromEntries(
-    serverOptions.map(({ definition, key }) => [key, defaultOf(definition)])
+    serverOptions.map(({ definition, key }) => [key, definition.default])
   ) as unknown as ServerConfig
 
 const sql = (url: string) => Effect.runPromise(checkSql(configOf(url)))
