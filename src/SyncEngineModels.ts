@@ -217,56 +217,11 @@ export interface FlushResult {
   readonly pending: number
 }
 
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  BudgetOptions
-} from "./reconcile/Budget.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  Difference
-} from "./reconcile/Divergence.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  VerifyDifference
-} from "./reconcile/Findings.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  RepairOptions,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  RepairResult
-} from "./reconcile/Repair.js"
-export type {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  Unchecked,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  VerifyOptions,
-  /**
-   * @since 0.1.0
-   * @category models
-   */
-  VerifyResult
-} from "./reconcile/Verify.js"
+export type { BudgetOptions } from "./reconcile/Budget.js"
+export type { Difference } from "./reconcile/Divergence.js"
+export type { VerifyDifference } from "./reconcile/Findings.js"
+export type { RepairOptions, RepairResult } from "./reconcile/Repair.js"
+export type { Unchecked, VerifyOptions, VerifyResult } from "./reconcile/Verify.js"
 
 /**
  * A page request: ids above `after`, at most `limit`.

@@ -12,20 +12,10 @@ import * as OpenApi from "@effect/platform/OpenApi"
 import { Schema } from "effect"
 import * as S from "./ApiSchemas.js"
 import { errors, failure } from "./ErrorMapping.js"
-import { documentOperation, documentWhole } from "./OpenApiTransform.js"
+import { transform } from "./OpenApiTransform.js"
 import * as P from "./Parameters.js"
 
 const { del, get, head, post, put } = HttpApiEndpoint
-
-/** An endpoint and what the document says of it. */
-const about = <Endpoint extends HttpApiEndpoint.HttpApiEndpoint.Any>(
-  endpoint: Endpoint,
-  summary: string,
-  description?: string
-): Endpoint =>
-  (endpoint as unknown as HttpApiEndpoint.HttpApiEndpoint.AnyWithProps).annotateContext(
-    OpenApi.annotations({ summary, description, transform: documentOperation })
-  ) as unknown as Endpoint
 
 /** Who may call, where a token is configured; `Authorization` says who may otherwise. */
 export class Bearer extends HttpApiMiddleware.Tag<Bearer>()("effect-sync-engine/http/api/Bearer", {
@@ -45,83 +35,41 @@ const secured = <const Name extends string>(name: Name) =>
 
 const health = HttpApiGroup.make("health")
   .addError(failure(503, S.NotReadyBody))
-  .add(
-    about(
-      get("live", "/health/live"),
-      "Is the process alive?",
-      "200 until the engine has stopped. Touches no I/O."
-    ).addSuccess(S.LifecycleBody)
-  )
-  .add(
-    about(get("ready", "/health/ready"), "Are queries accepted?", "With `for=writes`: are writes accepted?")
-      .setUrlParams(P.ReadyQuery)
-      .addSuccess(S.LifecycleBody)
-  )
-  .add(about(get("startup", "/health/startup"), "Is the start over?").addSuccess(S.LifecycleBody))
+  .add(get("live", "/health/live").addSuccess(S.LifecycleBody))
+  .add(get("ready", "/health/ready").setUrlParams(P.ReadyQuery).addSuccess(S.LifecycleBody))
+  .add(get("startup", "/health/startup").addSuccess(S.LifecycleBody))
   .annotateContext(OpenApi.annotations({ description: "Always public" }))
 
+/** With a body that cannot be taken. */
+const unread = errors(413, 415, 503)
+
 const admin = secured("admin")
-  .add(about(get("status", "/admin/status"), "Health and statistics").addSuccess(S.StatusBody))
-  .add(about(post("drain", "/admin/drain"), "Stop writes, keep reads", "Idempotent.").addSuccess(S.DrainBody))
+  .add(get("status", "/admin/status").addSuccess(S.StatusBody))
+  .add(post("drain", "/admin/drain").addSuccess(S.DrainBody))
+  .add(post("shutdown", "/admin/shutdown").addSuccess(S.ShutdownBody))
+  .add(post("flush", "/admin/flush").addSuccess(S.FlushBody).addError(errors(503)))
   .add(
-    about(
-      post("shutdown", "/admin/shutdown"),
-      "Shut down",
-      "Idempotent. Returns when the report is complete; every caller gets the same one."
-    ).addSuccess(S.ShutdownBody)
+    post("readonly", "/admin/readonly").setPayload(S.ReadOnlyBody).addSuccess(S.ReadOnlyBody).addError(unread)
   )
+  .add(post("verify", "/admin/verify").setPayload(S.VerifyRequest).addSuccess(S.VerifyBody).addError(unread))
+  .add(post("repair", "/admin/repair").setPayload(S.RepairRequest).addSuccess(S.RepairBody).addError(unread))
   .add(
-    about(post("flush", "/admin/flush"), "Carry everything acknowledged so far to the archive")
-      .addSuccess(S.FlushBody)
-      .addError(errors(503))
-  )
-  .add(
-    about(post("readonly", "/admin/readonly"), "Refuse or admit writes")
-      .setPayload(S.ReadOnlyBody)
-      .addSuccess(S.ReadOnlyBody)
-      .addError(errors(413, 415, 503))
-  )
-  .add(
-    about(
-      post("verify", "/admin/verify"),
-      "Prove what the tiers hold",
-      "Without a body: the archive's root is the cache's, and the archive's rows hash to its tree. Changes nothing."
-    )
-      .setPayload(S.VerifyRequest)
-      .addSuccess(S.VerifyBody)
-      .addError(errors(413, 415, 503))
-  )
-  .add(
-    about(
-      post("repair", "/admin/repair"),
-      "Repair what verification finds",
-      "Without a body everything is looked at. Goes on when the client disconnects."
-    )
-      .setPayload(S.RepairRequest)
-      .addSuccess(S.RepairBody)
-      .addError(errors(413, 415, 503))
-  )
-  .add(
-    about(
-      get("deadLetters", "/admin/dead-letters"),
-      "List dead letters",
-      "By ascending sequence above `after`; `limit` 1 to 10,000, default 100."
-    )
+    get("deadLetters", "/admin/dead-letters")
       .setUrlParams(P.DeadLettersQuery)
       .addSuccess(S.DeadLettersBody)
       .addError(errors(503))
   )
   .add(
-    about(post("retryDeadLetters", "/admin/dead-letters/retry"), "Put dead letters back into the log")
+    post("retryDeadLetters", "/admin/dead-letters/retry")
       .setPayload(S.SequencesBody)
       .addSuccess(S.RetriedBody)
       .addError(errors(413, 415, 422, 429, 501, 503))
   )
   .add(
-    about(post("dropDeadLetters", "/admin/dead-letters/drop"), "Drop dead letters for good")
+    post("dropDeadLetters", "/admin/dead-letters/drop")
       .setPayload(S.SequencesBody)
       .addSuccess(S.DroppedBody)
-      .addError(errors(413, 415, 503))
+      .addError(unread)
   )
 
 const ndjson = HttpApiSchema.Text({ contentType: "application/x-ndjson" })
@@ -136,11 +84,7 @@ const writeErrors = [409, 412, 422, 429, 501] as const
 const items = secured("items")
   .addError(errors(503))
   .add(
-    about(
-      put("put", "/items/:id"),
-      "Write an item",
-      "The exact bytes are stored. 201 when nothing is known to have been replaced, else 200."
-    )
+    put("put", "/items/:id")
       .setPath(id)
       .setUrlParams(P.PutQuery)
       .setHeaders(P.PutHeaders)
@@ -150,11 +94,7 @@ const items = secured("items")
       .addError(errors(...writeErrors, 413, 415))
   )
   .add(
-    about(
-      get("get", "/items/:id"),
-      "Read an item",
-      "The exact bytes. `verified=true` compares with the archive and re-hashes first."
-    )
+    get("get", "/items/:id")
       .setPath(id)
       .setUrlParams(P.GetQuery)
       .setHeaders(P.GetHeaders)
@@ -163,7 +103,7 @@ const items = secured("items")
       .addError(errors(404))
   )
   .add(
-    about(head("head", "/items/:id"), "Read an item's headers")
+    head("head", "/items/:id")
       .setPath(id)
       .setUrlParams(P.GetQuery)
       .setHeaders(P.GetHeaders)
@@ -172,11 +112,7 @@ const items = secured("items")
       .addError(errors(404))
   )
   .add(
-    about(
-      del("delete", "/items/:id"),
-      "Delete an item",
-      "204 whether it was there or not; `ETag` is the tombstone's version."
-    )
+    del("delete", "/items/:id")
       .setPath(id)
       .setUrlParams(P.DeleteQuery)
       .setHeaders(P.WriteHeaders)
@@ -184,93 +120,34 @@ const items = secured("items")
       .addError(errors(...writeErrors))
   )
   .add(
-    about(
-      post("batch", "/items"),
-      "Write many items",
-      "One JSON object per line: `id`, `content` or `content_base64`, `version`, `state`, `content_type`, `ttl_seconds`, `traceparent`; or `id` and `delete: true`. Returns one line per item and a summary."
-    )
+    post("batch", "/items")
       .setUrlParams(P.BatchQuery)
       .setHeaders(P.BatchHeaders)
       .setPayload(ndjson)
       .addSuccess(ndjson)
       .addError(errors(413, 415, 422, 429, 501))
   )
-  .add(
-    about(
-      get("scan", "/items"),
-      "List items by `prefix` or by `state`",
-      'One JSON object per line by ascending id; the last line is `{"next_after":…,"items":…}`. `limit` 1 to 10,000, default 1,000.'
-    )
-      .setUrlParams(P.ScanQuery)
-      .addSuccess(ndjson)
-  )
+  .add(get("scan", "/items").setUrlParams(P.ScanQuery).addSuccess(ndjson))
 
 const merkle = secured("merkle")
   .addError(errors(503))
-  .add(about(get("root", "/merkle/root"), "The digest over all archived items").addSuccess(S.RootBody))
-  .add(
-    about(
-      get("node", "/merkle/node"),
-      "One node and a page of its children",
-      "`after` and `after_kind` continue behind a child; `limit` 1 to 10,000, default 1,000."
-    )
-      .setUrlParams(P.NodeQuery)
-      .addSuccess(S.NodeBody)
-      .addError(errors(404))
-  )
-  .add(
-    about(
-      get("branches", "/merkle/branches"),
-      "The branches of a path",
-      "By ascending name above `after`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
-    )
-      .setUrlParams(P.NamesQuery)
-      .addSuccess(S.BranchesBody)
-  )
-  .add(
-    about(
-      get("leaves", "/merkle/leaves"),
-      "The items directly below a path",
-      "By ascending name above `after`, up to and including `up_to`; `limit` 1 to 10,000, default 1,000. Fewer than that: the end."
-    )
-      .setUrlParams(P.LeavesQuery)
-      .addSuccess(S.LeavesBody)
-  )
-  .add(
-    about(
-      get("sum", "/merkle/sum"),
-      "Count and sum of the items directly below a path",
-      "Above `after`, up to and including `up_to`. Reads at most 100,000 items; `next_after` says where to go on."
-    )
-      .setUrlParams(P.RangeQuery)
-      .addSuccess(S.SumBody)
-  )
-  .add(
-    about(
-      get("parts", "/merkle/parts"),
-      "The same, cut into parts of `size` items",
-      "At most 1,000 parts and 100,000 items, where the last part may be cut short; `next_after` says where to go on."
-    )
-      .setUrlParams(P.PartsQuery)
-      .addSuccess(S.PartsBody)
-  )
+  .add(get("root", "/merkle/root").addSuccess(S.RootBody))
+  .add(get("node", "/merkle/node").setUrlParams(P.NodeQuery).addSuccess(S.NodeBody).addError(errors(404)))
+  .add(get("branches", "/merkle/branches").setUrlParams(P.NamesQuery).addSuccess(S.BranchesBody))
+  .add(get("leaves", "/merkle/leaves").setUrlParams(P.LeavesQuery).addSuccess(S.LeavesBody))
+  .add(get("sum", "/merkle/sum").setUrlParams(P.RangeQuery).addSuccess(S.SumBody))
+  .add(get("parts", "/merkle/parts").setUrlParams(P.PartsQuery).addSuccess(S.PartsBody))
 
 /** Prometheus' text format. */
 export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 const metrics = secured("metrics").add(
-  about(get("metrics", "/metrics"), "Metrics in Prometheus text format").addSuccess(
-    HttpApiSchema.Text({ contentType: metricsContentType })
-  )
+  get("metrics", "/metrics").addSuccess(HttpApiSchema.Text({ contentType: metricsContentType }))
 )
 
 const documents = secured("documents")
-  .add(about(get("openapi", "/openapi.json"), "This document").addSuccess(Schema.Unknown))
-  .add(
-    about(get("docs", "/docs"), "This document as a page").addSuccess(
-      HttpApiSchema.Text({ contentType: "text/html" })
-    )
-  )
+  .add(get("openapi", "/openapi.json").addSuccess(Schema.Unknown))
+  .add(get("docs", "/docs").addSuccess(HttpApiSchema.Text({ contentType: "text/html" })))
 
 /** The whole API. */
 export const Api = HttpApi.make("sync-engine")
@@ -287,6 +164,6 @@ export const Api = HttpApi.make("sync-engine")
       description:
         "A tiered sync engine: durable writes, reads from memory, a Merkle tree over everything archived.",
       license: { name: "MIT" },
-      transform: documentWhole
+      transform
     })
   )

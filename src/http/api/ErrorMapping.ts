@@ -2,7 +2,7 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import { Option, Schema } from "effect"
 import * as EngineErrors from "../../EngineError.js"
-import { type BackpressureLevel, backpressureLevels, policy } from "../../shared/Backpressure.js"
+import { backpressureLevels, policy } from "../../shared/Backpressure.js"
 import { RequestFailed } from "./RequestFailed.js"
 import { camelCase, snakeCase } from "./Wire.js"
 
@@ -17,32 +17,32 @@ export interface ErrorAnswer {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-const statuses: { readonly [Tag in Exclude<EngineErrors.EngineError["_tag"], "Backpressure">]: number } = {
-  InvalidItem: 400,
-  InvalidRequest: 400,
-  PayloadTooLarge: 413,
-  VersionConflict: 409,
-  VersionMismatch: 412,
-  GateClosed: 503,
-  ReadOnly: 503,
-  ClockOutOfRange: 503,
-  LogFull: 503,
-  LogUnavailable: 503,
-  TierUnavailable: 503,
-  ItemRejected: 422,
-  NotSupported: 501,
-  CorruptItem: 500,
-  LogOpenError: 500,
-  ArchiveStartError: 500,
-  InvalidConfig: 500
-}
+/** Each error, and the status it is answered with. */
+const table = {
+  InvalidItem: [400, EngineErrors.InvalidItem],
+  InvalidRequest: [400, EngineErrors.InvalidRequest],
+  PayloadTooLarge: [413, EngineErrors.PayloadTooLarge],
+  VersionConflict: [409, EngineErrors.VersionConflict],
+  VersionMismatch: [412, EngineErrors.VersionMismatch],
+  GateClosed: [503, EngineErrors.GateClosed],
+  ReadOnly: [503, EngineErrors.ReadOnly],
+  Backpressure: [429, EngineErrors.Backpressure],
+  ClockOutOfRange: [503, EngineErrors.ClockOutOfRange],
+  LogFull: [503, EngineErrors.LogFull],
+  LogUnavailable: [503, EngineErrors.LogUnavailable],
+  TierUnavailable: [503, EngineErrors.TierUnavailable],
+  ItemRejected: [422, EngineErrors.ItemRejected],
+  NotSupported: [501, EngineErrors.NotSupported],
+  CorruptItem: [500, EngineErrors.CorruptItem],
+  LogOpenError: [500, EngineErrors.LogOpenError],
+  ArchiveStartError: [500, EngineErrors.ArchiveStartError],
+  InvalidConfig: [500, EngineErrors.InvalidConfig]
+} as const satisfies Readonly<Record<EngineErrors.EngineError["_tag"], readonly [number, object]>>
 
-const isLevel = (level: string): level is BackpressureLevel =>
-  (backpressureLevels as ReadonlyArray<string>).includes(level)
-
-/** The status of a refusal by backpressure: what the level's policy says, 429 for a level that admits writes. */
+/** What the policy of a level says; 429 for one that admits writes, or that nobody knows. */
 const backpressureStatus = (level: string): number => {
-  const status = isLevel(level) ? policy(level).httpStatus : 429
+  const known = backpressureLevels.find((one) => one === level)
+  const status = known === undefined ? 200 : policy(known).httpStatus
   return status === 200 ? 429 : status
 }
 
@@ -52,7 +52,7 @@ export const statusOf = (error: Failure): number =>
     ? error.status
     : error._tag === "Backpressure"
       ? backpressureStatus(error.level)
-      : statuses[error._tag]
+      : table[error._tag][0]
 
 const hiddenKeys = new Set(["_tag", "message", "name", "stack", "cause"])
 
@@ -68,15 +68,13 @@ export const errorBody = (error: Failure): typeof ErrorBody.Type => {
 export const retryAfterSeconds = (milliseconds: number): string =>
   String(Math.max(1, Math.ceil(Number.isFinite(milliseconds) ? milliseconds / 1_000 : 1)))
 
-const headersOf = (error: Failure): Readonly<Record<string, string>> => {
-  if (error._tag === "RequestFailed") return error.headers ?? {}
-  return "retryAfterMs" in error ? { "retry-after": retryAfterSeconds(error.retryAfterMs) } : {}
-}
-
 /** The answer to any error of the engine or of the request. */
 export const mapError = (error: Failure): ErrorAnswer => ({
   status: statusOf(error),
-  headers: headersOf(error),
+  headers: {
+    ...("retryAfterMs" in error && { "retry-after": retryAfterSeconds(error.retryAfterMs) }),
+    ...("headers" in error && error.headers)
+  },
   body: errorBody(error)
 })
 
@@ -97,23 +95,7 @@ export const ErrorBody = Schema.Struct(
   description: "`error` is a stable name, `message` is for people; further fields depend on the error"
 })
 
-const EngineError = Schema.Union(
-  EngineErrors.InvalidItem,
-  EngineErrors.InvalidRequest,
-  EngineErrors.PayloadTooLarge,
-  EngineErrors.VersionConflict,
-  EngineErrors.ClockOutOfRange,
-  EngineErrors.VersionMismatch,
-  EngineErrors.GateClosed,
-  EngineErrors.ReadOnly,
-  EngineErrors.Backpressure,
-  EngineErrors.LogFull,
-  EngineErrors.LogUnavailable,
-  EngineErrors.TierUnavailable,
-  EngineErrors.ItemRejected,
-  EngineErrors.CorruptItem,
-  EngineErrors.NotSupported
-)
+const EngineError = Schema.Union(...Object.values(table).map(([, schema]) => schema))
 const decodeEngineError = Schema.decodeUnknownOption(EngineError)
 
 const ofBody = (status: number, { error, message, ...fields }: typeof ErrorBody.Type) =>
@@ -138,9 +120,7 @@ export const errorOf = (status: number, text: string): Failure =>
 /** Whether a value is one of these errors. */
 export const isFailure = (value: unknown): value is Failure =>
   value instanceof RequestFailed ||
-  (value instanceof Error &&
-    "_tag" in value &&
-    (value._tag === "Backpressure" || Object.hasOwn(statuses, String(value._tag))))
+  (value instanceof Error && "_tag" in value && Object.hasOwn(table, String(value._tag)))
 
 /** The failure that an endpoint answers with one status, and with a body of its own where it has one. */
 export const failure = <A extends { readonly error: string; readonly message: string }, I>(
