@@ -3,17 +3,40 @@
  * event loop, or while earlier groups were being written, shares one transaction and one sync.
  */
 import { Either } from "effect"
-import { type LogFull, LogUnavailable } from "../EngineError.js"
+import { LogFull, LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
-import type { LogLink } from "./LogLink.js"
-import { logRetryAfterMs, refusalOf } from "./LogOptions.js"
 import type { Amount, OpenedFile } from "./LogProtocol.js"
-import { encodedBytes, SegmentWriter } from "./SegmentWriter.js"
-import type { Appended, LogUsage } from "./WriteAheadLog.js"
+import { encodedBytes, type Segment, SegmentWriter } from "./SegmentWriter.js"
+import type { Appended, ArchiveBinding, LogUsage } from "./WriteAheadLog.js"
 
-/** The callback of an append. */
-export type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
+/** Bounds of a log. */
+export interface LogBounds {
+  /** Entries it holds at most; 1,000,000 by default. */
+  readonly maxItems?: number
+  /** Encoded bytes it holds at most; 1 GiB by default. */
+  readonly maxBytes?: number
+}
+
+/** What a caller is told to wait after the log refused or failed it, in milliseconds. */
+const logRetryAfterMs = 1000
+
+type AppendDone = (result: Either.Either<Appended, LogFull | LogUnavailable>) => void
+
+/** Where the groups go. */
+export interface CommitTarget {
+  /** Why no request is served now, or `undefined`. */
+  readonly problem: string | undefined
+  readonly request: (
+    operation: "commit",
+    parameters: [ReadonlyArray<Segment>],
+    done: (outcome: Either.Either<void, string>) => void,
+    transfer: ReadonlyArray<ArrayBuffer>
+  ) => void
+}
+
+export const unavailable = (path: string, operation: string, problem: string): LogUnavailable =>
+  new LogUnavailable({ path, operation, problem, retryAfterMs: logRetryAfterMs })
 
 /** Groups that may be with the worker at once: one being written, the next already waiting there. */
 const maxGroupsInFlight = 2
@@ -21,14 +44,9 @@ const maxGroupsInFlight = 2
 const maxGroupBytes = 4 * 1024 * 1024
 const maxGroupItems = 2_000
 
-interface Call {
-  readonly appended: Appended
-  readonly done: AppendDone
-}
-
 interface Group {
   readonly first: number
-  readonly calls: Array<Call>
+  readonly calls: Array<{ readonly appended: Appended; readonly done: AppendDone }>
   readonly writers: Array<SegmentWriter>
   items: number
   bytes: number
@@ -51,14 +69,16 @@ export class GroupCommit {
   /** Bytes of the largest group that could not be committed since the last one that could. */
   refused = 0
   private letters: Amount
+  binding: ArchiveBinding | undefined
   private closed = false
 
+  /** `later`: runs what it is given after this turn, so that all fibers that run now share the group. */
   constructor(
-    private readonly link: LogLink,
-    private readonly path: string,
+    private readonly target: CommitTarget,
+    readonly path: string,
     file: OpenedFile,
-    private readonly maxItems: number,
-    private readonly maxBytes: number
+    private readonly bounds: LogBounds,
+    private readonly later: (turn: () => void) => void
   ) {
     this.committed = file.committed
     this.released = file.released
@@ -66,24 +86,24 @@ export class GroupCommit {
     this.maxVersion = file.maxVersion
     this.letters = { items: file.letters, bytes: file.letterBytes }
     this.held = { items: file.items, bytes: file.bytes }
+    this.binding = file.binding
+  }
+
+  /** Why the log takes no request now, or `undefined`. */
+  get problem(): string | undefined {
+    return this.closed ? "the log is closed" : this.target.problem
   }
 
   usage(): LogUsage {
-    return {
-      items: this.held.items,
-      bytes: this.held.bytes,
-      letters: this.letters.items,
-      letterBytes: this.letters.bytes,
-      maxItems: this.maxItems,
-      maxBytes: this.maxBytes,
-      committed: this.committed,
-      released: this.released
-    }
+    const { committed, held, letters, released } = this
+    const { maxBytes = 1024 * 1024 * 1024, maxItems = 1_000_000 } = this.bounds
+    const { bytes: letterBytes, items: letterItems } = letters
+    return { ...held, letters: letterItems, letterBytes, maxItems, maxBytes, committed, released }
   }
 
   /** See `WriteAheadLog.unsafeAppend`. */
   append(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved = false): void {
-    const problem = this.closed ? "the log is closed" : this.link.problem
+    const { problem } = this
     if (problem !== undefined) {
       done(Either.left(this.unavailable(problem)))
       return
@@ -120,7 +140,8 @@ export class GroupCommit {
   }
 
   /** Takes over what a log that was opened again says: a release may have been made and its reply lost. */
-  resumed({ bytes, items, letterBytes, letters, released }: OpenedFile): void {
+  resumed({ binding, bytes, items, letterBytes, letters, released }: OpenedFile): void {
+    this.binding = binding
     this.letters = { items: letters, bytes: letterBytes }
     this.released = released
     this.held = { items, bytes }
@@ -134,7 +155,7 @@ export class GroupCommit {
   private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved: boolean): LogFull | undefined {
     const sizes = records.map(encodedBytes)
     const bytes = sizes.reduce((sum, size) => sum + size, 0)
-    const refusal = moved ? undefined : refusalOf(this.usage(), records.length, bytes)
+    const refusal = moved ? undefined : this.refusal(records.length, bytes)
     if (refusal !== undefined) return refusal
     const group = this.openGroup()
     const first = this.nextSequence
@@ -146,6 +167,16 @@ export class GroupCommit {
     group.calls.push({ appended: { first, count: records.length }, done })
     this.nextSequence += records.length
     return undefined
+  }
+
+  /** Dead letters take their part of the bounds. */
+  private refusal(items: number, bytes: number): LogFull | undefined {
+    const { letters, maxBytes, maxItems, ...usage } = this.usage()
+    const heldItems = usage.items + letters
+    const heldBytes = usage.bytes + usage.letterBytes
+    if (heldItems + items <= maxItems && heldBytes + bytes <= maxBytes) return undefined
+    const held = { items: heldItems, bytes: heldBytes, letters }
+    return new LogFull({ ...held, maxItems, maxBytes, retryAfterMs: logRetryAfterMs })
   }
 
   /** Adds all of the records to the group's segments, or none. */
@@ -177,9 +208,7 @@ export class GroupCommit {
 
   private openGroup(): Group {
     const last = this.groups[this.groups.length - 1]
-    if (last !== undefined && last.bytes < maxGroupBytes && last.items < maxGroupItems) {
-      return last
-    }
+    if (last !== undefined && last.bytes < maxGroupBytes && last.items < maxGroupItems) return last
     const group: Group = { first: this.nextSequence, calls: [], writers: [], items: 0, bytes: 0 }
     this.groups.push(group)
     return group
@@ -188,8 +217,7 @@ export class GroupCommit {
   private schedule(): void {
     if (this.scheduled || this.inFlight >= maxGroupsInFlight || this.groups.length === 0) return
     this.scheduled = true
-    // After the microtasks of this turn, so that all fibers that run now share the group.
-    setImmediate(() => {
+    this.later(() => {
       this.scheduled = false
       while (this.inFlight < maxGroupsInFlight && this.groups.length > 0) {
         // One piece of a large content, and the next in a later turn.
@@ -206,7 +234,7 @@ export class GroupCommit {
     const segments = group.writers.map((writer) => writer.seal())
     const transfer = segments.map(({ data }) => data.buffer as ArrayBuffer)
     this.inFlight++
-    this.link.request(
+    this.target.request(
       "commit",
       [segments],
       (outcome) => {
@@ -230,11 +258,6 @@ export class GroupCommit {
   }
 
   private unavailable(problem: string): LogUnavailable {
-    return new LogUnavailable({
-      path: this.path,
-      operation: "append",
-      problem,
-      retryAfterMs: logRetryAfterMs
-    })
+    return unavailable(this.path, "append", problem)
   }
 }

@@ -9,14 +9,7 @@
 import { LogDatabase } from "./LogDatabase.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { openLogFile } from "./LogFileOpen.js"
-import type {
-  Amount,
-  DeadLetterMessage,
-  LogOperations,
-  LogResumption,
-  OpenedFile,
-  SegmentSlice
-} from "./LogProtocol.js"
+import type { Amount, DeadLetterMessage, LogResumption, OpenedFile, SegmentSlice } from "./LogProtocol.js"
 import {
   bindingTable,
   deadLetterChecksum,
@@ -36,7 +29,13 @@ interface SegmentRow {
   readonly data: Buffer
 }
 
-export class LogFile extends LogDatabase implements LogOperations {
+/**
+ * The operations of the file, by name, as the log's worker serves them. Each is one transaction at most and bounded
+ * in time; `more` asks the caller to call again, so that commits get their turn in between.
+ */
+export type LogOperations = Omit<LogFile, "opened" | "afterReply">
+
+export class LogFile extends LogDatabase {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile
   private last: number
@@ -132,6 +131,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     return slices
   }
 
+  /** Durably notes the release, and deletes a bounded number of released segments; returns what was set free. */
   release(upTo: number): Amount & { readonly more: boolean } {
     const released = Math.min(Math.max(upTo, this.released), this.last)
     const freed = this.amount(this.released, released)
@@ -201,6 +201,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     return this.release(this.released).more ? { more: true } : { more: this.shrinkPages() }
   }
 
+  /** Writes this many bytes durably, and removes them: the proof that the log takes writes. */
   probe(bytes: number): void {
     this.transaction(() => this.setState(this.released))
     if (bytes === 0) return
@@ -210,6 +211,7 @@ export class LogFile extends LogDatabase implements LogOperations {
     this.writtenBytes += bytes
   }
 
+  /** Adds a part to the snapshot being written; part 0 starts a new one. */
   writeSnapshotPart(part: number, data: Uint8Array): void {
     this.transaction(() => {
       // What an earlier attempt left.
@@ -219,24 +221,28 @@ export class LogFile extends LogDatabase implements LogOperations {
     this.writtenBytes += data.length
   }
 
+  /** Makes the parts written so far the snapshot. */
   publishSnapshot(parts: number): void {
     const generation = this.nextGeneration()
     this.transaction(() => this.statements.setSnapshotHead.run(generation, parts))
     this.published = { generation, parts }
   }
 
+  /** Nothing behind the last one, or where there is no snapshot. */
   readSnapshotPart(part: number): Uint8Array | undefined {
     if (this.published === undefined || part >= this.published.parts) return undefined
     const row = this.statements.snapshotPart.get(this.published.generation, part)
     return (row as { readonly data: Uint8Array } | undefined)?.data
   }
 
+  /** Deletes a bounded number of parts that belong to no snapshot any more. */
   pruneSnapshots(): { readonly more: boolean } {
     const generation = this.published?.generation ?? 0
     const { changes } = this.transaction(() => this.statements.deleteOtherParts.run(generation))
     return { more: changes === partsPerPrune }
   }
 
+  /** Since the file was opened; each commit is one sync. */
   counters() {
     return { commits: this.commits, checkpoints: this.checkpoints }
   }

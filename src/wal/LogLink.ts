@@ -6,7 +6,8 @@ import { Effect, Either, Schedule } from "effect"
 import { LogOpenError } from "../EngineError.js"
 import { damageAdvice } from "../shared/files/OpenedFiles.js"
 import { realClock, WorkerChannel, type WorkerFailure } from "../shared/WorkerChannel.js"
-import type { LogOperation, LogOperations, LogResumption, LogWorkerData, OpenedFile } from "./LogProtocol.js"
+import type { LogOperations } from "./LogFile.js"
+import type { LogResumption, LogWorkerData, OpenedFile } from "./LogProtocol.js"
 import { openProblemOf } from "./LogProtocol.js"
 
 type LogChannel = WorkerChannel<LogOperations, OpenedFile>
@@ -70,7 +71,7 @@ export class LogLink {
   }
 
   /** Sends a request; they are served in order. */
-  request<K extends LogOperation>(
+  request<K extends keyof LogOperations>(
     operation: K,
     parameters: Parameters<LogOperations[K]>,
     done: (outcome: Either.Either<ReturnType<LogOperations[K]>, string>) => void,

@@ -9,23 +9,31 @@
  * @since 0.1.0
  */
 
-import { type Context, Effect, type Layer, Option, Random, type Scope } from "effect"
+import { type Context, Effect, Either, type Layer, Random, type Scope } from "effect"
 import { LogOpenError } from "../EngineError.js"
 import type { FilterSnapshots } from "./FilterSnapshots.js"
-import { layerBoth } from "./LogOptions.js"
-import {
-  copied,
-  type HeldEntry,
-  type MemoryLogDisk,
-  type MemoryLogOptions,
-  MemoryLogWriter,
-  makeDisk,
-  positionAbove
-} from "./MemoryLogDisk.js"
-import { encodedBytes } from "./SegmentWriter.js"
-import type { LogEntry, OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
+import { type CommitTarget, GroupCommit, type LogBounds } from "./GroupCommit.js"
+import type { LogOperations } from "./LogFile.js"
+import { layerOf, servicesOf } from "./LogService.js"
+import { type MemoryLogDisk, makeDisk, openedOf, operationsOn } from "./MemoryLogDisk.js"
+import type { OpenLog, WriteAheadLog } from "./WriteAheadLog.js"
 
-export { crash, type MemoryLogDisk, type MemoryLogOptions, makeDisk } from "./MemoryLogDisk.js"
+export { crash, type MemoryLogDisk, makeDisk } from "./MemoryLogDisk.js"
+
+/**
+ * How a memory log behaves.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface MemoryLogOptions extends LogBounds {
+  /** Where it lives; for messages. `memory` by default. */
+  readonly path?: string
+  /** What earlier logs left; a new disk by default. */
+  readonly disk?: MemoryLogDisk
+  /** Run before each group commit and each other change becomes durable; nothing by default. */
+  readonly commitDelay?: Effect.Effect<void>
+}
 
 /**
  * A log and the snapshots on the same disk.
@@ -38,6 +46,22 @@ export interface MemoryLog {
   readonly snapshots: Context.Tag.Service<FilterSnapshots>
   readonly disk: MemoryLogDisk
 }
+
+/** The sort of operation, for the disk's faults. */
+const sorts: { readonly [K in keyof LogOperations]?: keyof MemoryLogDisk["faults"] } = {
+  commit: "commits",
+  probe: "commits",
+  read: "reads",
+  readAt: "reads",
+  listDeadLetters: "reads",
+  readSnapshotPart: "reads",
+  release: "writes",
+  addDeadLetters: "writes",
+  removeDeadLetters: "writes",
+  publishSnapshot: "writes"
+}
+
+const isClosed = "the log is closed"
 
 /** A random UUID (RFC 9562, version 4). */
 const randomUuid = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 2 ** 32), 4), (words) => {
@@ -58,116 +82,78 @@ const randomUuid = Effect.map(Effect.replicateEffect(Random.nextIntBetween(0, 2 
  */
 export const open = (options: MemoryLogOptions = {}): Effect.Effect<MemoryLog, LogOpenError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { disk = makeDisk(), path = "memory" } = options
+    const { commitDelay = Effect.void, disk = makeDisk(), path = "memory" } = options
+    const refuse = (kind: LogOpenError["kind"], problem: string) => new LogOpenError({ path, kind, problem })
     if (disk.faults.opens > 0) {
       disk.faults.opens--
-      return yield* new LogOpenError({ path, kind: "cannot-open", problem: "the disk was told to fail" })
+      return yield* refuse("cannot-open", "the disk was told to fail")
     }
-    if (disk.owner !== undefined)
-      return yield* new LogOpenError({ path, kind: "in-use", problem: "it is in use" })
-    const writer = new MemoryLogWriter(path, disk, options)
+    if (disk.owner !== undefined) return yield* refuse("in-use", "it is in use")
+    const owner = {}
+    disk.owner = owner
     disk.identity ??= yield* randomUuid
-    yield* Effect.forkScoped(Effect.interruptible(writer.committer))
+    const operations = operationsOn(disk)
+    const perform = <A>(operation: keyof LogOperations, run: () => A): Effect.Effect<A, string> => {
+      const sort = sorts[operation]
+      const attempt = Effect.suspend(() => {
+        if (disk.owner !== owner) return Effect.fail(isClosed)
+        if (sort === undefined || disk.faults[sort] === 0) return Effect.succeed(run())
+        disk.faults[sort]--
+        return Effect.fail("the disk was told to fail")
+      })
+      return sort === "writes" || operation === "commit" ? Effect.zipRight(commitDelay, attempt) : attempt
+    }
+    const commits = makeCommits((segments) => perform("commit", () => operations.commit(segments)))
+    const target: CommitTarget = {
+      get problem() {
+        return disk.owner === owner ? undefined : isClosed
+      },
+      request: commits.request
+    }
+    const group = new GroupCommit(target, path, openedOf(disk, disk.identity), options, commits.later)
+    yield* Effect.forkScoped(Effect.interruptible(commits.run))
     // Runs before the committing fiber is interrupted.
-    yield* Effect.addFinalizer(() => writer.close)
-    return { log: makeLog(writer, disk.identity), snapshots: makeSnapshots(writer), disk }
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        if (disk.owner === owner) disk.owner = undefined
+        group.close()
+        commits.close()
+      })
+    )
+    const services = servicesOf(group, disk.identity, (operation, parameters) =>
+      perform(operation, () => (operations[operation] as (...all: typeof parameters) => never)(...parameters))
+    )
+    return { ...services, disk }
   })
 
-const makeLog = (writer: MemoryLogWriter, identity: string): OpenLog => {
-  const { disk } = writer
-  const unsafeAppend: OpenLog["unsafeAppend"] = (records, done, moved) => writer.append(records, done, moved)
-  const alive = (operation: string) => Effect.suspend(() => writer.closed(operation) ?? Effect.void)
-  return {
-    path: writer.path,
-    identity,
-    get maxVersion() {
-      return writer.maxVersion
-    },
-    usage: () => writer.usage(),
-    unsafeAppend,
-    append: (records) => Effect.async((resume) => unsafeAppend(records, resume)),
-    read: (options) => writer.reading("read", () => pageOf(disk.entries, options)),
-    readAt: (sequences) =>
-      writer.reading("read", () =>
-        [...new Set(sequences)]
-          .sort((a, b) => a - b)
-          .map((sequence) => ({ sequence, entry: disk.entries[positionAbove(disk.entries, sequence - 1)] }))
-          .flatMap(({ entry, sequence }) => (entry?.sequence === sequence ? [entryOf(entry)] : []))
-      ),
-    release: (upTo) =>
-      Effect.suspend(() =>
-        Math.min(upTo, disk.committed) <= disk.released && writer.closed("release") === undefined
-          ? Effect.void
-          : writer.writing("release", () => writer.release(upTo))
-      ),
-    deadLetters: makeDeadLetters(writer),
-    binding: () => disk.binding,
-    bind: (binding) =>
-      Effect.map(alive("binding to an archive"), () => {
-        disk.binding = binding
-      }),
-    probe: Effect.suspend(() => writer.failure("probe", "commits") ?? Effect.void),
-    shrink: alive("shrink"),
-    checkpoint: alive("checkpoint")
+type Segments = Parameters<LogOperations["commit"]>[0]
+
+/** Group commits, one after the other, in a fiber. */
+const makeCommits = (commit: (segments: Segments) => Effect.Effect<void, string>) => {
+  const sent: Array<{ readonly segments: Segments; readonly done: Parameters<CommitTarget["request"]>[2] }> =
+    []
+  const wake = Effect.unsafeMakeLatch(false)
+  let turn = () => {}
+  const request: CommitTarget["request"] = (_, [segments], done) => void sent.push({ segments, done })
+  const later = (next: () => void) => {
+    turn = next
+    wake.unsafeOpen()
   }
-}
-
-const entryOf = ({ record, sequence }: HeldEntry): LogEntry => ({ sequence, record: copied(record) })
-
-const pageOf = (
-  entries: ReadonlyArray<HeldEntry>,
-  { after, maxBytes, maxItems }: Parameters<OpenLog["read"]>[0]
-): ReadonlyArray<LogEntry> => {
-  const page: Array<LogEntry> = []
-  let bytes = 0
-  for (let index = positionAbove(entries, after); index < entries.length; index++) {
-    const entry = entries[index]!
-    if (page.length > 0 && (page.length + 1 > maxItems || bytes + entry.bytes > maxBytes)) break
-    bytes += entry.bytes
-    page.push(entryOf(entry))
+  const run = Effect.gen(function* () {
+    yield* wake.await
+    wake.unsafeClose()
+    turn()
+    for (let group = sent[0]; group !== undefined; group = sent[0]) {
+      const outcome = yield* Effect.either(commit(group.segments))
+      if (group === sent[0]) sent.shift()?.done(outcome)
+    }
+  }).pipe(Effect.forever)
+  /** Fails what is not committed yet. */
+  const close = () => {
+    for (const { done } of sent.splice(0)) done(Either.left(isClosed))
   }
-  return page
+  return { request, later, run, close }
 }
-
-const makeDeadLetters = (writer: MemoryLogWriter): OpenLog["deadLetters"] => {
-  const { deadLetters } = writer.disk
-  return {
-    add: (letters) =>
-      writer.writing("adding dead letters", () => {
-        for (const letter of letters) {
-          if (!deadLetters.has(letter.sequence)) deadLetters.set(letter.sequence, letter)
-        }
-      }),
-    list: ({ after, limit, maxBytes }) =>
-      writer.reading("listing dead letters", () => {
-        let bytes = 0
-        return [...deadLetters.values()]
-          .filter(({ sequence }) => sequence > after)
-          .sort((a, b) => a.sequence - b.sequence)
-          .slice(0, limit)
-          .filter(({ record }, index) => {
-            bytes += encodedBytes(record)
-            return index === 0 || bytes <= maxBytes
-          })
-      }),
-    remove: (sequences) =>
-      writer.writing(
-        "removing dead letters",
-        () => sequences.filter((sequence) => deadLetters.delete(sequence)).length
-      ),
-    count: () => deadLetters.size
-  }
-}
-
-const makeSnapshots = (writer: MemoryLogWriter): Context.Tag.Service<FilterSnapshots> => ({
-  save: (snapshot) =>
-    writer.writing("saving the filter snapshot", () => {
-      writer.disk.snapshot = new Uint8Array(snapshot)
-    }),
-  load: writer.reading("loading the filter snapshot", () =>
-    Option.map(Option.fromNullable(writer.disk.snapshot), (snapshot) => new Uint8Array(snapshot))
-  )
-})
 
 /**
  * The log and the filter's snapshots, in memory.
@@ -176,4 +162,4 @@ const makeSnapshots = (writer: MemoryLogWriter): Context.Tag.Service<FilterSnaps
  * @category layers
  */
 export const layerMemory = (options: MemoryLogOptions = {}): Layer.Layer<WriteAheadLog | FilterSnapshots> =>
-  layerBoth(options.path ?? "memory", open(options))
+  layerOf(options.path ?? "memory", open(options))

@@ -1,12 +1,9 @@
-/** What is durable in a memory log, and the one log that writes to it. */
-import { Effect, Either } from "effect"
-import { LogUnavailable } from "../EngineError.js"
-import type { ItemRecord } from "../SyncItem.js"
-import type { AppendDone } from "./GroupCommit.js"
-import type { LogBounds } from "./LogOptions.js"
-import { defaultMaxBytes, defaultMaxItems, logRetryAfterMs, refusalOf } from "./LogOptions.js"
-import { encodedBytes } from "./SegmentWriter.js"
-import type { ArchiveBinding, DeadLetter, LogEntry, LogUsage } from "./WriteAheadLog.js"
+/** What is durable in a memory log, and the operations of a log's file on it. */
+import type { LogOperations } from "./LogFile.js"
+import type { OpenedFile } from "./LogProtocol.js"
+import { decode } from "./SegmentCodec.js"
+import { encodedBytes, encodeOne } from "./SegmentWriter.js"
+import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
 
 /**
  * What is durable, as a disk would hold it. Treat the content as read-only; `faults` may be set at any time.
@@ -64,33 +61,8 @@ export const crash = (disk: MemoryLogDisk): void => {
   disk.owner = undefined
 }
 
-/**
- * How a memory log behaves.
- *
- * @since 0.1.0
- * @category options
- */
-export interface MemoryLogOptions extends LogBounds {
-  /** Where it lives; for messages. `memory` by default. */
-  readonly path?: string
-  /** What earlier logs left; a new disk by default. */
-  readonly disk?: MemoryLogDisk
-  /** Run before each group commit and each other change becomes durable; nothing by default. */
-  readonly commitDelay?: Effect.Effect<void>
-}
-
-export type HeldEntry = MemoryLogDisk["entries"][number]
-
-interface Call {
-  readonly first: number
-  readonly records: ReadonlyArray<ItemRecord>
-  readonly sizes: ReadonlyArray<number>
-  readonly bytes: number
-  readonly done: AppendDone
-}
-
 /** Position of the first entry above this sequence number. */
-export const positionAbove = (entries: ReadonlyArray<HeldEntry>, sequence: number): number => {
+const positionAbove = (entries: MemoryLogDisk["entries"], sequence: number): number => {
   let low = 0
   let high = entries.length
   while (low < high) {
@@ -101,163 +73,91 @@ export const positionAbove = (entries: ReadonlyArray<HeldEntry>, sequence: numbe
   return low
 }
 
-export const copied = (record: ItemRecord): ItemRecord => ({
-  ...record,
-  content: new Uint8Array(record.content)
-})
-
-/** The disk as one log sees it, and what that log has not committed yet. */
-export class MemoryLogWriter {
-  nextSequence: number
-  maxVersion: number
-  private waiting: Array<Call> = []
-  private committing: ReadonlyArray<Call> = []
-  private items: number
-  private bytes: number
-  private readonly wake = Effect.unsafeMakeLatch(false)
-
-  constructor(
-    readonly path: string,
-    readonly disk: MemoryLogDisk,
-    private readonly options: MemoryLogOptions
-  ) {
-    disk.owner = this
-    this.nextSequence = disk.committed + 1
-    this.maxVersion = disk.maxVersion
-    this.items = disk.entries.length
-    this.bytes = disk.entries.reduce((sum, entry) => sum + entry.bytes, 0)
-  }
-
-  private get delay(): Effect.Effect<void> {
-    return this.options.commitDelay ?? Effect.void
-  }
-
-  usage(): LogUsage {
-    const { deadLetters, committed, released } = this.disk
-    const { maxBytes = defaultMaxBytes, maxItems = defaultMaxItems } = this.options
-    let letterBytes = 0
-    for (const { record } of deadLetters.values()) letterBytes += encodedBytes(record)
-    const { bytes, items } = this
-    return { items, bytes, letters: deadLetters.size, letterBytes, maxItems, maxBytes, committed, released }
-  }
-
-  append(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved = false): void {
-    const first = this.nextSequence
-    const refused = this.closed("append")
-    if (refused !== undefined || records.length === 0) {
-      done(refused === undefined ? Either.right({ first, count: 0 }) : Either.left(refused))
-      return
-    }
-    let sizes: ReadonlyArray<number>
-    try {
-      sizes = records.map(encodedBytes)
-    } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error)
-      done(Either.left(this.unavailable("append", problem)))
-      return
-    }
-    const bytes = sizes.reduce((sum, each) => sum + each, 0)
-    const full = moved ? undefined : refusalOf(this.usage(), records.length, bytes)
-    if (full !== undefined) {
-      done(Either.left(full))
-      return
-    }
-    // The contents are copied, as a file would: who changes their bytes later does not change the log.
-    this.waiting.push({ first, records: records.map(copied), sizes, bytes, done })
-    this.nextSequence += records.length
-    this.items += records.length
-    this.bytes += bytes
-    for (const { version } of records) this.maxVersion = Math.max(this.maxVersion, version)
-    this.wake.unsafeOpen()
-  }
-
-  /** Commits what waits, group after group, for ever. */
-  readonly committer: Effect.Effect<never> = Effect.gen(this, function* () {
-    yield* this.wake.await
-    this.wake.unsafeClose()
-    while (this.waiting.length > 0) {
-      this.committing = this.waiting
-      this.waiting = []
-      yield* this.delay
-      this.commitGroup()
-    }
-  }).pipe(Effect.forever)
-
-  /** Fails what is not committed yet. */
-  readonly close: Effect.Effect<void> = Effect.sync(() => {
-    if (this.disk.owner === this) this.disk.owner = undefined
-    const calls = [...this.committing, ...this.waiting]
-    this.committing = []
-    this.waiting = []
-    this.failAll(calls, this.unavailable("append", "the log is closed"))
-  })
-
-  release(upTo: number): void {
-    const { disk } = this
-    const mark = Math.max(disk.released, Math.min(upTo, disk.committed))
-    const position = positionAbove(disk.entries, mark)
-    for (let index = 0; index < position; index++) this.bytes -= disk.entries[index]!.bytes
-    this.items -= position
-    disk.entries = disk.entries.slice(position)
-    disk.released = mark
-  }
-
-  reading<A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> {
-    return Effect.suspend(() => {
-      const failure = this.failure(operation, "reads")
-      return failure === undefined ? Effect.sync(body) : Effect.fail(failure)
-    })
-  }
-
-  writing<A>(operation: string, body: () => A): Effect.Effect<A, LogUnavailable> {
-    return Effect.zipRight(
-      this.delay,
-      Effect.suspend(() => {
-        const failure = this.failure(operation, "writes")
-        return failure === undefined ? Effect.succeed(body()) : Effect.fail(failure)
-      })
-    )
-  }
-
-  closed(operation: string): LogUnavailable | undefined {
-    return this.disk.owner === this ? undefined : this.unavailable(operation, "the log is closed")
-  }
-
-  failure(operation: string, fault: "commits" | "reads" | "writes"): LogUnavailable | undefined {
-    const closed = this.closed(operation)
-    if (closed !== undefined || this.disk.faults[fault] === 0) return closed
-    this.disk.faults[fault]--
-    return this.unavailable(operation, "the disk was told to fail")
-  }
-
-  private commitGroup(): void {
-    const { committing: calls, disk } = this
-    this.committing = []
-    const failure = this.failure("append", "commits")
-    if (failure !== undefined) {
-      this.failAll(calls, failure)
-      return
-    }
-    for (const { first, records, sizes } of calls) {
-      for (const [index, record] of records.entries()) {
-        disk.entries.push({ sequence: first + index, record, bytes: sizes[index]! })
-        disk.committed = first + index
-        disk.maxVersion = Math.max(disk.maxVersion, record.version)
+/** The operations of the log's file, on a disk. */
+export const operationsOn = (disk: MemoryLogDisk): Omit<LogOperations, "close" | "counters"> => {
+  const { deadLetters } = disk
+  let parts: Array<Uint8Array> = []
+  const sliceOf = ({ record, sequence: first }: LogEntry) =>
+    ({ first, items: 1, from: 0, to: 1, data: encodeOne(record) }) as const
+  return {
+    commit: (segments) => {
+      for (const { data, first, items, maxVersion } of segments) {
+        for (const [index, record] of decode(data, items).entries())
+          disk.entries.push({ sequence: first + index, record, bytes: encodedBytes(record) })
+        disk.committed = first + items - 1
+        disk.maxVersion = Math.max(disk.maxVersion, maxVersion)
       }
-    }
-    disk.commits++
-    for (const { done, first, records } of calls) done(Either.right({ first, count: records.length }))
+      disk.commits++
+    },
+    read: (after, maxItems, maxBytes) => {
+      const from = positionAbove(disk.entries, after)
+      let bytes = 0
+      const tooMany = disk.entries.slice(from).findIndex((entry, index) => {
+        bytes += entry.bytes
+        return index > 0 && (index >= maxItems || bytes > maxBytes)
+      })
+      return disk.entries.slice(from, tooMany < 0 ? undefined : from + tooMany).map(sliceOf)
+    },
+    readAt: (sequences) =>
+      sequences.flatMap((sequence) => {
+        const entry = disk.entries[positionAbove(disk.entries, sequence - 1)]
+        return entry?.sequence === sequence ? [sliceOf(entry)] : []
+      }),
+    release: (upTo) => {
+      disk.released = Math.max(disk.released, Math.min(upTo, disk.committed))
+      const freed = disk.entries.splice(0, positionAbove(disk.entries, disk.released))
+      return { items: freed.length, bytes: freed.reduce((sum, { bytes }) => sum + bytes, 0), more: false }
+    },
+    addDeadLetters: (letters) => {
+      const added = letters.filter(({ sequence }) => !deadLetters.has(sequence))
+      for (const { data, ...letter } of added)
+        deadLetters.set(letter.sequence, { ...letter, record: decode(data, 1)[0]! })
+      return { items: added.length, bytes: added.reduce((sum, { data }) => sum + data.length, 0) }
+    },
+    listDeadLetters: (after, limit, maxBytes) => {
+      let bytes = 0
+      return [...deadLetters.values()]
+        .filter(({ sequence }) => sequence > after)
+        .sort((a, b) => a.sequence - b.sequence)
+        .slice(0, limit)
+        .map(({ record, ...letter }) => ({ ...letter, data: encodeOne(record) }))
+        .filter(({ data }, index) => {
+          bytes += data.length
+          return index === 0 || bytes <= maxBytes
+        })
+    },
+    removeDeadLetters: (sequences) => {
+      const removed = sequences.flatMap((sequence) => deadLetters.get(sequence) ?? [])
+      for (const { sequence } of removed) deadLetters.delete(sequence)
+      return amountOf(removed)
+    },
+    bind: (binding) => {
+      disk.binding = binding
+    },
+    shrink: () => ({ more: false }),
+    checkpoint: () => {},
+    probe: () => {},
+    writeSnapshotPart: (part, data) => {
+      parts = [...parts.slice(0, part), data]
+    },
+    publishSnapshot: () => {
+      disk.snapshot = new Uint8Array(Buffer.concat(parts))
+    },
+    readSnapshotPart: (part) => (part === 0 ? disk.snapshot : undefined),
+    pruneSnapshots: () => ({ more: false })
   }
+}
 
-  private failAll(calls: ReadonlyArray<Call>, failure: LogUnavailable): void {
-    for (const call of calls) {
-      this.items -= call.records.length
-      this.bytes -= call.bytes
-    }
-    for (const call of calls) call.done(Either.left(failure))
-  }
+const amountOf = (letters: Iterable<DeadLetter>) => {
+  const sizes = Array.from(letters, ({ record }) => encodedBytes(record))
+  return { items: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) }
+}
 
-  private unavailable(operation: string, problem: string): LogUnavailable {
-    return new LogUnavailable({ path: this.path, operation, problem, retryAfterMs: logRetryAfterMs })
-  }
+/** What a disk holds when it is opened. */
+export const openedOf = (disk: MemoryLogDisk, identity: string): OpenedFile => {
+  const letters = amountOf(disk.deadLetters.values())
+  const bytes = disk.entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  const held = { items: disk.entries.length, bytes, letters: letters.items, letterBytes: letters.bytes }
+  const { binding, committed, maxVersion, released } = disk
+  return { identity, binding, committed, maxVersion, released, ...held }
 }

@@ -541,7 +541,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "release is noted before it is durable",
-    file: "src/wal/SqliteLog.ts",
+    file: "src/wal/LogService.ts",
     find: "    const upTo = wanted\n",
     replace: "    const upTo = wanted\n    group.noteReleased(upTo, { items: 0, bytes: 0 })\n",
     tests: ["test/wal/LogRestart.test.ts"]
@@ -569,14 +569,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "letters do not count towards the log's bounds",
-    file: "src/wal/LogOptions.ts",
-    find: "const heldItems = usage.items + usage.letters",
+    file: "src/wal/GroupCommit.ts",
+    find: "const heldItems = usage.items + letters",
     replace: "const heldItems = usage.items",
     tests: ["test/wal/WriteAheadLog.test.ts"]
   },
   {
     name: "bytes of letters do not count towards the log's bounds",
-    file: "src/wal/LogOptions.ts",
+    file: "src/wal/GroupCommit.ts",
     find: "const heldBytes = usage.bytes + usage.letterBytes",
     replace: "const heldBytes = usage.bytes",
     tests: ["test/wal/WriteAheadLog.test.ts"]
