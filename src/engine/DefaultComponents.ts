@@ -84,7 +84,7 @@ export const memory = (config: EngineConfig): Layer.Layer<EngineComponents> =>
     MemoryLog.layerMemory({ maxItems: config.walMaxItems, maxBytes: config.walMaxBytes }),
     MemoryArchive.layerMemory(),
     Cache.layerNone,
-    Layer.succeed(ExistenceFilter, { open: ({ node }) => makeFilter({ node, leaseMs: minute * 60 }) })
+    Layer.succeed(ExistenceFilter, { open: ({ node }) => makeFilter({ node, lease: "1 hour" }) })
   )
 
 const minute = 60_000

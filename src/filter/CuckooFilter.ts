@@ -66,9 +66,7 @@ export class CuckooFilter {
 
   /** Fingerprints held: the distinct keys added, less the few that share a fingerprint. */
   get count(): number {
-    let count = 0
-    for (const layer of this.#layers) count += layer.count
-    return count
+    return this.#layers.reduce((sum, { count }) => sum + count, 0)
   }
 
   get layers(): number {
@@ -77,9 +75,7 @@ export class CuckooFilter {
 
   /** Bytes of the tables. */
   get bytes(): number {
-    let bytes = 0
-    for (const layer of this.#layers) bytes += layer.table.byteLength
-    return bytes
+    return this.#layers.reduce((sum, { table }) => sum + table.byteLength, 0)
   }
 
   /** Bits of the tables per fingerprint held; `Infinity` when empty. */
@@ -89,9 +85,7 @@ export class CuckooFilter {
 
   /** The expected share of absent keys that get the answer "probably", 0 to 1, computed from the fill. */
   get falsePositiveRate(): number {
-    let denied = 1
-    for (const layer of this.#layers) denied *= 1 - layer.falsePositiveRate
-    return 1 - denied
+    return 1 - this.#layers.reduce((denied, layer) => denied * (1 - layer.falsePositiveRate), 1)
   }
 
   /** Whether growth has pushed the false positives above `maxFalsePositiveRate`: build a larger one. */
@@ -105,8 +99,8 @@ export class CuckooFilter {
    */
   add(id: string): boolean {
     const hash = this.#hash
-    hash.of(id)
     const layers = this.#layers
+    hash.of(id)
     const position = hash.low >>> 0
     const fingerprint = hash.high & 0xffff || 1
     for (const layer of layers) if (layer.has(position, fingerprint)) return false
@@ -121,8 +115,8 @@ export class CuckooFilter {
   /** `false`: certainly never added. `true`: added, or one of the few false positives. */
   has(id: string): boolean {
     const hash = this.#hash
-    hash.of(id)
     const layers = this.#layers
+    hash.of(id)
     const position = hash.low >>> 0
     const fingerprint = hash.high & 0xffff || 1
     // The newest layer is the largest.
@@ -142,11 +136,7 @@ export class CuckooFilter {
     const tablesAt = headerBytes + layerHeaderBytes * layers.length
     const bytes = new Uint8Array(tablesAt + this.bytes)
     const view = new DataView(bytes.buffer)
-    const header = [magic, formatVersion, this.#seed, this.#capacity, layers.length, 0]
-    for (const layer of layers) header.push(layer.buckets, layer.capacity, layer.count)
-    header.forEach((value, index) => {
-      view.setUint32(index * 4, value, true)
-    })
+    for (const [index, value] of this.#header().entries()) view.setUint32(index * 4, value, true)
     let at = tablesAt
     for (const layer of layers) {
       bytes.set(layer.toBytes(), at)
@@ -165,34 +155,34 @@ export class CuckooFilter {
     const field = (index: number) => view.getUint32(index * 4, true)
     if (field(0) !== magic) return "is not a filter"
     if (field(1) !== formatVersion) return `has filter format ${field(1)}, not ${formatVersion}`
-    const seed = field(2)
     const capacity = field(3)
     const layerCount = field(4)
     if (capacity < 256 || capacity > maxLayerCapacity) return "has an impossible capacity"
     if (layerCount < 1 || layerCount > maxLayers) return "has an impossible number of layers"
-    if (field(5) !== 0) return "has an unknown header field"
+    // The sizes follow from the two: nothing is allocated for bytes that are not there.
+    const capacities = Array.from({ length: layerCount }, (_, at) =>
+      Math.min(capacity * 2 ** at, maxLayerCapacity)
+    )
     let at = headerBytes + layerHeaderBytes * layerCount
-    if (bytes.byteLength < at) return "is cut off in its header"
-    const shapes: Array<{ readonly capacity: number; readonly count: number; readonly from: number }> = []
-    for (let layer = 0; layer < layerCount; layer++) {
-      const base = headerBytes / 4 + (layer * layerHeaderBytes) / 4
-      const shape = { capacity: field(base + 1), count: field(base + 2), from: at }
-      if (shape.capacity !== Math.min(capacity * 2 ** layer, maxLayerCapacity))
-        return "has a layer of a wrong size"
-      if (field(base) !== FilterLayer.bucketsFor(shape.capacity)) return "has a layer of a wrong size"
-      at += field(base) * slotsPerBucket * 2
-      shapes.push(shape)
-    }
-    if (bytes.byteLength !== at) return `has ${bytes.byteLength} bytes instead of ${at}`
-    const filter = new CuckooFilter({ capacity, seed })
-    filter.#layers = []
-    for (const { capacity: layerCapacity, count, from } of shapes) {
-      const layer = filter.#newLayer(layerCapacity)
-      layer.fill(bytes.subarray(from, from + layer.table.byteLength))
-      if (layer.count !== count) return "has a layer with a wrong number of fingerprints"
-      filter.#layers.push(layer)
-    }
-    return filter
+    const whole = capacities.reduce(
+      (sum, each) => sum + FilterLayer.bucketsFor(each) * slotsPerBucket * 2,
+      at
+    )
+    if (bytes.byteLength !== whole) return `has ${bytes.byteLength} bytes instead of ${whole}`
+    const filter = new CuckooFilter({ capacity, seed: field(2) })
+    filter.#layers = capacities.map((each) => {
+      const layer = filter.#newLayer(each)
+      layer.fill(bytes.subarray(at, at + layer.table.byteLength))
+      at += layer.table.byteLength
+      return layer
+    })
+    const agrees = filter.#header().every((value, index) => value === field(index))
+    return agrees ? filter : "has layers that are not those of its header"
+  }
+
+  #header(): ReadonlyArray<number> {
+    const shapes = this.#layers.flatMap(({ buckets, capacity, count }) => [buckets, capacity, count])
+    return [magic, formatVersion, this.#seed, this.#capacity, this.#layers.length, 0, ...shapes]
   }
 
   #newLayer(capacity: number): FilterLayer {

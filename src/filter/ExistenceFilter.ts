@@ -8,10 +8,11 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Iterable, Layer, Schedule } from "effect"
+import { Context, type Duration, Effect, Iterable, Layer, Schedule } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import { defaultLeaseMs, heartbeatShare, type WriterRegister } from "../archive/WriterLease.js"
+import { wholeMs } from "../shared/WholeMs.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"
 import { LeaseClient, type LeaseStatus } from "./LeaseClient.js"
@@ -79,12 +80,12 @@ export interface OpenFilter {
    */
   readonly heartbeat: (register: WriterRegister) => Effect.Effect<LeaseStatus, ArchiveError>
   /**
-   * Sends heartbeats until no other node holds the archive for itself, at most for `maxWaitMs`. A node that runs gives
+   * Sends heartbeats until no other node holds the archive for itself, at most for `maxWait`. A node that runs gives
    * way at its next heartbeat; one that has died is waited out for its lease.
    */
   readonly join: (
     register: WriterRegister,
-    options?: { readonly maxWaitMs?: number | undefined }
+    options?: { readonly maxWait?: Duration.DurationInput | undefined }
   ) => Effect.Effect<LeaseStatus, ArchiveError>
   /** Ends the trust for good, at once, and leaves the register. */
   readonly leave: (register: WriterRegister) => Effect.Effect<void, ArchiveError>
@@ -118,7 +119,7 @@ export interface ExistenceFilterOptions {
   /** This node's name in the register, 1 to 64 bytes: belongs to the log and is kept with it, see `WriterRow`. */
   readonly node: string
   /** How long others wait for this node after its last sign of life: 1 s to 1 h, 15 s unless given. */
-  readonly leaseMs?: number | undefined
+  readonly lease?: Duration.DurationInput | undefined
 }
 
 /**
@@ -152,10 +153,10 @@ const idsPerTurn = 2_000
  */
 export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter> =>
   Effect.gen(function* () {
-    const { leaseMs = defaultLeaseMs, node } = options
-    if (!(leaseMs >= minLeaseMs && leaseMs <= maxLeaseMs)) {
-      throw new RangeError(`leaseMs must be from ${minLeaseMs} to ${maxLeaseMs}; got ${leaseMs}`)
-    }
+    const { lease: given = defaultLeaseMs, node } = options
+    const leaseMs = wholeMs(given)
+    if (leaseMs < minLeaseMs || leaseMs > maxLeaseMs)
+      throw new RangeError(`lease must be from ${minLeaseMs} to ${maxLeaseMs} ms; got ${leaseMs}`)
     if (node === "" || Buffer.byteLength(node) > 64) throw new RangeError("node must have 1 to 64 bytes")
     const clock = yield* Effect.clock
     const tracked = new TrackedFilter({
@@ -174,7 +175,7 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
       guard: (archive) => guarded(tracked, archive),
       heartbeatIntervalMs: leaseMs * heartbeatShare,
       heartbeat: (register) => lease.heartbeat(register),
-      join: (register, join) => lease.join(register, join?.maxWaitMs),
+      join: (register, join) => lease.join(register, join?.maxWait),
       leave: (register) => lease.leave(register),
       close: () => lease.close(),
       load: (bytes) => tracked.load(bytes),

@@ -50,18 +50,13 @@ export class FilterLayer {
 
   /** Whether the fingerprint (1 to 65,535) is in one of the two buckets of `position` (an unsigned 32-bit hash). */
   has(position: number, fingerprint: number): boolean {
-    const table = this.table
     const first = Math.floor(position * this.buckets * perBucket)
-    let at = first * slotsPerBucket
-    if (
-      table[at] === fingerprint ||
-      table[at + 1] === fingerprint ||
-      table[at + 2] === fingerprint ||
-      table[at + 3] === fingerprint
-    ) {
-      return true
-    }
-    at = this.#otherBucket(first, fingerprint) * slotsPerBucket
+    return this.#holds(first, fingerprint) || this.#holds(this.#otherBucket(first, fingerprint), fingerprint)
+  }
+
+  #holds(bucket: number, fingerprint: number): boolean {
+    const table = this.table
+    const at = bucket * slotsPerBucket
     return (
       table[at] === fingerprint ||
       table[at + 1] === fingerprint ||

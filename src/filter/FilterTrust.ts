@@ -49,7 +49,6 @@ export interface CommitTicket {
 export interface HeartbeatTicket {
   readonly serial: number
   readonly quiet: boolean
-  readonly generation: number
   readonly sentAt: number
 }
 
@@ -68,12 +67,7 @@ export class FilterTrust {
   /** A commit of ours failed, and it may have been made all the same. */
   private uncertain = false
   /** Own commits whose `before` is not the covered root yet: outcomes may come out of order. */
-  private readonly segments = new Map<
-    Digest,
-    { readonly after: Digest; readonly under: string | undefined }
-  >()
-  /** Answers to heartbeats sent before the last surrender say nothing any more. */
-  private generation = 0
+  private readonly segments = new Map<Digest, { after: Digest; under: string | undefined }>()
   private rebuildUnder: string | undefined
   private closed = false
 
@@ -98,10 +92,6 @@ export class FilterTrust {
   /** Whether the filter's contents are of any use; if not, it has to be rebuilt. */
   get covered(): boolean {
     return this.proven || this.covers !== undefined
-  }
-
-  trusted(now: number): boolean {
-    return now < this.trustedUntil
   }
 
   reason(now: number): string | undefined {
@@ -167,21 +157,16 @@ export class FilterTrust {
 
   /** A heartbeat is about to be sent. One at a time. */
   heartbeatSent(now: number): HeartbeatTicket {
-    return {
-      serial: this.serial,
-      quiet: this.inFlight === 0,
-      generation: this.generation,
-      sentAt: now
-    }
+    return { serial: this.serial, quiet: this.inFlight === 0, sentAt: now }
   }
 
-  /** Returns whether it was of any use: an answer to a question from before a surrender is not. */
+  /** Returns whether it was of any use: once closed it is not. */
   heartbeatReturned(
     ticket: HeartbeatTicket,
     answer: { readonly token: string | undefined; readonly root: Digest },
     leaseMs: number
   ): boolean {
-    if (this.closed || ticket.generation !== this.generation) return false
+    if (this.closed) return false
     if (answer.token === undefined) this.dropGrant()
     else {
       if (this.grant?.token !== answer.token) this.dropGrant()
@@ -192,15 +177,9 @@ export class FilterTrust {
     return true
   }
 
-  /** Stops relying on the grant. To be called before it is given up, or when another writer has been seen. */
-  surrender(): void {
-    this.generation++
-    this.dropGrant()
-  }
-
   /** Never trusted again. */
   close(): void {
-    this.surrender()
+    this.dropGrant()
     this.closed = true
     this.covers = undefined
   }

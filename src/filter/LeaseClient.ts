@@ -1,6 +1,6 @@
 /** One node's part in the writers' register: what to ask, what to do with the reply. */
 
-import { Clock, Effect, Random, Schedule } from "effect"
+import { Clock, Duration, Effect, Random, Schedule } from "effect"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import {
   type HeartbeatReply,
@@ -99,9 +99,12 @@ export class LeaseClient {
     )
   }
 
-  join(register: WriterRegister, maxWaitMs = 2 * this.leaseMs): Effect.Effect<LeaseStatus, ArchiveError> {
+  join(
+    register: WriterRegister,
+    maxWait: Duration.DurationInput = 2 * this.leaseMs
+  ): Effect.Effect<LeaseStatus, ArchiveError> {
     return Effect.suspend(() => {
-      const deadline = this.filter.now() + maxWaitMs
+      const deadline = this.filter.now() + Duration.toMillis(maxWait)
       const waiting = ({ held }: LeaseStatus) => held && this.filter.now() < deadline
       return Effect.repeat(
         this.heartbeat(register),

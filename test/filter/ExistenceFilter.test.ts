@@ -395,8 +395,8 @@ describe("ExistenceFilter", () => {
       for (const options of [
         { node: "" },
         { node: "x".repeat(65) },
-        { node: "a", leaseMs: 999 },
-        { node: "a", leaseMs: Number.NaN }
+        { node: "a", lease: 999 },
+        { node: "a", lease: Number.NaN }
       ]) {
         expect((yield* Effect.exit(ExistenceFilter.make(options)))._tag).toBe("Failure")
       }
