@@ -1,6 +1,7 @@
 /** Writers that asked for durability `archive`, waiting for their entries to be archived. */
 
 import type { ItemVersion } from "../../SyncItem.js"
+import { lowerBound } from "../../shared/LowerBound.js"
 
 /** What became of one entry. */
 export type ArchiveOutcome =
@@ -36,23 +37,15 @@ export class ArchiveWaiters {
 
   /** Waits for the entries `first .. first + count - 1`. */
   add(first: number, count: number, done: Waiter["done"]): void {
-    if (this.closed) {
-      done(new Array<ArchiveOutcome>(count).fill(inLog))
-      return
-    }
-    this.waiters.push({ first, outcomes: new Array<ArchiveOutcome>(count).fill(archived), done })
+    const outcomes = new Array<ArchiveOutcome>(count).fill(this.closed ? inLog : archived)
+    if (this.closed) done(outcomes)
+    else this.waiters.push({ first, outcomes, done })
   }
 
   /** This entry was not archived. Returns whether somebody waits for it. */
   decide(sequence: number, outcome: ArchiveOutcome): boolean {
-    let low = 0
-    let high = this.waiters.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.waiters[middle]!.first <= sequence) low = middle + 1
-      else high = middle
-    }
-    const waiter = this.waiters[low - 1]
+    const { waiters } = this
+    const waiter = waiters[lowerBound(0, waiters.length, (index) => waiters[index]!.first <= sequence) - 1]
     if (waiter === undefined || sequence >= waiter.first + waiter.outcomes.length) return false
     waiter.outcomes[sequence - waiter.first] = outcome
     return true

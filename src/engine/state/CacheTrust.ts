@@ -1,5 +1,5 @@
 /** The cache as the engine sees it: the service, whose it is, and whether its content has been proven. */
-import { Effect } from "effect"
+import { Effect, Record } from "effect"
 import { CacheError, type CacheService } from "../../cache/Cache.js"
 
 /** Whether the cache is this archive's. */
@@ -124,35 +124,22 @@ export const othersProblem =
 
 const unknownProblem = "whose it is has not been found out yet"
 
+/** What may be asked of any cache. */
+const open = new Set(["status", "changes", "connect", "claim", "takeCorrupted"])
+
 const ownOnly = (given: CacheService, ownerNow: () => CacheOwner): CacheService => {
-  const own =
-    (operation: string) =>
-    <A>(call: Effect.Effect<A, CacheError>): Effect.Effect<A, CacheError> =>
-      Effect.suspend(() => {
-        const owner = ownerNow()
-        if (owner === "ours") return call
-        const problem = owner === "unknown" ? unknownProblem : othersProblem
-        return Effect.fail(new CacheError({ operation, kind: "unavailable", problem, retryAfterMs: 1000 }))
-      })
-  return {
-    ...given,
-    put: (records, options) => own("put")(given.put(records, options)),
-    fill: (records) => own("fill")(given.fill(records)),
-    repair: (records) => own("repair")(given.repair(records)),
-    get: (id) => own("get")(given.get(id)),
-    getMany: (ids) => own("getMany")(given.getMany(ids)),
-    heads: (ids) => own("heads")(given.heads(ids)),
-    deleteMany: (targets) => own("deleteMany")(given.deleteMany(targets)),
-    root: own("root")(given.root),
-    node: (path) => own("node")(given.node(path)),
-    children: (path, page) => own("children")(given.children(path, page)),
-    branches: (path, page) => own("branches")(given.branches(path, page)),
-    leaves: (path, page) => own("leaves")(given.leaves(path, page)),
-    leafSum: (path, range) => own("leafSum")(given.leafSum(path, range)),
-    rebuildTree: own("rebuildTree")(given.rebuildTree),
-    tidy: own("tidy")(given.tidy),
-    reset: own("reset")(given.reset),
-    appendChanges: (entries, maxLength) => own("appendChanges")(given.appendChanges(entries, maxLength)),
-    readChanges: (after, count) => own("readChanges")(given.readChanges(after, count))
-  }
+  const own = (operation: string, call: Effect.Effect<unknown, CacheError>) =>
+    Effect.suspend(() => {
+      const owner = ownerNow()
+      if (owner === "ours") return call
+      const problem = owner === "unknown" ? unknownProblem : othersProblem
+      return Effect.fail(new CacheError({ operation, kind: "unavailable", problem, retryAfterMs: 1000 }))
+    })
+  return Record.map({ ...given } as Readonly<Record<string, unknown>>, (member, name) =>
+    open.has(name)
+      ? member
+      : typeof member === "function"
+        ? (...args: ReadonlyArray<unknown>) => own(name, member(...args))
+        : own(name, member as Effect.Effect<unknown, CacheError>)
+  ) as unknown as CacheService
 }

@@ -19,28 +19,16 @@ export const maxObservedVersion = Number.MAX_SAFE_INTEGER - 2 ** 40
 /** The last millisecond whose versions the clock can assign. */
 export const maxWallMs = Math.floor(maxObservedVersion / versionsPerMillisecond)
 
-/**
- * @example
- * ```ts
- * const clock = new HybridLogicalClock(() => Date.now())
- * clock.observe(stored.version)
- * const version = clock.next()
- * ```
- */
 export class HybridLogicalClock {
-  private last = 0
+  /** The highest version assigned or observed. */
+  latest = 0
 
   constructor(private readonly nowMs: () => number) {}
-
-  /** The highest version assigned or observed. */
-  get latest(): number {
-    return this.last
-  }
 
   /** Takes notice of a version seen elsewhere. */
   observe(version: number): void {
     const upTo = Math.min(version, maxObservedVersion)
-    if (upTo > this.last) this.last = upTo
+    if (upTo > this.latest) this.latest = upTo
   }
 
   /**
@@ -49,9 +37,9 @@ export class HybridLogicalClock {
    */
   next(floor = 0): number | undefined {
     const physical = Math.min(maxObservedVersion, Math.floor(this.nowMs()) * versionsPerMillisecond)
-    const version = Math.max(1, this.last + 1, physical)
+    const version = Math.max(1, this.latest + 1, physical)
     if (version > floor && version <= Number.MAX_SAFE_INTEGER) {
-      this.last = version
+      this.latest = version
       return version
     }
     if (floor >= Number.MAX_SAFE_INTEGER || version > Number.MAX_SAFE_INTEGER) return undefined

@@ -4,6 +4,7 @@
  * by reading the log.
  */
 import type { ItemRecord } from "../../SyncItem.js"
+import { lowerBound } from "../../shared/LowerBound.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
 
 /** What one entry adds to a batch's bytes: content, id and a fixed allowance for the row. */
@@ -12,25 +13,19 @@ export const entryBytes = (record: ItemRecord): number => record.content.byteLen
 export class LogTail {
   private entries: Array<LogEntry> = []
   private head = 0
-  private heldBytes = 0
-  /** Everything up to here has been consumed. */
-  private cursor: number
+  /** Of the entries kept in memory. */
+  bytes = 0
   /** Highest sequence number that was not kept; the log must be read up to here. */
-  private spilledTo: number
+  spilled: number
 
-  /** `released` and `committed` as the log says at its opening: what lies between has to be read from it. */
+  /** `consumed` and `committed` as the log says at its opening: what lies between has to be read from it. */
   constructor(
     private readonly maxBytes: number,
-    released: number,
+    /** Everything up to this sequence number has been consumed. */
+    public consumed: number,
     committed: number
   ) {
-    this.cursor = released
-    this.spilledTo = committed > released ? committed : 0
-  }
-
-  /** Everything up to this sequence number has been consumed. */
-  get consumed(): number {
-    return this.cursor
+    this.spilled = committed > consumed ? committed : 0
   }
 
   /** Entries kept in memory. */
@@ -38,26 +33,22 @@ export class LogTail {
     return this.entries.length - this.head
   }
 
-  get bytes(): number {
-    return this.heldBytes
-  }
-
   /** Whether anything is left to consume, in memory or in the log. */
   get isEmpty(): boolean {
-    return this.size === 0 && this.spilledTo <= this.cursor
+    return this.isEmptyAfter(this.consumed)
   }
 
   /** Takes freshly committed records, in log order. */
   push(first: number, records: ReadonlyArray<ItemRecord>): void {
     const last = first + records.length - 1
-    if (this.spilledTo > this.cursor || this.heldBytes > this.maxBytes) {
-      this.spilledTo = last
+    if (this.spilled > this.consumed || this.bytes > this.maxBytes) {
+      this.spilled = last
       return
     }
     for (let index = 0; index < records.length; index++) {
       const record = records[index]!
       this.entries.push({ sequence: first + index, record })
-      this.heldBytes += entryBytes(record)
+      this.bytes += entryBytes(record)
     }
   }
 
@@ -65,7 +56,7 @@ export class LogTail {
    * The next entries in memory, at least one if there is any, at most `maxItems` and about `maxBytes`; they stay
    * until {@link consume}. `after`: what has been taken already and not been consumed yet is passed over.
    */
-  peek(maxItems: number, maxBytes: number, after = this.cursor): ReadonlyArray<LogEntry> {
+  peek(maxItems: number, maxBytes: number, after = this.consumed): ReadonlyArray<LogEntry> {
     const start = this.positionAfter(after)
     const end = Math.min(this.entries.length, start + maxItems)
     let bytes = 0
@@ -80,14 +71,7 @@ export class LogTail {
 
   /** Where the first entry above this sequence number stands. */
   private positionAfter(sequence: number): number {
-    let low = this.head
-    let high = this.entries.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.entries[middle]!.sequence <= sequence) low = middle + 1
-      else high = middle
-    }
-    return low
+    return lowerBound(this.head, this.entries.length, (index) => this.entries[index]!.sequence <= sequence)
   }
 
   /** Entries in memory behind this sequence number. */
@@ -97,7 +81,7 @@ export class LogTail {
 
   /** Bytes of the entries in memory behind this sequence number. */
   bytesAfter(sequence: number): number {
-    let bytes = this.heldBytes
+    let bytes = this.bytes
     const start = this.positionAfter(sequence)
     for (let index = this.head; index < start; index++) bytes -= entryBytes(this.entries[index]!.record)
     return bytes
@@ -105,34 +89,24 @@ export class LogTail {
 
   /** Whether what comes behind this sequence number has to be read from the log. */
   mustReadLogAfter(sequence: number): boolean {
-    return (
-      this.positionAfter(sequence) === this.entries.length && this.spilledTo > Math.max(sequence, this.cursor)
-    )
+    return this.sizeAfter(sequence) === 0 && this.spilled > Math.max(sequence, this.consumed)
   }
 
   /** Whether anything is left behind this sequence number, in memory or in the log. */
   isEmptyAfter(sequence: number): boolean {
-    return (
-      this.positionAfter(sequence) === this.entries.length &&
-      this.spilledTo <= Math.max(sequence, this.cursor)
-    )
-  }
-
-  /** Highest sequence number that has to be read from the log. */
-  get spilled(): number {
-    return this.spilledTo
+    return this.sizeAfter(sequence) === 0 && this.spilled <= Math.max(sequence, this.consumed)
   }
 
   /** The log holds nothing from the cursor up to here, although it was counted as spilled (gaps after failed commits). */
   caughtUp(spilled: number): void {
-    if (spilled > this.cursor) this.cursor = spilled
+    if (spilled > this.consumed) this.consumed = spilled
   }
 
   /** Everything up to this sequence number has been archived or put aside. */
   consume(upTo: number): void {
-    if (upTo > this.cursor) this.cursor = upTo
+    if (upTo > this.consumed) this.consumed = upTo
     while (this.head < this.entries.length && this.entries[this.head]!.sequence <= upTo) {
-      this.heldBytes -= entryBytes(this.entries[this.head]!.record)
+      this.bytes -= entryBytes(this.entries[this.head]!.record)
       this.head++
     }
     if (this.head === this.entries.length) {

@@ -9,6 +9,7 @@
  */
 import { Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
+import { lowerBound } from "../../shared/LowerBound.js"
 import { Turns } from "../../shared/Turns.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 
@@ -19,13 +20,6 @@ const idsPerTurn = 16_384
 const mostRuns = 64
 
 type Run = ReadonlyArray<string>
-
-/** What is ordered. */
-export interface Unordered {
-  readonly size: number
-  readonly has: (id: string) => boolean
-  readonly ids: () => Iterable<string>
-}
 
 /** Ids from `from` on, in order, each once. */
 export type Sorted = (from: string) => Generator<string>
@@ -43,7 +37,14 @@ export class PendingOrder {
   private compare = narrowOrder
   private readonly turns = new Turns()
 
-  constructor(private readonly index: Unordered) {}
+  /** @param index what is ordered */
+  constructor(
+    private readonly index: {
+      readonly size: number
+      readonly has: (id: string) => boolean
+      readonly ids: () => Iterable<string>
+    }
+  ) {}
 
   /** Notes an id that has become pending. */
   add(id: string): void {
@@ -134,7 +135,10 @@ function* inOrder(
   from: string,
   compare: (a: string, b: string) => number
 ): Generator<string> {
-  const heads = runs.map((run) => ({ run, at: firstNotBelow(run, from, compare) }))
+  const heads = runs.map((run) => ({
+    run,
+    at: lowerBound(0, run.length, (index) => compare(run[index]!, from) < 0)
+  }))
   let last: string | undefined
   for (;;) {
     let least: string | undefined
@@ -150,15 +154,4 @@ function* inOrder(
     if (least !== last) yield least
     last = least
   }
-}
-
-const firstNotBelow = (run: Run, id: string, compare: (a: string, b: string) => number): number => {
-  let low = 0
-  let high = run.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compare(run[middle]!, id) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
 }

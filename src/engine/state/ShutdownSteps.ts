@@ -7,22 +7,8 @@
  */
 import { Duration, Effect, Exit, Option, Schedule, Scope } from "effect"
 
-/** Names a step in the report. */
-export type StepName =
-  | "start-up"
-  | "writes under way"
-  | "run loop"
-  | "flush"
-  | "filter snapshot"
-  | "writers' register"
-  | "change stream"
-  | "log checkpoint"
-  | "closing the cache"
-  | "closing the archive"
-  | "closing the log"
-
-/** How much of the time is kept for each, in the order in which they run. */
-const shares: Readonly<Record<StepName, number>> = {
+/** How much of the time is kept for each, in the order in which they run; the names stand in the report. */
+const shares = {
   "start-up": 0.1,
   "writes under way": 0.1,
   "run loop": 0.1,
@@ -35,6 +21,8 @@ const shares: Readonly<Record<StepName, number>> = {
   "closing the archive": 0.025,
   "closing the log": 0.05
 }
+
+type StepName = keyof typeof shares
 
 /** Between two attempts at what fails for a time: doubling from 50 ms to at most a second. */
 const pauses = Schedule.union(Schedule.exponential("50 millis"), Schedule.spaced("1 second"))
@@ -92,9 +80,19 @@ export class ShutdownSteps {
   add(
     name: StepName,
     body: Effect.Effect<unknown, Failure>,
-    again: () => boolean = () => false
+    again: () => boolean = () => false,
+    scope: Scope.Scope = this.scope
   ): Effect.Effect<void> {
-    return this.addTo(this.scope, name, body, again)
+    return Effect.suspend(() => {
+      this.kept += shares[name]
+      return Scope.addFinalizer(
+        scope,
+        Effect.suspend(() => {
+          this.kept -= shares[name]
+          return this.run(name, body, again)
+        })
+      )
+    })
   }
 
   /** What needs no time. */
@@ -113,29 +111,11 @@ export class ShutdownSteps {
       Effect.gen(this, function* () {
         const scope = yield* Scope.make()
         const exit = yield* Effect.exit(restore(Scope.extend(tier, scope)))
-        if (Exit.isSuccess(exit)) yield* this.addTo(this.tiers, name, closing(scope))
+        if (Exit.isSuccess(exit)) yield* this.add(name, closing(scope), undefined, this.tiers)
         else yield* Scope.close(scope, exit)
         return yield* exit
       })
     )
-  }
-
-  private addTo(
-    scope: Scope.Scope,
-    name: StepName,
-    body: Effect.Effect<unknown, Failure>,
-    again: () => boolean = () => false
-  ): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.kept += shares[name]
-      return Scope.addFinalizer(
-        scope,
-        Effect.suspend(() => {
-          this.kept -= shares[name]
-          return this.run(name, body, again)
-        })
-      )
-    })
   }
 
   private run(
