@@ -2,7 +2,7 @@
  * Writes of many items in one call, in turns that other work comes between. What is prepared in a turn is in the log's
  * queue when the turn ends.
  */
-import { Effect } from "effect"
+import { Deferred, Effect, FiberId } from "effect"
 import type { WriteError } from "../../EngineError.js"
 import { InvalidRequest } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
@@ -93,7 +93,7 @@ export class BatchWrites {
       })
     return Effect.uninterruptible(
       turns(0).pipe(
-        Effect.zipRight(Effect.suspend(() => Effect.forEach(settled, (turn) => turn, { discard: true }))),
+        Effect.zipRight(Effect.suspend(() => Effect.all(settled, { discard: true }))),
         Effect.as(results)
       )
     )
@@ -154,17 +154,12 @@ export class BatchWrites {
     places: ReadonlyArray<number>,
     results: Array<SubmitResult>
   ): Effect.Effect<void> {
-    let answered = false
-    let wake: (() => void) | undefined
+    const settled = Deferred.unsafeMake<void>(FiberId.none)
     this.log.enqueue(writes, durability, (answers) => {
-      answered = true
       for (let place = 0; place < places.length; place++) results[places[place]!] = answers[place]!
-      wake?.()
+      Deferred.unsafeDone(settled, Effect.void)
     })
-    return Effect.async<void>((resume) => {
-      if (answered) resume(Effect.void)
-      else wake = () => resume(Effect.void)
-    })
+    return Deferred.await(settled)
   }
 }
 

@@ -30,36 +30,27 @@ export const routingProblem = (
   core: EngineState,
   options: SubmitOptions | undefined
 ): InvalidRequest | NotSupported | undefined => {
+  const invalid = (argument: string, problem: string) => new InvalidRequest({ argument, problem })
   if (options?.sql !== false) {
     return options?.ttl === undefined
       ? undefined
-      : new InvalidRequest({
-          argument: "ttl",
-          problem: "is for volatile items (sql: false) only; durable items are deleted"
-        })
+      : invalid("ttl", "is for volatile items (sql: false) only; durable items are deleted")
   }
   if (core.cache === undefined) {
-    return new NotSupported({
-      operation: "submit with sql: false",
-      problem: "volatile items live in the cache, and no cache is configured (REDIS_URL)"
-    })
+    const problem = "volatile items live in the cache, and no cache is configured (REDIS_URL)"
+    return new NotSupported({ operation: "submit with sql: false", problem })
   }
-  if (options.ttl === undefined) {
-    return new InvalidRequest({
-      argument: "ttl",
-      problem: "is missing; a volatile item (sql: false) needs a time to live"
-    })
+  const { durability, expectedVersion, ttl } = options
+  if (ttl === undefined) {
+    return invalid("ttl", "is missing; a volatile item (sql: false) needs a time to live")
   }
-  const ttlMs = Option.map(Duration.decodeUnknown(options.ttl), Duration.toMillis)
+  const ttlMs = Option.map(Duration.decodeUnknown(ttl), Duration.toMillis)
   if (Option.isNone(ttlMs) || ttlMs.value < 1 || ttlMs.value > markerTtlMs) {
-    return new InvalidRequest({ argument: "ttl", problem: "must be from 1 ms to 10 years" })
+    return invalid("ttl", "must be from 1 ms to 10 years")
   }
-  return options.durability === undefined && options.expectedVersion === undefined
-    ? undefined
-    : new InvalidRequest({
-        argument: options.durability === undefined ? "expectedVersion" : "durability",
-        problem: "does not go with a volatile item (sql: false)"
-      })
+  if (durability === undefined && expectedVersion === undefined) return undefined
+  const argument = durability === undefined ? "expectedVersion" : "durability"
+  return invalid(argument, "does not go with a volatile item (sql: false)")
 }
 
 /** A volatile item of a batch. */

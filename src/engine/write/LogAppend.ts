@@ -16,8 +16,8 @@ import type { Prepared } from "../state/InFlightWrites.js"
 import { contentBytes } from "../state/InFlightWrites.js"
 import { closedToWrites } from "./WriteGate.js"
 
-/** Told once, with a result for each prepared write in order. */
-export type Done = (results: ReadonlyArray<SubmitResult>) => void
+/** Called once, with a result for each prepared write in order. */
+type Done = (results: ReadonlyArray<SubmitResult>) => void
 
 export class LogAppend {
   /**
@@ -114,13 +114,16 @@ export class LogAppend {
   }
 }
 
-export const receiptOf = (write: Prepared, durability: Durability): Receipt => ({
-  id: write.record.id,
-  version: write.record.version,
-  contentHash: write.record.contentHash,
+export const receiptOf = (
+  { compared, previousVersion, record: { contentHash, id, version } }: Prepared,
+  durability: Durability
+): Receipt => ({
+  id,
+  version,
+  contentHash,
   durability,
-  previousVersion: write.previousVersion,
-  compared: durability === "archive" || write.compared
+  previousVersion,
+  compared: durability === "archive" || compared
 })
 
 const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
@@ -136,18 +139,11 @@ const resultOf = (write: Prepared, outcome: ArchiveOutcome): SubmitResult => {
     case "Superseded":
       return { _tag: "Rejected", id, error: conflictOf(write, outcome.stored) }
     default:
-      return {
-        _tag: "Rejected",
-        id,
-        error: new ItemRejected({ id, version, problem: outcome.problem })
-      }
+      return { _tag: "Rejected", id, error: new ItemRejected({ id, version, problem: outcome.problem }) }
   }
 }
 
-const conflictOf = (
-  { expected, record }: Prepared,
-  stored: ItemVersion
-): VersionConflict | VersionMismatch =>
+const conflictOf = ({ expected, record }: Prepared, stored: ItemVersion) =>
   expected === undefined
     ? new VersionConflict({ id: record.id, submitted: record.version, current: stored.version })
     : new VersionMismatch({ id: record.id, expected, actual: stored.deleted ? 0 : stored.version })

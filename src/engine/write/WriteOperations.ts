@@ -227,11 +227,10 @@ export const withOptions = <A, E, R>(
   given: AnyOptions | undefined,
   use: (options: AnyOptions) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WriteError, R> => {
-  if (given === undefined || given === null) return Effect.suspend(() => use(noOptions))
   return Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
-    let options: AnyOptions
+    let options: AnyOptions = {}
     try {
-      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given
+      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given ?? options
       options = { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version }
     } catch (cause) {
       return refuse(new InvalidRequest({ argument: "options", problem: unreadable(cause) }))
@@ -244,18 +243,12 @@ export interface AnyOptions extends SubmitOptions, DeleteOptions {
   readonly expectedHash?: string | undefined
 }
 
-const noOptions: AnyOptions = {}
+export const durabilityOf = ({ durability = "wal" }: AnyOptions): Durability => durability
 
-type WithDurability = { readonly durability?: Durability | undefined } | undefined
-
-export const durabilityOf = (options: WithDurability): Durability => options?.durability ?? "wal"
-
-export const durabilityProblem = (options: WithDurability): InvalidRequest | undefined => {
-  const durability = options?.durability
-  return durability === undefined || durabilities.includes(durability)
+export const durabilityProblem = ({ durability }: AnyOptions): InvalidRequest | undefined =>
+  durability === undefined || durabilities.includes(durability)
     ? undefined
     : new InvalidRequest({ argument: "durability", problem: 'must be "memory", "wal" or "archive"' })
-}
 
 const durabilities: ReadonlyArray<Durability> = ["memory", "wal", "archive"]
 

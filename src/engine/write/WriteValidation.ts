@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
 import { InvalidItem, PayloadTooLarge, VersionConflict } from "../../EngineError.js"
 import type { SubmitItem } from "../../SyncEngineModels.js"
-import type { ContentType, ItemRecord, ItemVersion } from "../../SyncItem.js"
+import type { ContentType, ItemRecord } from "../../SyncItem.js"
 import {
   bytesOf,
   contentHashOf,
@@ -53,20 +53,12 @@ export const unreadable = (cause: unknown): string =>
 
 /** The bound on one item's content: the configured one, and what the archive can carry. */
 const sizeProblem = (core: EngineState, id: string, bytes: number): PayloadTooLarge | undefined => {
-  const { maxPayloadBytes } = core.config()
-  if (bytes > maxPayloadBytes) {
-    return new PayloadTooLarge({ id, bytes, maxBytes: maxPayloadBytes, limit: "MAX_PAYLOAD_BYTES" })
-  }
-  const archive = core.tiers?.archive
-  if (archive !== undefined && bytes > archive.maxContentBytes) {
-    return new PayloadTooLarge({
-      id,
-      bytes,
-      maxBytes: archive.maxContentBytes,
-      limit: "the archive's packet size"
-    })
-  }
-  return undefined
+  const tooLarge = (maxBytes: number, limit: string) =>
+    bytes > maxBytes ? new PayloadTooLarge({ id, bytes, maxBytes, limit }) : undefined
+  return (
+    tooLarge(core.config().maxPayloadBytes, "MAX_PAYLOAD_BYTES") ??
+    tooLarge(core.tiers?.archive?.maxContentBytes ?? Number.POSITIVE_INFINITY, "the archive's packet size")
+  )
 }
 
 /** An entry's bytes beside its content are fewer. */
@@ -89,30 +81,31 @@ const logProblem = (core: EngineState, record: ItemRecord): PayloadTooLarge | un
 
 const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
 
-type Versioned = Omit<Prepared, "_tag" | "record" | "expected"> & { readonly version: number }
-
 /** Assigns the version, or checks the caller's own one against what is known. */
-const versionFor = (
+const versioned = (
   core: EngineState,
-  write: Omit<ItemVersion, "version">,
+  write: Omit<ItemRecord, "version">,
   own: number | undefined,
   asked: Asked | undefined
-): Versioned | WriteError => {
+): Prepared | WriteError => {
   const { id } = write
   const here = core.versions.newest(id)
   const known = newestOf(asked?.head, here)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
+  const prepared = (version: number, compared: boolean): Prepared => ({
+    _tag: "Prepared",
+    record: { ...write, version },
+    previousVersion,
+    unchecked: own !== undefined && !compared,
+    final: own !== undefined,
+    expected: undefined,
+    compared
+  })
   if (own === undefined) {
     const version = core.clock.next(known?.version)
     return version === undefined
       ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
-      : {
-          version,
-          previousVersion,
-          unchecked: false,
-          final: false,
-          compared: known !== undefined || asked !== undefined || core.writer.isCertain()
-        }
+      : prepared(version, known !== undefined || asked !== undefined || core.writer.isCertain())
   }
   const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
   if (problem !== undefined) return invalid(id, "version", problem)
@@ -120,12 +113,13 @@ const versionFor = (
     return new VersionConflict({ id, submitted: own, current: known.version })
   }
   core.clock.observe(own)
-  const compared =
+  const isKnown = here !== undefined && !core.versions.isUnchecked(here)
+  return prepared(
+    own,
     asked === undefined || asked.byFilter === true
-      ? here !== undefined && !core.versions.isUnchecked(here) && core.writer.isCertain()
-      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) ||
-        (here !== undefined && !core.versions.isUnchecked(here))
-  return { version: own, previousVersion, unchecked: !compared, final: true, compared }
+      ? isKnown && core.writer.isCertain()
+      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || isKnown
+  )
 }
 
 /**
@@ -148,14 +142,10 @@ export const prepare = (
   if (typeof content === "string") return invalid(id, "content", content)
   const tooLarge = sizeProblem(core, id, content.byteLength)
   if (tooLarge !== undefined) return tooLarge
-  if (item.state !== undefined) {
-    const problem = stateProblem(item.state)
-    if (problem !== undefined) return invalid(id, "state", problem)
-  }
-  if (item.traceparent !== undefined) {
-    const problem = traceparentProblem(item.traceparent)
-    if (problem !== undefined) return invalid(id, "traceparent", problem)
-  }
+  const stateTrouble = item.state === undefined ? undefined : stateProblem(item.state)
+  if (stateTrouble !== undefined) return invalid(id, "state", stateTrouble)
+  const trouble = item.traceparent === undefined ? undefined : traceparentProblem(item.traceparent)
+  if (trouble !== undefined) return invalid(id, "traceparent", trouble)
   const known = examined?.content === content ? examined : undefined
   let contentType: ContentType
   if (item.contentType === undefined) {
@@ -164,37 +154,18 @@ export const prepare = (
   else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
   else if (known?.json ?? isJson(content)) contentType = "json"
   else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
-  return versioned(core, item, content, known?.contentHash ?? contentHashOf(content), contentType, asked)
-}
-
-const versioned = (
-  core: EngineState,
-  item: SubmitItem,
-  content: Uint8Array,
-  contentHash: string,
-  contentType: ContentType,
-  asked: Asked | undefined
-): Prepared | WriteError => {
-  const { id, state } = item
-  const version = versionFor(
-    core,
-    { id, contentHash, deleted: false, contentType, state },
-    item.version,
-    asked
-  )
-  if ("_tag" in version) return version
-  const record: ItemRecord = {
+  const record = {
     id,
-    version: version.version,
     updatedAt: core.nowMs(),
     contentType,
-    contentHash,
-    state,
+    contentHash: known?.contentHash ?? contentHashOf(content),
+    state: item.state,
     content,
     traceparent: item.traceparent,
     deleted: false
   }
-  return logProblem(core, record) ?? { ...version, _tag: "Prepared", record, expected: undefined }
+  const write = versioned(core, record, item.version, asked)
+  return write._tag === "Prepared" ? (logProblem(core, write.record) ?? write) : write
 }
 
 /** Validates a deletion and gives its tombstone a version. */
@@ -207,19 +178,9 @@ export const prepareDelete = (
 ): Prepared | WriteError => {
   const problem = idProblem(id)
   if (problem !== undefined) return invalid(id, "id", problem)
-  if (traceparent !== undefined) {
-    const trouble = traceparentProblem(traceparent)
-    if (trouble !== undefined) return invalid(id, "traceparent", trouble)
-  }
-  const record = tombstone(id, 0, core.nowMs(), traceparent)
-  const version = versionFor(core, record, own, asked)
-  if ("_tag" in version) return version
-  return {
-    ...version,
-    _tag: "Prepared",
-    record: { ...record, version: version.version },
-    expected: undefined
-  }
+  const trouble = traceparent === undefined ? undefined : traceparentProblem(traceparent)
+  if (trouble !== undefined) return invalid(id, "traceparent", trouble)
+  return versioned(core, tombstone(id, 0, core.nowMs(), traceparent), own, asked)
 }
 
 /** What has to be known of a large content before it is written. */
