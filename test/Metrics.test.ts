@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Metric } from "effect"
-import { encodeMetrics } from "../src/http/handlers/PrometheusText.js"
+import { encodeMetrics } from "../src/http/handlers/MetricsHandlers.js"
 import { bootStages, phases } from "../src/Lifecycle.js"
 import * as Metrics from "../src/Metrics.js"
 import type { EngineHealth, EngineStats } from "../src/SyncEngine.js"

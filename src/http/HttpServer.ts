@@ -26,14 +26,13 @@
  *
  * @since 0.1.0
  */
-import type { ServerResponse } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Context, Duration, Effect, Layer, type Redacted, type Scope } from "effect"
 import type { LiveConfig } from "../EngineConfig.js"
 import type { InvalidConfig } from "../EngineError.js"
-import { Lifecycle, type Phase } from "../Lifecycle.js"
+import { Lifecycle } from "../Lifecycle.js"
 import type { SyncEngine } from "../SyncEngine.js"
 import { Api } from "./api/Api.js"
 import { AdminHandlers } from "./handlers/AdminHandlers.js"
@@ -98,9 +97,6 @@ export class HttpFace extends Context.Tag("effect-sync-engine/http/HttpFace")<
   }
 >() {}
 
-const millis = (duration: Duration.DurationInput | undefined, otherwise: number): number =>
-  duration === undefined ? otherwise : Duration.toMillis(duration)
-
 /** A count that can be waited on until it is zero again. */
 const makeCount = () => {
   let count = 0
@@ -118,33 +114,6 @@ const makeCount = () => {
   }
 }
 
-type Count = ReturnType<typeof makeCount>
-
-/** Counts the answer to a shutdown until it has been sent or has become impossible. */
-const owe =
-  (owed: Count) =>
-  (response: ServerResponse): void => {
-    if (response.destroyed) return
-    owed.add()
-    let settled = false
-    const settle = () => {
-      if (!settled) owed.remove()
-      settled = true
-    }
-    response.once("finish", settle).once("close", settle)
-  }
-
-const handlers = Layer.mergeAll(
-  HealthHandlers,
-  AdminHandlers,
-  ItemHandlers,
-  MerkleHandlers,
-  MetricsHandlers,
-  DocumentHandlers
-)
-
-const leavingPhases: ReadonlySet<Phase> = new Set(["draining", "shutting_down", "stopped"])
-
 /** Paths are compared exactly, and every slash counts; whether an id is too long is not for the router to say. */
 const routerConfig = {
   caseSensitive: true,
@@ -159,7 +128,14 @@ const makeHandler = Effect.fnUntraced(function* (
   middleware: MiddlewareOptions
 ) {
   const api = HttpApiBuilder.api(Api).pipe(
-    Layer.provide(handlers),
+    Layer.provide([
+      HealthHandlers,
+      AdminHandlers,
+      ItemHandlers,
+      MerkleHandlers,
+      MetricsHandlers,
+      DocumentHandlers
+    ]),
     Layer.provide(bearerLayer(middleware.gatekeeper)),
     Layer.merge(HttpApiBuilder.middleware(requestMiddleware(middleware))),
     Layer.provide(Layer.succeed(HttpContext, context)),
@@ -198,20 +174,30 @@ export const make = (
     const lifecycle = yield* Lifecycle
     const open = makeCount()
     const owed = makeCount()
-    const budget = { used: 0, max: options.maxBodyBytes ?? 256 * 1024 * 1024 }
+    const { maxBodyBytes = 256 * 1024 * 1024, streamIdleTimeout = "2 minutes" } = options
+    const {
+      headersTimeout = "30 seconds",
+      requestTimeout = "5 minutes",
+      keepAliveTimeout = "65 seconds"
+    } = options
+    const budget = { used: 0, max: maxBodyBytes }
     let closing = false
     const handler = yield* makeHandler(
       {
         budget,
-        streamIdleTimeout: millis(options.streamIdleTimeout, 120_000),
-        oweShutdownAnswer: owe(owed)
+        streamIdleTimeout: Duration.toMillis(streamIdleTimeout),
+        oweShutdownAnswer: (response) => {
+          if (response.destroyed) return
+          owed.add()
+          response.once("close", owed.remove)
+        }
       },
       {
         gatekeeper: gatekeeper(token),
         budget,
         leaving: () => {
           const { phase, shutdownRequested } = lifecycle.unsafeSnapshot()
-          return closing || shutdownRequested === true || leavingPhases.has(phase)
+          return closing || shutdownRequested === true || !(phase === "starting" || phase === "ready")
         },
         requestStarted: open.add,
         requestEnded: open.remove
@@ -219,9 +205,9 @@ export const make = (
     )
     const server = makeServer(
       {
-        headersTimeout: millis(options.headersTimeout, 30_000),
-        requestTimeout: millis(options.requestTimeout, 300_000),
-        keepAliveTimeout: millis(options.keepAliveTimeout, 65_000),
+        headersTimeout: Duration.toMillis(headersTimeout),
+        requestTimeout: Duration.toMillis(requestTimeout),
+        keepAliveTimeout: Duration.toMillis(keepAliveTimeout),
         maxConnections: options.maxConnections ?? 10_000
       },
       handler

@@ -79,11 +79,11 @@ const submitRun = (
 
 const idOf = (line: NumberedLine): string | undefined => (line._tag === "Put" ? line.item.id : line.id)
 
-const rejection = (line: NumberedLine, body: object): string =>
-  jsonLine({ line: line.number, id: idOf(line), status: "rejected", ...body })
-
-const rejectedByEngine = (line: NumberedLine, error: WriteError): string =>
-  jsonLine({ ...errorBody(error), line: line.number, id: idOf(line), status: "rejected" })
+/** Why a line was rejected: by itself, with its run, or alone. */
+const reasonOf = (line: NumberedLine, error: WriteError | undefined): object => {
+  if (line._tag === "Bad") return { error: line.error, message: line.message }
+  return error === undefined ? internalError.body : errorBody(error)
+}
 
 const reportRun = (
   run: Run,
@@ -93,8 +93,8 @@ const reportRun = (
 ): string => {
   let text = ""
   for (const [index, line] of run.lines.entries()) {
-    const result = Either.isRight(results) ? results.right[index] : undefined
-    if (result?._tag === "Acknowledged") {
+    const result = Either.isRight(results) ? results.right[index] : { error: results.left }
+    if (result !== undefined && "receipt" in result) {
       tally.acknowledged += 1
       if (!onlyRejected) {
         text += jsonLine({ line: line.number, status: "acknowledged", ...receiptBody(result.receipt) })
@@ -102,10 +102,8 @@ const reportRun = (
       continue
     }
     tally.rejected += 1
-    if (line._tag === "Bad") text += rejection(line, { error: line.error, message: line.message })
-    else if (Either.isLeft(results)) text += rejectedByEngine(line, results.left)
-    else if (result !== undefined) text += rejectedByEngine(line, result.error)
-    else text += rejection(line, internalError.body)
+    const own = { line: line.number, id: idOf(line), status: "rejected" }
+    text += jsonLine({ ...reasonOf(line, result?.error), ...own })
   }
   return text
 }

@@ -36,17 +36,17 @@ const pageItems = 1_000
 /** The longest line a server sends: its largest content in base64, with room. */
 const maxLineBytes = 512 * 1024 * 1024
 
-type Fields = Readonly<Record<string, string | number | boolean | undefined>>
-
-const present = (fields: Fields): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]))
-  )
-
-const preconditions = (expectedVersion: number | undefined): Fields => {
-  if (expectedVersion === undefined) return {}
-  return expectedVersion === 0 ? { "if-none-match": "*" } : { "if-match": etagOf(expectedVersion) }
-}
+/** What a write asks for in headers, as far as puts and deletions have it in common. */
+const writeHeaders = (
+  expected: number | undefined,
+  own: number | undefined,
+  traceparent: string | undefined
+) => ({
+  "if-none-match": expected === 0 ? "*" : undefined,
+  "if-match": expected === undefined || expected === 0 ? undefined : etagOf(expected),
+  "x-sync-version": own === undefined ? undefined : String(own),
+  traceparent
+})
 
 const urlOf = ({ url }: Transport, id: string): Either.Either<string, InvalidItem> => {
   const problem = idProblem(id)
@@ -66,21 +66,15 @@ export const submit = (transport: Transport) =>
       return yield* new InvalidItem({ id: item.id, field: "state", problem: stateIs })
     const ttl = options.ttl === undefined ? undefined : Math.ceil(Duration.toSeconds(options.ttl))
     const response = yield* HttpClientRequest.put(target).pipe(
-      HttpClientRequest.setUrlParams(
-        present({ durability: options.durability, sql: options.sql, ttl_seconds: ttl })
-      ),
+      HttpClientRequest.setUrlParams({ durability: options.durability, sql: options.sql, ttl_seconds: ttl }),
       HttpClientRequest.bodyUint8Array(
         content,
         item.contentType === "json" ? "application/json" : "application/octet-stream"
       ),
-      HttpClientRequest.setHeaders(
-        present({
-          ...preconditions(options.expectedVersion),
-          "x-sync-version": item.version,
-          "x-sync-state": item.state === undefined ? undefined : encodeURIComponent(item.state),
-          traceparent: item.traceparent
-        })
-      ),
+      HttpClientRequest.setHeaders({
+        ...writeHeaders(options.expectedVersion, item.version, item.traceparent),
+        "x-sync-state": item.state === undefined ? undefined : encodeURIComponent(item.state)
+      }),
       transport.execute
     )
     const body = yield* transport.text(response)
@@ -90,13 +84,9 @@ export const submit = (transport: Transport) =>
 export const remove = (transport: Transport) =>
   Effect.fnUntraced(function* (id: string, options: DeleteOptions = {}) {
     const { status, headers } = yield* HttpClientRequest.del(yield* urlOf(transport, id)).pipe(
-      HttpClientRequest.setUrlParams(present({ durability: options.durability })),
+      HttpClientRequest.setUrlParams({ durability: options.durability }),
       HttpClientRequest.setHeaders(
-        present({
-          ...preconditions(options.expectedVersion),
-          "x-sync-version": options.version,
-          traceparent: options.traceparent
-        })
+        writeHeaders(options.expectedVersion, options.version, options.traceparent)
       ),
       transport.execute
     )
@@ -131,7 +121,7 @@ export const find = (transport: Transport) =>
   Effect.fnUntraced(
     function* (id: string, options: { readonly verified?: boolean } = {}) {
       const response = yield* HttpClientRequest.get(yield* urlOf(transport, id)).pipe(
-        HttpClientRequest.setUrlParams(present({ verified: options.verified })),
+        HttpClientRequest.setUrlParams({ verified: options.verified }),
         transport.execute
       )
       const content = yield* Effect.mapError(response.arrayBuffer, transport.unreachable)
@@ -166,7 +156,7 @@ const sendBatch = Effect.fnUntraced(function* (
   durability: Durability | undefined
 ) {
   const response = yield* HttpClientRequest.post(`${transport.url}/items`).pipe(
-    HttpClientRequest.setUrlParams(present({ durability })),
+    HttpClientRequest.setUrlParams({ durability }),
     HttpClientRequest.bodyUint8Array(Buffer.concat(lines), "application/x-ndjson"),
     transport.execute
   )
@@ -201,7 +191,7 @@ const truncated = unexpected(200, "the stream ended before its last line")
 /** The lines of one page. */
 const pageLines = (transport: Transport, range: ScanRange, limit: number) =>
   HttpClientRequest.get(`${transport.url}/items`).pipe(
-    HttpClientRequest.setUrlParams(present({ ...range, limit })),
+    HttpClientRequest.setUrlParams({ ...range, limit }),
     transport.execute,
     Effect.map((response) => {
       const splitter = new LineSplitter(maxLineBytes)

@@ -4,9 +4,18 @@
  * @since 0.1.0
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
-import { Effect, Option } from "effect"
-import type { LeafPart, MerkleSource } from "../../merkle/Source.js"
+import { Effect, Option, Stream } from "effect"
+import type { MerkleSource, NameRange } from "../../merkle/Source.js"
 import * as Client from "./HttpClient.js"
+
+/** What the pages of a range say, until one is the last. */
+const pages = <Page extends { readonly nextAfter: string | undefined }, E>(
+  { after, upTo }: NameRange,
+  read: (range: NameRange) => Effect.Effect<Page, E>
+): Stream.Stream<Page, E> =>
+  Stream.paginateEffect(after, (from) =>
+    Effect.map(read({ after: from, upTo }), (page) => [page, Option.fromNullable(page.nextAfter)])
+  )
 
 /**
  * A source over a client.
@@ -23,26 +32,16 @@ export const ofClient = (client: Client.Client): MerkleSource<Client.ClientError
     ),
   branches: (path, page) => Effect.map(client.merkleBranches(path, page), ({ branches }) => branches),
   leaves: (path, page) => Effect.map(client.merkleLeaves(path, page), ({ leaves }) => leaves),
-  leafSum: Effect.fnUntraced(function* (path, { after, upTo }) {
-    let count = 0
-    let sum = 0n
-    for (let from = after; ; ) {
-      const part = yield* client.merkleSum(path, { after: from, upTo })
-      count += part.count
-      sum += part.sum
-      if (part.nextAfter === undefined) return { count, sum: BigInt.asUintN(256, sum) }
-      from = part.nextAfter
-    }
-  }),
-  leafParts: Effect.fnUntraced(function* (path, { after, upTo }, size) {
-    const parts: Array<LeafPart> = []
-    for (let from = after; ; ) {
-      const page = yield* client.merkleParts(path, { after: from, upTo }, size)
-      parts.push(...page.parts)
-      if (page.nextAfter === undefined) return parts
-      from = page.nextAfter
-    }
-  }),
+  leafSum: (path, range) =>
+    Stream.runFold(
+      pages(range, (rest) => client.merkleSum(path, rest)),
+      { count: 0, sum: 0n },
+      (all, { count, sum }) => ({ count: all.count + count, sum: BigInt.asUintN(256, all.sum + sum) })
+    ),
+  leafParts: (path, range, size) =>
+    Effect.map(Stream.runCollect(pages(range, (rest) => client.merkleParts(path, rest, size))), (all) =>
+      Array.from(all).flatMap(({ parts }) => parts)
+    ),
   cutsItself: true
 })
 

@@ -1,9 +1,12 @@
 /** What every handler needs of the server it runs in. */
-import type { IncomingMessage, ServerResponse } from "node:http"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import type { ServerResponse } from "node:http"
 import { Context } from "effect"
 import type { BodyBudget } from "./RequestBody.js"
+
+export {
+  toIncomingMessage as nodeRequest,
+  toServerResponse as nodeResponse
+} from "@effect/platform-node/NodeHttpServerRequest"
 
 /** The server's state that its handlers share. */
 export class HttpContext extends Context.Tag("effect-sync-engine/http/middleware/HttpContext")<
@@ -16,14 +19,6 @@ export class HttpContext extends Context.Tag("effect-sync-engine/http/middleware
     readonly oweShutdownAnswer: (response: ServerResponse) => void
   }
 >() {}
-
-/** Node's request behind a platform request. */
-export const nodeRequest = (request: HttpServerRequest): IncomingMessage =>
-  NodeHttpServerRequest.toIncomingMessage(request)
-
-/** Node's response behind a platform request. */
-export const nodeResponse = (request: HttpServerRequest): ServerResponse =>
-  NodeHttpServerRequest.toServerResponse(request)
 
 /**
  * Ends a connection on which no byte moved for this long, so that a peer who stopped reading or writing in the

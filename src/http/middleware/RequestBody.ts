@@ -162,26 +162,19 @@ const isDeeper = (value: unknown, levels: number): boolean =>
   value !== null &&
   (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
 
-const parseJson = (body: Uint8Array): Effect.Effect<unknown, RequestFailed> =>
-  Effect.suspend(() => {
-    let text: string
-    let value: unknown
-    try {
-      text = utf8.decode(body)
-    } catch {
-      return Effect.fail(invalidBody("is not valid UTF-8"))
-    }
-    try {
-      value = JSON.parse(text)
-    } catch (cause) {
-      return Effect.fail(invalidBody(`is not valid JSON: ${(cause as SyntaxError).message}`))
-    }
-    if (isDeeper(value, maxDepth)) return Effect.fail(invalidBody(`nests more than ${maxDepth} levels`))
-    const twice = repeatedName(Buffer.from(text))
-    return twice === undefined
-      ? Effect.succeed(value)
-      : Effect.fail(invalidBody(`has ${JSON.stringify(twice.slice(0, 80))} twice`))
+const parseJson = Effect.fnUntraced(function* (body: Uint8Array) {
+  const text = yield* Effect.try({
+    try: () => utf8.decode(body),
+    catch: () => invalidBody("is not valid UTF-8")
   })
+  const value = yield* Effect.try({
+    try: (): unknown => JSON.parse(text),
+    catch: (cause) => invalidBody(`is not valid JSON: ${(cause as SyntaxError).message}`)
+  })
+  if (isDeeper(value, maxDepth)) return yield* invalidBody(`nests more than ${maxDepth} levels`)
+  const twice = repeatedName(Buffer.from(text))
+  return twice === undefined ? value : yield* invalidBody(`has ${JSON.stringify(twice.slice(0, 80))} twice`)
+})
 
 /**
  * Reads a small JSON body (at most 1 MiB). 415 unless the request says that it is JSON: a browser sends other types

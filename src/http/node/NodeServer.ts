@@ -4,7 +4,7 @@
 import { createServer, type Server } from "node:http"
 import { type AddressInfo, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
-import { Duration, Effect, type Redacted, Schedule } from "effect"
+import { type Duration, Effect, type Redacted, Schedule } from "effect"
 import { InvalidConfig } from "../../EngineError.js"
 import { malformed, RequestFailed } from "../api/RequestFailed.js"
 import { checkExposure, isLoopback } from "../middleware/Authorization.js"
@@ -19,33 +19,18 @@ export interface ServerLimits {
   readonly maxConnections: number
 }
 
+const fault = (status: number, error: string, message: string): RequestFailed =>
+  new RequestFailed({ status, error, message })
+
 /** What node found wrong before there was a request, or in the middle of one. */
-const faultOf = (code: string | undefined): RequestFailed => {
-  switch (code) {
-    case "HPE_HEADER_OVERFLOW":
-      return new RequestFailed({
-        status: 431,
-        error: "HeadersTooLarge",
-        message: "URL and headers hold more than 16 KiB"
-      })
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return new RequestFailed({
-        status: 408,
-        error: "RequestTimeout",
-        message: "the request did not arrive in time"
-      })
-    case "HPE_INVALID_EOF_STATE":
-      return malformed("the request ended before it was complete")
-    default:
-      return malformed("this is not an HTTP/1.1 request")
-  }
+const faults: Readonly<Record<string, RequestFailed>> = {
+  HPE_HEADER_OVERFLOW: fault(431, "HeadersTooLarge", "URL and headers hold more than 16 KiB"),
+  ERR_HTTP_REQUEST_TIMEOUT: fault(408, "RequestTimeout", "the request did not arrive in time"),
+  HPE_INVALID_EOF_STATE: malformed("the request ended before it was complete")
 }
 
-const noTunnel = new RequestFailed({
-  status: 405,
-  error: "MethodNotAllowed",
-  message: "this is no proxy: CONNECT is not taken"
-})
+const noRequest = malformed("this is not an HTTP/1.1 request")
+const noTunnel = fault(405, "MethodNotAllowed", "this is no proxy: CONNECT is not taken")
 
 /** Checks of the timeouts are this much finer than the timeouts. */
 const checks = 4
@@ -78,19 +63,19 @@ export const makeServer = (limits: ServerLimits, handle: Handle): Server => {
     .on("connect", (_, socket) => connections.get(socket)?.fail(noTunnel))
     .on("clientError", (error: NodeJS.ErrnoException, socket) => {
       if (!socket.writable || error.code === "ECONNRESET") socket.destroy()
-      else connections.get(socket)?.fail(faultOf(error.code))
+      else connections.get(socket)?.fail(faults[error.code ?? ""] ?? noRequest)
     })
 }
 
 /** Binds the server; fails with node's error. */
 export const listen = (
   server: Server,
-  address: { readonly host: string; readonly port: number }
+  { host, port }: Omit<Address, "token">
 ): Effect.Effect<void, NodeJS.ErrnoException> =>
   Effect.async((resume) => {
     const onError = (error: NodeJS.ErrnoException) => resume(Effect.fail(error))
     server.once("error", onError)
-    server.listen(address, () => {
+    server.listen({ host, port }, () => {
       server.off("error", onError)
       resume(Effect.void)
     })
@@ -144,8 +129,6 @@ export const bind = (server: Server, wanted: Address): Effect.Effect<AddressInfo
     })
   })
 
-const pollInterval = Duration.millis(25)
-
 /**
  * Closes the server: no new connections at once, idle ones as they become idle, all others at the deadline. Node
  * alone would wait for them without limit.
@@ -158,7 +141,7 @@ export const closeServer = (server: Server, deadline: Duration.Duration): Effect
     })
     const reap = Effect.repeat(
       Effect.sync(() => server.closeIdleConnections()),
-      Schedule.spaced(pollInterval)
+      Schedule.spaced("25 millis")
     )
     return closed.pipe(
       Effect.raceFirst(reap),

@@ -9,7 +9,7 @@ import {
   MetricState
 } from "effect"
 import { metricsContentType } from "../../../src/http/api/Api.js"
-import { encodeMetrics } from "../../../src/http/handlers/PrometheusText.js"
+import { encodeMetrics } from "../../../src/http/handlers/MetricsHandlers.js"
 import { parseExposition } from "../../support/Exposition.js"
 
 const tagged = <K extends MetricKey.MetricKey.Untyped>(key: K, tags: Readonly<Record<string, string>>): K =>
