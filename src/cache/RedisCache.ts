@@ -12,10 +12,8 @@ import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "../config/RedisUrl
 import { InvalidConfig } from "../EngineError.js"
 import { wholeMs } from "../shared/WholeMs.js"
 import { Cache, CacheError, type CacheService } from "./Cache.js"
-import { GetCoalescer } from "./GetCoalescer.js"
-import { appendChanges, readChanges } from "./RedisChanges.js"
 import { RedisConnection } from "./RedisConnection.js"
-import { RedisItems, readBatch } from "./RedisItems.js"
+import { appendChanges, GetCoalescer, RedisItems, readBatch, readChanges } from "./RedisItems.js"
 import {
   applicationClient,
   ownSockets,
@@ -140,6 +138,7 @@ const serviceOf = (
   nextEpoch: () => string
 ): CacheService => {
   const tree = new RedisTree(connection)
+  const begin = (work: "rebuild" | "reset") => Effect.suspend(() => tree.begin(work, nextEpoch()))
   return {
     status: () => feed.current,
     changes: feed.changes,
@@ -157,14 +156,11 @@ const serviceOf = (
     branches: tree.branches,
     leaves: tree.leaves,
     leafSum: tree.leafSum,
-    rebuildTree: Effect.zipRight(
-      Effect.suspend(() => tree.rebuild(nextEpoch())),
-      tree.root
-    ),
+    rebuildTree: Effect.zipRight(begin("rebuild"), tree.root),
     tidy: tree.tidy,
     claim: (lineage, milliseconds) =>
       connection.run("claim", claimScript, () => [lineage, Math.ceil(milliseconds)], String),
-    reset: Effect.suspend(() => tree.reset(nextEpoch())),
+    reset: begin("reset"),
     appendChanges: appendChanges(connection),
     readChanges: readChanges(connection),
     takeCorrupted: () => items.takeCorrupted()

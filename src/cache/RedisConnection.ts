@@ -78,7 +78,7 @@ export class RedisConnection {
     operation: string,
     script: LuaScript,
     encode: () => ReadonlyArray<Argument>,
-    decode: (reply: Reply) => A
+    decode: (reply: Reply) => A = (reply) => reply as never
   ): Effect.Effect<A, CacheError> {
     const { keyPrefix } = this.source
     const sane = <B>(body: () => B) =>

@@ -1,12 +1,27 @@
-/** Items in Redis: guarded writes, reads, removals. */
-import { Effect } from "effect"
+/** Items in Redis: guarded writes, reads, removals; and the stream of their changes. */
+import { Effect, Exit, Option } from "effect"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
-import type { CachedRecord, CacheError, PutMode, PutResult, Removal } from "./Cache.js"
-import { headsScript, readScript } from "./ReadScripts.js"
+import type {
+  CachedRecord,
+  CacheError,
+  CacheService,
+  PositionedChange,
+  PutMode,
+  PutResult,
+  Removal
+} from "./Cache.js"
+import { headsScript, readChangesScript, readScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import { type Field, headIn, recordIn, textIn } from "./ReplyDecoder.js"
-import { type ChunkLimits, chunkStarts, encodeIds, encodeRecords, encodeRemovals } from "./ScriptArguments.js"
-import { putScript, removeScript } from "./WriteScripts.js"
+import {
+  type ChunkLimits,
+  chunkStarts,
+  encodeChanges,
+  encodeIds,
+  encodeRecords,
+  encodeRemovals
+} from "./ScriptArguments.js"
+import { appendChangesScript, putScript, removeScript } from "./WriteScripts.js"
 
 /** Ids a read takes in one command, unless their contents exceed the bytes. */
 export const readBatch = 500
@@ -147,4 +162,97 @@ const putResult = ([applied, same, heads]: [number, number, ReadonlyArray<Field>
     if (typeof head === "object") newer.push(head)
   }
   return { applied, same, newer }
+}
+
+type Found = Effect.Effect<Option.Option<CachedRecord>, CacheError>
+type Waiter = (found: Found) => void
+
+/**
+ * Collects the single gets of one turn of the event loop and reads them together. No fiber, Deferred or timer per
+ * item: a waiting get is one callback in a list.
+ */
+export class GetCoalescer {
+  private waiting = new Map<string, Array<Waiter>>()
+
+  /**
+   * @param readMany reads the records of distinct ids; absent ones are left out
+   * @param maxBatch how many ids one read takes at most
+   */
+  constructor(
+    private readonly readMany: (
+      ids: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlyArray<CachedRecord>, CacheError>,
+    private readonly maxBatch: number
+  ) {}
+
+  readonly get = (id: string): Found =>
+    Effect.async((resume) => {
+      const waiters = this.waiting.get(id)
+      if (waiters !== undefined) {
+        waiters.push(resume)
+        return
+      }
+      this.waiting.set(id, [resume])
+      if (this.waiting.size === 1) setImmediate(() => this.flush())
+    })
+
+  private flush(): void {
+    const waiting = this.waiting
+    this.waiting = new Map()
+    const ids = [...waiting.keys()]
+    for (let from = 0; from < ids.length; from += this.maxBatch) {
+      const batch = ids.slice(from, from + this.maxBatch)
+      Effect.runCallback(this.readMany(batch), { onExit: (exit) => resumeAll(batch, waiting, exit) })
+    }
+  }
+}
+
+const resumeAll = (
+  ids: ReadonlyArray<string>,
+  waiting: ReadonlyMap<string, ReadonlyArray<Waiter>>,
+  exit: Exit.Exit<ReadonlyArray<CachedRecord>, CacheError>
+): void => {
+  const found = Exit.map(exit, (records) => new Map(records.map((record) => [record.id, record])))
+  for (const id of ids) {
+    const one = Exit.map(found, (records) => Option.fromNullable(records.get(id)))
+    for (const resume of waiting.get(id)!) resume(one)
+  }
+}
+
+const appendBatch = 500
+
+/** The change stream, of what the archive has committed, at least once, in log order. After a failure a beginning of the entries may have been appended. */
+export const appendChanges =
+  (connection: RedisConnection): CacheService["appendChanges"] =>
+  (entries, maxLength) =>
+    Effect.forEach(
+      batchesOf(entries, appendBatch),
+      (batch) =>
+        connection.run("appendChanges", appendChangesScript, () => [maxLength, encodeChanges(batch)]),
+      { discard: true }
+    )
+
+/** Entries after a position, oldest first. */
+export const readChanges =
+  (connection: RedisConnection): CacheService["readChanges"] =>
+  (after, count) =>
+    connection.run(
+      "readChanges",
+      readChangesScript,
+      () => [after === "" ? "-" : `(${after}`, count],
+      (reply: ReadonlyArray<[Buffer, ReadonlyArray<Field>]>) =>
+        reply.map(([position, fields]) => changeIn(textIn(position), fields))
+    )
+
+const changeIn = (position: string, fields: ReadonlyArray<Field>): PositionedChange => {
+  const values = new Map<string, string>()
+  for (let i = 0; i + 1 < fields.length; i += 2) values.set(textIn(fields[i]), textIn(fields[i + 1]))
+  return {
+    position,
+    operation: values.get("op") === "DELETE" ? "DELETE" : "PUT",
+    id: values.get("id") ?? "",
+    version: Number(values.get("version")),
+    contentHash: values.get("hash") ?? "",
+    sequence: Number(values.get("seq"))
+  }
 }

@@ -113,13 +113,17 @@ export class RedisTree {
     return sumFrom(above(range.after), zero)
   }
 
-  /** Begins an epoch and lets every item enter it that was in a tree before. */
-  readonly rebuild = (epoch: string): Effect.Effect<number, CacheError> =>
-    Effect.zipRight(this.begin("rebuild", epoch), this.finish("rebuild", epoch))
-
-  /** Begins an epoch and removes every item that has not entered it; returns how many were removed. */
-  readonly reset = (epoch: string): Effect.Effect<number, CacheError> =>
-    Effect.zipRight(this.begin("reset", epoch), this.finish("reset", epoch))
+  /** Begins an epoch; items that were in a tree before enter it, or are removed. Returns how many. */
+  readonly begin = (work: Work, epoch: string): Effect.Effect<number, CacheError> =>
+    Effect.zipRight(
+      this.connection.run(
+        work,
+        beginScript,
+        () => [epoch, work],
+        () => this.connection.expectEpoch(epoch)
+      ),
+      this.finish(work, epoch)
+    )
 
   /** Ends what was begun and broken off; says whether there was anything. */
   readonly tidy: CacheService["tidy"] = Effect.suspend(() =>
@@ -136,15 +140,6 @@ export class RedisTree {
         : Effect.as(this.finish(work === "reset" ? "reset" : "rebuild", epoch), true)
     )
   )
-
-  private begin(work: Work, epoch: string): Effect.Effect<void, CacheError> {
-    return this.connection.run(
-      work,
-      beginScript,
-      () => [epoch, work],
-      () => this.connection.expectEpoch(epoch)
-    )
-  }
 
   /** Every step may be done twice, also by two nodes at once: an item knows the epoch of the tree that counts it. */
   private finish(work: Work, epoch: string): Effect.Effect<number, CacheError> {
@@ -169,12 +164,7 @@ export class RedisTree {
           return old.length === 0 ? Effect.succeed("more") : each(sweepScript, () => [epoch, ...old])
         })
       }
-      yield* connection.run(
-        work,
-        endScript,
-        () => [epoch],
-        () => {}
-      )
+      yield* connection.run(work, endScript, () => [epoch])
       return items
     })
   }

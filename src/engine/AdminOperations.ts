@@ -1,6 +1,6 @@
 /** Operating the engine: rounds by hand, what an operator switches, what is to be seen. */
 
-import { type Context, Effect, type Scope, Stream, Struct } from "effect"
+import { type Context, Effect, Stream, Struct } from "effect"
 import type { PositionedChange } from "../cache/Cache.js"
 import type { LiveConfig } from "../EngineConfig.js"
 import type { NotSupported, ReadError } from "../EngineError.js"
@@ -47,13 +47,11 @@ export interface AdminApi {
   readonly bootStageChanges: Stream.Stream<BootStage>
 }
 
-/** @param detached holds what nobody waits for */
 export const make = (
   runtime: Context.Tag.Service<EngineRuntime>,
   live: Context.Tag.Service<LiveConfig>,
   barrier: FlushBarrier,
-  shutdown: Effect.Effect<ShutdownReport>,
-  detached: Scope.Scope
+  shutdown: Effect.Effect<ShutdownReport>
 ): AdminApi => {
   const { changeStream, core } = runtime
   const { lifecycle } = core
@@ -92,7 +90,7 @@ export const make = (
         ? Effect.zipRight(
             Effect.logInfo("draining: no more writes"),
             // Nobody waits for it: what is left goes to the archive, and the files are complete without what is beside.
-            Effect.forkIn(Effect.zipRight(served, Effect.ignore(flush)), detached)
+            Effect.forkIn(Effect.zipRight(served, Effect.ignore(flush)), core.detached)
           )
         : Effect.void
     ),

@@ -61,14 +61,12 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     const runtime = yield* makeRooms
-    // For what nobody waits for: nothing of it is left when the engine has stopped.
-    const detached = yield* Scope.make()
     const shutdownAfter = (problems: ReadonlyArray<string>): Effect.Effect<ShutdownReport> =>
       // In a fiber of its own, so that no caller's interruption stops it half-way.
       once(
         lifecycle,
         lifecycle.beginShutdown,
-        Effect.ensuring(Shutdown.perform(runtime, problems), Scope.close(detached, Exit.void))
+        Effect.ensuring(Shutdown.perform(runtime, problems), Scope.close(runtime.core.detached, Exit.void))
       )
     const shutdown = shutdownAfter([])
     const starting = yield* makeStarting(runtime)
@@ -88,7 +86,7 @@ export const make: Effect.Effect<Engine, never, EngineComponents | Lifecycle | L
     })
 
     yield* Effect.addFinalizer(() => shutdown)
-    const service = serviceOf(runtime, yield* LiveConfig, requestShutdown(runtime, shutdown), detached)
+    const service = serviceOf(runtime, yield* LiveConfig, requestShutdown(runtime, shutdown))
     return { service, start, shutdown }
   })
 
@@ -150,18 +148,17 @@ const requestShutdown = ({ core }: Runtime, shutdown: Effect.Effect<ShutdownRepo
 const serviceOf = (
   runtime: Runtime,
   live: LiveConfig["Type"],
-  shutdown: Effect.Effect<ShutdownReport>,
-  detached: Scope.Scope
+  shutdown: Effect.Effect<ShutdownReport>
 ): SyncEngineApi => {
   const { cacheResync, core, flush, flushSignal, waiters } = runtime
-  const reads = new PointReads(core, detached)
+  const reads = new PointReads(core)
   const log = new LogAppend(
     core,
     waiters,
     () => AdminOperations.flushWhenFull(runtime),
     () => flushSignal.ask("forced")
   )
-  const writes = WriteOperations.make(core, reads, log, new VersionComparison(core, detached))
+  const writes = WriteOperations.make(core, reads, log, new VersionComparison(core))
   const barrier = FlushBarrier.make(core, flush)
   const pages = new Pages(core, barrier, reads)
   return {
@@ -177,7 +174,7 @@ const serviceOf = (
     ...RangeQueries.make(core, barrier, pages),
     ...BulkDeletes.make(core, writes, pages),
     ...Integrity.make(core, flush, barrier, cacheResync, writes.submit),
-    ...AdminOperations.make(runtime, live, barrier, shutdown, detached)
+    ...AdminOperations.make(runtime, live, barrier, shutdown)
   }
 }
 

@@ -6,8 +6,7 @@ import { counted } from "../../shared/Counted.js"
 import { cacheFailed } from "../cache/CacheWriter.js"
 import * as Conditions from "../state/Conditions.js"
 import { mostClaimIntervalMs } from "./CacheResync.js"
-import type { Duty } from "./Duty.js"
-import type { EngineRuntime } from "./EngineRuntime.js"
+import type { Duty, EngineRuntime } from "./EngineRuntime.js"
 
 type Runtime = Omit<Context.Tag.Service<EngineRuntime>, "duties">
 
@@ -34,7 +33,6 @@ const flushByAge = (runtime: Runtime): Effect.Effect<void> =>
 export const flushOnDemand = (runtime: Runtime): Effect.Effect<void> =>
   Effect.flatMap(runtime.flushSignal.next, (kind) => {
     const { core, flush } = runtime
-    if (kind === "recovery") return flushed(runtime, "recovery")
     if (core.tiers?.archive === undefined || flush.backsOff()) {
       // The archive is unavailable: who waits for it is told that the log has the write.
       return Effect.sync(() => runtime.waiters.release(core.tail.consumed))
@@ -52,25 +50,18 @@ const drainLog = (runtime: Runtime): Effect.Effect<void> =>
     return flushed(runtime, "recovery")
   })
 
-/** Asks the archive for a sign of life; when it is back, the log is drained at once. */
+/** Asks the archive for a sign of life. */
 const archiveHealth = (runtime: Runtime): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { core, flushSignal } = runtime
+    const { core } = runtime
     const archive = core.tiers?.archive
     if (archive === undefined) return Effect.void
     return Effect.matchEffect(archive.ping, {
       onFailure: (error) =>
         Conditions.begins(core, "archive", error.message, `the archive is unavailable: ${error.message}`),
       onSuccess: () =>
-        Effect.suspend(() => {
-          if (!core.degradations.has("archive")) return Effect.void
-          if (!core.tail.isEmpty) {
-            // The drain itself says whether the archive takes writes again.
-            flushSignal.ask("recovery")
-            return Effect.void
-          }
-          return Conditions.ends(core, "archive", "the archive is available again")
-        })
+        // With something pending, the drain says whether the archive takes writes again.
+        core.tail.isEmpty ? Conditions.ends(core, "archive", "the archive is available again") : Effect.void
     })
   })
 
@@ -80,6 +71,7 @@ const connectArchive = (runtime: Runtime): Effect.Effect<void, ArchiveStartError
     runtime.core.gate.awaitsArchive
       ? runtime.connectArchive.pipe(
           Effect.zipRight(archiveHealth(runtime)),
+          Effect.zipRight(drainLog(runtime)),
           // What keeps it from being compared is told of there.
           Effect.zipRight(Effect.ignore(runtime.cacheResync.prove))
         )

@@ -1,5 +1,6 @@
 /** What the engine's rooms share while it runs. */
 import { Context, type Effect, type Scope } from "effect"
+import type { EngineConfig } from "../../config/Model.js"
 import type { ArchiveStartError } from "../../EngineError.js"
 import type { ChangeStream } from "../flush/ChangeStream.js"
 import type { Flusher } from "../flush/Flusher.js"
@@ -8,9 +9,16 @@ import type { ArchiveWaiters } from "../state/ArchiveWaiters.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { ShutdownSteps } from "../state/ShutdownSteps.js"
 import type { CacheResync } from "./CacheResync.js"
-import type { Duty } from "./Duty.js"
 import type { FilterMaintenance } from "./FilterMaintenance.js"
 import type { LogProbe } from "./LogProbe.js"
+
+/** Something the run loop does again and again. */
+export interface Duty {
+  readonly name: string
+  /** Milliseconds between two rounds; 0 switches the duty off. */
+  readonly intervalMs: (config: EngineConfig) => number
+  readonly round: Effect.Effect<void, unknown>
+}
 
 export class EngineRuntime extends Context.Tag("effect-sync-engine/EngineRuntime")<
   EngineRuntime,

@@ -20,22 +20,27 @@ export const cacheFailed = (core: EngineState, cache: CacheTrust, problem: strin
     return Conditions.begins(core, "cache", problem, `the cache is not used: ${problem}`)
   })
 
+/** Background fills at once; a fill is a favour, and one more is left out. */
+export const mostFills = 32
+
 /** How long a flush waits for the cache: everybody who writes waits behind it. */
 const patience = Duration.seconds(1)
 const missesWrites = "; it misses writes until it is back"
 const silent = `it has not answered for ${Duration.toMillis(patience)} ms; it misses writes until it does`
 
 /** Ends after that time also in a region that cannot be interrupted; the call itself may go on. */
-const inTime = (cache: CacheTrust, call: Effect.Effect<void, CacheError>): Effect.Effect<void, CacheError> =>
+const inTime = (
+  core: EngineState,
+  cache: CacheTrust,
+  call: Effect.Effect<void, CacheError>
+): Effect.Effect<void, CacheError> =>
   Effect.suspend(() => {
     cache.unanswered++
     const counted = Effect.ensuring(
-      call,
-      Effect.sync(() => {
-        cache.unanswered--
-      })
+      Effect.interruptible(call),
+      Effect.sync(() => cache.unanswered--)
     )
-    return Effect.flatMap(Effect.forkDaemon(counted), (fiber) =>
+    return Effect.flatMap(Effect.forkIn(counted, core.detached), (fiber) =>
       Effect.raceFirst(
         Effect.interruptible(Fiber.join(fiber)),
         Effect.interruptible(
@@ -78,7 +83,7 @@ export const carryToCache = (
     const put = records.length === 0 ? Effect.void : cache.service.put(records)
     const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
     if (cache.unanswered > 0) return cacheFailed(core, cache, silent)
-    return Effect.matchCauseEffect(inTime(cache, Effect.zipRight(put, remove)), {
+    return Effect.matchCauseEffect(inTime(core, cache, Effect.zipRight(put, remove)), {
       onFailure: (cause) =>
         // A shutdown does not wait for it: nothing is wrong with the cache, but nobody knows what it has.
         Cause.isInterruptedOnly(cause)
@@ -97,12 +102,12 @@ export const fillCache = (core: EngineState, records: ReadonlyArray<ItemRecord>)
     const { cache } = core
     if (cache === undefined || !cache.usable) return Effect.void
     const live = records.filter((record) => !record.deleted)
-    if (live.length === 0) return Effect.void
+    if (live.length === 0 || cache.fills === mostFills) return Effect.void
+    cache.fills++
     return cache.service.fill(live).pipe(
-      Effect.matchEffect({
-        onFailure: (error) => cacheFailed(core, cache, error.message),
-        onSuccess: () => Effect.void
-      }),
-      Effect.forkDaemon
+      Effect.catchAll((error) => cacheFailed(core, cache, error.message)),
+      Effect.interruptible,
+      Effect.ensuring(Effect.sync(() => cache.fills--)),
+      Effect.forkIn(core.detached)
     )
   })

@@ -1,9 +1,7 @@
-/** Requests to flush at once: a full batch, a writer that waits for the archive, an archive that is back. */
+/** Requests to flush at once: a full batch, a writer that waits for the archive. */
 import { Effect } from "effect"
 
-type Kind = "full" | "forced" | "recovery"
-
-const urgency: Readonly<Record<Kind, number>> = { full: 0, forced: 1, recovery: 2 }
+type Kind = "full" | "forced"
 
 export class FlushSignal {
   private asked: Kind | undefined
@@ -11,7 +9,7 @@ export class FlushSignal {
 
   /** Asks for a flush. Synchronous; requests that come before the flush has started are one, the most urgent. */
   ask(kind: Kind): void {
-    if (this.asked === undefined || urgency[kind] > urgency[this.asked]) this.asked = kind
+    if (this.asked !== "forced") this.asked = kind
     this.latch.unsafeOpen()
   }
 

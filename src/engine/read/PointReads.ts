@@ -1,5 +1,9 @@
-/** Reads by id: memory, then what a trusted filter proves absent, then the tiers below. */
-import { Effect, Option, type Scope } from "effect"
+/**
+ * Reads by id: memory, then what a trusted filter proves absent, then the tiers below.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Option } from "effect"
 import type { ReadError } from "../../EngineError.js"
 import { InvalidItem, InvalidRequest } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
@@ -7,9 +11,20 @@ import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
 import { nameOf } from "../../shared/NameOf.js"
 import type { EngineState } from "../state/EngineState.js"
-import type { ReadApi } from "./ReadApi.js"
 import { SharedMisses, visible } from "./SharedMisses.js"
 import { decisions, pages, readers, stored, type TierError, TierReads } from "./TierReads.js"
+
+/**
+ * Reads by id; they need the phase `ready` or `draining`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export interface ReadApi {
+  readonly get: (id: string) => Effect.Effect<Option.Option<SyncItem>, ReadError>
+  /** Found items by id; absent ids are left out, and only proven absence counts as absent. */
+  readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, SyncItem>, ReadError>
+}
 
 type Fetch = (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError>
 
@@ -17,12 +32,9 @@ export class PointReads implements ReadApi {
   private readonly tiers: TierReads
   private readonly misses: SharedMisses
 
-  constructor(
-    private readonly core: EngineState,
-    scope: Scope.Scope
-  ) {
+  constructor(private readonly core: EngineState) {
     this.tiers = new TierReads(core)
-    this.misses = new SharedMisses(core, this.tiers, scope)
+    this.misses = new SharedMisses(core, this.tiers)
   }
 
   /** The newest records of valid ids, tombstones included, without looking at the gate; fills memory. */

@@ -2,7 +2,7 @@
  * Single reads that missed memory. Those of one turn share one fetch, and later ones of the same id join it while it is
  * under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
  */
-import { Effect, Exit, Option, type Scope } from "effect"
+import { Effect, Exit, Option } from "effect"
 import type { ReadError } from "../../EngineError.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
 import type { EngineState } from "../state/EngineState.js"
@@ -19,8 +19,7 @@ export class SharedMisses {
 
   constructor(
     private readonly core: EngineState,
-    private readonly tiers: TierReads,
-    private readonly scope: Scope.Scope
+    private readonly tiers: TierReads
   ) {}
 
   /**
@@ -58,7 +57,7 @@ export class SharedMisses {
       Effect.zipRight(this.answerNext),
       Effect.ignore,
       Effect.uninterruptible,
-      Effect.forkIn(this.scope)
+      Effect.forkIn(this.core.detached)
     )
   )
 

@@ -31,6 +31,8 @@ export class CacheTrust {
 
   /** Calls that were not waited for to their end: while there are any, it is not given more. */
   unanswered = 0
+  /** Background fills under way. */
+  fills = 0
 
   /** Fails unless the cache is this archive's, whoever calls: writes, repairs, volatile items, the change stream. */
   readonly service: CacheService

@@ -2,7 +2,7 @@
  * The engine's mutable heart: what writes, flush and reads share, touched in synchronous code only. It is put together
  * of small parts, each of which keeps one thing; the rooms around it add the Effects.
  */
-import type { Clock, Context } from "effect"
+import { type Clock, type Context, Effect, Scope } from "effect"
 import type { OpenArchive } from "../../archive/Archive.js"
 import type { EngineConfig } from "../../config/Model.js"
 import { GateClosed } from "../../EngineError.js"
@@ -76,6 +76,8 @@ export class EngineState {
   lineage: string | undefined
   /** Whether an archive is configured; others may reach it, also while it is not connected. */
   expectsArchive = false
+  /** Holds what nobody waits for: nothing of it is left when the engine has stopped. */
+  readonly detached = Effect.runSync(Scope.make())
 
   constructor(
     readonly config: () => EngineConfig,

@@ -2,7 +2,7 @@
  * Comparing callers' own versions with the archive's before they are acknowledged. Whoever asks while a question is
  * under way shares the next one.
  */
-import { Array as Arr, Deferred, Effect, FiberId, type Scope } from "effect"
+import { Array as Arr, Deferred, Effect, FiberId } from "effect"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
 import type { EngineState } from "../state/EngineState.js"
@@ -33,10 +33,7 @@ export class VersionComparison {
   private next: Question | undefined
   private asking = false
 
-  constructor(
-    private readonly core: EngineState,
-    private readonly scope: Scope.Scope
-  ) {}
+  constructor(private readonly core: EngineState) {}
 
   /** Whether only the archive can say if an own version of this id is the newest, and it can be asked now. Synchronous. */
   isNeeded(id: string): boolean {
@@ -73,7 +70,7 @@ export class VersionComparison {
       // The yield lets the other writers of this turn join.
       return Effect.yieldNow().pipe(
         Effect.zipRight(this.answer),
-        Effect.forkIn(this.scope),
+        Effect.forkIn(this.core.detached),
         Effect.uninterruptible,
         Effect.zipRight(answered)
       )

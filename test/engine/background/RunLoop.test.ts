@@ -184,20 +184,6 @@ describe("an archive that is away", () => {
     })
   )
 
-  it.scoped("is drained at once when the health check finds it back", () =>
-    Effect.gen(function* () {
-      const { archive, service } = yield* running({ config: { ...quiet, healthInterval: 30 * second } })
-      archive.down = true
-      yield* service.submitMany(items(10))
-      yield* Effect.flip(service.flush)
-      archive.down = false
-      archive.calls.length = 0
-      yield* TestClock.adjust(30 * second)
-      expect(archive.seen("commit").map(({ at }) => at)).toEqual([30 * second])
-      expect((yield* service.stats).flushes.recovery).toBe(1)
-    })
-  )
-
   it.scoped("is found out by the health check without a write, and found back", () =>
     Effect.gen(function* () {
       const { archive, service } = yield* running({ config: { ...quiet, healthInterval: 3 * second } })

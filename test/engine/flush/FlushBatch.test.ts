@@ -98,9 +98,9 @@ describe("FlushDemand", () => {
     Effect.gen(function* () {
       const demand = new FlushSignal()
       demand.ask("full")
-      demand.ask("recovery")
       demand.ask("forced")
-      expect(yield* demand.next).toBe("recovery")
+      demand.ask("full")
+      expect(yield* demand.next).toBe("forced")
       const waiting = yield* beside(demand.next)
       expect(yield* ended(waiting)).toBe(false)
       demand.ask("full")
