@@ -1,6 +1,6 @@
 /** What a shutdown report means for whoever reads the log lines and the exit code. */
 import { Effect } from "effect"
-import { shutdownBody } from "../../http/api/Documents.js"
+import { shutdownBody } from "../../http/api/ApiSchemas.js"
 import type { ShutdownReport } from "../../Lifecycle.js"
 import { leftHint } from "../io/Render.js"
 import { type CliError, failed } from "./CliError.js"

@@ -8,7 +8,7 @@ import {
   shutdownBody,
   statusBody,
   verifyBody
-} from "../../http/api/Documents.js"
+} from "../../http/api/ApiSchemas.js"
 import type { SyncEngineApi } from "../../SyncEngine.js"
 import { checkReport } from "../app/ShutdownReport.js"
 import { type Backend, isBelow } from "./Backend.js"

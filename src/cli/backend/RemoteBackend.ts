@@ -8,7 +8,7 @@ import {
   encodeShutdown,
   encodeStatus,
   encodeVerified
-} from "../../http/api/Documents.js"
+} from "../../http/api/ApiSchemas.js"
 import type { ClientError } from "../../http/client/HttpClient.js"
 import * as Client from "../../http/client/HttpClient.js"
 import * as MerkleClient from "../../http/client/MerkleClient.js"

@@ -1,11 +1,12 @@
 /** The bodies of the HTTP API. */
 import { Schema } from "effect"
+import { isClean, type ShutdownReport } from "../../Lifecycle.js"
 import { sumToHex } from "../../merkle/Digest.js"
-import type { Receipt, RepairResult, VerifyResult } from "../../SyncEngine.js"
+import type { EngineHealth, EngineStats, Receipt, RepairResult, VerifyResult } from "../../SyncEngine.js"
 import type { DeadLetter } from "../../wal/WriteAheadLog.js"
 import { fieldsOf, orNull, wire } from "./Wire.js"
 
-const { Boolean, Literal, Number, String, optional } = Schema
+const { Boolean, Literal, Number, String, encodeSync, optional } = Schema
 const List = Schema.Array
 const strict = { parseOptions: { onExcessProperty: "error" } } as const
 
@@ -237,3 +238,18 @@ export const PartsBody = wire({
   parts: List(wire({ upTo: String, count: Number, sum: Sum })),
   nextAfter: orNull(String)
 }).annotations({ identifier: "MerkleParts" })
+
+// The engine's results as these bodies, for the command, which shows them as such.
+
+export const encodeStatus = encodeSync(StatusBody)
+export const encodeFlushed = encodeSync(FlushBody)
+export const encodeVerified = encodeSync(VerifyBody)
+export const encodeRepaired = encodeSync(RepairBody)
+export const encodeShutdown = encodeSync(ShutdownBody)
+export const encodeDeadLetter = encodeSync(DeadLetterBody)
+
+export const statusBody = (health: EngineHealth, stats: EngineStats) => encodeStatus({ health, stats })
+export const verifyBody = (result: VerifyResult) => encodeVerified(verified(result))
+export const repairBody = (result: RepairResult) => encodeRepaired(repaired(result))
+export const shutdownBody = (report: ShutdownReport) => encodeShutdown({ ...report, clean: isClean(report) })
+export const deadLetterBody = (letter: DeadLetter) => encodeDeadLetter(deadLetterRow(letter))

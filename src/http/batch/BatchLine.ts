@@ -35,16 +35,7 @@ const aliases: ReadonlyMap<string, string> = new Map([
 
 const ownName = (name: string): string => aliases.get(name) ?? name
 
-const putFields = [
-  "id",
-  "content",
-  "content_base64",
-  "version",
-  "state",
-  "content_type",
-  "ttl_seconds",
-  "traceparent"
-]
+const putFields = "id content content_base64 version state content_type ttl_seconds traceparent".split(" ")
 const deleteFields = ["id", "delete"]
 
 /** The longest time to live: 100 years. */
@@ -69,28 +60,29 @@ const contentProblem = (value: Readonly<Record<string, unknown>>): string | unde
   if (has("content_base64") && !isBase64(encoded)) {
     return '"content_base64" must be a string in base64 (RFC 4648, with padding)'
   }
-  const type = value.content_type
-  if (type !== undefined && type !== "json" && type !== "binary")
-    return '"content_type" must be "json" or "binary"'
-  return undefined
+  return [undefined, "json", "binary"].includes(value.content_type as string | undefined)
+    ? undefined
+    : '"content_type" must be "json" or "binary"'
 }
+
+const problems: ReadonlyArray<readonly [name: string, problem: (value: unknown) => string | undefined]> = [
+  ["traceparent", traceparentProblem],
+  ["version", versionProblem],
+  // `null` is how the scan writes "no state".
+  ["state", (state) => (state === null ? undefined : stateProblem(state))]
+]
 
 const putProblem = (value: Readonly<Record<string, unknown>>): string | undefined => {
   const contentIs = contentProblem(value)
   if (contentIs !== undefined) return contentIs
-  const { state, version } = value
-  const ttl = value.ttl_seconds
-  const traceIs = value.traceparent === undefined ? undefined : traceparentProblem(value.traceparent)
-  if (traceIs !== undefined) return `"traceparent" ${traceIs}`
-  const versionIs = version === undefined ? undefined : versionProblem(version)
-  if (versionIs !== undefined) return `"version" ${versionIs}`
-  // `null` is how the scan writes "no state".
-  const stateIs = state === undefined || state === null ? undefined : stateProblem(state)
-  if (stateIs !== undefined) return `"state" ${stateIs}`
-  if (ttl !== undefined && !(typeof ttl === "number" && ttl > 0 && ttl <= maxTtlSeconds)) {
-    return `"ttl_seconds" must be a number above 0 and at most ${maxTtlSeconds}`
+  for (const [name, problemOf] of problems) {
+    const problem = value[name] === undefined ? undefined : problemOf(value[name])
+    if (problem !== undefined) return `"${name}" ${problem}`
   }
-  return undefined
+  const ttl = value.ttl_seconds
+  return ttl === undefined || (typeof ttl === "number" && ttl > 0 && ttl <= maxTtlSeconds)
+    ? undefined
+    : `"ttl_seconds" must be a number above 0 and at most ${maxTtlSeconds}`
 }
 
 const renamed = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>

@@ -1,6 +1,6 @@
 /** Takes the lines of a request body in batches, as fast as they come and no faster than they are asked for. */
 import type { IncomingMessage } from "node:http"
-import { Effect, Either } from "effect"
+import { Effect, Either, Option } from "effect"
 import { LineSplitter, type SplitLine } from "../../shared/ndjson/LineSplitter.js"
 import { isBlank } from "../../shared/ndjson/ObjectLine.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
@@ -69,20 +69,19 @@ export class LineReader {
    * The batch before must be done with: its share of the budget is given back.
    */
   next(maxLines: number, maxBytes: number): Effect.Effect<ReadonlyArray<NumberedLine>, RequestFailed> {
-    const self = this
-    return Effect.gen(function* () {
-      self.batchBytes = 0
+    return Effect.gen(this, function* () {
+      this.batchBytes = 0
       const lines: Array<NumberedLine> = []
       for (;;) {
         // Others come first: all connections that have something to read would otherwise be read in one turn.
         yield* yieldToEventLoop
-        const filled = self.fill(lines, maxLines, maxBytes)
-        self.account(self.batchBytes + Math.min(self.openBytes, self.maxLineBytes + chunkBytes))
-        if (self.budget.used > self.budget.max) return yield* Effect.fail(overBudget())
+        const filled = this.fill(lines, maxLines, maxBytes)
+        this.account(this.batchBytes + Math.min(this.openBytes, this.maxLineBytes + chunkBytes))
+        if (this.budget.used > this.budget.max) return yield* Effect.fail(overBudget())
         if (filled === "part") continue
-        if (filled === "full" || self.ended) return lines
-        if (lines.length === 0) yield* readable(self.source)
-        else if (!(yield* Effect.timeoutTo(readable(self.source), linger))) return lines
+        if (filled === "full" || this.ended) return lines
+        if (lines.length === 0) yield* readable(this.source)
+        else if (Option.isNone(yield* Effect.timeoutOption(readable(this.source), lingerMs))) return lines
       }
     })
   }
@@ -131,9 +130,3 @@ export class LineReader {
     this.accounted = bytes
   }
 }
-
-const linger = {
-  duration: lingerMs,
-  onSuccess: () => true,
-  onTimeout: () => false
-} as const

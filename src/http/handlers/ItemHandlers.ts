@@ -1,15 +1,16 @@
 /** Items over HTTP. */
 import type { IncomingMessage } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Duration, Effect, Either, Option } from "effect"
+import { type Context, Duration, Effect, Either, Option } from "effect"
 import { LiveConfig } from "../../EngineConfig.js"
 import { InvalidItem, PayloadTooLarge } from "../../EngineError.js"
 import { type Receipt, SyncEngine, type SyncEngineApi } from "../../SyncEngine.js"
 import { idProblem, type SyncItem, stateProblem, traceparentProblem } from "../../SyncItem.js"
 import { Api } from "../api/Api.js"
 import { receiptBody } from "../api/ApiSchemas.js"
-import type { PutHeaders, PutQuery } from "../api/Parameters.js"
+import type { GetHeaders, GetQuery, PutHeaders, PutQuery } from "../api/Parameters.js"
 import { etagOf, expectedVersion, noneMatchHolds } from "../api/Preconditions.js"
 import { invalidRequest, notFound, type RequestFailed } from "../api/RequestFailed.js"
 import { batchResponse } from "../batch/BatchHandler.js"
@@ -30,16 +31,15 @@ const validId = (id: string): Effect.Effect<string, InvalidItem> => {
 /** State tags are any Unicode, header values are not: they travel percent-encoded. */
 const decodeState = (header: string | undefined): Either.Either<string | undefined, RequestFailed> => {
   if (header === undefined) return Either.right(undefined)
+  const refused = (problem: string) => Either.left(invalidRequest("X-Sync-State", problem))
   // Node reads headers as Latin-1, so other text would be stored otherwise than it was meant.
-  if (/[^\u0020-\u007e]/.test(header)) {
-    return Either.left(invalidRequest("X-Sync-State", "must be percent-encoded UTF-8"))
-  }
+  if (/[^\u0020-\u007e]/.test(header)) return refused("must be percent-encoded UTF-8")
   try {
     const state = decodeURIComponent(header)
     const problem = stateProblem(state)
-    return problem === undefined ? Either.right(state) : Either.left(invalidRequest("X-Sync-State", problem))
+    return problem === undefined ? Either.right(state) : refused(problem)
   } catch {
-    return Either.left(invalidRequest("X-Sync-State", "has invalid percent-encoding"))
+    return refused("has invalid percent-encoding")
   }
 }
 
@@ -80,50 +80,52 @@ const receiptHeaders = ({ durability, version }: Receipt): Readonly<Record<strin
   "x-sync-durability": durability
 })
 
-const putResponse = (receipt: Receipt): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(receiptBody(receipt), {
-    status: receipt.previousVersion === undefined ? 201 : 200,
-    headers: receiptHeaders(receipt)
-  })
-
-interface PutRequest {
-  readonly id: string
-  readonly query: typeof PutQuery.Type
-  readonly headers: typeof PutHeaders.Type
-  readonly source: IncomingMessage
+/** A request as its endpoint declares it. */
+interface ItemRequest<Query, Headers> {
+  readonly path: { readonly id: string }
+  readonly urlParams: Query
+  readonly headers: Headers
+  readonly request: HttpServerRequest
 }
 
-const put = Effect.fnUntraced(function* (
-  engine: SyncEngineApi,
-  { headers, id: name, query, source }: PutRequest,
-  limits: { readonly budget: BodyBudget; readonly maxBytes: number }
-) {
-  const { budget, maxBytes } = limits
-  const id = yield* validId(name)
-  const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
-  const state = yield* decodeState(headers["x-sync-state"])
-  yield* requirePlain(source)
-  const tooLarge = (bytes: number) => new PayloadTooLarge({ id, bytes, maxBytes, limit: "MAX_PAYLOAD_BYTES" })
-  const receipt = yield* withBody(source, { budget, maxBytes, tooLarge }, (content) =>
-    engine.submit(
-      {
-        id,
-        content,
-        state,
-        version: headers["x-sync-version"],
-        contentType: saysJson(source) ? "json" : undefined,
-        traceparent: usableTraceparent(headers.traceparent)
-      },
-      {
-        durability: query.durability,
-        expectedVersion: expected,
-        sql: query.sql,
-        ttl: query.ttlSeconds === undefined ? undefined : Duration.seconds(query.ttlSeconds)
-      }
+const put = (engine: SyncEngineApi, config: Context.Tag.Service<LiveConfig>, budget: BodyBudget) =>
+  Effect.fnUntraced(function* ({
+    headers,
+    path,
+    request,
+    urlParams: { durability, sql, ttlSeconds }
+  }: ItemRequest<typeof PutQuery.Type, typeof PutHeaders.Type>) {
+    const maxBytes = config.unsafeGet().maxPayloadBytes
+    const source = nodeRequest(request)
+    const id = yield* validId(path.id)
+    const expected = yield* expectedVersion(headers["if-match"], headers["if-none-match"])
+    const state = yield* decodeState(headers["x-sync-state"])
+    yield* requirePlain(source)
+    const tooLarge = (bytes: number) =>
+      new PayloadTooLarge({ id, bytes, maxBytes, limit: "MAX_PAYLOAD_BYTES" })
+    const receipt = yield* withBody(source, { budget, maxBytes, tooLarge }, (content) =>
+      engine.submit(
+        {
+          id,
+          content,
+          state,
+          version: headers["x-sync-version"],
+          contentType: saysJson(source) ? "json" : undefined,
+          traceparent: usableTraceparent(headers.traceparent)
+        },
+        {
+          durability,
+          expectedVersion: expected,
+          sql,
+          ttl: ttlSeconds === undefined ? undefined : Duration.seconds(ttlSeconds)
+        }
+      )
     )
-  )
-  return putResponse(receipt)
-})
+    return HttpServerResponse.unsafeJson(receiptBody(receipt), {
+      status: receipt.previousVersion === undefined ? 201 : 200,
+      headers: receiptHeaders(receipt)
+    })
+  })
 
 export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
   Effect.gen(function* () {
@@ -131,29 +133,22 @@ export const ItemHandlers = HttpApiBuilder.group(Api, "items", (handlers) =>
     const config = yield* LiveConfig
     const { budget, streamIdleTimeout } = yield* HttpContext
 
-    const get = Effect.fnUntraced(function* (name: string, verified = false, ifNoneMatch?: string) {
-      const id = yield* validId(name)
+    const get = Effect.fnUntraced(function* ({
+      headers,
+      path,
+      urlParams: { verified = false }
+    }: ItemRequest<typeof GetQuery.Type, typeof GetHeaders.Type>) {
+      const id = yield* validId(path.id)
       const found = yield* verified ? engine.getVerified(id) : engine.get(id)
-      return Option.isSome(found) ? itemResponse(found.value, ifNoneMatch) : yield* notFound("id", id)
+      return Option.isSome(found)
+        ? itemResponse(found.value, headers["if-none-match"])
+        : yield* notFound("id", id)
     })
 
     return handlers
-      .handleRaw(
-        "put",
-        ({ headers, path: { id }, request, urlParams: query }) =>
-          put(
-            engine,
-            { id, query, headers, source: nodeRequest(request) },
-            { budget, maxBytes: config.unsafeGet().maxPayloadBytes }
-          ),
-        mutation
-      )
-      .handleRaw("get", ({ headers, path, urlParams }) =>
-        get(path.id, urlParams.verified, headers["if-none-match"])
-      )
-      .handleRaw("head", ({ headers, path, urlParams }) =>
-        get(path.id, urlParams.verified, headers["if-none-match"])
-      )
+      .handleRaw("put", put(engine, config, budget), mutation)
+      .handleRaw("get", get)
+      .handleRaw("head", get)
       .handleRaw(
         "delete",
         Effect.fnUntraced(function* ({ headers, path, urlParams: { durability } }) {

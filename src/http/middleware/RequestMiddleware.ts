@@ -37,24 +37,19 @@ const jsonOf = (payload: Schema.Schema.All): RoutePattern["json"] => {
   return Either.isRight(empty) ? "optional" : "required"
 }
 
-const routesOfApi = (): ReadonlyArray<RoutePattern> => {
-  const routes: Array<RoutePattern> = []
-  HttpApi.reflect(Api, {
-    onGroup: () => {},
-    onEndpoint: ({ endpoint, middleware }) => {
-      routes.push({
-        method: endpoint.method,
-        segments: endpoint.path.slice(1).split("/"),
-        parameters: new Set(Option.match(endpoint.urlParamsSchema, { onNone: () => [], onSome: namesOf })),
-        json: Option.match(endpoint.payloadSchema, { onNone: () => undefined, onSome: jsonOf }),
-        secured: [...middleware].some(({ key }) => key === Bearer.key)
-      })
-    }
-  })
-  return routes
-}
-
-const routes = routesOfApi()
+const routes: Array<RoutePattern> = []
+HttpApi.reflect(Api, {
+  onGroup: () => {},
+  onEndpoint: ({ endpoint, middleware }) => {
+    routes.push({
+      method: endpoint.method,
+      segments: endpoint.path.slice(1).split("/"),
+      parameters: new Set(Option.match(endpoint.urlParamsSchema, { onNone: () => [], onSome: namesOf })),
+      json: Option.match(endpoint.payloadSchema, { onNone: () => undefined, onSome: jsonOf }),
+      secured: [...middleware].some(({ key }) => key === Bearer.key)
+    })
+  }
+})
 
 /** The decoder quotes what it got, which can be the whole body. */
 const maxMessageLength = 500
@@ -171,9 +166,7 @@ const finish = (
 ): HttpServerResponse.HttpServerResponse => {
   const headers: Record<string, string> = { "x-content-type-options": "nosniff" }
   if (response.headers["cache-control"] === undefined) headers["cache-control"] = "no-store"
-  if (options.leaving() || isBodyUncertain(nodeRequest(request))) {
-    headers.connection = "close"
-  }
+  if (options.leaving() || isBodyUncertain(nodeRequest(request))) headers.connection = "close"
   return HttpServerResponse.setHeaders(response, headers)
 }
 

@@ -145,13 +145,11 @@ export const closeServer = (server: Server, deadline: Duration.Duration): Effect
     )
     return closed.pipe(
       Effect.raceFirst(reap),
-      Effect.interruptible,
       Effect.timeoutTo({
         duration: deadline,
-        onSuccess: () => undefined,
+        onSuccess: () => {},
         onTimeout: () => server.closeAllConnections()
       }),
-      Effect.asVoid,
       Effect.interruptible
     )
   })
