@@ -4,19 +4,15 @@
  */
 
 import { compareBytes } from "./ByteOrder.js"
-import { emptyRoot, leafDigest, leafSum, makeNode, nodeDigest } from "./Digest.js"
+import { emptyRoot, leafDigest, makeNode, nodeDigest } from "./Digest.js"
 import type { Digest, Leaf, TreeChild, TreeNode } from "./Tree.js"
 import { addInto, joinPath, splitPath, type Total, TreeDelta } from "./TreeDelta.js"
 
+type ChildKey = Pick<TreeChild, "name" | "kind">
+
 /** Orders children as `Archive.children` pages them: by name, a branch before the leaf of the same name. */
-export const compareChildren = (
-  a: { readonly name: string; readonly kind: "branch" | "leaf" },
-  b: { readonly name: string; readonly kind: "branch" | "leaf" }
-): number => {
-  const order = compareBytes(a.name, b.name)
-  if (order !== 0) return order
-  return a.kind === b.kind ? 0 : a.kind === "branch" ? -1 : 1
-}
+export const compareChildren = (a: ChildKey, b: ChildKey): number =>
+  compareBytes(a.name, b.name) || (a.kind === b.kind ? 0 : a.kind === "branch" ? -1 : 1)
 
 /** A leaf as a child of the path above it. */
 export const leafChild = (leaf: Leaf): TreeChild => ({
@@ -38,22 +34,15 @@ export class MerkleTree {
     return tree
   }
 
-  /** Puts (`after`) or removes (`after` undefined) the leaves of distinct ids; returns what changed in the nodes. */
-  apply(changes: Iterable<{ readonly id: string; readonly after: Leaf | undefined }>): Map<string, Total> {
+  /** Puts (`after`) or removes (`after` undefined) the leaves of distinct ids. */
+  apply(changes: Iterable<{ readonly id: string; readonly after: Leaf | undefined }>): void {
     const delta = new TreeDelta()
     for (const { id, after } of changes) {
       delta.change(this.leaves.get(id), after)
       if (after === undefined) this.leaves.delete(id)
       else this.leaves.set(id, after)
     }
-    const totals = delta.toMap()
-    addInto(this.nodes, totals)
-    return totals
-  }
-
-  /** How many leaves there are. */
-  get size(): number {
-    return this.leaves.size
+    addInto(this.nodes, delta.toMap())
   }
 
   get root(): Digest {
@@ -93,16 +82,5 @@ export class MerkleTree {
       if (leaf.id === joinPath(path, splitPath(leaf.id).name)) children.push(leafChild(leaf))
     }
     return children.sort(compareChildren)
-  }
-
-  /** The total of these leaves, computed afresh. */
-  static totalOf(leaves: Iterable<Leaf>): Total {
-    let count = 0
-    let sum = 0n
-    for (const leaf of leaves) {
-      count++
-      sum += leafSum(leaf)
-    }
-    return { count, sum: BigInt.asUintN(256, sum) }
   }
 }

@@ -1,21 +1,13 @@
 /** Whatever has a tree that can be compared: the archive, the cache, another node. */
 import type { Effect, Option } from "effect"
-import type { Digest, TreeNode } from "./Tree.js"
+import type { Digest, TreeChild, TreeNode } from "./Tree.js"
+import type { Total } from "./TreeDelta.js"
 
 /** A child prefix with items below. */
-export interface Branch {
-  /** The last segment. */
-  readonly name: string
-  readonly count: number
-  readonly digest: Digest
-}
+export type Branch = Omit<TreeChild, "kind">
 
 /** One item directly below a path. */
-export interface LeafHead {
-  /** The last segment. */
-  readonly name: string
-  readonly digest: Digest
-}
+export type LeafHead = Pick<TreeChild, "name" | "digest">
 
 /** The items directly below a path whose names lie in a range: above `after`, up to and including `upTo`. */
 export interface NameRange {
@@ -24,11 +16,8 @@ export interface NameRange {
 }
 
 /** One part of a range: up to and including this name. */
-export interface LeafPart {
+export interface LeafPart extends Total {
   readonly upTo: string
-  readonly count: number
-  /** Sum of the leaf digests modulo 2^256. */
-  readonly sum: bigint
 }
 
 /** Names are compared byte for byte; pages are ascending. */
@@ -44,10 +33,7 @@ export interface MerkleSource<E> {
     page: NameRange & { readonly limit: number }
   ) => Effect.Effect<ReadonlyArray<LeafHead>, E>
   /** Count and sum over a range of the items directly below a path. */
-  readonly leafSum: (
-    path: string,
-    range: NameRange
-  ) => Effect.Effect<{ readonly count: number; readonly sum: bigint }, E>
+  readonly leafSum: (path: string, range: NameRange) => Effect.Effect<Total, E>
   /**
    * The same, cut by the source into parts of about `size` items: one pass over the range. None in the range: no
    * part. The last part ends with the range's last item.

@@ -1,5 +1,7 @@
-/** The arithmetic of the tree: what a batch of changed leaves adds to the nodes above them. */
-
+/**
+ * The arithmetic of the tree: what a batch of changed leaves adds to the nodes above them, and the nodes from all
+ * leaves in order.
+ */
 import { leafSum } from "./Digest.js"
 import type { Leaf } from "./Tree.js"
 
@@ -46,31 +48,16 @@ export class TreeDelta {
   change(before: Leaf | undefined, after: Leaf | undefined): void {
     const leaf = after ?? before
     if (leaf === undefined) return
-    this.changeSums(
-      leaf.id,
-      before === undefined ? undefined : leafSum(before),
-      after === undefined ? undefined : leafSum(after)
-    )
-  }
-
-  /** As `change`, for leaf sums computed beforehand. */
-  changeSums(id: string, before: bigint | undefined, after: bigint | undefined): void {
     const count = (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1)
-    const sum = (after ?? 0n) - (before ?? 0n)
+    const sum = (after === undefined ? 0n : leafSum(after)) - (before === undefined ? 0n : leafSum(before))
     if (count === 0 && sum === 0n) return
-    this.addAt("", count, sum)
-    for (let dot = id.indexOf("."); dot !== -1; dot = id.indexOf(".", dot + 1)) {
-      this.addAt(id.slice(0, dot), count, sum)
-    }
-  }
-
-  private addAt(path: string, count: number, sum: bigint): void {
-    const total = this.totals.get(path)
-    if (total === undefined) {
-      this.totals.set(path, { count, sum })
-    } else {
-      total.count += count
-      total.sum += sum
+    for (const path of ancestors(leaf.id)) {
+      const total = this.totals.get(path)
+      if (total === undefined) this.totals.set(path, { count, sum })
+      else {
+        total.count += count
+        total.sum += sum
+      }
     }
   }
 
@@ -91,5 +78,50 @@ export const addInto = (target: Map<string, Total>, delta: ReadonlyMap<string, T
     const total = add(target.get(path) ?? zero, change)
     if (total.count === 0 && total.sum === 0n) target.delete(path)
     else target.set(path, total)
+  }
+}
+
+/** A node's total and where it stands. */
+export interface PathTotal extends Total {
+  readonly path: string
+}
+
+/**
+ * Turns leaves in ascending order into finished nodes. The ids below a path stand next to each other, so only
+ * the nodes above the current leaf are open at any time.
+ */
+export class NodeStream {
+  private readonly open: Array<{ path: string; count: number; sum: bigint }> = []
+
+  /** Takes the next leaf; returns the nodes that are complete now. */
+  next(id: string, sum: bigint): Array<PathTotal> {
+    const paths = ancestors(id)
+    let shared = 0
+    while (shared < this.open.length && this.open[shared]!.path === paths[shared]) shared++
+    const done = this.close(shared)
+    for (const path of paths.slice(shared)) this.open.push({ path, count: 0, sum: 0n })
+    const deepest = this.open[this.open.length - 1]!
+    deepest.count++
+    deepest.sum += sum
+    return done
+  }
+
+  /** The nodes that are still open, the top last. */
+  end(): Array<PathTotal> {
+    return this.close(0)
+  }
+
+  private close(depth: number): Array<PathTotal> {
+    const done: Array<PathTotal> = []
+    while (this.open.length > depth) {
+      const node = this.open.pop()!
+      const above = this.open[this.open.length - 1]
+      if (above !== undefined) {
+        above.count += node.count
+        above.sum += node.sum
+      }
+      done.push({ path: node.path, count: node.count, sum: BigInt.asUintN(256, node.sum) })
+    }
+    return done
   }
 }

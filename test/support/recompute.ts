@@ -2,6 +2,8 @@
 import { Effect } from "effect"
 import type { OpenArchive } from "../../src/archive/Archive.js"
 import { leafSum, nodeDigest } from "../../src/merkle/Digest.js"
+import type { Leaf } from "../../src/merkle/Tree.js"
+import type { Total } from "../../src/merkle/TreeDelta.js"
 
 const rowsPerPage = 2_000
 
@@ -24,3 +26,15 @@ export const recompute = (archive: OpenArchive) =>
       return { root: nodeDigest("", rows, BigInt.asUintN(256, sum)), rows }
     })
   )
+
+/** The total of these leaves, computed afresh. */
+export const totalOf = (leaves: Iterable<Leaf>): Total => {
+  const sums = Array.from(leaves, leafSum)
+  return {
+    count: sums.length,
+    sum: BigInt.asUintN(
+      256,
+      sums.reduce((all, sum) => all + sum, 0n)
+    )
+  }
+}
