@@ -40,17 +40,8 @@ export const reasons = {
   closed: "the filter is closed"
 } as const
 
-export interface CommitTicket {
-  readonly serial: number
-  readonly alone: boolean
-  readonly under: string | undefined
-}
-
-export interface HeartbeatTicket {
-  readonly serial: number
-  readonly quiet: boolean
-  readonly sentAt: number
-}
+type CommitTicket = ReturnType<FilterTrust["commitStarted"]>
+export type HeartbeatTicket = ReturnType<FilterTrust["heartbeatSent"]>
 
 /** All times are milliseconds of one monotonic clock of this process. */
 export class FilterTrust {
@@ -110,7 +101,7 @@ export class FilterTrust {
     this.segments.clear()
   }
 
-  commitStarted(): CommitTicket {
+  commitStarted() {
     this.inFlight++
     this.serial++
     return { serial: this.serial, alone: this.inFlight === 1, under: this.token }
@@ -156,7 +147,7 @@ export class FilterTrust {
   }
 
   /** A heartbeat is about to be sent. One at a time. */
-  heartbeatSent(now: number): HeartbeatTicket {
+  heartbeatSent(now: number) {
     return { serial: this.serial, quiet: this.inFlight === 0, sentAt: now }
   }
 

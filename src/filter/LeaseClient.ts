@@ -8,7 +8,6 @@ import {
   type WriterRegister,
   WriterWatch
 } from "../archive/WriterLease.js"
-import type { HeartbeatTicket } from "./FilterTrust.js"
 import type { TrackedFilter } from "./TrackedFilter.js"
 
 /** How this node stands among the archive's writers. */
@@ -23,12 +22,7 @@ export interface LeaseStatus {
   readonly topVersion: number
 }
 
-export interface SentHeartbeat {
-  readonly request: HeartbeatRequest
-  readonly ticket: HeartbeatTicket
-  /** The wall clock when it was sent. */
-  readonly millis: number
-}
+export type SentHeartbeat = ReturnType<LeaseClient["send"]>
 
 // Time and chance: neither two starts nor two calls get the same.
 const fresh = Effect.zipWith(
@@ -51,7 +45,7 @@ export class LeaseClient {
   ) {}
 
   /** The next heartbeat. One at a time; whatever was sent before counts as lost from here on. */
-  send(fresh: string): SentHeartbeat {
+  send(fresh: string) {
     const { leaseMs, node } = this
     // First the clocks: the lease counts from before it leaves.
     const { millis, ticket } = this.filter.heartbeatSent()

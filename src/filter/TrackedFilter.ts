@@ -37,12 +37,6 @@ export interface FilterStatus {
   readonly rebuilding: boolean
 }
 
-export interface TrackedCommit {
-  readonly succeeded: (before: Digest, after: Digest) => void
-  /** Failed or interrupted: it may have been made all the same. */
-  readonly failed: () => void
-}
-
 export interface TakenSnapshot {
   readonly bytes: Uint8Array
   readonly root: Digest
@@ -103,7 +97,7 @@ export class TrackedFilter {
     }
   }
 
-  commitStarted(writes: ReadonlyArray<TrackedWrite>): TrackedCommit {
+  commitStarted(writes: ReadonlyArray<TrackedWrite>) {
     this.beforeWrite(writes)
     this.flying.add(writes)
     const ticket = this.trust.commitStarted()
@@ -116,7 +110,9 @@ export class TrackedFilter {
       this.settle()
     }
     return {
-      succeeded: (before, after) => end(() => this.trust.commitSucceeded(ticket, before, after, this.now())),
+      succeeded: (before: Digest, after: Digest) =>
+        end(() => this.trust.commitSucceeded(ticket, before, after, this.now())),
+      /** Failed or interrupted: it may have been made all the same. */
       failed: () => end(() => this.trust.commitFailed())
     }
   }
@@ -126,7 +122,7 @@ export class TrackedFilter {
     this.settle()
   }
 
-  heartbeatSent(): { readonly ticket: HeartbeatTicket; readonly millis: number } {
+  heartbeatSent() {
     const millis = this.clock.millis()
     return { ticket: this.trust.heartbeatSent(this.now()), millis }
   }

@@ -189,18 +189,16 @@ export class MemoryCache {
     }
     if (entry.frequency < maxFrequency) entry.frequency++
     const queue = entry.queue!
-    if (this.bytes - entry.bytes + bytes <= this.#maxBytes) {
-      queue.bytes += bytes - entry.bytes
-      entry.record = withoutExcess(record)
-      entry.bytes = bytes
-      return
-    }
     // Out of its queue while room is made, lest it make room for itself.
-    queue.remove(entry)
-    this.#makeRoom(bytes)
+    const fits = this.bytes - entry.bytes + bytes <= this.#maxBytes
+    if (fits) queue.bytes += bytes - entry.bytes
+    else {
+      queue.remove(entry)
+      this.#makeRoom(bytes)
+    }
     entry.record = withoutExcess(record)
     entry.bytes = bytes
-    queue.push(entry)
+    if (!fits) queue.push(entry)
   }
 
   #drop(entry: CacheEntry): void {
@@ -214,32 +212,23 @@ export class MemoryCache {
   }
 
   #makeRoom(bytes: number): void {
+    const smallTarget = this.#maxBytes * smallShare
+    const small = this.#small
+    const main = this.#main
     let secondChances = maxSecondChances
     while (this.bytes + bytes > this.#maxBytes) {
-      const smallTarget = this.#maxBytes * smallShare
-      const small = this.#small
-      const main = this.#main
-      if (small.oldest !== undefined && (small.bytes >= smallTarget || main.oldest === undefined)) {
-        const entry = small.oldest
-        if (entry.frequency >= usesToEnterMain) {
-          small.remove(entry)
-          entry.frequency = 0
-          this.#enterMain(entry)
-        } else {
-          this.#evict(entry)
-          this.#ghosts.add(entry.hash, this.#ghostLimit())
-          secondChances = maxSecondChances
-        }
-        continue
-      }
-      const entry = main.oldest!
-      if (entry.frequency > 0 && secondChances > 0) {
-        main.remove(entry)
-        entry.frequency--
+      const fromSmall =
+        small.oldest !== undefined && (small.bytes >= smallTarget || main.oldest === undefined)
+      const entry = (fromSmall ? small : main).oldest!
+      if (fromSmall ? entry.frequency >= usesToEnterMain : entry.frequency > 0 && secondChances > 0) {
+        entry.queue!.remove(entry)
+        entry.frequency = fromSmall ? 0 : entry.frequency - 1
+        if (!fromSmall) secondChances--
         this.#enterMain(entry)
-        secondChances--
       } else {
-        this.#evict(entry)
+        this.#drop(entry)
+        this.#evictions++
+        if (fromSmall) this.#ghosts.add(entry.hash, this.#ghostLimit())
         secondChances = maxSecondChances
       }
     }
@@ -252,11 +241,6 @@ export class MemoryCache {
       entry.record = { ...entry.record, content: this.#mainContents.copy(content) }
     }
     this.#main.push(entry)
-  }
-
-  #evict(entry: CacheEntry): void {
-    this.#drop(entry)
-    this.#evictions++
   }
 }
 

@@ -1,7 +1,6 @@
 /** The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
-import type { OpenedFile } from "./LogProtocol.js"
-import { damaged } from "./LogProtocol.js"
+import { type DeadLetterMessage, damaged, type OpenedFile } from "./LogProtocol.js"
 import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
 import { firstDamaged, slotBytes } from "./SegmentCodec.js"
 
@@ -109,21 +108,14 @@ const proveSegment = (row: SegmentRow): void => {
 const proveDeadLetters = (db: Database.Database) => {
   const rows = db
     .prepare("SELECT sequence, reason, at, checksum, data FROM dead_letter")
-    .iterate() as IterableIterator<{
-    sequence: number
-    reason: string
-    at: number
-    checksum: number
-    data: Buffer
-  }>
+    .iterate() as IterableIterator<DeadLetterMessage & { readonly checksum: number }>
   let letters = 0
   let letterBytes = 0
-  for (const row of rows) {
-    if (row.checksum !== deadLetterChecksum(row.sequence, row.reason, row.at, row.data)) {
-      throw damaged(`the dead letter with sequence ${row.sequence} is damaged`)
-    }
+  for (const { at, checksum, data, reason, sequence } of rows) {
+    if (checksum !== deadLetterChecksum(sequence, reason, at, data))
+      throw damaged(`the dead letter with sequence ${sequence} is damaged`)
     letters++
-    letterBytes += row.data.length
+    letterBytes += data.length
   }
   return { letters, letterBytes }
 }

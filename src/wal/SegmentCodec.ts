@@ -26,15 +26,20 @@ export const absent = 0xffff
 
 const viewOf = (data: Uint8Array): DataView => new DataView(data.buffer, data.byteOffset, data.byteLength)
 
-/** Writes the CRC-32 of every entry into its slot. */
-export const stampChecksums = (data: Uint8Array, items: number): void => {
+/** Where the slots stand, and where the entries end; that of index -1 at 0. */
+const layoutOf = (data: Uint8Array, items: number) => {
   const view = viewOf(data)
   const slots = data.length - items * slotBytes
-  let start = 0
-  for (let at = slots; at < data.length; at += slotBytes) {
-    const end = view.getUint32(at, true)
-    view.setUint32(at + 4, crc32(data.subarray(start, end)), true)
-    start = end
+  const endOf = (index: number) => (index < 0 ? 0 : view.getUint32(slots + index * slotBytes, true))
+  return { view, slots, endOf }
+}
+
+/** Writes the CRC-32 of every entry into its slot. */
+export const stampChecksums = (data: Uint8Array, items: number): void => {
+  const { endOf, slots, view } = layoutOf(data, items)
+  for (let index = 0; index < items; index++) {
+    const checksum = crc32(data.subarray(endOf(index - 1), endOf(index)))
+    view.setUint32(slots + index * slotBytes + 4, checksum, true)
   }
 }
 
@@ -43,15 +48,13 @@ export const stampChecksums = (data: Uint8Array, items: number): void => {
  * when all do.
  */
 export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = items): number | undefined => {
-  const view = viewOf(data)
-  const slots = data.length - items * slotBytes
+  const { endOf, slots, view } = layoutOf(data, items)
   if (slots < 0 || !Number.isInteger(items)) return 0
-  let start = from === 0 ? 0 : view.getUint32(slots + (from - 1) * slotBytes, true)
+  let start = endOf(from - 1)
   for (let index = from; index < to; index++) {
-    const at = slots + index * slotBytes
-    const end = view.getUint32(at, true)
+    const end = endOf(index)
     if (end < start + entryHeaderBytes || end > slots) return index
-    if (view.getUint32(at + 4, true) !== crc32(data.subarray(start, end))) return index
+    if (view.getUint32(slots + index * slotBytes + 4, true) !== crc32(data.subarray(start, end))) return index
     start = end
   }
   return to === items && start !== slots ? items - 1 : undefined
@@ -59,31 +62,21 @@ export const firstDamaged = (data: Uint8Array, items: number, from = 0, to = ite
 
 /** The encoded bytes of each entry, slots included. */
 export const entrySizes = (data: Uint8Array, items: number): Uint32Array => {
-  const view = viewOf(data)
-  const slots = data.length - items * slotBytes
-  const sizes = new Uint32Array(items)
-  let start = 0
-  for (let index = 0; index < items; index++) {
-    const end = view.getUint32(slots + index * slotBytes, true)
-    sizes[index] = end - start + slotBytes
-    start = end
-  }
-  return sizes
+  const { endOf } = layoutOf(data, items)
+  return new Uint32Array(items).map((_, index) => endOf(index) - endOf(index - 1) + slotBytes)
 }
 
 /** The entries `from` (inclusive) to `to` (exclusive) as a segment of their own. */
 export const cut = (data: Uint8Array, items: number, from: number, to: number): Uint8Array => {
-  const view = viewOf(data)
-  const slots = data.length - items * slotBytes
-  const endOf = (index: number) => (index < 0 ? 0 : view.getUint32(slots + index * slotBytes, true))
+  const { endOf, slots } = layoutOf(data, items)
   const start = endOf(from - 1)
   const length = endOf(to - 1) - start
   const out = new Uint8Array(length + (to - from) * slotBytes)
   out.set(data.subarray(start, start + length))
   out.set(data.subarray(slots + from * slotBytes, slots + to * slotBytes), length)
-  const outView = viewOf(out)
+  const view = viewOf(out)
   for (let at = length; at < out.length; at += slotBytes) {
-    outView.setUint32(at, outView.getUint32(at, true) - start, true)
+    view.setUint32(at, view.getUint32(at, true) - start, true)
   }
   return out
 }
@@ -94,11 +87,10 @@ export const cut = (data: Uint8Array, items: number, from: number, to: number): 
  */
 export const decode = (data: Uint8Array, items: number, from = 0, to = items): Array<ItemRecord> => {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  const view = viewOf(data)
-  const slots = data.length - items * slotBytes
+  const { endOf, view } = layoutOf(data, items)
   const out: Array<ItemRecord> = []
-  let start = from === 0 ? 0 : view.getUint32(slots + (from - 1) * slotBytes, true)
   for (let index = from; index < to; index++) {
+    const start = endOf(index - 1)
     const bits = bytes[start]!
     const idAt = start + entryHeaderBytes
     const stateAt = idAt + view.getUint16(start + 2, true)
@@ -121,7 +113,6 @@ export const decode = (data: Uint8Array, items: number, from = 0, to = items): A
       traceparent: traceBytes === absent ? undefined : bytes.toString("utf8", traceAt, contentAt),
       deleted: (bits & flags.deleted) !== 0
     })
-    start = view.getUint32(slots + index * slotBytes, true)
   }
   return out
 }

@@ -28,7 +28,7 @@ export interface Segment {
   readonly data: Uint8Array
 }
 
-const textBytes = (field: string, text: string): number => {
+const textBytes = (field: string, text = ""): number => {
   const bytes = Buffer.byteLength(text, "utf8")
   if (bytes > maxTextBytes)
     throw new RangeError(`${field} has ${bytes} bytes; the log takes at most ${maxTextBytes}`)
@@ -47,8 +47,8 @@ export const encodedBytes = (record: ItemRecord): number => {
     slotBytes +
     entryHeaderBytes +
     textBytes("id", record.id) +
-    (record.state === undefined ? 0 : textBytes("state", record.state)) +
-    (record.traceparent === undefined ? 0 : textBytes("traceparent", record.traceparent)) +
+    textBytes("state", record.state) +
+    textBytes("traceparent", record.traceparent) +
     content
   )
 }

@@ -87,15 +87,7 @@ export const inspectWalFile = (path: string): WalFileReport => {
   }
 }
 
-interface Header {
-  readonly littleEndian: boolean
-  readonly pageSize: number
-  /** What every frame of this generation bears. */
-  readonly salt: Buffer
-  readonly sum: Checksum
-}
-
-const headerOf = (file: number): Header | undefined => {
+const headerOf = (file: number) => {
   const bytes = Buffer.alloc(headerBytes)
   readFully(file, bytes, 0)
   const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
@@ -111,22 +103,12 @@ const headerOf = (file: number): Header | undefined => {
     (pageSize & (pageSize - 1)) === 0 &&
     sum.s0 === view.getUint32(24) &&
     sum.s1 === view.getUint32(28)
+  // Every frame of this generation bears the salt.
   return isValid ? { littleEndian, pageSize, salt: bytes.subarray(16, 24), sum } : undefined
 }
 
-interface Frame {
-  readonly index: number
-  /** Whether it bears this generation's salts. */
-  readonly current: boolean
-  readonly page: number
-  /** Whether it ends a transaction. */
-  readonly commit: boolean
-  readonly stored: Checksum
-  readonly followsOn: (before: Checksum) => boolean
-}
-
 /** The whole frames of the file. Each is valid until the next one is asked for. */
-const framesOf = function* (file: number, size: number, header: Header): Generator<Frame> {
+const framesOf = function* (file: number, size: number, header: NonNullable<ReturnType<typeof headerOf>>) {
   const { littleEndian, pageSize, salt } = header
   const frameBytes = frameHeaderBytes + pageSize
   const frames = Math.floor((size - headerBytes) / frameBytes)
@@ -142,11 +124,13 @@ const framesOf = function* (file: number, size: number, header: Header): Generat
     const stored = { s0: view.getUint32(at + 16), s1: view.getUint32(at + 20) }
     yield {
       index,
+      /** Whether it bears this generation's salts. */
       current: chunk.compare(salt, 0, 8, at + 8, at + 16) === 0,
       page: view.getUint32(at),
+      /** Whether it ends a transaction. */
       commit: view.getUint32(at + 4) !== 0,
       stored,
-      followsOn: (before) => {
+      followsOn: (before: Checksum) => {
         const head = walChecksum(view, at, at + 8, littleEndian, before)
         const whole = walChecksum(view, at + frameHeaderBytes, at + frameBytes, littleEndian, head)
         return whole.s0 === stored.s0 && whole.s1 === stored.s1

@@ -6,7 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { type HeartbeatReply, MemoryWriters } from "../../src/archive/WriterLease.js"
 import { reasons } from "../../src/filter/FilterTrust.js"
 import { LeaseClient, type SentHeartbeat } from "../../src/filter/LeaseClient.js"
-import { type TrackedCommit, TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
+import { TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
 import { contentHashOf } from "../../src/SyncItem.js"
 
 const leaseMs = 10_000
@@ -56,7 +56,7 @@ interface Message {
 
 interface Flight {
   readonly batch: ReadonlyArray<TrackedWrite>
-  readonly commit: TrackedCommit
+  readonly commit: ReturnType<TrackedFilter["commitStarted"]>
   state: "sent" | "applied"
   result: { readonly before: string; readonly after: string } | undefined
 }
