@@ -31,18 +31,18 @@ const ifVersion = Common.number(
 )
 
 /** All bytes of a stream, as long as they stay below the bound. */
-const collect = (stream: Stream.Stream<Uint8Array, CliError>): Effect.Effect<Uint8Array, CliError> =>
-  Effect.suspend(() => {
-    const parts: Array<Uint8Array> = []
-    let length = 0
-    return Stream.runForEach(stream, (part) => {
-      length += part.length
-      parts.push(part)
-      return length > maxContentBytes
-        ? Effect.fail(failed(`the content has more than ${maxContentBytes} bytes`))
-        : Effect.void
-    }).pipe(Effect.map(() => new Uint8Array(Buffer.concat(parts, length))))
+const collect = Effect.fnUntraced(function* (stream: Stream.Stream<Uint8Array, CliError>) {
+  const parts: Array<Uint8Array> = []
+  let length = 0
+  yield* Stream.runForEach(stream, (part) => {
+    length += part.length
+    parts.push(part)
+    return length > maxContentBytes
+      ? failed(`the content has more than ${maxContentBytes} bytes`)
+      : Effect.void
   })
+  return new Uint8Array(Buffer.concat(parts, length))
+})
 
 const readContent = Effect.fnUntraced(function* (file: string | undefined, content: string | undefined) {
   if (content !== undefined) {
@@ -126,15 +126,11 @@ export const get = define({
     ["sync-engine get config.theme --json", "One line of JSON with version, hash, state and content."]
   ],
   config: { id: Common.id, json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Common.withBackend(
-      input,
-      Effect.fnUntraced(function* (backend) {
-        const found = yield* backend.get(input.id)
-        if (Option.isNone(found)) return yield* failed(`no item ${JSON.stringify(input.id)}`)
-        yield* Common.print(input.json ? `${itemJson(found.value)}\n` : found.value.content)
-      })
-    )
+  handler: Effect.fnUntraced(function* (input) {
+    const found = yield* Common.withBackend(input, (backend) => backend.get(input.id))
+    if (Option.isNone(found)) return yield* failed(`no item ${JSON.stringify(input.id)}`)
+    yield* Common.print(input.json ? `${itemJson(found.value)}\n` : found.value.content)
+  })
 })
 
 export const remove = define({

@@ -1,10 +1,14 @@
 /** `status`, `flush`, `drain`, `shutdown`, `dead-letters`: operating an engine. */
 import { Chunk, Effect, Stream } from "effect"
 import { failed, usage } from "../app/CliError.js"
+import type { Backend, BackendError } from "../backend/Backend.js"
 import * as Connection from "../backend/Connection.js"
 import { deadLetterText, documentText, leftHint, pairs, reportText } from "../io/Render.js"
-import { argument, define, group, repeated, toggle, whole } from "../parser/Command.js"
+import { argument, define, group, type Input, repeated, toggle, whole } from "../parser/Command.js"
 import * as Common from "./Common.js"
+
+const config = { json: Common.json, ...Connection.options }
+const remoteConfig = { json: Common.json, ...Connection.remoteOptions }
 
 export const status = define({
   name: "status",
@@ -16,49 +20,36 @@ export const status = define({
       "Of a stopped engine, opened for the moment."
     ]
   ],
-  config: { json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      Effect.flatMap(backend.status, (document) => Common.show(input, document, documentText(document)))
-    )
+  config,
+  handler: Effect.fnUntraced(function* (input) {
+    const document = yield* Common.withBackend(input, (backend) => backend.status)
+    yield* Common.show(input, document, documentText(document))
+  })
 })
 
 export const flush = define({
   name: "flush",
   description: "Carry everything acknowledged so far to the archive now.",
   examples: [["sync-engine flush", "Returns when the archive has committed it."]],
-  config: { json: Common.json, ...Connection.options },
-  handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      Effect.flatMap(backend.flush, (result) =>
-        Common.show(
-          input,
-          result,
-          pairs([
-            ["flushed", result.flushed],
-            ["dead letters", result.dead_lettered],
-            ["pending", result.pending]
-          ])
-        )
-      )
-    )
+  config,
+  handler: Effect.fnUntraced(function* (input) {
+    const result = yield* Common.withBackend(input, (backend) => backend.flush)
+    const { dead_lettered, flushed, pending } = result
+    const rows = { flushed, "dead letters": dead_lettered, pending }
+    yield* Common.show(input, result, pairs(Object.entries(rows)))
+  })
 })
 
 export const drain = define({
   name: "drain",
   description: "Stop accepting writes and keep serving reads. Idempotent; only a restart ends it.",
   examples: [["sync-engine drain", "Before a shutdown behind a load balancer."]],
-  config: { json: Common.json, ...Connection.remoteOptions },
-  handler: (input) =>
-    Common.withBackend(input, (backend) =>
-      Effect.flatMap(backend.drain, (changed) =>
-        Common.show(
-          input,
-          { changed },
-          changed ? "draining: writes are refused from now on\n" : "was draining already\n"
-        )
-      )
-    )
+  config: remoteConfig,
+  handler: Effect.fnUntraced(function* (input) {
+    const changed = yield* Common.withBackend(input, (backend) => backend.drain)
+    const text = changed ? "draining: writes are refused from now on" : "was draining already"
+    yield* Common.show(input, { changed }, `${text}\n`)
+  })
 })
 
 export const shutdown = define({
@@ -66,25 +57,19 @@ export const shutdown = define({
   description:
     "Shut the daemon down and show what it did with every write. Exit code 1 when something was left undone.",
   examples: [["sync-engine shutdown --json", "Waits for the report; the daemon exits afterwards."]],
-  config: { json: Common.json, ...Connection.remoteOptions },
-  handler: (input) =>
-    Common.withBackend(
-      input,
-      Effect.fnUntraced(function* (backend) {
-        const report = yield* backend.shutdown
-        yield* Common.show(input, report, reportText(report))
-        if (!report.clean) {
-          yield* failed("the shutdown was not clean", leftHint(report.items_left_in_log))
-        }
-      })
-    )
+  config: remoteConfig,
+  handler: Effect.fnUntraced(function* (input) {
+    const report = yield* Common.withBackend(input, (backend) => backend.shutdown)
+    yield* Common.show(input, report, reportText(report))
+    if (!report.clean) yield* failed("the shutdown was not clean", leftHint(report.items_left_in_log))
+  })
 })
 
 const list = define({
   name: "list",
   description: "List the acknowledged writes that the archive refused for good, with the reason.",
   examples: [["sync-engine dead-letters list --json", "One line of JSON per letter."]],
-  config: { json: Common.json, ...Connection.options },
+  config,
   handler: (input) =>
     Common.withBackend(
       input,
@@ -111,16 +96,28 @@ const selection = {
     ),
     0
   ),
-  all: toggle("all", "All letters instead of single ones.")
+  all: toggle("all", "All letters instead of single ones."),
+  ...config
 }
 
 /** Without a selection nothing happens: a forgotten number must not mean "all". */
-const selected = (input: { readonly sequences: ReadonlyArray<number>; readonly all: boolean }) =>
-  input.all === input.sequences.length > 0
-    ? Effect.fail(
-        usage(input.all ? "give either sequences or --all, not both" : "name sequences, or pass --all")
-      )
-    : Effect.succeed(input.all ? undefined : input.sequences)
+const onSelected = (
+  { all, sequences, ...input }: Input<typeof selection>,
+  done: readonly [field: string, text: string],
+  act: (
+    letters: Backend["deadLetters"],
+    selected: ReadonlyArray<number> | undefined
+  ) => Effect.Effect<number, BackendError>
+) => {
+  if (all === sequences.length > 0) {
+    return usage(all ? "give either sequences or --all, not both" : "name sequences, or pass --all")
+  }
+  const [field, text] = done
+  return Effect.flatMap(
+    Common.withBackend(input, ({ deadLetters }) => act(deadLetters, all ? undefined : sequences)),
+    (count) => Common.show(input, { [field]: count }, `${count} ${text}\n`)
+  )
+}
 
 const retry = define({
   name: "retry",
@@ -129,24 +126,17 @@ const retry = define({
     ["sync-engine dead-letters retry 17 18", "Two letters."],
     ["sync-engine dead-letters retry --all", "All of them, for example after a larger column was made."]
   ],
-  config: { ...selection, json: Common.json, ...Connection.options },
-  handler: Effect.fnUntraced(function* (input) {
-    const sequences = yield* selected(input)
-    const retried = yield* Common.withBackend(input, ({ deadLetters }) => deadLetters.retry(sequences))
-    yield* Common.show(input, { retried }, `${retried} put back into the log\n`)
-  })
+  config: selection,
+  handler: (input) =>
+    onSelected(input, ["retried", "put back into the log"], (letters, selected) => letters.retry(selected))
 })
 
 const drop = define({
   name: "drop",
   description: "Forget dead letters. Their writes are lost.",
   examples: [["sync-engine dead-letters drop 17", "One letter."]],
-  config: { ...selection, json: Common.json, ...Connection.options },
-  handler: Effect.fnUntraced(function* (input) {
-    const sequences = yield* selected(input)
-    const dropped = yield* Common.withBackend(input, ({ deadLetters }) => deadLetters.drop(sequences))
-    yield* Common.show(input, { dropped }, `${dropped} dropped\n`)
-  })
+  config: selection,
+  handler: (input) => onSelected(input, ["dropped", "dropped"], (letters, selected) => letters.drop(selected))
 })
 
 export const deadLetters = group({

@@ -5,7 +5,7 @@ import { counted } from "../../shared/Counted.js"
 import { failed, usage } from "../app/CliError.js"
 import type { Backend, CheckOptions, VerifyDocument } from "../backend/Backend.js"
 import * as Connection from "../backend/Connection.js"
-import { extendedVerificationOf, pairs, repairText, verificationOf, verificationText } from "../io/Render.js"
+import { pairs, repairText, verificationOf, verificationText } from "../io/Render.js"
 import { choice, define, type Input, option, type Reader, toggle } from "../parser/Command.js"
 import * as Common from "./Common.js"
 
@@ -172,18 +172,9 @@ export const verify = define({
       ...checksOf(input)
     }
     const extended = anything || options.budget !== undefined || options.differences !== undefined
-    yield* Common.withBackend(
-      input,
-      Effect.fnUntraced(function* (backend) {
-        const document = yield* backend.verify(options)
-        yield* Common.show(
-          input,
-          extended ? extendedVerificationOf(document) : verificationOf(document),
-          verificationText(document)
-        )
-        if (!document.in_sync) yield* failed(problemOf(document))
-      })
-    )
+    const document = yield* Common.withBackend(input, (backend) => backend.verify(options))
+    yield* Common.show(input, verificationOf(document, extended), verificationText(document))
+    if (!document.in_sync) yield* failed(problemOf(document))
   })
 })
 
@@ -204,19 +195,15 @@ export const repair = define({
     json: Common.json,
     ...Connection.options
   },
-  handler: (input) =>
-    Common.withBackend(
-      input,
-      Effect.fnUntraced(function* (backend) {
-        const contents = input.skipContents ? false : undefined
-        const document = yield* backend.repair({ contents, ...checksOf(input) })
-        yield* Common.show(input, document, repairText(document))
-        if (document.in_sync) return
-        yield* failed(
-          document.contents_lost > 0
-            ? `${counted(document.contents_lost, "item")} damaged, and nobody has the right bytes`
-            : document.problems.join("; ") || "the tiers still differ"
-        )
-      })
+  handler: Effect.fnUntraced(function* (input) {
+    const options = { contents: input.skipContents ? false : undefined, ...checksOf(input) }
+    const document = yield* Common.withBackend(input, (backend) => backend.repair(options))
+    yield* Common.show(input, document, repairText(document))
+    if (document.in_sync) return
+    yield* failed(
+      document.contents_lost > 0
+        ? `${counted(document.contents_lost, "item")} damaged, and nobody has the right bytes`
+        : document.problems.join("; ") || "the tiers still differ"
     )
+  })
 })

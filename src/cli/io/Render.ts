@@ -2,10 +2,8 @@
 
 import type { SyncItem } from "../../SyncItem.js"
 import { counted } from "../../shared/Counted.js"
+import { fitsInLine } from "../../shared/ndjson/ObjectLine.js"
 import type { DeadLetterRow, RepairDocument, ReportDocument, VerifyDocument } from "../backend/Backend.js"
-
-const isSpace = (byte: number | undefined): boolean =>
-  byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d
 
 /**
  * The member that carries an item's content in a JSON line: `"content"` with the exact bytes when they are JSON
@@ -13,13 +11,8 @@ const isSpace = (byte: number | undefined): boolean =>
  */
 const contentMember = (item: SyncItem): string => {
   const bytes = Buffer.from(item.content.buffer, item.content.byteOffset, item.content.byteLength)
-  const fits =
-    item.contentType === "json" &&
-    bytes.length > 0 &&
-    !isSpace(bytes[0]) &&
-    !isSpace(bytes[bytes.length - 1]) &&
-    !bytes.includes(0x0a) &&
-    !bytes.includes(0x0d)
+  const bare = (byte: number | undefined) => byte !== undefined && byte !== 0x20 && byte !== 0x09
+  const fits = item.contentType === "json" && bare(bytes[0]) && bare(bytes.at(-1)) && fitsInLine(bytes)
   return fits ? `"content":${bytes.toString("utf8")}` : `"contentBase64":"${bytes.toString("base64")}"`
 }
 
@@ -43,38 +36,27 @@ export const itemJson = (item: SyncItem): string => {
   return `${JSON.stringify(head).slice(0, -1)},${contentMember(item)}}`
 }
 
-/** What `verify --json` says; a difference of a root says which one is there. */
-export const verificationOf = (document: VerifyDocument) => ({
-  in_sync: document.in_sync,
-  archive_root: document.archive_root,
-  recomputed_root: document.recomputed_root,
-  cache_root: document.cache_root,
-  rows_checked: document.rows_checked,
-  differences: document.differences.map((difference) => {
-    const root = difference.tier === "archive" ? document.archive_root : document.cache_root
-    return difference.what === "root" && root !== null ? { ...difference, root } : difference
-  })
-})
-
-/** What `verify --json` says beyond that, when more than roots and rows was asked for. */
-export const extendedVerificationOf = (document: VerifyDocument) => ({
-  ...verificationOf(document),
-  differences_total: document.differences_total,
-  complete: document.complete,
-  contents_checked: document.contents_checked,
-  values_checked: document.values_checked,
-  unchecked: document.unchecked
-})
+/** What `verify --json` says; a difference of a root says which one is there. More when more was asked for. */
+export const verificationOf = (document: VerifyDocument, extended: boolean) => {
+  const { archive_root, cache_root, recomputed_root, rows_checked } = document
+  const { complete, contents_checked, differences_total, unchecked, values_checked } = document
+  return {
+    in_sync: document.in_sync,
+    ...{ archive_root, recomputed_root, cache_root, rows_checked },
+    differences: document.differences.map((difference) => {
+      const root = difference.tier === "archive" ? archive_root : cache_root
+      return difference.what === "root" && root !== null ? { ...difference, root } : difference
+    }),
+    ...(extended ? { differences_total, complete, contents_checked, values_checked, unchecked } : {})
+  }
+}
 
 /** A dead letter as one line for people. */
 export const deadLetterText = (letter: DeadLetterRow): string =>
-  `${String(letter.sequence).padEnd(10)}  ${timeText(letter.at)}  ${letter.id}  version ${letter.version}  ${letter.reason}\n`
-
-/** Moments as people read them, in UTC. */
-const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString()
+  `${String(letter.sequence).padEnd(10)}  ${new Date(letter.at).toISOString()}  ${letter.id}  version ${letter.version}  ${letter.reason}\n`
 
 /** Lines of name and value, values aligned. */
-export const pairs = (rows: ReadonlyArray<readonly [string, string | number | boolean]>): string => {
+export const pairs = (rows: ReadonlyArray<readonly [string, string | number]>): string => {
   const width = Math.max(0, ...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join("")
 }
