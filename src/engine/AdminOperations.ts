@@ -125,16 +125,8 @@ export const checkpoint = (core: EngineState): Effect.Effect<void> =>
     )
   })
 
-const emptyUsage = {
-  items: 0,
-  bytes: 0,
-  letters: 0,
-  letterBytes: 0,
-  maxItems: 0,
-  maxBytes: 0,
-  committed: 0,
-  released: 0
-}
+const bounds = { maxItems: 0, maxBytes: 0 }
+const emptyUsage = { ...bounds, items: 0, bytes: 0, letters: 0, letterBytes: 0, committed: 0, released: 0 }
 
 export const healthOf = (core: EngineState): EngineHealth => {
   const archive = core.tiers?.archive

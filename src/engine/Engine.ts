@@ -17,7 +17,7 @@ import * as LogProbe from "./background/LogProbe.js"
 import * as RunLoop from "./background/RunLoop.js"
 import type { EngineComponents } from "./DefaultComponents.js"
 import { ChangeStream } from "./flush/ChangeStream.js"
-import * as FlushBarrier from "./flush/FlushBarrier.js"
+import { FlushBarrier } from "./flush/FlushBarrier.js"
 import { Flusher } from "./flush/Flusher.js"
 import { FlushSignal } from "./flush/FlushSignal.js"
 import * as BulkDeletes from "./query/BulkDeletes.js"
@@ -159,7 +159,7 @@ const serviceOf = (
     () => flushSignal.ask("forced")
   )
   const writes = WriteOperations.make(core, reads, log, new VersionComparison(core))
-  const barrier = FlushBarrier.make(core, flush)
+  const barrier = new FlushBarrier(core, flush)
   const pages = new Pages(core, barrier, reads)
   return {
     submit: writes.submit,

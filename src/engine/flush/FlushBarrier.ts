@@ -13,26 +13,18 @@ import { archiveFailed, archiveUnavailable, noArchive } from "../state/Condition
 import type { EngineState } from "../state/EngineState.js"
 import type { Flusher } from "./Flusher.js"
 
-type ArchiveService = OpenArchive
+type Question<A> = (archive: OpenArchive) => Effect.Effect<A, ArchiveError>
 
-export interface FlushBarrier {
+export class FlushBarrier {
+  constructor(
+    private readonly core: EngineState,
+    private readonly flush: Flusher
+  ) {}
+
   /** Carries what was acknowledged before this call, and no more; fails when that takes longer than `FLUSH_TIMEOUT`. */
-  readonly all: (operation: string) => Effect.Effect<FlushResult, ReadError>
-  /** Asks the archive; what is still pending is not seen. */
-  readonly ask: <A>(
-    operation: string,
-    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
-  ) => Effect.Effect<A, ReadError>
-  /** Both, after a look at the gate. */
-  readonly thenAsk: <A>(
-    operation: string,
-    question: (archive: ArchiveService) => Effect.Effect<A, ArchiveError>
-  ) => Effect.Effect<A, ReadError>
-}
-
-export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
-  const all: FlushBarrier["all"] = (operation) =>
-    Effect.suspend(() => {
+  all(operation: string): Effect.Effect<FlushResult, ReadError> {
+    const { core, flush } = this
+    return Effect.suspend(() => {
       const { flushTimeout } = core.config()
       const before = { ...core.counters }
       const carried = Effect.zipRight(
@@ -44,7 +36,7 @@ export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
         })
       )
       return carried.pipe(
-        Effect.catchTag("ArchiveError", (error) => Effect.fail(archiveUnavailable(operation)(error))),
+        Effect.catchTag("ArchiveError", archiveUnavailable(operation)),
         // A commit under way cannot be interrupted; the caller does not wait for it.
         Effect.disconnect,
         Effect.timeoutFail({
@@ -58,25 +50,24 @@ export const make = (core: EngineState, flush: Flusher): FlushBarrier => {
         })
       )
     })
+  }
 
-  const ask: FlushBarrier["ask"] = (operation, question) =>
-    Effect.suspend(() => {
-      const archive = core.tiers?.archive
+  /** Asks the archive; what is still pending is not seen. */
+  ask<A>(operation: string, question: Question<A>): Effect.Effect<A, ReadError> {
+    return Effect.suspend(() => {
+      const archive = this.core.tiers?.archive
       return archive === undefined
-        ? Effect.fail(noArchive(operation))
+        ? noArchive(operation)
         : Effect.mapError(question(archive), archiveUnavailable(operation))
     })
+  }
 
-  return {
-    all,
-    ask,
-    thenAsk: (operation, question) =>
-      Effect.suspend(() => {
-        const gate = core.gate.query()
-        return gate === undefined
-          ? Effect.zipRight(all(operation), ask(operation, question))
-          : Effect.fail(gate)
-      })
+  /** Both, after a look at the gate. */
+  thenAsk<A>(operation: string, question: Question<A>): Effect.Effect<A, ReadError> {
+    return Effect.suspend(
+      (): Effect.Effect<A, ReadError> =>
+        this.core.gate.query() ?? Effect.zipRight(this.all(operation), this.ask(operation, question))
+    )
   }
 }
 

@@ -31,18 +31,12 @@ const firstRetryMs = 100
 /** So often in a row the archive's time may be over for one write alone, while the archive returns a ping. */
 export const mostOverdueAlone = 5
 
-interface Timed extends Committed {
-  readonly startedMs: number
-}
-
-interface Answered extends Timed {
-  readonly lost: Lost
-}
+type Timed = Committed & { readonly startedMs: number }
 
 interface Run {
   readonly reason: FlushReason
-  readonly upTo?: number | undefined
-  readonly fullOnly?: boolean | undefined
+  readonly upTo?: number
+  readonly fullOnly?: boolean
 }
 
 export class Flusher {
@@ -194,7 +188,7 @@ export class Flusher {
   }
 
   /** What follows a commit at once: dead letters, and whoever waits for the archive, which is not the cache. */
-  private answered(committed: Timed): Effect.Effect<Answered, LogUnavailable> {
+  private answered(committed: Timed) {
     return Effect.map(this.putAside(committed), () => ({
       ...committed,
       lost: answer(this.core, this.waiters, committed)
@@ -205,12 +199,7 @@ export class Flusher {
     const [first] = culprits
     if (first === undefined) return Effect.void
     const at = this.core.nowMs()
-    const letters = culprits.map(({ entry: { record, sequence }, problem }) => ({
-      sequence,
-      record,
-      reason: problem,
-      at
-    }))
+    const letters = culprits.map(({ entry, problem }) => ({ ...entry, reason: problem, at }))
     return Effect.zipRight(
       this.core.log.deadLetters.add(letters),
       Effect.logWarning(`the archive refused ${counted(culprits.length, "write")}; see the dead letters`, {
@@ -221,7 +210,7 @@ export class Flusher {
   }
 
   /** What follows then: cache, readers, and the entries leave the log. */
-  private finish(committed: Answered, reason: FlushReason): Effect.Effect<void> {
+  private finish(committed: Timed & { readonly lost: Lost }, reason: FlushReason): Effect.Effect<void> {
     return Effect.gen(this, function* () {
       const { core, feed, waiters } = this
       const { entries, lost, result, startedMs } = committed

@@ -48,12 +48,8 @@ export const orTakeWritesOnly = Effect.fnUntraced(function* (error: ArchiveStart
   const mayWait = kind === "unreachable" && core.config().startWithoutSql && log.binding() !== undefined
   if (!mayWait) return yield* error
   core.gate.awaitsArchive = true
-  yield* Conditions.begins(
-    core,
-    "archive",
-    `SQL is unreachable: ${problem}`,
-    `starting without SQL: writes go into the log, and nothing can be read: ${problem}`
-  )
+  const said = `starting without SQL: writes go into the log, and nothing can be read: ${problem}`
+  yield* Conditions.begins(core, "archive", `SQL is unreachable: ${problem}`, said)
   yield* core.lifecycle.setWritesOnly(true)
   return Option.none<OpenArchive>()
 })
@@ -80,17 +76,13 @@ const connect = (
 export const connectLater = Effect.fnUntraced(function* (runtime: Runtime, { open }: Archive["Type"]) {
   const { core } = runtime
   if (!core.gate.awaitsArchive || open === undefined) return
-  yield* Effect.tapError(connect(runtime, open), ({ kind, problem }) => noteRefusal(core, kind, problem))
+  yield* Effect.tapError(connect(runtime, open), (error) => noteRefusal(core, error))
   core.gate.awaitsArchive = false
   core.gate.wrongArchive = undefined
   yield* core.lifecycle.setWritesOnly(false)
 })
 
-const noteRefusal = (
-  core: EngineState,
-  kind: ArchiveStartError["kind"],
-  problem: string
-): Effect.Effect<void> =>
+const noteRefusal = (core: EngineState, { kind, problem }: ArchiveStartError): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (kind !== "refused") return Effect.void
     const isNews = core.gate.wrongArchive === undefined

@@ -73,15 +73,8 @@ export const begins = (
 export const ends = ({ degradations }: Degradable, component: Component, said: string): Effect.Effect<void> =>
   Effect.suspend(() => (degradations.end(component) ? Effect.logInfo(said) : Effect.void))
 
-const expected = new Set([
-  "ArchiveError",
-  "ArchiveStartError",
-  "CacheError",
-  "GateClosed",
-  "LogUnavailable",
-  "RebuildLater",
-  "TierUnavailable"
-])
+const expected =
+  /^(ArchiveError|ArchiveStartError|CacheError|GateClosed|LogUnavailable|RebuildLater|TierUnavailable)$/
 
 /** What went wrong, when it is a failure that operation brings with it and no fault of the program. */
 export const expectedProblem = (cause: Cause.Cause<unknown>): string | undefined => {
@@ -89,22 +82,17 @@ export const expectedProblem = (cause: Cause.Cause<unknown>): string | undefined
   // A defect beside a failure is still a defect.
   if (Cause.defects(cause).length > 0) return undefined
   const error = Cause.squash(cause)
-  return error instanceof Error && "_tag" in error && expected.has(String(error._tag))
+  return error instanceof Error && "_tag" in error && expected.test(String(error._tag))
     ? error.message
     : undefined
 }
 
-/** How long to wait before asking an unavailable archive again. */
-const retryAfterMs = 1000
-
 export const archiveFailed = (operation: string, problem: string): TierUnavailable =>
-  new TierUnavailable({ tier: "archive", operation, problem, retryAfterMs })
+  new TierUnavailable({ tier: "archive", operation, problem, retryAfterMs: 1000 })
 
 /** An archive's failure as its readers see it. */
-export const archiveUnavailable =
-  (operation: string) =>
-  (error: ArchiveError): TierUnavailable =>
-    archiveFailed(operation, error.problem)
+export const archiveUnavailable = (operation: string) => (error: ArchiveError) =>
+  archiveFailed(operation, error.problem)
 
 /** There is none to ask; `consequence` goes on with the sentence. */
 export const noArchive = (operation: string, consequence = ""): TierUnavailable =>

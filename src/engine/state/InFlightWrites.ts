@@ -51,24 +51,18 @@ export class InFlightWrites {
   /** The commit of this write has ended, well or badly. Once for each write that was added. */
   remove(write: Prepared): void {
     if (!this.writes.remove(write.record.id, write)) return
-    const waiting = this.waiting.get(write)
-    if (waiting === undefined) return
+    const waiting = this.waiting.get(write) ?? []
     this.waiting.delete(write)
     for (const wake of waiting) wake()
   }
 
-  /** Calls `wake` when the newest commit of this id that is under way now has ended. */
-  whenLanded(id: string, wake: () => void): void {
-    const newest = this.writes.newest(id)
-    const waiting = newest === undefined ? undefined : this.waiting.get(newest)
-    if (newest === undefined) wake()
-    else if (waiting === undefined) this.waiting.set(newest, [wake])
-    else waiting.push(wake)
-  }
-
-  /** Waits for that. */
+  /** Waits until the newest commit of this id that is under way now has ended. */
   landed(id: string): Effect.Effect<void> {
-    return Effect.async((resume) => this.whenLanded(id, () => resume(Effect.void)))
+    return Effect.async((resume) => {
+      const newest = this.writes.newest(id)
+      if (newest === undefined) return resume(Effect.void)
+      this.waiting.set(newest, [...(this.waiting.get(newest) ?? []), () => resume(Effect.void)])
+    })
   }
 
   *records(): Generator<ItemRecord> {

@@ -142,11 +142,8 @@ export class SequenceSet {
 
   add(sequence: number): void {
     const index = Math.floor(sequence / perChunk)
-    let chunk = this.chunks.get(index)
-    if (chunk === undefined) {
-      chunk = new Uint8Array(perChunk / 8)
-      this.chunks.set(index, chunk)
-    }
+    const chunk = this.chunks.get(index) ?? new Uint8Array(perChunk / 8)
+    this.chunks.set(index, chunk)
     const bit = sequence % perChunk
     chunk[bit >> 3]! |= 1 << (bit & 7)
   }

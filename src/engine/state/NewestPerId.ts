@@ -46,12 +46,9 @@ export class NewestPerId<K, V extends object> {
   add(one: V): void {
     const { id } = this.headOf(one)
     const known = this.ids.get(id)
-    if (known === undefined) {
-      this.ids.set(id, one)
-      return
-    }
     const key = this.keyOf(one)
-    if (!(known instanceof Several)) {
+    if (known === undefined) this.ids.set(id, one)
+    else if (!(known instanceof Several)) {
       const first = this.keyOf(known)
       if (first === key) return
       this.ids.set(id, new Several(new Map([[first, known]]).set(key, one), this.newer(known, one)))

@@ -111,8 +111,7 @@ export class EarlyAcknowledgements {
     this.ended === this.calls
       ? Effect.void
       : Effect.async<void>((resume) => {
-          if (this.ended === this.calls) resume(Effect.void)
-          else this.waiters.push({ calls: this.calls, wake: () => resume(Effect.void) })
+          this.waiters.push({ calls: this.calls, wake: () => resume(Effect.void) })
         })
   )
 

@@ -123,14 +123,14 @@ export class PendingIndex {
   }
 
   /** From now on collects what is settled, until {@link unwatch}: an answer of the archive may be from before that. */
-  watch(): ReadonlyMap<string, PendingEntry> {
+  watch(): Map<string, PendingEntry> {
     const settled = new Map<string, PendingEntry>()
     this.watching.add(settled)
     return settled
   }
 
-  unwatch(settled: ReadonlyMap<string, PendingEntry>): void {
-    this.watching.delete(settled as Map<string, PendingEntry>)
+  unwatch(settled: Map<string, PendingEntry>): void {
+    this.watching.delete(settled)
   }
 
   /** Forgets an early write: its commit has ended. */

@@ -24,12 +24,8 @@ export class Watches {
   private readonly watches = new Map<string, Watch>()
 
   watch(id: string): Watch {
-    const known = this.watches.get(id)
-    if (known !== undefined) {
-      known.watchers++
-      return known
-    }
-    const watch: Watch = { dirty: false, watchers: 1 }
+    const watch = this.watches.get(id) ?? { dirty: false, watchers: 0 }
+    watch.watchers++
     this.watches.set(id, watch)
     return watch
   }

@@ -4,11 +4,10 @@
  */
 import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
-import { InvalidItem, VersionMismatch } from "../../EngineError.js"
+import { type InvalidItem, VersionMismatch } from "../../EngineError.js"
 import type { Durability, Receipt } from "../../SyncEngineModels.js"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
-import { nameOf } from "../../shared/NameOf.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { Prepared } from "../state/InFlightWrites.js"
@@ -17,6 +16,7 @@ import { touchedMeanwhile } from "../state/Watching.js"
 import type { LogAppend } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
 import { refuse, writeGate } from "./WriteGate.js"
+import { invalid } from "./WriteValidation.js"
 
 /** What a compare-and-set compares with. */
 export interface Expected {
@@ -130,12 +130,8 @@ export class SingleWrites {
 
 const expectationProblem = (id: string, expected: number): InvalidItem | undefined => {
   const problem = idProblem(id)
-  if (problem !== undefined) return new InvalidItem({ id: nameOf(id), field: "id", problem })
+  if (problem !== undefined) return invalid(id, "id", problem)
   return Number.isSafeInteger(expected) && expected >= 0
     ? undefined
-    : new InvalidItem({
-        id,
-        field: "expectedVersion",
-        problem: "must be a whole number from 0 (absent) upwards"
-      })
+    : invalid(id, "expectedVersion", "must be a whole number from 0 (absent) upwards")
 }

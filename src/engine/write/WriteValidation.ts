@@ -30,7 +30,7 @@ import type { Prepared } from "../state/InFlightWrites.js"
 import { newestOf } from "../state/KnownVersions.js"
 import type { Asked } from "./VersionComparison.js"
 
-const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
+export const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
   new InvalidItem({ id: nameOf(id), field, problem })
 
 /** What a caller hands in, read once: its getters may throw, or say something else the next time. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { FastCheck as FC } from "effect"
+import { Effect, FastCheck as FC } from "effect"
 import type { Prepared } from "../../../src/engine/state/InFlightWrites.js"
 import { InFlightWrites } from "../../../src/engine/state/InFlightWrites.js"
 import { PendingIndex } from "../../../src/engine/state/PendingIndex.js"
@@ -171,22 +171,27 @@ describe("InFlight", () => {
     )
   })
 
-  it("tells who waits for an id when its newest commit has ended, and does not wait for later ones", () => {
+  it("tells who waits for an id when its newest commit has ended, and does not wait for later ones", async () => {
     const flights = new InFlightWrites()
     const told: Array<string> = []
-    flights.whenLanded("a", () => told.push("nothing under way"))
+    const landed = (said: string) => Effect.runFork(Effect.map(flights.landed("a"), () => told.push(said)))
+    const turn = () => new Promise((resume) => setTimeout(resume))
+    landed("nothing under way")
     const [first, second, third] = [prepared("a", 1), prepared("a", 2), prepared("a", 3)]
     flights.add(first)
     flights.add(second)
-    flights.whenLanded("a", () => told.push("second"))
+    landed("second")
     flights.add(third)
-    flights.whenLanded("a", () => told.push("third"))
+    landed("third")
     flights.remove(first)
+    await turn()
     expect(told).toEqual(["nothing under way"])
     flights.remove(second)
     flights.remove(second)
+    await turn()
     expect(told).toEqual(["nothing under way", "second"])
     flights.remove(third)
+    await turn()
     expect(told).toEqual(["nothing under way", "second", "third"])
   })
 
