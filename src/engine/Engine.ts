@@ -20,7 +20,6 @@ import { ChangeStream } from "./flush/ChangeStream.js"
 import { FlushBarrier } from "./flush/FlushBarrier.js"
 import { Flusher } from "./flush/Flusher.js"
 import { FlushSignal } from "./flush/FlushSignal.js"
-import * as BulkDeletes from "./query/BulkDeletes.js"
 import * as GetOrInsert from "./query/GetOrInsert.js"
 import * as Integrity from "./query/Integrity.js"
 import { Pages } from "./query/Pages.js"
@@ -172,7 +171,7 @@ const serviceOf = (
     setState: SetState.make(core, reads, writes),
     ...VerifiedReads.make(core, reads),
     ...RangeQueries.make(core, barrier, pages),
-    ...BulkDeletes.make(core, writes, pages),
+    ...RangeQueries.deletes(core, writes, pages),
     ...Integrity.make(core, flush, barrier, cacheResync, writes.submit),
     ...AdminOperations.make(runtime, live, barrier, shutdown)
   }

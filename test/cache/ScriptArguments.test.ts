@@ -73,7 +73,8 @@ describe("decoding", () => {
     content[0]! ^= 1
     expect(read.content).toEqual(record.content)
     content[0]! ^= 1
-    expect(read.content.buffer.byteLength).toBe(read.content.length)
+    // One of the buffers that small copies share, not the reply's.
+    expect(read.content.buffer).not.toBe(content.buffer)
   })
 
   it("tells damaged values", () => {

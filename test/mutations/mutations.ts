@@ -112,7 +112,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "deleteByState does not look again",
-    file: "src/engine/query/BulkDeletes.ts",
+    file: "src/engine/query/RangeQueries.ts",
     find: "return newest !== undefined && (newest.deleted || !inState(range, newest.state))",
     replace: "return false && newest !== undefined",
     tests: ["test/engine/write/Decisions.test.ts"]
@@ -387,7 +387,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "deleteByState deletes what has another state by the commit",
-    file: "src/engine/query/BulkDeletes.ts",
+    file: "src/engine/query/RangeQueries.ts",
     find: "writes.deleteUnless(open, left, range.state !== undefined)",
     replace: "writes.deleteUnless(open, left, false)",
     tests: ["test/engine/write/Compared.test.ts"]

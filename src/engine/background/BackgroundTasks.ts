@@ -107,11 +107,6 @@ export const followCache = (runtime: Runtime): Effect.Effect<void, unknown> =>
     )
   })
 
-/** Keeps this node's place among the archive's writers. */
-const writerHeartbeat = (runtime: Runtime): Effect.Effect<void> =>
-  // While the archive is unavailable, the lease runs out and absence is no longer proven: nothing else to do.
-  Effect.ignore(runtime.filterMaintenance.heartbeat)
-
 /** Gives the log's disk space back. */
 const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
@@ -123,18 +118,15 @@ const shrinkLog = (runtime: Runtime): Effect.Effect<void, unknown> =>
   })
 
 /** Removes tombstones past their retention. */
-const purgeTombstones = (runtime: Runtime): Effect.Effect<void, unknown> =>
+const purgeTombstones = (runtime: Runtime): Effect.Effect<unknown, unknown> =>
   Effect.suspend(() => {
     const { core } = runtime
     const archive = core.tiers?.archive
     const { tombstoneRetention } = core.config()
     if (archive === undefined || tombstoneRetention === 0) return Effect.void
     const before = core.nowMs() - tombstoneRetention
-    const page: Effect.Effect<void, unknown> = Effect.flatMap(
-      archive.purgeTombstones(before, tombstonesPerPurge),
-      (removed) => (removed < tombstonesPerPurge ? Effect.void : page)
-    )
-    return page
+    const page = archive.purgeTombstones(before, tombstonesPerPurge)
+    return Effect.repeat(page, { until: (removed) => removed < tombstonesPerPurge })
   })
 
 /** Whether a duty's failure is a tier's, of which the engine has told or tells now. */
@@ -231,7 +223,8 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   {
     name: "writer heartbeat",
     intervalMs: () => runtime.core.filter?.heartbeatIntervalMs ?? 0,
-    round: writerHeartbeat(runtime)
+    // While the archive is unavailable, the lease runs out and absence is no longer proven: nothing else to do.
+    round: Effect.ignore(runtime.filterMaintenance.heartbeat)
   },
   {
     name: "filter rebuild",
@@ -265,5 +258,5 @@ export const all = (runtime: Runtime): ReadonlyArray<Duty> => [
   },
   { name: "log shrink", intervalMs: (config) => config.healthInterval, round: shrinkLog(runtime) },
   { name: "watchdog", intervalMs: (config) => config.watchdogInterval, round: watchProgress(runtime) },
-  { name: "tombstone purge", intervalMs: () => hourMs, round: purgeTombstones(runtime) }
+  { name: "tombstone purge", intervalMs: () => hourMs, round: Effect.asVoid(purgeTombstones(runtime)) }
 ]

@@ -14,18 +14,9 @@ import { type CacheTrust, othersProblem } from "../state/CacheTrust.js"
 import type { EngineState } from "../state/EngineState.js"
 import * as CacheOnlyItems from "../write/CacheOnlyItems.js"
 
-export interface CacheResync {
-  /** Compares, repairs what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
-  readonly prove: Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** As `prove`, within a budget; tells the ids of repaired items. */
-  readonly proveWithin: (
-    options: ResyncOptions
-  ) => Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
-  /** Compares the roots of a trusted cache; a difference takes its trust away. */
-  readonly check: Effect.Effect<void, ArchiveError | CacheError>
-  /** Makes sure that the cache is this archive's, or goes on being it; until that is known it is not used. */
-  readonly claim: Effect.Effect<void, CacheError>
-}
+export type CacheResync = ReturnType<typeof make>
+
+type Proof = Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError>
 
 /** How long a cache stays an archive's when nobody renews that. */
 const claimMs = 60_000
@@ -51,12 +42,7 @@ const claimOf = (core: EngineState, cache: CacheTrust): Effect.Effect<void, Cach
     })
   })
 
-const proveOurs = (
-  core: EngineState,
-  flush: Flusher,
-  cache: CacheTrust,
-  options: ResyncOptions
-): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> => {
+const proveOurs = (core: EngineState, flush: Flusher, cache: CacheTrust, options: ResyncOptions): Proof => {
   const archive = core.tiers?.archive
   if (archive === undefined) return Effect.succeed(undefined)
   const { generation } = cache.service.status()
@@ -83,20 +69,18 @@ const proveOurs = (
   )
 }
 
-export const make = (core: EngineState, flush: Flusher): CacheResync => {
+export const make = (core: EngineState, flush: Flusher) => {
   const turn = Effect.unsafeMakeSemaphore(1)
 
-  const claim = (cache: CacheTrust) => claimOf(core, cache)
   const othersCache = (cache: CacheTrust) => Effect.as(cacheFailed(core, cache, othersProblem), undefined)
 
-  const prove = (
-    options: ResyncOptions = {}
-  ): Effect.Effect<ResyncResult | undefined, ArchiveError | CacheError> =>
+  /** Compares, repairs what differs, and trusts the cache when the roots are equal. Nothing without cache or archive. */
+  const prove = (options: ResyncOptions = {}): Proof =>
     turn.withPermits(1)(
       Effect.suspend(() => {
         const { cache } = core
         if (cache === undefined || !cache.connected) return Effect.succeed(undefined)
-        return claim(cache).pipe(
+        return claimOf(core, cache).pipe(
           Effect.zipRight(Effect.suspend(() => proveOurs(core, flush, cache, options))),
           Effect.catchTag("OtherArchive", () => othersCache(cache)),
           // An archive that cannot be asked is told of elsewhere, and says nothing about the cache.
@@ -107,7 +91,8 @@ export const make = (core: EngineState, flush: Flusher): CacheResync => {
       })
     )
 
-  const check: CacheResync["check"] = Effect.suspend(() => {
+  /** Compares the roots of a trusted cache; a difference takes its trust away. */
+  const check: Effect.Effect<void, ArchiveError | CacheError> = Effect.suspend(() => {
     const { cache } = core
     const archive = core.tiers?.archive
     if (cache === undefined || archive === undefined || !cache.trusted) return Effect.void
@@ -120,11 +105,13 @@ export const make = (core: EngineState, flush: Flusher): CacheResync => {
     )
   })
 
-  const renew: CacheResync["claim"] = Effect.suspend(() => {
+  /** Makes sure that the cache is this archive's, or goes on being it; until that is known it is not used. */
+  const renew: Effect.Effect<void, CacheError> = Effect.suspend(() => {
     const { cache } = core
     if (cache === undefined || !cache.connected) return Effect.void
-    return Effect.catchTag(claim(cache), "OtherArchive", () => othersCache(cache))
+    return Effect.catchTag(claimOf(core, cache), "OtherArchive", () => othersCache(cache))
   })
 
+  /** `proveWithin`: within a budget; tells the ids of repaired items. */
   return { prove: prove(), proveWithin: prove, check, claim: renew }
 }

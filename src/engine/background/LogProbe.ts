@@ -3,14 +3,9 @@ import { Clock, Effect } from "effect"
 import type { LogUnavailable } from "../../EngineError.js"
 import type { EngineState } from "../state/EngineState.js"
 
-export interface LogProbe {
-  /** Probes the log once every `HEALTH_INTERVAL`, and at every call while it refuses writes. */
-  readonly check: Effect.Effect<void>
-  /** Probes it now. */
-  readonly probe: Effect.Effect<void>
-}
+export type LogProbe = ReturnType<typeof make>
 
-export const make = (core: EngineState): LogProbe => {
+export const make = (core: EngineState) => {
   let told = false
   let probedAt: bigint | undefined
 
@@ -44,6 +39,7 @@ export const make = (core: EngineState): LogProbe => {
     })
   })
 
+  /** Probes once every `HEALTH_INTERVAL`, and at every call while the log refuses writes. */
   const check = Effect.flatMap(Clock.currentTimeNanos, (now) => {
     const due = probedAt === undefined || Number(now - probedAt) / 1e6 >= core.config().healthInterval
     return due || core.degradations.logRefusal !== undefined ? probe : Effect.void

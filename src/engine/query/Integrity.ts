@@ -69,11 +69,7 @@ export const make = (
       barrier.thenAsk("merkleRoot", (archive) => archive.root),
       "SyncEngine.merkleRoot"
     ),
-    merkleNode: (path) =>
-      orFail(
-        invalidPrefix(path, "path"),
-        barrier.thenAsk("merkleNode", (archive) => archive.node(path))
-      ).pipe(Effect.withSpan("SyncEngine.merkleNode")),
+    merkleNode: (path) => Effect.withSpan(nodeOf(barrier, "merkleNode", path), "SyncEngine.merkleNode"),
     merkleChildren: (path, { after, limit = defaultPageItems } = {}) =>
       orFail(
         invalidPrefix(path, "path") ?? invalidPage({ limit }),
@@ -113,6 +109,12 @@ export const make = (
   }
 }
 
+const nodeOf = (barrier: FlushBarrier, operation: string, path: string) =>
+  orFail(
+    invalidPrefix(path, "path"),
+    barrier.thenAsk(operation, (archive) => archive.node(path))
+  )
+
 /** The archived tree as a source of comparisons. */
 const sourceOf = (core: EngineState, barrier: FlushBarrier, operation: string): MerkleSource<ReadError> => {
   const page = <A>(
@@ -130,11 +132,7 @@ const sourceOf = (core: EngineState, barrier: FlushBarrier, operation: string): 
     )
   return {
     root: barrier.thenAsk(operation, (archive) => archive.root),
-    node: (path) =>
-      orFail(
-        invalidPrefix(path, "path"),
-        barrier.thenAsk(operation, (archive) => archive.node(path))
-      ),
+    node: (path) => nodeOf(barrier, operation, path),
     branches: (path, options) => page({ path, limit: options.limit }, (tree) => tree.branches(path, options)),
     leaves: (path, options) => page({ path, limit: options.limit }, (tree) => tree.leaves(path, options)),
     leafSum: (path, range) => page({ path }, (tree) => tree.leafSum(path, range)),

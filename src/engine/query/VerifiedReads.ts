@@ -13,7 +13,7 @@ import { touchedMeanwhile } from "../state/Watching.js"
 import type { QueryApi } from "./QueryApi.js"
 import { guardedById } from "./Requests.js"
 
-export type VerifiedReads = Pick<
+type VerifiedReads = Pick<
   QueryApi,
   "getVerified" | "contains" | "definitelyMissing" | "mightExist" | "isCurrent" | "status"
 >
@@ -21,18 +21,8 @@ export type VerifiedReads = Pick<
 export const make = (core: EngineState, reads: PointReads): VerifiedReads => ({
   getVerified: (id) => guardedById(core, id, verified(core, reads, id)),
   contains: (id) => Effect.map(reads.get(id), Option.isSome),
-  definitelyMissing: (id) =>
-    guardedById(
-      core,
-      id,
-      Effect.sync(() => core.provenAbsent(id))
-    ),
-  mightExist: (id) =>
-    guardedById(
-      core,
-      id,
-      Effect.sync(() => !core.provenAbsent(id))
-    ),
+  definitelyMissing: (id) => provenAbsent(core, id),
+  mightExist: (id) => Effect.map(provenAbsent(core, id), (absent) => !absent),
   isCurrent: (id, version) =>
     guardedById(
       core,
@@ -61,6 +51,13 @@ export const make = (core: EngineState, reads: PointReads): VerifiedReads => ({
       })
     )
 })
+
+const provenAbsent = (core: EngineState, id: string) =>
+  guardedById(
+    core,
+    id,
+    Effect.sync(() => core.provenAbsent(id))
+  )
 
 /** The newest version that log or archive know, asking the archive unless the pending write is known to be that. */
 const newestHead = (

@@ -85,18 +85,13 @@ export class TierReads {
 
   /** The newest records, tombstones included; fails with the first id that cannot be read. */
   all(ids: ReadonlyArray<string>, depth: Depth): Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError> {
-    return Effect.suspend(() => {
+    return Effect.gen(this, function* () {
       const records = new Map<string, ItemRecord>()
       const found: Found = (id, record) => {
         if (record !== undefined) records.set(id, record)
       }
-      return Effect.flatMap(
-        this.each(ids, found, depth),
-        (failed): Effect.Effect<ReadonlyMap<string, ItemRecord>, TierError> => {
-          for (const error of failed.values()) return Effect.fail(error)
-          return Effect.succeed(records)
-        }
-      )
+      for (const error of (yield* this.each(ids, found, depth)).values()) return yield* error
+      return records
     })
   }
 
