@@ -3,7 +3,7 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import { Option, Schema } from "effect"
 import * as EngineErrors from "../../EngineError.js"
 import { backpressureLevels, policy } from "../../shared/Backpressure.js"
-import { RequestFailed } from "./RequestFailed.js"
+import { RequestFailed, refusal } from "./RequestFailed.js"
 import { camelCase, snakeCase } from "./Wire.js"
 
 /** What a request can fail with: the engine's own errors, and those of HTTP. */
@@ -80,11 +80,7 @@ export const mapError = (error: Failure): ErrorAnswer => ({
 
 /** The answer to a defect: says nothing about its inside. */
 export const internalError: ErrorAnswer = mapError(
-  new RequestFailed({
-    status: 500,
-    error: "InternalError",
-    message: "an internal error happened; the log of the server has the details"
-  })
+  refusal(500, "InternalError", "an internal error happened; the log of the server has the details")
 )
 
 export const ErrorBody = Schema.Struct(
@@ -104,7 +100,7 @@ const ofBody = (status: number, { error, message, ...fields }: typeof ErrorBody.
       ...Object.fromEntries(Object.entries(fields).map(([name, field]) => [camelCase(name), field])),
       _tag: error
     }),
-    () => new RequestFailed({ status, error, message, fields })
+    () => refusal(status, error, message, { fields })
   )
 
 const decodeBody = Schema.decodeUnknownOption(Schema.parseJson(ErrorBody))
@@ -112,8 +108,7 @@ const decodeBody = Schema.decodeUnknownOption(Schema.parseJson(ErrorBody))
 /** The error that a body describes. */
 export const errorOf = (status: number, text: string): Failure =>
   Option.match(decodeBody(text), {
-    onNone: () =>
-      new RequestFailed({ status, error: "UnexpectedAnswer", message: `the server answered ${status}` }),
+    onNone: () => refusal(status, "UnexpectedAnswer", `the server answered ${status}`),
     onSome: (body) => ofBody(status, body)
   })
 

@@ -19,42 +19,33 @@ export class RequestFailed extends Data.TaggedError("RequestFailed")<{
   readonly fields?: Readonly<Record<string, unknown>>
 }> {}
 
+export const refusal = (
+  status: number,
+  error: string,
+  message: string,
+  more: Pick<RequestFailed, "headers" | "fields"> = {}
+): RequestFailed => new RequestFailed({ status, error, message, ...more })
+
 /** A 400 that names the argument at fault. */
 export const invalidRequest = (argument: string, problem: string): RequestFailed =>
-  new RequestFailed({
-    status: 400,
-    error: "InvalidRequest",
-    message: `${argument} ${problem}`,
-    fields: { argument, problem }
-  })
+  refusal(400, "InvalidRequest", `${argument} ${problem}`, { fields: { argument, problem } })
 
 /** A 400 for a body that is not what the route takes. */
 export const invalidBody = (problem: string): RequestFailed =>
-  new RequestFailed({
-    status: 400,
-    error: "InvalidBody",
-    message: `the body ${problem}`,
-    fields: { problem }
-  })
+  refusal(400, "InvalidBody", `the body ${problem}`, { fields: { problem } })
 
 /** A 400 for what is no request at all; where the next one begins is not certain. */
 export const malformed = (message: string): RequestFailed =>
-  new RequestFailed({ status: 400, error: "MalformedRequest", message, headers: { connection: "close" } })
+  refusal(400, "MalformedRequest", message, { headers: { connection: "close" } })
 
 /** A 404 for an item or tree node that was proven absent. */
-export const notFound = (what: "id" | "path", name: string): RequestFailed =>
-  new RequestFailed({
-    status: 404,
-    error: "NotFound",
-    message: what === "id" ? `no item ${JSON.stringify(name)}` : `no live item below ${JSON.stringify(name)}`,
-    fields: { [what]: name }
-  })
+export const notFound = (what: "id" | "path", name: string): RequestFailed => {
+  const absent = what === "id" ? "no item" : "no live item below"
+  return refusal(404, "NotFound", `${absent} ${JSON.stringify(name)}`, { fields: { [what]: name } })
+}
 
 /** A 415 that says what would be accepted. */
-export const unsupportedMediaType = (header: string, value: string, accepted: string): RequestFailed =>
-  new RequestFailed({
-    status: 415,
-    error: "UnsupportedMediaType",
-    message: `${header} ${JSON.stringify(value.slice(0, 100))} is not supported; send ${accepted}`,
-    fields: { header, accepted }
-  })
+export const unsupportedMediaType = (header: string, value: string, accepted: string): RequestFailed => {
+  const message = `${header} ${JSON.stringify(value.slice(0, 100))} is not supported; send ${accepted}`
+  return refusal(415, "UnsupportedMediaType", message, { fields: { header, accepted } })
+}

@@ -7,7 +7,7 @@ import { Data, Effect, type Redacted } from "effect"
 import { InvalidRequest } from "../../EngineError.js"
 import { illFormed } from "../../SyncItem.js"
 import { errorOf, type Failure, isFailure } from "../api/ErrorMapping.js"
-import { RequestFailed } from "../api/RequestFailed.js"
+import { type RequestFailed, refusal } from "../api/RequestFailed.js"
 
 /**
  * The server could not be reached, or the connection broke.
@@ -53,7 +53,7 @@ export interface ClientOptions {
 
 /** An answer with the right status and something else in it. */
 export const unexpected = (status: number, message = "the answer does not fit"): RequestFailed =>
-  new RequestFailed({ status, error: "UnexpectedAnswer", message })
+  refusal(status, "UnexpectedAnswer", message)
 
 /** The innermost message: what the system said. */
 const causeMessage = (error: Error): string =>

@@ -5,7 +5,7 @@ import { Lifecycle, type LifecycleSnapshot } from "../../Lifecycle.js"
 import { SyncEngine } from "../../SyncEngine.js"
 import { Api } from "../api/Api.js"
 import { LifecycleBody } from "../api/ApiSchemas.js"
-import { RequestFailed } from "../api/RequestFailed.js"
+import { type RequestFailed, refusal } from "../api/RequestFailed.js"
 
 const encodeLifecycle = Schema.encodeSync(LifecycleBody)
 
@@ -23,9 +23,7 @@ const answer = (
 ): Effect.Effect<LifecycleSnapshot, RequestFailed> =>
   holds
     ? Effect.succeed(snapshot)
-    : Effect.fail(
-        new RequestFailed({ status: 503, error, message, fields: { ...encodeLifecycle(snapshot) } })
-      )
+    : refusal(503, error, message, { fields: { ...encodeLifecycle(snapshot) } })
 
 export const HealthHandlers = HttpApiBuilder.group(Api, "health", (handlers) =>
   Effect.gen(function* () {

@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from "node:crypto"
 import { isIPv4 } from "node:net"
 import { Either, Redacted } from "effect"
 import { InvalidConfig } from "../../EngineError.js"
-import { RequestFailed } from "../api/RequestFailed.js"
+import { type RequestFailed, refusal } from "../api/RequestFailed.js"
 
 /** What the checks need of a request. */
 interface RequestFacts {
@@ -34,15 +34,9 @@ export const isToken = (text: string): boolean => /^[\u0021-\u007e]+$/.test(text
 const bearer = /^bearer +([\u0021-\u007e]+)$/i
 
 const unauthorized = (message: string, challenge: string): RequestFailed =>
-  new RequestFailed({
-    status: 401,
-    error: "Unauthorized",
-    message,
+  refusal(401, "Unauthorized", message, {
     headers: { "www-authenticate": `Bearer realm="sync-engine"${challenge}` }
   })
-
-const forbidden = (error: string, message: string): RequestFailed =>
-  new RequestFailed({ status: 403, error, message })
 
 /** Everything but health needs the token. */
 const tokenGatekeeper = (token: string): Gatekeeper => {
@@ -74,17 +68,16 @@ const originAuthority = (origin: string): string | undefined => /^https?:\/\/([^
 const loopbackGatekeeper: Gatekeeper = ({ headers, method }) => {
   const host = headers.host
   if (host !== undefined && !isLoopback(hostNameOf(host))) {
-    return forbidden(
+    return refusal(
+      403,
       "ForbiddenHost",
       "without ADMIN_TOKEN only requests to localhost, 127.0.0.0/8 or [::1] are served; set ADMIN_TOKEN to use other names"
     )
   }
   const origin = headers.origin
   if (origin !== undefined && !readsOnly.has(method) && originAuthority(origin) !== host) {
-    return forbidden(
-      "ForbiddenOrigin",
-      "a page of another origin may not write here while no ADMIN_TOKEN is set"
-    )
+    const message = "a page of another origin may not write here while no ADMIN_TOKEN is set"
+    return refusal(403, "ForbiddenOrigin", message)
   }
   return undefined
 }

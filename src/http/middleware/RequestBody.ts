@@ -8,7 +8,13 @@ import { Effect } from "effect"
 import { PayloadTooLarge } from "../../EngineError.js"
 import { repeatedName } from "../../shared/ndjson/JsonMembers.js"
 import { join } from "../../shared/Pieces.js"
-import { invalidBody, invalidRequest, RequestFailed, unsupportedMediaType } from "../api/RequestFailed.js"
+import {
+  invalidBody,
+  invalidRequest,
+  type RequestFailed,
+  refusal,
+  unsupportedMediaType
+} from "../api/RequestFailed.js"
 
 const reluctant = new WeakMap<IncomingMessage, ServerResponse>()
 const broken = new WeakMap<IncomingMessage, RequestFailed>()
@@ -28,11 +34,7 @@ export const breakBody = (source: IncomingMessage, problem: RequestFailed): void
 }
 
 /** The sender disconnected, as far as the connection knows. */
-const brokenOff = new RequestFailed({
-  status: 400,
-  error: "InvalidBody",
-  message: "the body ended before it was complete"
-})
+const brokenOff = refusal(400, "InvalidBody", "the body ended before it was complete")
 
 /** Waits until there is something to read, or the end. Takes nothing, so that giving up loses nothing. */
 export const readable = (source: IncomingMessage): Effect.Effect<void, RequestFailed> =>
@@ -69,10 +71,7 @@ export interface BodyBudget {
 
 /** The 503 for a server whose budget is used up. */
 export const overBudget = (): RequestFailed =>
-  new RequestFailed({
-    status: 503,
-    error: "Overloaded",
-    message: "too many bytes of request bodies are in flight; try again",
+  refusal(503, "Overloaded", "too many bytes of request bodies are in flight; try again", {
     headers: { "retry-after": "1" },
     fields: { retry_after_ms: 1_000 }
   })

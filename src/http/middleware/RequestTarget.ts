@@ -4,10 +4,9 @@
  */
 import type { IncomingMessage } from "node:http"
 import { Either } from "effect"
-import { invalidRequest, malformed, RequestFailed } from "../api/RequestFailed.js"
+import { invalidRequest, malformed, type RequestFailed, refusal } from "../api/RequestFailed.js"
 
-const refused = (status: number, error: string, message: string): RequestFailed =>
-  new RequestFailed({ status, error, message, headers: { connection: "close" } })
+const closing = { headers: { connection: "close" } }
 
 /** What the checks need of a request. */
 export type RequestHead = Pick<IncomingMessage, "httpVersion" | "headers" | "rawHeaders">
@@ -32,11 +31,11 @@ export const protocolProblem = ({
   const coding = headers["transfer-encoding"]
   if (coding !== undefined && isOld) return malformed("HTTP/1.0 has no Transfer-Encoding")
   if (coding !== undefined && coding.trim().toLowerCase() !== "chunked") {
-    return refused(501, "UnsupportedTransferCoding", "of the transfer codings only chunked is taken")
+    return refusal(501, "UnsupportedTransferCoding", "of the transfer codings only chunked is taken", closing)
   }
   const { expect } = headers
   if (expect !== undefined && !isOld && expect.trim().toLowerCase() !== "100-continue") {
-    return refused(417, "ExpectationFailed", "of the expectations only 100-continue is met")
+    return refusal(417, "ExpectationFailed", "of the expectations only 100-continue is met", closing)
   }
   return undefined
 }
@@ -64,19 +63,17 @@ const decode = (text: string): string | undefined => {
  * UTF-8, in path and query.
  */
 export const parseTarget = (url: string): Either.Either<RequestTarget, RequestFailed> => {
-  if (!url.startsWith("/"))
-    return Either.left(invalidRequest("the request target", "must be a path, such as /items/a"))
-  if (url.includes("#"))
-    return Either.left(invalidRequest("the request target", "holds a # that is not encoded"))
+  const refused = (what: string, problem: string) => Either.left(invalidRequest(what, problem))
+  if (!url.startsWith("/")) return refused("the request target", "must be a path, such as /items/a")
+  if (url.includes("#")) return refused("the request target", "holds a # that is not encoded")
   const mark = url.indexOf("?")
   const path = mark === -1 ? url : url.slice(0, mark)
   const query = mark === -1 ? "" : url.slice(mark)
-  if (decode(query) === undefined)
-    return Either.left(invalidRequest("the query", "has invalid percent-encoding"))
+  if (decode(query) === undefined) return refused("the query", "has invalid percent-encoding")
   const segments: Array<string> = []
   for (const raw of path.slice(1).split("/")) {
     const segment = decode(raw)
-    if (segment === undefined) return Either.left(invalidRequest("the path", "has invalid percent-encoding"))
+    if (segment === undefined) return refused("the path", "has invalid percent-encoding")
     segments.push(segment)
   }
   return Either.right({
@@ -110,13 +107,9 @@ const notAllowed = (patterns: ReadonlyArray<RoutePattern>, method: string): Requ
     pattern.method === "GET" ? ["GET", "HEAD"] : [pattern.method]
   )
   const allowed = [...new Set(methods)].sort()
-  return new RequestFailed({
-    status: 405,
-    error: "MethodNotAllowed",
-    message: `this path does not take ${method}; it takes ${allowed.join(", ")}`,
-    headers: { allow: allowed.join(", ") },
-    fields: { allowed }
-  })
+  const allow = allowed.join(", ")
+  const message = `this path does not take ${method}; it takes ${allow}`
+  return refusal(405, "MethodNotAllowed", message, { headers: { allow }, fields: { allowed } })
 }
 
 /**
@@ -130,8 +123,7 @@ export const routeOf = (
 ): Either.Either<RoutePattern, RequestFailed> => {
   const ofPath = routes.filter((pattern) => matches(pattern, segments))
   if (ofPath.length === 0) {
-    const message = "there is no such route; GET /docs lists them"
-    return Either.left(new RequestFailed({ status: 404, error: "UnknownRoute", message }))
+    return Either.left(refusal(404, "UnknownRoute", "there is no such route; GET /docs lists them"))
   }
   const route = ofPath.find((pattern) => serves(pattern, method))
   if (route === undefined) return Either.left(notAllowed(ofPath, method))

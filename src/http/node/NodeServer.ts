@@ -6,7 +6,7 @@ import { type AddressInfo, isIPv6 } from "node:net"
 import type { Duplex } from "node:stream"
 import { type Duration, Effect, type Redacted, Schedule } from "effect"
 import { InvalidConfig } from "../../EngineError.js"
-import { malformed, RequestFailed } from "../api/RequestFailed.js"
+import { malformed, type RequestFailed, refusal } from "../api/RequestFailed.js"
 import { checkExposure, isLoopback } from "../middleware/Authorization.js"
 import { awaitsContinue } from "../middleware/RequestBody.js"
 import { Connection, type Handle } from "./Connection.js"
@@ -19,18 +19,15 @@ export interface ServerLimits {
   readonly maxConnections: number
 }
 
-const fault = (status: number, error: string, message: string): RequestFailed =>
-  new RequestFailed({ status, error, message })
-
 /** What node found wrong before there was a request, or in the middle of one. */
 const faults: Readonly<Record<string, RequestFailed>> = {
-  HPE_HEADER_OVERFLOW: fault(431, "HeadersTooLarge", "URL and headers hold more than 16 KiB"),
-  ERR_HTTP_REQUEST_TIMEOUT: fault(408, "RequestTimeout", "the request did not arrive in time"),
+  HPE_HEADER_OVERFLOW: refusal(431, "HeadersTooLarge", "URL and headers hold more than 16 KiB"),
+  ERR_HTTP_REQUEST_TIMEOUT: refusal(408, "RequestTimeout", "the request did not arrive in time"),
   HPE_INVALID_EOF_STATE: malformed("the request ended before it was complete")
 }
 
 const noRequest = malformed("this is not an HTTP/1.1 request")
-const noTunnel = fault(405, "MethodNotAllowed", "this is no proxy: CONNECT is not taken")
+const noTunnel = refusal(405, "MethodNotAllowed", "this is no proxy: CONNECT is not taken")
 
 /** Checks of the timeouts are this much finer than the timeouts. */
 const checks = 4
