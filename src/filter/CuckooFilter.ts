@@ -12,7 +12,6 @@
  * and costs its readers one question to the archive. The rule is safe by construction: bits are only ever added,
  * kicks only move them, a failed insertion is undone.
  */
-
 import { IdHash } from "../shared/IdHash.js"
 import { FilterLayer, maxLayerCapacity, slotsPerBucket } from "./FilterLayer.js"
 

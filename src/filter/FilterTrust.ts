@@ -22,7 +22,6 @@
  * may write right after), and roots compared at every commit instead of a lease (a foreign item would be denied until
  * the next one).
  */
-
 import { trustedShare } from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
 

@@ -1,5 +1,4 @@
 /** One node's part in the writers' register: what to ask, what to do with the reply. */
-
 import { Clock, Duration, Effect, Random, Schedule } from "effect"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import {

@@ -1,5 +1,4 @@
 /** A cuckoo filter together with the rules of its trust: synchronous and without I/O. */
-
 import { trustedShare } from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"

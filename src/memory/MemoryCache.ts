@@ -7,7 +7,6 @@
  * back while it is a ghost goes straight to the main queue. At the end of the main queue a used entry is
  * entered again with one use less; an unused one leaves. A read changes one counter and moves nothing.
  */
-
 import { compareVersions, type ItemRecord } from "../SyncItem.js"
 import { ContentCopies, copyOfContent, pinsMemory } from "../shared/ContentCopies.js"
 import { IdHash } from "../shared/IdHash.js"

@@ -2,7 +2,6 @@
  * The whole tree in memory: the model that the stored trees are tested against, and the tree of the
  * in-memory archive.
  */
-
 import { compareBytes } from "./ByteOrder.js"
 import { emptyRoot, leafDigest, makeNode, nodeDigest } from "./Digest.js"
 import type { Digest, Leaf, TreeChild, TreeNode } from "./Tree.js"

@@ -5,10 +5,8 @@
  * after the released mark is durable; what a partly released segment holds below the mark is not returned. The
  * filter's snapshot is written part by part, so that commits get their turn between them, and published at once.
  */
-
 import { LogDatabase } from "./LogDatabase.js"
-import type { OpenLogFile } from "./LogFileOpen.js"
-import { openLogFile } from "./LogFileOpen.js"
+import { type OpenLogFile, openLogFile } from "./LogFileOpen.js"
 import type { Amount, DeadLetterMessage, LogResumption, OpenedFile, SegmentSlice } from "./LogProtocol.js"
 import {
   bindingTable,

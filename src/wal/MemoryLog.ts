@@ -8,7 +8,6 @@
  *
  * @since 0.1.0
  */
-
 import { type Context, Effect, Either, type Layer, Random, type Scope } from "effect"
 import { LogOpenError } from "../EngineError.js"
 import type { FilterSnapshots } from "./FilterSnapshots.js"

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-
 import * as path from "node:path"
 import { type Context, Effect, type Layer, type Scope } from "effect"
 import { LogOpenError } from "../EngineError.js"
