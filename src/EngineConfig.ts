@@ -100,6 +100,14 @@ const checkPartial = (
 /**
  * A whole configuration from the options that differ from the defaults; `undefined` counts as not given.
  *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { fromPartial } from "effect-sync-engine"
+ *
+ * const config = Either.getOrThrow(fromPartial({ dataDir: "data", batchFlushInterval: "50 millis" }))
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -142,6 +150,14 @@ export const engineConfig: Effect.Effect<EngineConfig, InvalidConfig> = Effect.f
 
 /**
  * The running engine's configuration: watched, so that live options take effect when it changes.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { LiveConfig } from "effect-sync-engine"
+ *
+ * const quieter = Effect.flatMap(LiveConfig, (live) => live.update({ healthInterval: "5 minutes" }))
+ * ```
  *
  * @since 0.1.0
  * @category services

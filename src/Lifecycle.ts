@@ -58,6 +58,16 @@ export const isClean = (report: ShutdownReport): boolean =>
 /**
  * Where the engine stands: phase, boot stage, marks, durations, the report of its shutdown.
  *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Lifecycle } from "effect-sync-engine"
+ *
+ * const untilReady = Effect.flatMap(Lifecycle, ({ changes }) =>
+ *   Stream.runDrain(Stream.takeUntil(changes, ({ phase }) => phase === "ready"))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category services
  */

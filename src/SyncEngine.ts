@@ -36,6 +36,20 @@ export * from "./SyncEngineApi.js"
 /**
  * The sync engine of an application: its reads, writes and operation.
  *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { defaults, LiveConfig, SyncEngine } from "effect-sync-engine"
+ *
+ * const program = Effect.flatMap(SyncEngine, ({ stats }) => stats)
+ * const onOptions = Effect.provide(program, SyncEngine.layer({ dataDir: "data", batchFlushInterval: "50 millis" }))
+ * const onVariables = Effect.provide(program, SyncEngine.layerConfig)
+ * // Requires the log, the filter's snapshots, the archive, the cache and the filter.
+ * const onOwnParts = SyncEngine.layerWithoutDependencies.pipe(
+ *   Layer.provideMerge(LiveConfig.layer({ ...defaults, dataDir: "data" }))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category services
  */

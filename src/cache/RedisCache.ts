@@ -207,6 +207,15 @@ export const layer = (options: RedisCacheOptions): Layer.Layer<Cache> =>
  * delays the cache in turn: no blocking commands (`BLPOP`, `XREAD BLOCK`), no `subscribe`, and no
  * `multi({ pipeline: false })` on this client.
  *
+ * @example
+ * ```ts
+ * import { SyncEngine } from "effect-sync-engine"
+ * import * as RedisCache from "effect-sync-engine/RedisCache"
+ * import { Redis } from "ioredis"
+ *
+ * const engine = SyncEngine.layer({}, RedisCache.layerClient({ client: new Redis() }))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -9,6 +9,13 @@ import type { Redacted } from "effect"
  * Every option of the engine. Those marked *live* take effect when changed through `LiveConfig`;
  * the others are read once, at start.
  *
+ * @example
+ * ```ts
+ * import { type EngineConfig, defaults } from "effect-sync-engine"
+ *
+ * const config: EngineConfig = { ...defaults, dataDir: "data", walMaxItems: 100_000 }
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

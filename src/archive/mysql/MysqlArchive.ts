@@ -220,6 +220,15 @@ const makeShared = (sql: SqlClient.SqlClient, options: SharedSqlClientOptions) =
  * set when a connection is taken and set back when it returns, and no call runs in a transaction of the application.
  * That costs four round trips a call: where throughput matters take {@link layer}, with a pool of its own.
  *
+ * @example
+ * ```ts
+ * import { SyncEngine } from "effect-sync-engine"
+ * import * as MysqlArchive from "effect-sync-engine/MysqlArchive"
+ *
+ * // Requires the application's SqlClient.
+ * const engine = SyncEngine.layer({}, MysqlArchive.layerSqlClient())
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
