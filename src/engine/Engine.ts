@@ -222,10 +222,7 @@ const checkpoint = (core: EngineState) =>
     core.tiers === undefined ? Effect.void : Effect.zipRight(core.log.shrink, core.log.checkpoint)
   )
 
-/**
- * An archive that fails for a time may take what is left; nobody waits for one after a failed start, nor for a log that
- * cannot release what is archived.
- */
+/** Nobody waits for an archive after a failed start, nor for a log that cannot release what is archived. */
 const lastFlush = (core: EngineState, flush: Flusher) =>
   Effect.gen(function* () {
     if (core.tiers?.archive === undefined || (core.pendingEntries() === 0 && !flush.releaseDue())) return

@@ -1,7 +1,4 @@
-/**
- * Commits a batch; when the archive refuses it for a permanent reason, splits it until the culprits stand
- * alone. One bad row blocks nothing.
- */
+/** Commits a batch; one that the archive refuses for good is split until the culprits stand alone. */
 import { Duration, Effect } from "effect"
 import type { CommitResult, OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
@@ -122,10 +119,7 @@ export const commitSplitting = (
   )
 }
 
-/**
- * The newest record of each id, in the order in which the ids first appear. Of one version the first, as the archive
- * decides between two batches.
- */
+/** The newest record of each id, as the ids first appear; of one version the first, as the archive decides. */
 export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<LogEntry> => {
   const newest = new Map<string, LogEntry>()
   for (const entry of entries) {
@@ -137,10 +131,7 @@ export const newestPerId = (entries: ReadonlyArray<LogEntry>): ReadonlyArray<Log
   return [...newest.values()]
 }
 
-/**
- * The batch's other versions of an id, newest first: what to archive instead when the newest is refused. Of the
- * refused number only what came later.
- */
+/** An id's other versions, newest first, to archive in place of a refused one; of its number only what came later. */
 export const olderVersions = (entries: ReadonlyArray<LogEntry>, refused: LogEntry): ReadonlyArray<LogEntry> =>
   entries
     .filter(({ record, sequence }) => {

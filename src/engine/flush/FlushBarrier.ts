@@ -1,7 +1,4 @@
-/**
- * Before a question about many items goes to the archive, what was acknowledged before the question is carried
- * there.
- */
+/** Before a question about many items goes to the archive, what was acknowledged before it is carried there. */
 
 import { Duration, Effect } from "effect"
 import type { OpenArchive } from "../../archive/Archive.js"

@@ -91,10 +91,7 @@ const noteRefusal = (core: EngineState, { kind, problem }: ArchiveStartError): E
     return isNews ? Effect.logError(`no more writes are taken: ${problem}`) : Effect.void
   })
 
-/**
- * From 200 ms doubling to at most 5 s, jittered. No pause outlasts the bound on the start: the last attempt is made when
- * it is over.
- */
+/** No pause outlasts the bound on the start: the last attempt is made when it is over. */
 const startPauses = (leftMs: () => number) =>
   Schedule.modifyDelay(backoff("200 millis", "5 seconds"), (_, pause) =>
     Duration.min(pause, Duration.millis(Math.max(0, Math.ceil(leftMs()))))

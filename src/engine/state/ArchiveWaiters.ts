@@ -51,10 +51,7 @@ export class ArchiveWaiters {
     return true
   }
 
-  /**
-   * Everything up to this sequence number has been archived or rejected. `early`: readers do not see it yet, and
-   * whoever lost anything waits until they do.
-   */
+  /** Everything up to here is archived or rejected. `early`: readers do not see it yet, and whoever lost waits for that. */
   settle(upTo: number, early = false): void {
     const ready: Array<Waiter> = []
     const kept: Array<Waiter> = []

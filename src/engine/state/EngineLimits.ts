@@ -1,7 +1,4 @@
-/**
- * Sizes that bound the engine's own work: nobody has to configure them, and simulations make them small so that
- * every page boundary is crossed.
- */
+/** Sizes that bound the engine's own work; simulations make them small so that every page boundary is crossed. */
 import { Context } from "effect"
 
 export const defaultLimits = {

@@ -31,10 +31,7 @@ export class HybridLogicalClock {
     if (upTo > this.latest) this.latest = upTo
   }
 
-  /**
-   * A version above all assigned and observed ones and above `floor` (the item's own newest version);
-   * `undefined` when they leave no safe integer.
-   */
+  /** A version above all seen ones and `floor` (the item's own newest); `undefined` when no safe integer is left. */
   next(floor = 0): number | undefined {
     const physical = Math.min(maxObservedVersion, Math.floor(this.nowMs()) * versionsPerMillisecond)
     const version = Math.max(1, this.latest + 1, physical)

@@ -10,10 +10,7 @@ class Several<K, V extends object> {
   ) {}
 }
 
-/**
- * Every step takes constant time as long as the newest version of an id does not go before the others, and group
- * commits end in the order in which they began.
- */
+/** Every step takes constant time as long as the newest version of an id goes last, as it does with group commits. */
 export class NewestPerId<K, V extends object> {
   // Nearly always one version an id, so that one stands alone.
   private readonly ids = new Map<string, V | Several<K, V>>()

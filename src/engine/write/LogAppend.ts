@@ -20,10 +20,7 @@ import { closedToWrites } from "./WriteGate.js"
 type Done = (results: ReadonlyArray<SubmitResult>) => void
 
 export class LogAppend {
-  /**
-   * @param onCommitted called after each group commit
-   * @param hurry called instead when a writer waits for the archive
-   */
+  /** @param hurry called after a group commit in place of `onCommitted` when a writer waits for the archive */
   constructor(
     private readonly core: EngineState,
     private readonly waiters: ArchiveWaiters,

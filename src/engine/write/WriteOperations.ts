@@ -226,8 +226,8 @@ const countOf = (list: ReadonlyArray<unknown>): number => (Array.isArray(list) ?
 export const withOptions = <A, E, R>(
   given: AnyOptions | undefined,
   use: (options: AnyOptions) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | WriteError, R> => {
-  return Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
+): Effect.Effect<A, E | WriteError, R> =>
+  Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
     let options: AnyOptions = {}
     try {
       const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given ?? options
@@ -237,7 +237,6 @@ export const withOptions = <A, E, R>(
     }
     return use(options)
   })
-}
 
 export interface AnyOptions extends SubmitOptions, DeleteOptions {
   readonly expectedHash?: string | undefined
