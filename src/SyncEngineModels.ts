@@ -219,8 +219,8 @@ export interface FlushResult {
 
 export type { BudgetOptions } from "./reconcile/Budget.js"
 export type { Difference } from "./reconcile/Divergence.js"
-export type { VerifyDifference } from "./reconcile/Findings.js"
 export type { RepairOptions, RepairResult } from "./reconcile/Repair.js"
+export type { VerifyDifference } from "./reconcile/TreeCheck.js"
 export type { Unchecked, VerifyOptions, VerifyResult } from "./reconcile/Verify.js"
 
 /**

@@ -3,27 +3,12 @@
  * that adds to the tree. Every archive decides with this code, so that they cannot come to differ.
  */
 import { compareBytes } from "../merkle/ByteOrder.js"
-import { type Total, TreeDelta } from "../merkle/TreeDelta.js"
+import { TreeDelta } from "../merkle/TreeDelta.js"
 import { compareVersions, type ItemHead, type ItemRecord, sameHead, sameVersion } from "../SyncItem.js"
 
 /** A stored row without its content. */
 export interface StoredHead extends ItemHead {
   readonly updatedAt: number
-}
-
-export interface CommitPlan {
-  /** Records of ids that have no row yet, by ascending id. */
-  readonly inserts: ReadonlyArray<ItemRecord>
-  /** Records that are newer than their row, by ascending id. */
-  readonly updates: ReadonlyArray<ItemRecord>
-  /** Records of the very version and hash of their row, by ascending id: repeats, or other states of it. */
-  readonly equal: ReadonlyArray<ItemRecord>
-  /** Records that lose against their row, newer or of the same number, by ascending id. */
-  readonly losers: ReadonlyArray<ItemRecord>
-  /** What the winners add to the tree. */
-  readonly delta: ReadonlyMap<string, Total>
-  /** Highest version among the winners; 0 without any. */
-  readonly maxVersion: number
 }
 
 /**
@@ -35,22 +20,30 @@ export const inLockOrder = (records: ReadonlyArray<ItemRecord>): ReadonlyArray<I
   return sorted.filter((record, i) => i === 0 || record.id !== sorted[i - 1]!.id)
 }
 
-/** Decides a batch by `compareVersions`, piece by piece: a long batch can give way between pieces. */
-export class CommitPlanner {
-  private readonly inserts: Array<ItemRecord> = []
-  private readonly updates: Array<ItemRecord> = []
-  private readonly equal: Array<ItemRecord> = []
-  private readonly losers: Array<ItemRecord> = []
-  private readonly delta = new TreeDelta()
-  private maxVersion = 0
+/**
+ * What becomes of a batch, its records by ascending id. Decided by `compareVersions`, piece by piece: a long batch can
+ * give way between pieces.
+ */
+export class CommitPlan {
+  /** Records of ids that have no row yet. */
+  readonly inserts: Array<ItemRecord> = []
+  /** Records that are newer than their row. */
+  readonly updates: Array<ItemRecord> = []
+  /** Records of the very version and hash of their row: repeats, or other states of it. */
+  readonly equal: Array<ItemRecord> = []
+  /** Records that lose against their row, newer or of the same number. */
+  readonly losers: Array<ItemRecord> = []
+  /** What the winners add to the tree. */
+  readonly delta = new TreeDelta()
+  /** Highest version among the winners; 0 without any. */
+  maxVersion = 0
 
   /** Decides these records, given what is stored for their ids. */
   decide(records: ReadonlyArray<ItemRecord>, stored: ReadonlyMap<string, StoredHead>): void {
     for (const record of records) {
       const head = stored.get(record.id)
-      if (head === undefined) {
-        this.inserts.push(record)
-      } else {
+      if (head === undefined) this.inserts.push(record)
+      else {
         if (compareVersions(record, head) <= 0) {
           if (sameHead(record, head)) this.equal.push(record)
           else this.losers.push(record)
@@ -58,17 +51,9 @@ export class CommitPlanner {
         }
         this.updates.push(record)
       }
-      if (record.version > this.maxVersion) this.maxVersion = record.version
-      this.delta.change(
-        head === undefined || head.deleted ? undefined : head,
-        record.deleted ? undefined : record
-      )
+      this.maxVersion = Math.max(this.maxVersion, record.version)
+      this.delta.change(head?.deleted === false ? head : undefined, record.deleted ? undefined : record)
     }
-  }
-
-  plan(): CommitPlan {
-    const { delta, equal, inserts, losers, maxVersion, updates } = this
-    return { inserts, updates, equal, losers, delta: delta.toMap(), maxVersion }
   }
 }
 
@@ -108,14 +93,4 @@ export const notTaken = (
   }
   for (const submitted of losers) superseded.push({ submitted, stored: stored.get(submitted.id)! })
   return { superseded, repeated }
-}
-
-/** Plans a whole batch at once. */
-export const planCommit = (
-  records: ReadonlyArray<ItemRecord>,
-  stored: ReadonlyMap<string, StoredHead>
-): CommitPlan => {
-  const planner = new CommitPlanner()
-  planner.decide(records, stored)
-  return planner.plan()
 }

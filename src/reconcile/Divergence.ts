@@ -7,11 +7,11 @@
  *
  * @since 0.1.0
  */
-import { Effect, Option, Stream } from "effect"
+import { Chunk, Effect, Option, Order, Stream } from "effect"
+import { compareBytes } from "../merkle/ByteOrder.js"
 import type { Branch, LeafHead, MerkleSource, NameRange } from "../merkle/Source.js"
 import { joinPath } from "../merkle/TreeDelta.js"
 import type { Budget } from "./Budget.js"
-import { joinNames, pages } from "./Pages.js"
 
 /**
  * One item that the two sides do not hold alike.
@@ -195,3 +195,47 @@ class Walk<E> {
 /** What it is that only one side has, or both have unlike. */
 export const kindOf = (left: unknown, right: unknown): Difference["kind"] =>
   right === undefined ? "missing" : left === undefined ? "extra" : "changed"
+
+interface Named {
+  readonly name: string
+}
+
+/** All pages of a list; a page that is not full is the last. */
+export const pages = <A extends Named, E>(
+  after: string | undefined,
+  limit: number,
+  page: (after: string | undefined) => Effect.Effect<ReadonlyArray<A>, E>
+): Stream.Stream<A, E> =>
+  Stream.paginateChunkEffect(after, (from) =>
+    Effect.map(page(from), (found) => {
+      const next = found.length < limit ? Option.none() : Option.some(found[found.length - 1]!.name)
+      return [Chunk.fromIterable(found), next] as const
+    })
+  )
+
+/** What two lists hold under one name. */
+interface Joined<A> extends Named {
+  readonly left: A | undefined
+  readonly right: A | undefined
+}
+
+const byBytes = Order.make<string>((a, b) => Math.sign(compareBytes(a, b)) as -1 | 0 | 1)
+
+const keyed = <A extends Named, E>(list: Stream.Stream<A, E>) =>
+  Stream.map(list, (one) => [one.name, one] as const)
+
+/** Two lists in the order of names as one, by name: never more than a page of each in hand. */
+export const joinNames = <A extends Named, E>(
+  left: Stream.Stream<A, E>,
+  right: Stream.Stream<A, E>
+): Stream.Stream<Joined<A>, E> =>
+  keyed(left).pipe(
+    Stream.zipAllSortedByKeyWith({
+      other: keyed(right),
+      order: byBytes,
+      onSelf: (one: A): Omit<Joined<A>, "name"> => ({ left: one, right: undefined }),
+      onOther: (one: A) => ({ left: undefined, right: one }),
+      onBoth: (one, other) => ({ left: one, right: other })
+    }),
+    Stream.map(([name, sides]) => ({ name, ...sides }))
+  )

@@ -5,10 +5,8 @@ import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
 import { compareVersions } from "../SyncItem.js"
 import type { Budget } from "./Budget.js"
-import type { Difference, DivergenceCost } from "./Divergence.js"
-import { divergence } from "./Divergence.js"
-import { groupsByBytes } from "./Groups.js"
-import { type BothTiers, bothRoots, byId, nothingLasts } from "./Roots.js"
+import { type Difference, type DivergenceCost, divergence } from "./Divergence.js"
+import { type BothTiers, bothRoots, byId, groupsByBytes, nothingLasts } from "./Roots.js"
 import { ofArchive, ofCache } from "./Sources.js"
 
 export interface ResyncResult {

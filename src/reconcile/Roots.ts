@@ -146,3 +146,30 @@ export const byId = <A extends { readonly id: string }>(some: ReadonlyArray<A>):
 /** Gives what is on its way the time to arrive; false when the budget has none left. */
 export const settle = (budget: Budget | undefined): Effect.Effect<boolean> =>
   budget === undefined ? Effect.as(Effect.sleep(settleMs), true) : budget.pause(settleMs)
+
+/** Contents of one tier that are held at once. */
+export const bytesAtOnce = 4 * 1024 * 1024
+const idsAtOnce = 500
+
+/**
+ * The ids in groups whose rows have at most 4 MiB of contents together; a larger row is alone. A row that grows before
+ * it is read grows its group.
+ */
+export const groupsByBytes = (
+  archive: OpenArchive,
+  ids: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<ReadonlyArray<string>>, ArchiveError> =>
+  Effect.map(archive.sizes(ids), (sizes) => {
+    const groups: Array<Array<string>> = []
+    let bytes = 0
+    for (const id of ids) {
+      const size = sizes.get(id) ?? 0
+      const group = groups.at(-1)
+      if (group === undefined || bytes + size > bytesAtOnce || group.length === idsAtOnce) {
+        groups.push([id])
+        bytes = 0
+      } else group.push(id)
+      bytes += size
+    }
+    return groups
+  })

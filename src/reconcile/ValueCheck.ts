@@ -3,13 +3,12 @@ import { Effect, Random } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
-import { type ItemHead, type ItemRecord, type SyncItem, sameHead } from "../SyncItem.js"
+import { type ItemHead, type ItemRecord, type SyncItem, sameHead, sameVersion } from "../SyncItem.js"
 import { hashOf, pieceBytes } from "../shared/Pieces.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import type { Budget } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
-import { bytesAtOnce, groupsByBytes } from "./Groups.js"
-import { byId, lasting } from "./Roots.js"
+import { byId, bytesAtOnce, groupsByBytes, lasting } from "./Roots.js"
 
 const rowsPerPage = 250
 const idsPerPage = 5000
@@ -32,12 +31,8 @@ const damagedOf = Effect.fnUntraced(function* (items: ReadonlyArray<SyncItem>) {
 })
 
 const same = (row: SyncItem, held: ItemRecord): boolean =>
-  !held.deleted &&
-  row.version === held.version &&
-  row.contentHash === held.contentHash &&
+  sameVersion({ ...row, deleted: false }, held) &&
   row.updatedAt === held.updatedAt &&
-  row.contentType === held.contentType &&
-  row.state === held.state &&
   row.traceparent === held.traceparent
 
 /** The cache checks bytes against their hash when it reads them, so heads say whether values are the same. */
@@ -108,7 +103,7 @@ export class Comparison {
         const held = yield* cache.getMany(some)
         const after = byId(yield* archive.heads(some))
         const stable = rows.filter(
-          (row) => !row.deleted && sameVersion(row, heads.get(row.id)) && sameVersion(row, after.get(row.id))
+          (row) => !row.deleted && isStill(row, heads.get(row.id)) && isStill(row, after.get(row.id))
         )
         for (const one of unlike(some, byId(stable), held)) found.set(one.id, one)
       }
@@ -116,40 +111,36 @@ export class Comparison {
     })
 }
 
-const sameVersion = (row: ItemRecord, head: ItemHead | undefined): boolean =>
+const isStill = (row: ItemRecord, head: ItemHead | undefined): boolean =>
   head !== undefined && sameHead(row, head)
 
-/** What is done with the pages of a check. */
-export interface PageChecks<E> {
-  /** Rows whose bytes do not hash to their content hash; none to leave contents unhashed. */
-  readonly damaged?: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
-  /** All rows of a page; none to leave values uncompared. */
-  readonly items?: ((items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>) | undefined
-}
+type Use<E> = (items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>
 
-/** Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read. */
-export const eachRow = <E>(
+/**
+ * Reads every live row with its content, in pages of at most 250 rows and 4 MiB. Returns how many were read.
+ *
+ * @param uses.damaged takes the rows whose bytes do not hash to their content hash; none to leave contents unhashed
+ * @param uses.items takes all rows of a page
+ */
+export const eachRow = Effect.fnUntraced(function* <E>(
   archive: OpenArchive,
   budget: Budget,
-  { damaged, items }: PageChecks<E>
-): Effect.Effect<number, ArchiveError | E> =>
-  Effect.suspend(() => {
-    let rows = 0
-    const read = budget.eachPage(
-      rowsPerPage,
-      (after, limit) => archive.scan({ prefix: "", after }, { limit, maxBytes: bytesAtOnce }),
-      Effect.fnUntraced(function* (page) {
-        if (damaged !== undefined) {
-          const found = yield* damagedOf(page)
-          if (found.length > 0) yield* damaged(found)
-        }
-        if (items !== undefined) yield* items(page)
-        rows += page.length
-      }),
-      { cutByBytes: true }
-    )
-    return Effect.map(read, () => rows)
-  })
+  { damaged, items }: { readonly damaged?: Use<E> | undefined; readonly items?: Use<E> }
+) {
+  let rows = 0
+  yield* budget.eachPage(
+    rowsPerPage,
+    (after, limit) => archive.scan({ prefix: "", after }, { limit, maxBytes: bytesAtOnce }),
+    Effect.fnUntraced(function* (page) {
+      const found = damaged === undefined ? [] : yield* damagedOf(page)
+      if (found.length > 0) yield* damaged!(found)
+      if (items !== undefined) yield* items(page)
+      rows += page.length
+    }),
+    { cutByBytes: true }
+  )
+  return rows
+})
 
 /** The multiplier and increment of PCG's underlying generator (O'Neill 2014), of which the upper half is used. */
 const multiplier = 6364136223846793005n
@@ -182,27 +173,19 @@ export const sampleIds = Effect.fnUntraced(function* (archive: OpenArchive, budg
   return sample
 })
 
-/**
- * Hands sampled items to `items`, a few at a time; those that are gone since are left out. Returns how many there were.
- */
-export const eachSampled = <E>(
+/** Hands sampled items to `items`, a few at a time; those that are gone since are left out. */
+export const eachSampled = Effect.fnUntraced(function* <E>(
   archive: OpenArchive,
   budget: Budget,
   size: number,
-  items: (items: ReadonlyArray<SyncItem>) => Effect.Effect<void, E>
-): Effect.Effect<number, ArchiveError | E> =>
-  Effect.gen(function* () {
-    const ids = yield* sampleIds(archive, budget, size)
-    let checked = 0
-    for (let at = 0; at < ids.length; at += idsPerPage) {
-      for (const some of yield* groupsByBytes(archive, ids.slice(at, at + idsPerPage))) {
-        yield* yieldToEventLoop
-        if (yield* budget.isOver) return checked
-        const rows = yield* archive.getMany(some)
-        const live = rows.filter((row) => !row.deleted)
-        yield* items(live)
-        checked += live.length
-      }
+  items: Use<E>
+) {
+  const ids = yield* sampleIds(archive, budget, size)
+  for (let at = 0; at < ids.length; at += idsPerPage) {
+    for (const some of yield* groupsByBytes(archive, ids.slice(at, at + idsPerPage))) {
+      yield* yieldToEventLoop
+      if (yield* budget.isOver) return
+      yield* items((yield* archive.getMany(some)).filter((row) => !row.deleted))
     }
-    return checked
-  })
+  }
+})

@@ -11,10 +11,8 @@ import type { Digest } from "../merkle/Tree.js"
 import type { SyncItem } from "../SyncItem.js"
 import { Budget, type BudgetOptions } from "./Budget.js"
 import type { Difference } from "./Divergence.js"
-import { Findings, type VerifyDifference } from "./Findings.js"
 import { type BothTiers, lasting, settle, settledRoots, type Tiers } from "./Roots.js"
-import { checkRows } from "./RowCheck.js"
-import { treeDifferences } from "./TreeCheck.js"
+import { checkRows, Findings, treeDifferences, type VerifyDifference } from "./TreeCheck.js"
 import { Comparison, eachRow, eachSampled } from "./ValueCheck.js"
 
 /**

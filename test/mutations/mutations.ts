@@ -688,7 +688,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a resync does not count contents",
-    file: "src/reconcile/Groups.ts",
+    file: "src/reconcile/Roots.ts",
     find: "bytes += size",
     replace: "bytes += 0 * size",
     tests: ["test/reconcile/Roots.test.ts"]

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck, Stream } from "effect"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
-import { joinNames, pages } from "../../src/reconcile/Pages.js"
+import { joinNames, pages } from "../../src/reconcile/Divergence.js"
 
 interface Named {
   readonly name: string

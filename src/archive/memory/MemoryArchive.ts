@@ -18,7 +18,7 @@ import {
 } from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { refail } from "../ArchiveErrors.js"
-import { inLockOrder, notTaken, planCommit } from "../CommitPlan.js"
+import { CommitPlan, inLockOrder, notTaken } from "../CommitPlan.js"
 import { inPrefix } from "../sql/Ranges.js"
 import { type CallGuard, type OpenArchiveCalls, typed, type Untyped } from "../TypedCalls.js"
 import {
@@ -113,28 +113,32 @@ const select = function* (state: MemoryArchiveState, range: ScanRange): Generato
 const firstOf = <A>(values: Iterable<A>, limit: number): ReadonlyArray<A> =>
   Array.from(Iterable.take(values, limit))
 
+/** A call in memory as the call of an archive. */
+const calling =
+  <P extends ReadonlyArray<unknown>, A>(call: (...args: P) => A) =>
+  (...args: P): Effect.Effect<A> =>
+    Effect.sync(() => call(...args))
+
 const rowsOf = (
   state: MemoryArchiveState
 ): Untyped<Pick<OpenArchive, "getMany" | "heads" | "sizes" | "scan" | "scanIds" | "count">> => {
   const found = (ids: ReadonlyArray<string>) => ids.flatMap((id) => state.records.get(id) ?? [])
   return {
-    getMany: (ids) => Effect.sync(() => found(ids)),
-    heads: (ids) => Effect.sync(() => found(ids).map(headOf)),
-    sizes: (ids) =>
-      Effect.sync(() => new Map(found(ids).map(({ content, id }) => [id, content.length] as const))),
-    scan: (range, page) =>
-      Effect.sync(() => {
-        const items: Array<SyncItem> = []
-        let bytes = 0
-        for (const record of select(state, range)) {
-          bytes += record.content.length
-          if (items.length > 0 && (items.length >= page.limit || bytes > page.maxBytes)) break
-          items.push(itemOf(record))
-        }
-        return items
-      }),
-    scanIds: (range, limit) => Effect.sync(() => firstOf(select(state, range), limit).map(({ id }) => id)),
-    count: (range) => Effect.sync(() => Array.from(select(state, range)).length)
+    getMany: calling(found),
+    heads: calling((ids) => found(ids).map(headOf)),
+    sizes: calling((ids) => new Map(found(ids).map(({ content, id }) => [id, content.length] as const))),
+    scan: calling((range, page) => {
+      const items: Array<SyncItem> = []
+      let bytes = 0
+      for (const record of select(state, range)) {
+        bytes += record.content.length
+        if (items.length > 0 && (items.length >= page.limit || bytes > page.maxBytes)) break
+        items.push(itemOf(record))
+      }
+      return items
+    }),
+    scanIds: calling((range, limit) => firstOf(select(state, range), limit).map(({ id }) => id)),
+    count: calling((range) => Iterable.size(select(state, range)))
   }
 }
 
@@ -142,22 +146,17 @@ const readerOf = (state: MemoryArchiveState): Untyped<Omit<ArchiveReader, "consi
   const nodePaths = () => [...state.tree.totals().keys()].filter((path) => path !== "").sort(compareBytes)
   return {
     root: Effect.sync(() => state.tree.root),
-    leaves: (after, limit) => Effect.sync(() => firstOf(select(state, { prefix: "", after }), limit)),
-    nodes: (paths) =>
-      Effect.sync(() =>
-        paths.flatMap((path) => {
-          const total = state.tree.totals().get(path)
-          return total === undefined ? [] : [{ path, ...total }]
-        })
-      ),
+    leaves: calling((after, limit) => firstOf(select(state, { prefix: "", after }), limit)),
+    nodes: calling((paths) => {
+      const totals = state.tree.totals()
+      return paths.flatMap((path) => (totals.has(path) ? [{ path, ...totals.get(path)! }] : []))
+    }),
     nodeCount: Effect.sync(() => nodePaths().length),
-    nodePaths: (after, limit) =>
-      Effect.sync(() =>
-        firstOf(
-          nodePaths().filter((path) => compareBytes(path, after) > 0),
-          limit
-        )
-      )
+    nodePaths: calling((after, limit) =>
+      nodePaths()
+        .filter((path) => compareBytes(path, after) > 0)
+        .slice(0, limit)
+    )
   }
 }
 
@@ -165,23 +164,19 @@ const treeOf = (
   state: MemoryArchiveState
 ): Untyped<Pick<OpenArchive, "root" | "node" | "branches" | "children" | "rebuildTree">> => ({
   root: Effect.sync(() => state.tree.root),
-  node: (path) => Effect.sync(() => Option.fromNullable(state.tree.node(path))),
-  branches: (path, { after, limit }) =>
-    Effect.sync(() =>
-      state.tree
-        .children(path)
-        .filter(
-          ({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0)
-        )
-        .slice(0, limit)
-    ),
-  children: (path, { after, limit }) =>
-    Effect.sync(() =>
-      state.tree
-        .children(path)
-        .filter((child) => after === undefined || compareChildren(child, after) > 0)
-        .slice(0, limit)
-    ),
+  node: calling((path) => Option.fromNullable(state.tree.node(path))),
+  branches: calling((path, { after, limit }) =>
+    state.tree
+      .children(path)
+      .filter(({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0))
+      .slice(0, limit)
+  ),
+  children: calling((path, { after, limit }) =>
+    state.tree
+      .children(path)
+      .filter((child) => after === undefined || compareChildren(child, after) > 0)
+      .slice(0, limit)
+  ),
   rebuildTree: Effect.sync(() => {
     const live = state.live()
     state.tree = MerkleTree.from(live)
@@ -194,7 +189,8 @@ const commit = (
   records: ReadonlyArray<ItemRecord>,
   node: string | undefined
 ): Either.Either<CommitResult, ArchiveError> => {
-  const plan = planCommit(inLockOrder(records), state.records)
+  const plan = new CommitPlan()
+  plan.decide(inLockOrder(records), state.records)
   const untaken = notTaken(plan, state.records)
   const rootBefore = state.tree.root
   const winners = [...plan.inserts, ...plan.updates]
@@ -203,14 +199,8 @@ const commit = (
   for (const record of winners) state.records.set(record.id, record)
   state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
   state.topVersion = Math.max(state.topVersion, plan.maxVersion)
-  const { root: rootAfter } = state.tree
-  return Either.right({
-    applied: winners.length,
-    ...untaken,
-    rootBefore,
-    rootAfter,
-    topVersion: state.topVersion
-  })
+  const { topVersion, tree } = state
+  return Either.right({ applied: winners.length, ...untaken, rootBefore, rootAfter: tree.root, topVersion })
 }
 
 const purge = (state: MemoryArchiveState, before: number, limit: number): number => {
@@ -231,12 +221,11 @@ const writersOf = (state: MemoryArchiveState, committer: Committer): Untyped<Wri
       const entries = tree.node("")?.count ?? 0
       return Effect.succeed({ ...state.writers.heartbeat(request), root: tree.root, entries, topVersion })
     }),
-  release: (own) => Effect.sync(() => state.writers.release(own)),
-  leave: (own) =>
-    Effect.sync(() => {
-      state.writers.leave(own)
-      committer.left(own.node)
-    })
+  release: calling((own) => state.writers.release(own)),
+  leave: calling((own) => {
+    state.writers.leave(own)
+    committer.left(own.node)
+  })
 })
 
 /**
@@ -263,7 +252,7 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
       const { node } = committer
       return Effect.suspend(() => commit(state, records, node))
     },
-    purgeTombstones: (before, limit) => Effect.sync(() => purge(state, before, limit)),
+    purgeTombstones: calling((before, limit) => purge(state, before, limit)),
     maxVersion: Effect.sync(() => state.topVersion),
     lineage: Effect.sync(() => state.lineage),
     checkpoint: Effect.void,

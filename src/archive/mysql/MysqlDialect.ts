@@ -10,11 +10,13 @@ import {
   type Dialect,
   integer,
   itemColumns,
+  itemValues,
   limbColumns,
   type Query,
   type Tables,
   type TreeChange,
   treeColumns,
+  updatedColumns,
   type Value
 } from "../sql/SqlDialect.js"
 
@@ -23,34 +25,21 @@ const largeContent = 256 * 1024
 
 const literal = (text: string): string => `X'${Buffer.from(text, "utf8").toString("hex")}'`
 
-const hexOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 const hashPattern = /^[0-9a-f]{64}$/
 
 const itemRow = (record: ItemRecord): string => {
   if (!hashPattern.test(record.contentHash))
     throw new RangeError("a content hash must have 64 hexadecimal digits")
-  const updatedAt = integer(record.updatedAt)
-  return (
-    `(${literal(record.id)},${integer(record.version)},${updatedAt},${literal(record.contentType)},` +
-    `X'${record.contentHash}',${bind(record.state ?? null)},${record.deleted ? `1,${updatedAt}` : "0,NULL"},` +
-    `${bind(record.traceparent ?? null)},${bind(record.content)})`
-  )
+  return `(${itemValues(record, Buffer.from(record.contentHash, "hex")).map(bind).join()})`
 }
 
-const itemParams = (record: ItemRecord): Array<unknown> => [
-  Buffer.from(record.id),
-  record.version,
-  record.updatedAt,
-  record.contentType,
-  Buffer.from(record.contentHash, "hex"),
-  record.state === undefined ? null : Buffer.from(record.state),
-  record.deleted ? 1 : 0,
-  record.deleted ? record.updatedAt : null,
-  record.traceparent ?? null,
-  Buffer.from(record.content.buffer, record.content.byteOffset, record.content.byteLength)
-]
+/** Texts as their bytes too: ids and states stand in columns of bytes. */
+const itemParams = (record: ItemRecord): Array<unknown> =>
+  itemValues(record, Buffer.from(record.contentHash, "hex")).map((value) =>
+    typeof value === "string" ? Buffer.from(value) : value instanceof Uint8Array ? bufferOf(value) : value
+  )
 
 export interface MysqlDialectOptions {
   readonly tables: Tables
@@ -63,7 +52,7 @@ const maxRows = 1_000
 const bind = (value: Value): string => {
   if (value === null) return "NULL"
   if (typeof value === "number") return integer(value)
-  return typeof value === "string" ? literal(value) : `X'${hexOf(value)}'`
+  return typeof value === "string" ? literal(value) : `X'${bufferOf(value).toString("hex")}'`
 }
 
 const isOneOf = (column: string, texts: ReadonlyArray<string>): string =>
@@ -98,8 +87,7 @@ export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialec
   const head = `INSERT INTO ${items}(${itemColumns.join()}) VALUES `
   const one = `(${itemColumns.map(() => "?").join()})`
   // Unguarded: the rows are locked since the transaction has read them and decided by them.
-  const onDuplicate = ` ON DUPLICATE KEY UPDATE ${itemColumns
-    .filter((column) => column !== "id")
+  const onDuplicate = ` ON DUPLICATE KEY UPDATE ${updatedColumns
     .map((column) => `${column} = VALUES(${column})`)
     .join()}`
   const treeHead = `INSERT INTO ${tree}(${treeColumns.join()}) VALUES `

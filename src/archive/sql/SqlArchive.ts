@@ -120,32 +120,31 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
       row === undefined ? Effect.fail("the archive has no lineage") : Effect.succeed(row.name as string)
   )
 
-  const calls: Untyped<Omit<OpenArchive, "dialect" | "target" | "maxContentBytes" | "reading" | "writers">> =
-    {
-      ...readsOf(session),
-      commit: (records) => {
-        if (records.length === 0) return Commit.commitNothing(session)
-        const { node } = committer
-        return (
-          tooLarge(records, maxContentBytes) ??
-          transact((writing) => Commit.commit(writing, inLockOrder(records), node))
-        )
-      },
-      purgeTombstones: (before, limit) => transact((writing) => Commit.purge(writing, before, limit)),
-      root: Tree.readRoot(session),
-      node: (path) =>
-        Effect.map(Tree.readTotal(session, path), (total) =>
-          total.count === 0 ? Option.none() : Option.some(makeNode(path, total))
-        ),
-      branches: (path, page) => Tree.branchesOf(session, path, page),
-      children: (path, page) => Tree.childrenOf(session, path, page),
-      rebuildTree: retryContention(within(dialect.beginSnapshot, Tree.rebuild)),
-      maxVersion: Effect.map(Tree.readTotal(session, ""), ({ topVersion }) => topVersion),
-      lineage,
-      checkpoint: options.checkpoint ?? Effect.void,
-      // Reads a row: a server, or a file, that can give nothing of the archive any more is not well.
-      ping: Effect.asVoid(lineage)
-    }
+  const calls: Untyped<OpenArchiveCalls> = {
+    ...readsOf(session),
+    commit: (records) => {
+      if (records.length === 0) return Commit.commitNothing(session)
+      const { node } = committer
+      return (
+        tooLarge(records, maxContentBytes) ??
+        transact((writing) => Commit.commit(writing, inLockOrder(records), node))
+      )
+    },
+    purgeTombstones: (before, limit) => transact((writing) => Commit.purge(writing, before, limit)),
+    root: Tree.readRoot(session),
+    node: (path) =>
+      Effect.map(Tree.readTotal(session, path), (total) =>
+        total.count === 0 ? Option.none() : Option.some(makeNode(path, total))
+      ),
+    branches: (path, page) => Tree.branchesOf(session, path, page),
+    children: (path, page) => Tree.childrenOf(session, path, page),
+    rebuildTree: retryContention(within(dialect.beginSnapshot, Tree.rebuild)),
+    maxVersion: Effect.map(Tree.readTotal(session, ""), ({ topVersion }) => topVersion),
+    lineage,
+    checkpoint: options.checkpoint ?? Effect.void,
+    // Reads a row: a server, or a file, that can give nothing of the archive any more is not well.
+    ping: Effect.asVoid(lineage)
+  }
 
   const reader = (reading: SqlSession, consistent: boolean): ArchiveReader => ({
     consistent,
@@ -158,16 +157,10 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
     maxContentBytes,
     ...typed<OpenArchiveCalls>(calls, guard),
     reading: (use) =>
-      outsideTransaction(
-        refail(
-          "reading",
-          secrets
-        )(
-          dialect.readsInSnapshot
-            ? within(dialect.beginSnapshot, (snapshot) => use(reader(snapshot, true)))
-            : use(reader(session, false))
-        )
-      ),
+      (dialect.readsInSnapshot
+        ? within(dialect.beginSnapshot, (snapshot) => use(reader(snapshot, true)))
+        : use(reader(session, false))
+      ).pipe(refail("reading", secrets), outsideTransaction),
     writers: typed<WriterRegister>(writersOf(committer, transact), guard)
   }
 }

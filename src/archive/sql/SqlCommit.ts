@@ -4,18 +4,11 @@ import { Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { nodeDigest } from "../../merkle/Digest.js"
 import { needsNormalising, toLimbs } from "../../merkle/Limbs.js"
-import { subtract, zero } from "../../merkle/TreeDelta.js"
+import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { CommitResult } from "../Archive.js"
-import {
-  type CommitPlan,
-  CommitPlanner,
-  type NotTaken,
-  notTaken,
-  type StoredHead,
-  type StoredRecord
-} from "../CommitPlan.js"
+import { CommitPlan, notTaken } from "../CommitPlan.js"
 import { limbColumns } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
@@ -32,22 +25,24 @@ const recordsPerPiece = 1_000
 const lockSuffix = ({ dialect, tables }: SqlSession): string =>
   dialect.forUpdate === "" ? "" : ` ORDER BY ${tables.items}.id${dialect.forUpdate}`
 
+const idsOf = (records: ReadonlyArray<ItemRecord>) => records.map(({ id }) => id)
+
 const planIn = Effect.fnUntraced(function* (session: SqlSession, records: ReadonlyArray<ItemRecord>) {
-  const ids = records.map(({ id }) => id)
-  const stored = new Map<string, StoredHead>()
-  for (const row of yield* session.items(ids, session.columns.head, lockSuffix(session))) {
-    const head = Rows.headOf(row)
-    stored.set(head.id, head)
-  }
-  const planner = new CommitPlanner()
+  const rows = yield* session.items(idsOf(records), session.columns.head, lockSuffix(session))
+  const stored = new Map(rows.map((row) => [row.id as string, Rows.headOf(row)]))
+  const plan = new CommitPlan()
   for (let at = 0; at < records.length; at += recordsPerPiece) {
     if (at > 0) yield* yieldToEventLoop
-    planner.decide(records.slice(at, at + recordsPerPiece), stored)
+    plan.decide(records.slice(at, at + recordsPerPiece), stored)
   }
-  return planner.plan()
+  return plan
 })
 
-const changeTree = Effect.fnUntraced(function* (session: SqlSession, { delta, maxVersion }: CommitPlan) {
+const changeTree = Effect.fnUntraced(function* (
+  session: SqlSession,
+  delta: ReadonlyMap<string, Total>,
+  maxVersion: number
+) {
   const changes = Array.from(delta, ([path, { count, sum }]) => ({ path, count, sum }))
   // The top is always among them: it keeps the highest version, also when no leaf changed.
   if (!delta.has("")) changes.push({ path: "", ...zero })
@@ -74,22 +69,17 @@ const normalisedTop = Effect.fnUntraced(function* (session: SqlSession) {
 })
 
 /** What is stored in place of the records that a commit leaves out. */
-const notTakenIn = (session: SqlSession, plan: CommitPlan): Effect.Effect<NotTaken, SqlError> =>
-  Effect.gen(function* () {
-    const { equal, losers } = plan
-    const heads = `${session.columns.version}, traceparent`
-    const most = Math.floor(adoptedBytes / losers.length)
-    const contents = `${heads}, CASE WHEN LENGTH(content) <= ${most} THEN content END AS content`
-    const idsOf = (records: ReadonlyArray<ItemRecord>) => records.map(({ id }) => id)
-    const rows = [
-      ...(yield* session.items(idsOf(equal), heads)),
-      ...(yield* session.items(idsOf(losers), contents))
-    ]
-    return notTaken(
-      plan,
-      new Map<string, StoredRecord>(rows.map((row) => [row.id as string, Rows.storedOf(row)]))
-    )
-  })
+const notTakenIn = Effect.fnUntraced(function* (session: SqlSession, plan: CommitPlan) {
+  const { equal, losers } = plan
+  const heads = `${session.columns.version}, traceparent`
+  const most = Math.floor(adoptedBytes / losers.length)
+  const contents = `${heads}, CASE WHEN LENGTH(content) <= ${most} THEN content END AS content`
+  const rows = [
+    ...(yield* session.items(idsOf(equal), heads)),
+    ...(yield* session.items(idsOf(losers), contents))
+  ]
+  return notTaken(plan, new Map(rows.map((row) => [row.id as string, Rows.storedOf(row)])))
+})
 
 /** Commits records, which are in the order of locks, in the transaction of this session. */
 export const commit = Effect.fnUntraced(function* (
@@ -98,23 +88,23 @@ export const commit = Effect.fnUntraced(function* (
   node: string | undefined
 ) {
   const plan = yield* planIn(session, records)
+  const delta = plan.delta.toMap()
   const applied = plan.inserts.length + plan.updates.length
   if (applied > 0) {
     yield* session.runAll(session.dialect.inserts(plan.inserts))
     yield* session.runAll(session.dialect.updates(plan.updates))
-    yield* changeTree(session, plan)
+    yield* changeTree(session, delta, plan.maxVersion)
     yield* refuseOthers(session, node)
   }
   const after = yield* normalisedTop(session)
-  const before = subtract(after, plan.delta.get("") ?? zero)
-  const result: CommitResult = {
+  const before = subtract(after, delta.get("") ?? zero)
+  return {
     applied,
     ...(yield* notTakenIn(session, plan)),
     rootBefore: nodeDigest("", before.count, before.sum),
     rootAfter: nodeDigest("", after.count, after.sum),
     topVersion: after.topVersion
   }
-  return result
 })
 
 /** What a commit of nothing returns. */

@@ -93,6 +93,23 @@ export const itemColumns = [
   "content"
 ] as const
 
+/** The values of a row, in the order of its columns. */
+export const itemValues = (record: ItemRecord, contentHash: Value): Array<Value> => [
+  record.id,
+  record.version,
+  record.updatedAt,
+  record.contentType,
+  contentHash,
+  record.state ?? null,
+  record.deleted ? 1 : 0,
+  record.deleted ? record.updatedAt : null,
+  record.traceparent ?? null,
+  record.content
+]
+
+/** Upserts of items write all columns but the key anew. */
+export const updatedColumns = itemColumns.slice(1)
+
 export const limbColumns = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"] as const
 
 export const treeColumns = ["path", "parent", "count", ...limbColumns, "top_version"] as const

@@ -8,11 +8,13 @@ import type { ItemRecord } from "../../SyncItem.js"
 import {
   type Dialect,
   itemColumns,
+  itemValues,
   limbColumns,
   type Query,
   type Tables,
   type TreeChange,
-  treeColumns
+  treeColumns,
+  updatedColumns
 } from "../sql/SqlDialect.js"
 
 // Twelve values a row times 1,000 stays below SQLite's 32,766 parameters.
@@ -21,20 +23,7 @@ const rowsPerStatement = [1_000, 250, 50, 10, 1]
 const itemRow = "(?,?,?,?,unhex(?),?,?,?,?,?)"
 const treeRow = `(${treeColumns.map(() => "?").join(",")})`
 
-const updatable = itemColumns.filter((column) => column !== "id")
-
-const itemParams = (record: ItemRecord): Array<unknown> => [
-  record.id,
-  record.version,
-  record.updatedAt,
-  record.contentType,
-  record.contentHash,
-  record.state ?? null,
-  record.deleted ? 1 : 0,
-  record.deleted ? record.updatedAt : null,
-  record.traceparent ?? null,
-  record.content
-]
+const itemParams = (record: ItemRecord) => itemValues(record, record.contentHash)
 
 /** Cuts rows into statements of the fixed sizes. */
 function* statements<A>(
@@ -51,15 +40,8 @@ function* statements<A>(
 }
 
 const cached = (make: (size: number) => string): ((size: number) => string) => {
-  const texts = new Map<number, string>()
-  return (size) => {
-    let text = texts.get(size)
-    if (text === undefined) {
-      text = make(size)
-      texts.set(size, text)
-    }
-    return text
-  }
+  const texts = new Map(rowsPerStatement.map((size) => [size, make(size)]))
+  return (size) => texts.get(size)!
 }
 
 const rows = (row: string, size: number): string => new Array<string>(size).fill(row).join(",")
@@ -70,7 +52,7 @@ export const make = (tables: Tables): Dialect => {
   // Unguarded: the transaction is the only one, and has decided by the rows that are here.
   const update = cached(
     (size) =>
-      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatable.map((c) => `${c} = excluded.${c}`).join()}`
+      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatedColumns.map((c) => `${c} = excluded.${c}`).join()}`
   )
   const addToTree = cached(
     (size) =>
