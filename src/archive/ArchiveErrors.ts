@@ -7,20 +7,15 @@ import { ArchiveError } from "./ArchiveError.js"
 const permanentNumbers = new Set([
   1048, // column cannot be null
   1118, // row size too large
-  1153, // packet bigger than max_allowed_packet
-  1162, // result or string longer than max_allowed_packet
+  ...[1153, 1162], // packet, result or string longer than max_allowed_packet
   1264, // out of range value for a column
-  1292, // truncated wrong value
-  1366, // incorrect value for a column
+  ...[1292, 1366, 4078], // truncated or incorrect value, or one of the wrong type
   1406, // data too long
-  1451, // foreign key, parent
-  1452, // foreign key, child
+  ...[1451, 1452], // foreign key
   1644, // refused by a trigger (SIGNAL)
   1690, // value out of range in an expression
   3140, // invalid JSON text
-  3819, // check constraint violated (MySQL)
-  4025, // check constraint violated (MariaDB)
-  4078 // a value of the wrong type
+  ...[3819, 4025] // check constraint violated (MySQL, MariaDB)
 ])
 
 // Another transaction was in the way: the whole transaction can be tried again at once.
@@ -31,28 +26,21 @@ const contentionNumbers = new Set([
 ])
 
 // The server gave up on a lock. Not tried again at once: whoever holds it has had it for long.
-const lockWaitNumbers = new Set([1205])
+const lockWaitNumber = 1205
 
 // The server ended a statement that took too long (MariaDB, MySQL).
 const overdueNumbers = new Set([1969, 3024])
 
 // The server takes nobody, or nobody yet.
 const unreachableNumbers = new Set([
-  1040, // too many connections
+  ...[1040, 1203], // too many connections, or too many of this user
   1047, // a Galera node that is not ready
-  1053, // shutdown in progress
-  1077, // normal shutdown
-  1152, // connection aborted
-  1158, // network error while reading
-  1159, // network timeout while reading
-  1160, // network error while writing
-  1161, // network timeout while writing
-  1184, // connection aborted
-  1203, // too many connections of this user
+  ...[1053, 1077], // shutting down
+  ...[1152, 1184], // connection aborted
+  ...[1158, 1159, 1160, 1161], // network error or timeout while reading or writing
   1226, // a limit of this user is used up
   1927, // connection was killed
-  3032, // the server is offline
-  3159, // the server is in offline mode
+  ...[3032, 3159], // offline
   4031 // disconnected for inactivity
 ])
 
@@ -65,6 +53,9 @@ const ownCode = /^(ANSWER_OVERDUE|SERVER_READ_ONLY|POOL_)/
 
 const permanentSqlite = new Set(["SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH"])
 const contentionSqlite = new Set(["SQLITE_BUSY", "SQLITE_LOCKED"])
+
+// Extended codes add to the primary one: SQLITE_CONSTRAINT_TRIGGER, SQLITE_BUSY_SNAPSHOT.
+const primaryOf = (code: string): string => code.split("_").slice(0, 2).join("_")
 
 /** What is known about a failure of a driver. */
 export interface Failure {
@@ -80,37 +71,26 @@ export interface Failure {
   readonly problem: string
 }
 
-interface DriverError {
-  readonly code: string | undefined
-  readonly number: number | undefined
-  readonly message: string
-  /** The driver or the language refused a value before it reached the server. */
-  readonly invalidValue: boolean
-  readonly stack: string | undefined
-}
-
-const field = (value: object, name: string): unknown => (value as Record<string, unknown>)[name]
-
 // Effect's SqlError and defects wrap what the driver threw; the innermost error knows best.
-const driverError = (failure: unknown): DriverError => {
+const driverError = (failure: unknown) => {
   let code: string | undefined
   let number: number | undefined
   let message: string | undefined
   let stack: string | undefined
+  // The driver or the language refused a value before it reached the server.
   let invalidValue = false
   let current: unknown = failure
   for (let depth = 0; depth < 8 && typeof current === "object" && current !== null; depth++) {
-    const errno = field(current, "errno")
-    const name = field(current, "code")
-    const text = field(current, "sqlMessage") ?? field(current, "message")
-    if (typeof errno === "number") number = errno
-    if (typeof name === "string") code = name
+    const fields = current as Readonly<Record<string, unknown>>
+    const text = fields.sqlMessage ?? fields.message
+    if (typeof fields.errno === "number") number = fields.errno
+    if (typeof fields.code === "string") code = fields.code
     if (typeof text === "string" && text !== "") message = text
     if (current instanceof Error) stack = current.stack
     if (current instanceof RangeError || current instanceof TypeError) invalidValue = true
-    current = field(current, "cause")
+    current = fields.cause
   }
-  if (message === undefined) message = typeof failure === "string" ? failure : (code ?? "unknown failure")
+  message ??= typeof failure === "string" ? failure : (code ?? "unknown failure")
   return { code, number, message, invalidValue, stack }
 }
 
@@ -118,19 +98,12 @@ const driverError = (failure: unknown): DriverError => {
  * The driver's error for an error's `cause`: without secrets, and without the statement that the driver hangs on it,
  * which holds the application's data and may have megabytes.
  */
-const causeOf = ({ code, message, number, stack }: DriverError, secrets: ReadonlyArray<string>): Error => {
+const causeOf = (failure: unknown, secrets: ReadonlyArray<string>): Error => {
+  const { code, message, number, stack } = driverError(failure)
   const cause = new Error(redact(message, secrets))
   if (stack !== undefined) cause.stack = redact(stack, secrets)
   return Object.assign(cause, { code, errno: number })
 }
-
-const unknownFailure = {
-  kind: "transient",
-  contention: false,
-  unreachable: false,
-  lockWait: false,
-  overdue: false
-} as const
 
 /**
  * Classifies what a driver threw. What is not known to be about the data is taken as transient: a write that
@@ -140,43 +113,34 @@ export const classify = (failure: unknown, secrets: ReadonlyArray<string> = []):
   const { code, invalidValue, message, number } = driverError(failure)
   const label =
     code !== undefined && !message.includes(code) && !ownCode.test(code) ? `${code}: ${message}` : message
-  const problem = redact(label, secrets).slice(0, 500)
+  const failed = (known: Partial<Failure>): Failure => ({
+    ...{ kind: "transient", contention: false, unreachable: false, lockWait: false, overdue: false },
+    problem: redact(label, secrets).slice(0, 500),
+    ...known
+  })
   if (code?.startsWith("SQLITE_") === true) {
-    // Extended codes add to the primary one: SQLITE_CONSTRAINT_TRIGGER, SQLITE_BUSY_SNAPSHOT.
-    const primary = code.split("_").slice(0, 2).join("_")
+    const primary = primaryOf(code)
     const contention = contentionSqlite.has(primary)
     const kind = permanentSqlite.has(primary) ? "permanent" : "transient"
-    return { ...unknownFailure, kind, contention, unreachable: contention, problem }
+    return failed({ kind, contention, unreachable: contention })
   }
   if (number !== undefined && number > 0) {
-    return {
+    return failed({
       kind: permanentNumbers.has(number) ? "permanent" : "transient",
       contention: contentionNumbers.has(number),
       unreachable: unreachableNumbers.has(number),
-      lockWait: lockWaitNumbers.has(number),
-      overdue: overdueNumbers.has(number),
-      problem
-    }
+      lockWait: number === lockWaitNumber,
+      overdue: overdueNumbers.has(number)
+    })
   }
   // The language's own errors have codes too (ERR_OUT_OF_RANGE); a network's are no RangeErrors.
   if (code === undefined || (invalidValue && code.startsWith("ERR_")))
-    return { ...unknownFailure, kind: invalidValue ? "permanent" : "transient", problem }
-  return {
-    ...unknownFailure,
-    unreachable: unreachableCode.test(code),
-    overdue: code === "ANSWER_OVERDUE",
-    problem
-  }
+    return failed({ kind: invalidValue ? "permanent" : "transient" })
+  return failed({ unreachable: unreachableCode.test(code), overdue: code === "ANSWER_OVERDUE" })
 }
 
 // What may be over with the next attempt: another process, a full volume, a disk that fails.
-const passingSqlite = new Set([
-  ...contentionSqlite,
-  "SQLITE_FULL",
-  "SQLITE_IOERR",
-  "SQLITE_NOMEM",
-  "SQLITE_WORKER"
-])
+const passingSqlite = new Set(["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_WORKER"])
 
 const damagedFile = "Keep the file and restore it from a backup, or name another one with SQL_URL."
 const fileAdvice: Readonly<Record<string, string>> = {
@@ -190,8 +154,8 @@ const fileAdvice: Readonly<Record<string, string>> = {
 
 /** What to do when a SQLite file cannot be opened as an archive; none when waiting may help. */
 export const sqliteAdvice = (failure: unknown): string | undefined => {
-  const primary = driverError(failure).code?.split("_").slice(0, 2).join("_") ?? ""
-  return passingSqlite.has(primary)
+  const primary = primaryOf(driverError(failure).code ?? "")
+  return passingSqlite.has(primary) || contentionSqlite.has(primary)
     ? undefined
     : (fileAdvice[primary] ??
         "SQL_URL has to name a file, in a folder in which this user may write and make files.")
@@ -205,7 +169,7 @@ export const archiveError = (
 ): ArchiveError => {
   if (failure instanceof ArchiveError) return failure
   const { kind, overdue, problem } = classify(failure, secrets)
-  const cause = causeOf(driverError(failure), secrets)
+  const cause = causeOf(failure, secrets)
   return new ArchiveError({ operation, kind, problem, cause, ...(overdue ? { overdue } : {}) })
 }
 

@@ -58,7 +58,7 @@ export interface HeartbeatRequest {
   readonly exclusive: boolean
   readonly leaseMs: number
   /** Rows of others whose lease is over; each is removed if its heartbeat is still this one. */
-  readonly lapsed: ReadonlyArray<{ readonly node: string; readonly heartbeat: string }>
+  readonly lapsed: ReadonlyArray<Pick<WriterRow, "node" | "heartbeat">>
 }
 
 /** The register and the archive as they were at one instant, under the lock. */
@@ -84,10 +84,7 @@ export interface WriterRegister {
     readonly token: string
   }) => Effect.Effect<void, ArchiveError>
   /** Removes the node's row, unless it bears another token. */
-  readonly leave: (own: {
-    readonly node: string
-    readonly token: string | undefined
-  }) => Effect.Effect<void, ArchiveError>
+  readonly leave: (own: Pick<WriterRow, "node" | "token">) => Effect.Effect<void, ArchiveError>
 }
 
 /**
@@ -95,7 +92,7 @@ export interface WriterRegister {
  * ones are gone. An existing token is never cleared here: a late request must not undo what a later one was told.
  */
 export const tokenFor = (
-  own: { readonly token: string | undefined } | undefined,
+  own: Pick<WriterRow, "token"> | undefined,
   others: number,
   request: Pick<HeartbeatRequest, "known" | "fresh" | "exclusive">
 ): string | undefined => {
@@ -123,15 +120,14 @@ export class MemoryWriters {
     if (row?.token === own.token) this.rows.set(own.node, { ...row, token: undefined })
   }
 
-  leave(own: { readonly node: string; readonly token: string | undefined }): void {
+  leave(own: Pick<WriterRow, "node" | "token">): void {
     const row = this.rows.get(own.node)
     if (row !== undefined && (row.token === undefined || row.token === own.token)) this.rows.delete(own.node)
   }
 
   /** Whether a commit of this node may pass: nobody else is the sole writer. */
   admits(node: string): boolean {
-    for (const row of this.rows.values()) if (row.token !== undefined && row.node !== node) return false
-    return true
+    return [...this.rows.values()].every((row) => row.token === undefined || row.node === node)
   }
 }
 
@@ -153,17 +149,17 @@ export class WriterWatch {
   }
 
   /** The rows that have not changed for their whole lease. */
-  lapsed(now: number): ReadonlyArray<{ readonly node: string; readonly heartbeat: string }> {
-    const lapsed: Array<{ readonly node: string; readonly heartbeat: string }> = []
-    for (const { row, since } of this.seen.values()) {
-      if (now - since >= row.leaseMs) lapsed.push({ node: row.node, heartbeat: row.heartbeat })
-    }
-    return lapsed
+  lapsed(now: number): HeartbeatRequest["lapsed"] {
+    return Array.from(this.seen.values())
+      .filter(({ row, since }) => now - since >= row.leaseMs)
+      .map(({ row: { heartbeat, node } }) => ({ node, heartbeat }))
   }
 }
 
 /** The most bytes that a node's name, a token or a heartbeat may have. */
 const maxNameBytes = 64
+
+const refuse = (problem: string) => new ArchiveError({ operation: "heartbeat", kind: "permanent", problem })
 
 /**
  * Whose commits an archive makes: those of the node whose heartbeats come through it, from the first until it
@@ -171,26 +167,20 @@ const maxNameBytes = 64
  * archive serves one node at a time: were it taken for two, the commits of one would pass for the other's.
  */
 export class Committer {
-  private current: string | undefined
-
   /** The node, if there is one. To be read when a commit is asked for. */
-  get node(): string | undefined {
-    return this.current
-  }
+  node: string | undefined
 
   /** A node sends a heartbeat. Returns why it is refused. */
   enter(node: string): ArchiveError | undefined {
-    if (this.current !== undefined && this.current !== node) {
-      const problem = "this archive already serves another node, which has not left; open one for each node"
-      return new ArchiveError({ operation: "heartbeat", kind: "permanent", problem })
-    }
-    this.current = node
+    if (this.node !== undefined && this.node !== node)
+      return refuse("this archive already serves another node, which has not left; open one for each node")
+    this.node = node
     return undefined
   }
 
   /** The node has left. */
   left(node: string): void {
-    if (this.current === node) this.current = undefined
+    if (this.node === node) this.node = undefined
   }
 }
 
@@ -198,7 +188,6 @@ const fits = (name: string): boolean => name !== "" && Buffer.byteLength(name) <
 
 /** Why a register cannot take these names and this lease, if so. */
 export const refusedRequest = ({ fresh, leaseMs, node }: HeartbeatRequest): ArchiveError | undefined => {
-  const refuse = (problem: string) => new ArchiveError({ operation: "heartbeat", kind: "permanent", problem })
   if (!fits(node)) return refuse(`the node's name must have 1 to ${maxNameBytes} bytes`)
   if (!fits(fresh)) return refuse(`the heartbeat must have 1 to ${maxNameBytes} bytes`)
   if (!Number.isSafeInteger(leaseMs) || leaseMs <= 0)

@@ -13,7 +13,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import { makeCompiler } from "@effect/sql-mysql2/MysqlClient"
 import { Effect, type Scope, Stream } from "effect"
 import { MysqlConnection, type MysqlConnectionOptions } from "./MysqlConnection.js"
-import { idleSeconds, leastPacket, prepareSession } from "./MysqlSession.js"
+import { idleSeconds, prepareSession } from "./MysqlSession.js"
 import { Slots } from "./Slots.js"
 
 export interface MysqlPoolOptions extends MysqlConnectionOptions {
@@ -46,12 +46,6 @@ export const readOnlyServer = problem(
   "SERVER_READ_ONLY",
   "the server is read-only: a replica, or a primary that was replaced; trying again reaches the new one once its address leads there"
 )
-
-export const packetShrunk = (was: number, is: number): SqlError =>
-  problem(
-    "POOL_PACKET",
-    `max_allowed_packet was ${was} at the start and is ${is} now; start again, or set it back`
-  )
 
 /** The connections: those that are free, and slots for those that may be taken. */
 class Connections {
@@ -169,44 +163,50 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
   }
 }
 
+/**
+ * The client whose connections `take` takes. One is taken at once, to learn what packets the server takes; `carries`
+ * has to be asked about every other one.
+ */
+export const poolOver = Effect.fnUntraced(function* (
+  take: (
+    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+    carries: (packet: number) => Effect.Effect<void, SqlError>
+  ) => Effect.Effect<Connection, SqlError, Scope.Scope>
+): Effect.fn.Return<MysqlPool, SqlError, Scope.Scope | Reactivity.Reactivity> {
+  let maxPacket: number | undefined
+  const carries = (packet: number): Effect.Effect<void, SqlError> => {
+    maxPacket ??= packet
+    if (packet >= maxPacket) return Effect.void
+    const text = `max_allowed_packet was ${maxPacket} at the start and is ${packet} now; start again, or set it back`
+    return problem("POOL_PACKET", text)
+  }
+  const acquirer = Effect.uninterruptibleMask((restore) => take(restore, carries))
+  yield* Effect.scoped(acquirer)
+  const spanAttributes = [["db.system.name", "mysql"]] as const
+  const client = yield* SqlClient.make({ acquirer, compiler: makeCompiler(), spanAttributes })
+  return { client, maxPacket: maxPacket! }
+})
+
 /** Opens the pool: one connection at once, whose session is set and checked; further ones when they are needed. */
-export const make = (
-  options: MysqlPoolOptions
-): Effect.Effect<MysqlPool, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  Effect.gen(function* () {
-    const connections = new Connections(options)
-    yield* Effect.addFinalizer(() => connections.close)
-    let maxPacket: number | undefined
-
-    const open = Effect.suspend(() => {
-      const connection = connections.open()
-      return connection.open(prepareSession((text) => connection.query(text), options)).pipe(
-        Effect.flatMap((session) => {
-          maxPacket ??= session.maxPacket
-          return session.maxPacket >= maxPacket
-            ? Effect.succeed(connection)
-            : Effect.fail(packetShrunk(maxPacket, session.maxPacket))
-        }),
-        Effect.onError(() => Effect.sync(() => connection.lose(new Error("not taken into use"))))
-      )
-    })
-
-    const reserve = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        yield* connections.slots.take(restore)
-        const connection =
-          connections.take() ??
-          (yield* Effect.onError(restore(open), () => Effect.sync(() => connections.slots.giveBack())))
-        yield* Effect.addFinalizer(() => Effect.sync(() => connections.release(connection)))
-        return justTaken(connection, connections)
+export const make = Effect.fnUntraced(function* (options: MysqlPoolOptions) {
+  const connections = new Connections(options)
+  yield* Effect.addFinalizer(() => connections.close)
+  return yield* poolOver((restore, carries) =>
+    Effect.gen(function* () {
+      yield* connections.slots.take(restore)
+      const open = Effect.suspend(() => {
+        const connection = connections.open()
+        return connection.open(prepareSession((text) => connection.query(text), options)).pipe(
+          Effect.flatMap((session) => carries(session.maxPacket)),
+          Effect.as(connection),
+          Effect.onError(() => Effect.sync(() => connection.lose(new Error("not taken into use"))))
+        )
       })
-    )
-
-    yield* Effect.scoped(reserve)
-    const client = yield* SqlClient.make({
-      acquirer: reserve,
-      compiler: makeCompiler(),
-      spanAttributes: [["db.system.name", "mysql"]]
+      const connection =
+        connections.take() ??
+        (yield* Effect.onError(restore(open), () => Effect.sync(() => connections.slots.giveBack())))
+      yield* Effect.addFinalizer(() => Effect.sync(() => connections.release(connection)))
+      return justTaken(connection, connections)
     })
-    return { client, maxPacket: maxPacket ?? leastPacket }
-  })
+  )
+})

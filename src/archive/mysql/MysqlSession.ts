@@ -12,7 +12,7 @@ export interface SessionOptions {
 }
 
 /** The smallest `max_allowed_packet` that is taken: a list of 500 ids and a row have to fit. */
-export const leastPacket = 1024 * 1024
+const leastPacket = 1024 * 1024
 
 /** How long a statement waits for a row or a table that another transaction holds. */
 const lockWaitSeconds = ({ answerTimeoutMs }: SessionOptions): number =>

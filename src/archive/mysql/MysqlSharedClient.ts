@@ -3,13 +3,11 @@
  * taken and set back before it returns; one that cannot be set back is ended at the server, so that the application
  * never gets it. Connections are always taken anew: nothing here runs in a transaction of the application.
  */
-import type * as Reactivity from "@effect/experimental/Reactivity"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
-import { makeCompiler } from "@effect/sql-mysql2/MysqlClient"
 import { Effect, type Scope } from "effect"
-import { type MysqlPool, packetShrunk, poolSlots, readOnlyServer } from "./MysqlPool.js"
+import { poolOver, poolSlots, readOnlyServer } from "./MysqlPool.js"
 import { prepareSession, type SessionOptions, settingText } from "./MysqlSession.js"
 
 export interface MysqlSharedClientOptions extends SessionOptions {
@@ -44,32 +42,19 @@ const lend = (
   })
 
 /** Takes one connection to learn the server's limits; further ones when they are needed. */
-export const make = (
+export const make = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   options: MysqlSharedClientOptions
-): Effect.Effect<MysqlPool, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  Effect.gen(function* () {
-    const slots = poolSlots(options)
-    yield* Effect.addFinalizer(() => Effect.sync(() => slots.close()))
-    let maxPacket: number | undefined
-
-    const reserve = Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        yield* slots.take(restore)
-        yield* Effect.addFinalizer(() => Effect.sync(() => slots.giveBack()))
-        const connection = yield* sql.reserve
-        const packet = yield* lend(connection, options)
-        maxPacket ??= packet
-        if (packet < maxPacket) return yield* packetShrunk(maxPacket, packet)
-        return connection
-      })
-    )
-
-    yield* Effect.scoped(reserve)
-    const client = yield* SqlClient.make({
-      acquirer: reserve,
-      compiler: makeCompiler(),
-      spanAttributes: [["db.system.name", "mysql"]]
+) {
+  const slots = poolSlots(options)
+  yield* Effect.addFinalizer(() => Effect.sync(() => slots.close()))
+  return yield* poolOver((restore, carries) =>
+    Effect.gen(function* () {
+      yield* slots.take(restore)
+      yield* Effect.addFinalizer(() => Effect.sync(() => slots.giveBack()))
+      const connection = yield* sql.reserve
+      yield* carries(yield* lend(connection, options))
+      return connection
     })
-    return { client, maxPacket: maxPacket! }
-  })
+  )
+})

@@ -2,10 +2,10 @@
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import type { ScanRange } from "../Archive.js"
 
-/** Ids above (or at) `from` and below `to`; missing bounds are open. */
+/** Ids above `from`, or at it where it is `inclusive`, and below `to`; without it up to the end. */
 export interface IdRange {
   readonly from: string
-  readonly fromInclusive: boolean
+  readonly inclusive: boolean
   readonly to: string | undefined
 }
 
@@ -24,16 +24,17 @@ export const inPrefix = (id: string, prefix: string): boolean =>
 export const scanPlan = (
   range: ScanRange
 ): { readonly point: string | undefined; readonly span: IdRange | undefined } => {
-  const { from, to } = below(range.prefix)
-  const after = range.after
-  const beforePoint = after === undefined || compareBytes(after, range.prefix) < 0
-  const point = range.prefix !== "" && beforePoint ? range.prefix : undefined
-  if (after === undefined || compareBytes(after, from) < 0) {
-    return { point, span: { from, fromInclusive: true, to } }
-  }
-  return {
-    point,
-    span:
-      to !== undefined && compareBytes(after, to) >= 0 ? undefined : { from: after, fromInclusive: false, to }
-  }
+  const { after, prefix } = range
+  const { from, to } = below(prefix)
+  const point = prefix !== "" && (after === undefined || compareBytes(after, prefix) < 0) ? prefix : undefined
+  if (after === undefined || compareBytes(after, from) < 0)
+    return { point, span: { from, inclusive: true, to } }
+  const ended = to !== undefined && compareBytes(after, to) >= 0
+  return { point, span: ended ? undefined : { from: after, inclusive: false, to } }
+}
+
+/** The condition that a column of ids lies in a range. */
+export const isIn = (column: string, range: IdRange, bind: (id: string) => string): string => {
+  const above = `${column} ${range.inclusive ? ">=" : ">"} ${bind(range.from)}`
+  return range.to === undefined ? above : `${above} AND ${column} < ${bind(range.to)}`
 }

@@ -5,7 +5,7 @@ import { splitPath } from "../../merkle/TreeDelta.js"
 import type { SyncItem } from "../../SyncItem.js"
 import type { ArchiveReader, OpenArchive, ScanRange, StoredNode } from "../Archive.js"
 import type { Untyped } from "../TypedCalls.js"
-import { scanPlan } from "./Ranges.js"
+import { isIn, scanPlan } from "./Ranges.js"
 import type { QueryText } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { Row, SqlSession } from "./SqlSession.js"
@@ -32,24 +32,16 @@ const select = Effect.fnUntraced(function* (
       const paged = Number.isFinite(limit) ? ` ORDER BY ${items}.id LIMIT ${bind(limit - rows.length)}` : ""
       return `SELECT ${selected} FROM ${items} WHERE ${where.join(" AND ")}${paged}`
     })
-  if (point !== undefined && limit > 0) {
-    rows.push(...(yield* read((bind) => `${items}.id = ${bind(point)}`)))
-  }
+  if (point !== undefined && limit > 0) rows.push(...(yield* read((bind) => `${items}.id = ${bind(point)}`)))
   if (span !== undefined && rows.length < limit) {
-    const { from, fromInclusive, to } = span
-    const found = yield* read((bind) => {
-      const above = `${items}.id ${fromInclusive ? ">=" : ">"} ${bind(from)}`
-      return to === undefined ? above : `${above} AND ${items}.id < ${bind(to)}`
-    })
-    for (const row of found) rows.push(row)
+    for (const row of yield* read((bind) => isIn(`${items}.id`, span, bind))) rows.push(row)
   }
   return rows
 })
 
 const scan = (
   session: SqlSession,
-  range: ScanRange,
-  page: { readonly limit: number; readonly maxBytes: number }
+  ...[range, page]: Parameters<OpenArchive["scan"]>
 ): Effect.Effect<ReadonlyArray<SyncItem>, SqlError> =>
   Effect.gen(function* () {
     const { id, record } = session.columns
@@ -128,14 +120,13 @@ export const readerOf = (session: SqlSession): Untyped<Omit<ArchiveReader, "cons
       session.rows((bind) => `SELECT COUNT(*) AS count FROM ${tree} WHERE path > ${bind("")}`),
       ([row]) => Number(row?.count ?? 0)
     ),
-    nodePaths: (after, limit) =>
-      Effect.map(
-        session.rows(
-          (bind) =>
-            `SELECT ${dialect.asText("path")} AS path FROM ${tree} WHERE ${tree}.path > ${bind(after)} ` +
-            `ORDER BY ${tree}.path LIMIT ${bind(limit)}`
-        ),
-        (rows) => rows.map((row) => row.path as string)
+    nodePaths: (after, limit) => {
+      const found = session.rows(
+        (bind) =>
+          `SELECT ${dialect.asText("path")} AS path FROM ${tree} WHERE ${tree}.path > ${bind(after)} ` +
+          `ORDER BY ${tree}.path LIMIT ${bind(limit)}`
       )
+      return Effect.map(found, (rows) => rows.map((row) => row.path as string))
+    }
   }
 }

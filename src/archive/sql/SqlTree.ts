@@ -8,7 +8,7 @@ import type { Digest, Leaf, TreeChild } from "../../merkle/Tree.js"
 import { joinPath, NodeStream, splitPath, type Total, zero } from "../../merkle/TreeDelta.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { OpenArchive } from "../Archive.js"
-import { below } from "./Ranges.js"
+import { below, type IdRange, isIn } from "./Ranges.js"
 import { limbColumns, type TreeChange } from "./SqlDialect.js"
 import { leafOf, type StoredTotal, totalOf } from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
@@ -26,16 +26,10 @@ export const readTotal = (session: SqlSession, path: string): Effect.Effect<Stor
 export const readRoot = (session: SqlSession): Effect.Effect<Digest, SqlError> =>
   Effect.map(readTotal(session, ""), ({ count, sum }) => nodeDigest("", count, sum))
 
-interface Gap {
-  readonly from: string
-  readonly inclusive: boolean
-  readonly to: string | undefined
-}
-
 // The ids that may be leaves of a path, without the ranges of the branches that are known.
-const gapsBetween = (whole: Gap, branches: ReadonlyArray<string>): Array<Gap> => {
-  const skipped = branches.map(below).sort((a, b) => compareBytes(a.from, b.from))
-  const gaps: Array<Gap> = []
+const gapsBetween = (whole: IdRange, skipped: Array<ReturnType<typeof below>>): Array<IdRange> => {
+  skipped.sort((a, b) => compareBytes(a.from, b.from))
+  const gaps: Array<IdRange> = []
   let { from, inclusive } = whole
   for (const skip of skipped) {
     if (skip.to === undefined || compareBytes(skip.to, from) <= 0) continue
@@ -50,8 +44,7 @@ const gapsBetween = (whole: Gap, branches: ReadonlyArray<string>): Array<Gap> =>
 /** A page of the branches of a path: rows of the tree. */
 export const branchesOf = (
   session: SqlSession,
-  path: string,
-  { after, limit }: { readonly after?: string | undefined; readonly limit: number }
+  ...[path, { after, limit }]: Parameters<OpenArchive["branches"]>
 ): Effect.Effect<ReadonlyArray<TreeChild>, SqlError> => {
   const { columns, tables } = session
   const found = session.rows((bind) => {
@@ -73,15 +66,13 @@ export const branchesOf = (
 }
 
 /** The rows in some of these gaps, in ascending order; of each gap at most `limit`. */
-const rowsInGaps = (session: SqlSession, gaps: ReadonlyArray<Gap>, limit: number) => {
+const rowsInGaps = (session: SqlSession, gaps: ReadonlyArray<IdRange>, limit: number) => {
   const { columns, tables } = session
   const found = session.rows((bind) =>
     gaps
       .map((gap, i) => {
-        const from = `id ${gap.inclusive ? ">=" : ">"} ${bind(gap.from)}`
-        const to = gap.to === undefined ? "" : ` AND id < ${bind(gap.to)}`
         return (
-          `SELECT * FROM (SELECT ${columns.leaf} FROM ${tables.items} WHERE ${from}${to} AND deleted = 0 ` +
+          `SELECT * FROM (SELECT ${columns.leaf} FROM ${tables.items} WHERE ${isIn("id", gap, bind)} AND deleted = 0 ` +
           `ORDER BY ${tables.items}.id LIMIT ${bind(limit)}) AS gap${i}`
         )
       })
@@ -97,7 +88,7 @@ const rowsInGaps = (session: SqlSession, gaps: ReadonlyArray<Gap>, limit: number
 const leavesIn = Effect.fnUntraced(function* (
   session: SqlSession,
   path: string,
-  gaps: Array<Gap>,
+  gaps: Array<IdRange>,
   limit: number
 ) {
   const leaves: Array<TreeChild> = []
@@ -114,12 +105,10 @@ const leavesIn = Effect.fnUntraced(function* (
       }
       // Below a branch that was not on the page: go on behind it, and leave the other rows for then.
       const branch = below(leaf.id.slice(0, end)).to!
-      const rest = some.filter((gap) => gap.to === undefined || compareBytes(branch, gap.to) < 0)
-      gaps.unshift(
-        ...rest.map((gap) =>
-          compareBytes(gap.from, branch) < 0 ? { ...gap, from: branch, inclusive: true } : gap
-        )
-      )
+      const rest = some.filter(({ to }) => to === undefined || compareBytes(branch, to) < 0)
+      const behind = (gap: IdRange) =>
+        compareBytes(gap.from, branch) < 0 ? { ...gap, from: branch, inclusive: true } : gap
+      gaps.unshift(...rest.map(behind))
       break
     }
   }
@@ -136,17 +125,14 @@ export const childrenOf = Effect.fnUntraced(function* (
   const branches = yield* branchesOf(session, path, { after: after?.name, limit })
   const range = below(path)
   const last = branches.length === limit ? branches[limit - 1] : undefined
-  const whole: Gap = {
+  const whole: IdRange = {
     from: after === undefined ? range.from : joinPath(path, after.name),
     inclusive: after === undefined || after.kind === "branch",
     // A full page ends with its last branch at the latest.
     to: last === undefined ? range.to : joinPath(path, last.name)
   }
-  const gaps = gapsBetween(
-    whole,
-    branches.map((branch) => joinPath(path, branch.name))
-  )
-  const leaves = yield* leavesIn(session, path, gaps, limit)
+  const skipped = branches.map((branch) => below(joinPath(path, branch.name)))
+  const leaves = yield* leavesIn(session, path, gapsBetween(whole, skipped), limit)
   return [...branches, ...leaves].sort(compareChildren).slice(0, limit)
 })
 

@@ -202,7 +202,7 @@ function* idsOf(sorted: Sorted, range: ScanRange, bound: string | undefined): Ge
   if (span === undefined) return
   for (const id of sorted(span.from)) {
     if (!within(id) || (span.to !== undefined && compareBytes(id, span.to) >= 0)) return
-    if (id !== span.from || span.fromInclusive) yield id
+    if (id !== span.from || span.inclusive) yield id
   }
 }
 
