@@ -165,11 +165,6 @@ class Model {
     return { count: leaves.length, sum: BigInt.asUintN(256, sum) }
   }
 
-  rebuildTree(): string {
-    this.tree = MerkleTree.from([...this.items.values()].filter(inTree).map(({ record }) => record))
-    return this.tree.root
-  }
-
   claim(lineage: string, milliseconds: number, now: number): string {
     const { owner } = this
     if (owner !== undefined && owner.lineage !== lineage && owner.until > now) return owner.lineage
@@ -195,12 +190,6 @@ class Model {
   changesAfter(position: string, count: number): ReadonlyArray<PositionedChange> {
     const from = position === "" ? 0 : Number.parseInt(position, 10)
     return this.stream.filter((entry) => Number.parseInt(entry.position, 10) > from).slice(0, count)
-  }
-
-  takeCorrupted(): ReadonlyArray<string> {
-    const ids = [...this.corrupted]
-    this.corrupted.clear()
-    return ids
   }
 }
 
@@ -242,13 +231,20 @@ const serviceOf = (model: Model, status: StatusFeed): CacheService => {
       attempt("branches", () => model.listed(path, "branch", { after: page.after }).slice(0, page.limit)),
     leaves: (path, page) => attempt("leaves", () => model.listed(path, "leaf", page).slice(0, page.limit)),
     leafSum: (path, range) => attempt("leafSum", () => model.leafSum(path, range)),
-    rebuildTree: attempt("rebuildTree", () => model.rebuildTree()),
+    rebuildTree: attempt("rebuildTree", () => {
+      model.tree = MerkleTree.from([...model.items.values()].filter(inTree).map(({ record }) => record))
+      return model.tree.root
+    }),
     tidy: attempt("tidy", () => false),
     claim: (lineage, milliseconds) => attempt("claim", (now) => model.claim(lineage, milliseconds, now)),
     reset: attempt("reset", () => model.reset()),
     appendChanges: (entries, maxLength) => attempt("appendChanges", () => model.append(entries, maxLength)),
     readChanges: (after, count) => attempt("readChanges", () => model.changesAfter(after, count)),
-    takeCorrupted: () => model.takeCorrupted()
+    takeCorrupted: () => {
+      const ids = [...model.corrupted]
+      model.corrupted.clear()
+      return ids
+    }
   }
 }
 

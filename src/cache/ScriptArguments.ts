@@ -84,9 +84,7 @@ class Writer {
   }
 }
 
-/**
- * Records `from` to `to` (exclusive). With `inTree` the leaf digests are computed; tombstones have none.
- */
+/** Records `from` to `to` (exclusive). With `inTree` the leaf digests are computed; tombstones have none. */
 export const encodeRecords = (
   records: ReadonlyArray<ItemRecord>,
   from: number,

@@ -24,7 +24,6 @@ import * as GetOrInsert from "./query/GetOrInsert.js"
 import * as Integrity from "./query/Integrity.js"
 import { Pages } from "./query/Pages.js"
 import * as RangeQueries from "./query/RangeQueries.js"
-import * as SetState from "./query/SetState.js"
 import * as VerifiedReads from "./query/VerifiedReads.js"
 import { PointReads } from "./read/PointReads.js"
 import * as Shutdown from "./shutdown/Shutdown.js"
@@ -168,7 +167,7 @@ const serviceOf = (
     get: reads.get,
     getMany: reads.getMany,
     getOrInsertWith: GetOrInsert.make(core, reads, writes),
-    setState: SetState.make(core, reads, writes),
+    setState: GetOrInsert.setState(core, reads, writes),
     ...VerifiedReads.make(core, reads),
     ...RangeQueries.make(core, barrier, pages),
     ...RangeQueries.deletes(core, writes, pages),

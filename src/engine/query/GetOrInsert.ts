@@ -1,16 +1,17 @@
-/** Insert if absent: concurrent callers of one id share one `make`. */
+/** Insert if absent: concurrent callers of one id share one `make`. And another state for the same content. */
 import { Deferred, Effect, Exit, FiberId, FiberRef, Option } from "effect"
 import type { ReadError, WriteError } from "../../EngineError.js"
 import { InvalidItem, InvalidRequest, VersionMismatch } from "../../EngineError.js"
-import type { SubmitItem } from "../../SyncEngineModels.js"
+import type { Receipt, SubmitItem } from "../../SyncEngineModels.js"
 import type { ItemRecord, SyncItem } from "../../SyncItem.js"
-import { idProblem } from "../../SyncItem.js"
+import { idProblem, stateProblem } from "../../SyncItem.js"
 import type { PointReads } from "../read/PointReads.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { WriteOperations } from "../write/WriteOperations.js"
 import { withOptions } from "../write/WriteOperations.js"
 import { readOnce } from "../write/WriteValidation.js"
 import type { QueryApi } from "./QueryApi.js"
+import { guardedById } from "./Requests.js"
 
 /** An insertion under way. */
 interface Insertion {
@@ -152,3 +153,41 @@ const insert = Effect.fnUntraced(function* <E, R>(
 
 const liveIn = (records: ReadonlyMap<string, ItemRecord>, id: string): Option.Option<SyncItem> =>
   Option.filter(Option.fromNullable(records.get(id)), ({ deleted }) => !deleted)
+
+/** Another state for the same content. */
+export const setState =
+  (core: EngineState, reads: PointReads, writes: WriteOperations): QueryApi["setState"] =>
+  (id, state, asked) =>
+    guardedById(
+      core,
+      id,
+      withOptions(
+        asked,
+        Effect.fnUntraced(function* ({ durability, expectedVersion: expected }) {
+          const problem = state === undefined ? undefined : stateProblem(state)
+          if (problem !== undefined) return yield* new InvalidItem({ id, field: "state", problem })
+          for (;;) {
+            const record = (yield* reads.fetchProven([id])).get(id)
+            if (record === undefined || record.deleted) return Option.none<Receipt>()
+            const { content, contentHash: expectedHash, contentType, traceparent, version } = record
+            const expectedVersion = expected ?? version
+            // Not left to the write alone: a deletion on its way must not pass for the absence that was expected.
+            if (expectedVersion !== version) {
+              return yield* new VersionMismatch({ id, expected: expectedVersion, actual: version })
+            }
+            const receipt = yield* Effect.exit(
+              writes.submit(
+                { id, content, contentType, state, traceparent },
+                { durability, expectedVersion, expectedHash }
+              )
+            )
+            if (Exit.isSuccess(receipt)) return Option.some(receipt.value)
+            const failure = receipt.cause._tag === "Fail" ? receipt.cause.error : undefined
+            // The content changed between read and write: the state goes to the new content, once it can be read.
+            if (!(failure instanceof VersionMismatch) || expected !== undefined)
+              return yield* Effect.failCause(receipt.cause)
+            yield* core.inFlight.landed(id)
+          }
+        })
+      )
+    )

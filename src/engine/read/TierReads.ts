@@ -197,13 +197,9 @@ export class TierReads {
     return Effect.suspend(() => {
       const archive = core.tiers?.archive
       if (archive === undefined) return Effect.fail(noArchive("get", ", so absence cannot be proven"))
-      const found = Effect.forEach(Arr.chunksOf(ids, core.limits.idsPerQuery), (chunk) =>
+      return Effect.forEach(Arr.chunksOf(ids, core.limits.idsPerQuery), (chunk) =>
         archive.getMany(chunk)
-      )
-      return Effect.mapBoth(found, {
-        onFailure: archiveUnavailable("get"),
-        onSuccess: (parts) => parts.flat()
-      })
+      ).pipe(Effect.mapBoth({ onFailure: archiveUnavailable("get"), onSuccess: (parts) => parts.flat() }))
     })
   }
 
@@ -213,10 +209,8 @@ export class TierReads {
     return Effect.suspend(() => {
       const { cache } = core
       if (cache === undefined || ids.length === 0 || !cache.trusted) return Effect.succeed([])
-      const [only] = ids
-      const asked: Effect.Effect<ReadonlyArray<CachedRecord>, CacheError> = ids.length === 1 &&
-      only !== undefined
-        ? Effect.map(cache.service.get(only), Option.toArray)
+      const asked: Effect.Effect<ReadonlyArray<CachedRecord>, CacheError> = ids.length === 1
+        ? Effect.map(cache.service.get(ids[0]!), Option.toArray)
         : cache.service.getMany(ids)
       return Effect.matchEffect(asked, {
         onFailure: (error) => Effect.as(cacheFailed(core, cache, error.message), []),
