@@ -1,3 +1,3 @@
-import { describeNewSeeds, describeReplay } from "./Seeds.js"
+import { describeNewSeeds } from "./Seeds.js"
 
-describeReplay(() => describeNewSeeds(250))
+describeNewSeeds(250)

@@ -2,17 +2,12 @@ import { randomInt } from "node:crypto"
 import { describe, expect, it } from "vitest"
 import { simulate } from "./Simulation.js"
 
-/** Set to replay one seed, with its whole trace. */
-const replayed = process.env.SYNC_ENGINE_SIMULATION_SEED
-
-const tailLines = 40
-
 /** The same seed again: the command that does it, and how the story ended. */
 const story = (seed: number, violation: string, trace: ReadonlyArray<string>): string =>
   [
     `seed ${seed}: ${violation}`,
-    `replay: SYNC_ENGINE_SIMULATION_SEED=${seed} npx vitest run --project simulation test/simulation/Simulation.test.ts`,
-    ...(replayed === undefined ? trace.slice(-tailLines) : trace)
+    `again: npm run simulate -- --seed ${seed} --print`,
+    ...trace.slice(-40)
   ].join("\n")
 
 const seedsPerTest = 25
@@ -33,21 +28,9 @@ export const describeSeeds = (from: number, to: number) =>
     }
   })
 
-/** As many seeds that no run has had before, beside the fixed ones; the first is printed, and the report of a failing one says how to replay it. */
+/** As many seeds that no run has had before, beside the fixed ones; the first is printed. */
 export const describeNewSeeds = (count: number) => {
   const first = randomInt(1_000_000, 2 ** 31)
   console.log(`new seeds of this run: ${first} to ${first + count - 1}`)
   describeSeeds(first, first + count - 1)
-}
-
-/** The seed that the environment names, alone. */
-export const describeReplay = (otherwise: () => void): void => {
-  if (replayed === undefined) {
-    otherwise()
-    return
-  }
-  it(`seed ${replayed} keeps the promises`, () => {
-    const { trace, violation } = simulate(Number(replayed))
-    if (violation !== undefined) expect.fail(story(Number(replayed), violation, trace))
-  })
 }

@@ -8,7 +8,7 @@ import { Clients } from "./Clients.js"
 import * as Life from "./Life.js"
 import { headText } from "./Model.js"
 import * as Operations from "./Operations.js"
-import { settingsOf } from "./Settings.js"
+import { type Settings, settingsOf } from "./Settings.js"
 import { ShutdownCalls } from "./ShutdownCalls.js"
 import { Troubles } from "./Troubles.js"
 import { Turns } from "./Turns.js"
@@ -16,6 +16,7 @@ import { World } from "./World.js"
 
 export interface Outcome {
   readonly seed: number
+  readonly settings: Settings
   /** The first broken promise, if any. */
   readonly violation: string | undefined
   readonly trace: ReadonlyArray<string>
@@ -35,9 +36,10 @@ const provenMs = 60_000
 /** A duty that has not moved for so long, and does not wait for its time, hangs. */
 const hangingMs = 8000
 
-export const simulate = (seed: number): Outcome => {
+/** With `change`, in a world that is simpler than the seed's. */
+export const simulate = (seed: number, change: Partial<Settings> = {}): Outcome => {
   const chance = new Chance(seed)
-  const settings = settingsOf(chance)
+  const settings = { ...settingsOf(chance), ...change }
   const turns = new Turns(chance, settings.fifo, settings.yieldChance)
   const world = new World(chance, turns, settings)
   const run = new Run(world)
@@ -56,6 +58,7 @@ export const simulate = (seed: number): Outcome => {
     .digest("hex")
   return {
     seed,
+    settings,
     violation: world.violations.first,
     trace: world.trace,
     fingerprint,

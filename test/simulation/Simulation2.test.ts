@@ -1,3 +1,3 @@
-import { describeReplay, describeSeeds } from "./Seeds.js"
+import { describeSeeds } from "./Seeds.js"
 
-describeReplay(() => describeSeeds(251, 500))
+describeSeeds(251, 500)

@@ -1,3 +1,3 @@
-import { describeReplay, describeSeeds } from "./Seeds.js"
+import { describeSeeds } from "./Seeds.js"
 
-describeReplay(() => describeSeeds(501, 750))
+describeSeeds(501, 750)
