@@ -9,7 +9,12 @@
  *
  * Bounded: each node's numbers of heartbeats, commits, rebuilds and crashes; time is not, and all nodes share one clock. A process that has died sends nothing more, and its log admits the next one only then.
  */
-import { type HeartbeatRequest, MemoryWriters, WriterWatch } from "../../src/archive/WriterLease.js"
+import {
+  type HeartbeatRequest,
+  MemoryWriters,
+  type WriterRow,
+  WriterWatch
+} from "../../src/archive/WriterLease.js"
 import { type CommitTicket, FilterTrust, type HeartbeatTicket } from "../../src/filter/FilterTrust.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import type { Model } from "./explore.js"
@@ -327,11 +332,15 @@ function* others({ archive, now, other, register }: State, { admits, lapsed }: R
   }
 }
 
+/** The private state of a `WriterWatch`. */
+interface Seen {
+  readonly seen: ReadonlyMap<string, { readonly row: WriterRow; readonly since: number }>
+}
+
 /** The private state of a `FilterTrust`. */
 interface Facts {
   readonly grant: { readonly token: string; readonly until: number } | undefined
   readonly serial: number
-  readonly generation: number
   readonly lostBecause: string
 }
 
@@ -341,10 +350,10 @@ interface Facts {
  */
 const keyOf = ({ archive, node, now, other, register }: State): string => {
   const names = new Map<string, string>()
-  const { grant, generation, lostBecause: _, serial, ...facts } = node.trust as unknown as Facts
+  const { grant, lostBecause: _, serial, ...facts } = node.trust as unknown as Facts
   const { commit, heartbeat, number: __, replies, sent, trust: ___, watch, ...rest } = node
   const seen = (of: WriterWatch) =>
-    [...of.seen.values()].map(({ row, since }) => [row, Math.min(leaseMs, now - since)])
+    [...(of as unknown as Seen).seen.values()].map(({ row, since }) => [row, Math.min(leaseMs, now - since)])
   const key = [
     archive,
     [...register.rows.values()],
@@ -353,7 +362,6 @@ const keyOf = ({ archive, node, now, other, register }: State): string => {
     grant && [grant.token, Math.max(0, grant.until - now)],
     heartbeat && [
       heartbeat.ticket.serial === serial && heartbeat.ticket.quiet,
-      heartbeat.ticket.generation === generation,
       Math.min(leaseMs, now - heartbeat.ticket.sentAt)
     ],
     commit && [commit.ticket.serial === serial && commit.ticket.alone, commit.ticket.under, commit.item],
@@ -399,7 +407,7 @@ export const leaseModel = (bounds: Bounds, rules: Rules = enginesRules): Model<S
   broken({ archive, node: { pending, serving, trust }, now, register }) {
     const tokens = [...register.rows.values()].filter(({ token }) => token !== undefined).length
     if (tokens > 1) return `${tokens} nodes are the sole writer`
-    return serving !== undefined && trust.trusted(now) && (archive & ~serving & ~pending) !== 0
+    return serving !== undefined && now < trust.trustedUntil && (archive & ~serving & ~pending) !== 0
       ? `it trusts a filter of ${serving.toString(2)}, the archive holds ${archive.toString(2)}`
       : undefined
   }
