@@ -15,7 +15,7 @@ import {
   type WriterRow,
   WriterWatch
 } from "../../src/archive/WriterLease.js"
-import { type CommitTicket, FilterTrust, type HeartbeatTicket } from "../../src/filter/FilterTrust.js"
+import { FilterTrust, type HeartbeatTicket } from "../../src/filter/FilterTrust.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import type { Model } from "./explore.js"
 
@@ -44,6 +44,8 @@ export const enginesRules: Rules = {
   lapsed: (watch, now) => watch.lapsed(now),
   surrenders: true
 }
+
+type CommitTicket = ReturnType<FilterTrust["commitStarted"]>
 
 type Sent =
   | { readonly kind: "heartbeat"; readonly number: number; readonly request: HeartbeatRequest }
