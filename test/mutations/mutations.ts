@@ -561,7 +561,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/background/LogProbe.test.ts"]
   },
   {
-    name: "memory keeps what a put-back letter has replaced",
+    name: "a pending write does not hear of a letter that has overtaken it",
     file: "src/engine/flush/CommitOutcome.ts",
     find: "    if (settled === undefined) core.versions.takenUnseen(entry.record)\n",
     replace: "",

@@ -61,6 +61,30 @@ describe("dead letters put back", () => {
       expect(decoder.decode(Option.getOrThrow(yield* service.get("a")).content)).toBe("bad but newer")
     })
   )
+  it.scoped("overtake a pending write of a lower version as soon as the archive has them", () =>
+    Effect.gen(function* () {
+      const archive = choosy()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { batchFlushCount: 1, batchFlushInterval: 3_600_000 }
+      })
+      yield* service.submit({ id: "a", content: "bad but newer", version: 7 })
+      yield* service.flush
+      archive.refuses = acceptsAll
+      // A batch is under way: the letter is not tried before the other write has been compared.
+      archive.hold("commit")
+      yield* service.submit({ id: "b", content: "1" })
+      yield* service.deadLetters.retry()
+      expect((yield* service.submit({ id: "a", content: "older", version: 5 })).compared).toBe(true)
+      // Of the two batches only the letter's is committed.
+      archive.stumbles = ({ records }) => records?.[0]?.version === 5
+      archive.letGo("commit")
+      yield* Effect.either(service.flush)
+      expect(archive.state.records.get("a")?.version).toBe(7)
+      expect(decoder.decode(Option.getOrThrow(yield* service.get("a")).content)).toBe("bad but newer")
+      archive.stumbles = () => false
+    })
+  )
 })
 
 describe("a letter that the archive has taken without an answer", () => {
