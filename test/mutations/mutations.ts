@@ -568,6 +568,14 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/query/DeadLetters.test.ts"]
   },
   {
+    name: "a letter is put back although the deletion that it misses may be forgotten",
+    file: "src/engine/query/DeadLetters.ts",
+    find: "const current = letters.filter(({ record }) => !isExpired(core, record))",
+    replace: "const current = letters",
+    tests: ["test/engine/query/DeadLetters.test.ts"]
+  },
+
+  {
     name: "letters do not count towards the log's bounds",
     file: "src/wal/GroupCommit.ts",
     find: "const heldItems = usage.items + letters",

@@ -3,6 +3,8 @@
  */
 import { Effect, Either } from "effect"
 import type { LogFull, LogUnavailable, WriteError } from "../../EngineError.js"
+import type { ItemRecord } from "../../SyncItem.js"
+import { counted } from "../../shared/Counted.js"
 import type { Appended, DeadLetter } from "../../wal/WriteAheadLog.js"
 import type { EngineState } from "../state/EngineState.js"
 import { contentBytes } from "../state/InFlightWrites.js"
@@ -19,7 +21,10 @@ export interface DeadLettersApi {
     readonly after?: number | undefined
     readonly limit?: number | undefined
   }) => Effect.Effect<ReadonlyArray<DeadLetter>, LogUnavailable>
-  /** Puts letters back into the log (all of them without sequences); returns how many. */
+  /**
+   * Puts letters back into the log (all of them without sequences); returns how many. What is older than
+   * `TOMBSTONE_RETENTION` stays where it is: its item may have been deleted since, and the deletion forgotten.
+   */
   readonly retry: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, WriteError | LogUnavailable>
   readonly drop: (sequences?: ReadonlyArray<number>) => Effect.Effect<number, LogUnavailable>
 }
@@ -67,12 +72,27 @@ export const make = (core: EngineState, onCommitted: () => void): DeadLettersApi
     list,
     // In the log first, then out of the letters: a crash in between repeats, and loses nothing.
     retry: (sequences) =>
-      selected(sequences, (letters) =>
-        Effect.uninterruptible(Effect.zipRight(append(core, letters, onCommitted), remove(letters)))
-      ).pipe(Effect.withSpan("SyncEngine.deadLetters.retry")),
+      selected(sequences, (letters) => {
+        const current = letters.filter(({ record }) => !isExpired(core, record))
+        const putBack =
+          current.length === 0
+            ? Effect.succeed(0)
+            : Effect.uninterruptible(Effect.zipRight(append(core, current, onCommitted), remove(current)))
+        const expired = letters.length - current.length
+        return expired === 0 ? putBack : Effect.zipLeft(putBack, Effect.logWarning(tooOld(expired)))
+      }).pipe(Effect.withSpan("SyncEngine.deadLetters.retry")),
     drop: (sequences) => Effect.withSpan(selected(sequences, remove), "SyncEngine.deadLetters.drop")
   }
 }
+
+/** A deletion brings nothing back, however old it is. */
+const isExpired = (core: EngineState, { deleted, updatedAt }: ItemRecord): boolean => {
+  const { tombstoneRetention } = core.config()
+  return !deleted && tombstoneRetention > 0 && updatedAt < core.nowMs() - tombstoneRetention
+}
+
+const tooOld = (count: number): string =>
+  `${counted(count, "dead letter is", "dead letters are")} older than TOMBSTONE_RETENTION and not put back: what became of the items since may be forgotten; submit the contents anew, or drop the letters`
 
 /**
  * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has

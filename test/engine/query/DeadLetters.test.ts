@@ -85,6 +85,27 @@ describe("dead letters put back", () => {
       archive.stumbles = () => false
     })
   )
+  it.scoped("stay where they are once the deletion that they miss may have been forgotten", () =>
+    Effect.gen(function* () {
+      const archive = choosy()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { tombstoneRetention: 60_000 }
+      })
+      yield* service.submit({ id: "a", content: "bad" })
+      yield* service.flush
+      archive.refuses = acceptsAll
+      yield* service.delete("a")
+      yield* service.flush
+      yield* TestClock.adjust("61 seconds")
+      yield* service.submit({ id: "b", content: "1" })
+      expect(yield* service.deadLetters.retry()).toBe(0)
+      yield* service.flush
+      expect(yield* service.contains("a")).toBe(false)
+      expect((yield* service.deadLetters.list()).length).toBe(1)
+      expect(yield* service.deadLetters.drop()).toBe(1)
+    })
+  )
 })
 
 describe("a letter that the archive has taken without an answer", () => {
