@@ -8,7 +8,7 @@
  * entered again with one use less; an unused one leaves. A read changes one counter and moves nothing.
  */
 import { compareVersions, type ItemRecord } from "../SyncItem.js"
-import { ContentCopies, copyOfContent, pinsMemory } from "../shared/ContentCopies.js"
+import { ContentCopies, copyOfContent, pinsMemory, SharedRest } from "../shared/ContentCopies.js"
 import { IdHash } from "../shared/IdHash.js"
 import { CacheEntry, FifoQueue } from "./FifoQueue.js"
 import { GhostQueue } from "./GhostQueue.js"
@@ -74,6 +74,7 @@ export class MemoryCache {
   #main = new FifoQueue()
   #ghosts = new GhostQueue()
   readonly #mainContents = new ContentCopies()
+  #sharedRest = new SharedRest()
   readonly #hash = new IdHash(ghostSeed)
   #maxBytes: number
   #hits = 0
@@ -86,9 +87,9 @@ export class MemoryCache {
     this.#maxBytes = checkedMaxBytes(options.maxBytes)
   }
 
-  /** Accounted bytes of the records held, at most `maxBytes`. */
+  /** Accounted bytes of the records held and of the buffers that their contents share, at most `maxBytes`. */
   get bytes(): number {
-    return this.#small.bytes + this.#main.bytes
+    return this.#small.bytes + this.#main.bytes + this.#sharedRest.bytes
   }
 
   get maxBytes(): number {
@@ -138,8 +139,10 @@ export class MemoryCache {
     const queue = this.#ghosts.take(entry.hash, this.#ghostLimit()) ? this.#main : this.#small
     this.#makeRoom(bytes)
     queue.push(entry)
+    this.#sharedRest.enter(entry.record.content)
     this.#entries.set(record.id, entry)
     this.#insertions++
+    this.#makeRoom(0)
     return true
   }
 
@@ -157,6 +160,7 @@ export class MemoryCache {
     this.#small = new FifoQueue()
     this.#main = new FifoQueue()
     this.#ghosts = new GhostQueue()
+    this.#sharedRest = new SharedRest()
   }
 
   /**
@@ -188,6 +192,7 @@ export class MemoryCache {
     }
     if (entry.frequency < maxFrequency) entry.frequency++
     const queue = entry.queue!
+    this.#sharedRest.leave(entry.record.content)
     // Out of its queue while room is made, lest it make room for itself.
     const fits = this.bytes - entry.bytes + bytes <= this.#maxBytes
     if (fits) queue.bytes += bytes - entry.bytes
@@ -198,10 +203,13 @@ export class MemoryCache {
     entry.record = withoutExcess(record)
     entry.bytes = bytes
     if (!fits) queue.push(entry)
+    this.#sharedRest.enter(entry.record.content)
+    this.#makeRoom(0)
   }
 
   #drop(entry: CacheEntry): void {
     entry.queue!.remove(entry)
+    this.#sharedRest.leave(entry.record.content)
     this.#entries.delete(entry.record.id)
   }
 
@@ -237,7 +245,9 @@ export class MemoryCache {
   #enterMain(entry: CacheEntry): void {
     const { content } = entry.record
     if (content.byteLength < content.buffer.byteLength) {
+      this.#sharedRest.leave(content)
       entry.record = { ...entry.record, content: this.#mainContents.copy(content) }
+      this.#sharedRest.enter(entry.record.content)
     }
     this.#main.push(entry)
   }

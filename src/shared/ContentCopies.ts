@@ -1,12 +1,12 @@
 /**
- * Copies of contents, the small ones side by side in buffers of 8 KiB. A buffer for each of some hundred thousand
+ * Copies of contents, the small ones side by side in buffers of 4 KiB. A buffer for each of some hundred thousand
  * contents makes the garbage collector stall the event loop: 150 ms a mark-compact against 20 (Node 20, 600,000
  * contents of 256 bytes).
  */
 import { markAsUntransferable } from "node:worker_threads"
 
 /** A buffer of this size may be kept for the sake of any content in it. */
-export const sharedBufferBytes = 8 * 1024
+export const sharedBufferBytes = 4 * 1024
 
 /** One place for what is kept for about as long: a buffer lives until the last of its contents goes. */
 export class ContentCopies {
@@ -37,3 +37,24 @@ export const copyOfContent = (content: Uint8Array): Uint8Array<ArrayBuffer> => p
 /** Whether keeping the content keeps more memory than it is worth. */
 export const pinsMemory = ({ buffer, byteLength }: Uint8Array): boolean =>
   buffer.byteLength > Math.max(sharedBufferBytes, 2 * byteLength)
+
+/** The rest of the buffers that these contents share, which nobody else may need: kept in memory all the same. */
+export class SharedRest {
+  bytes = 0
+  private readonly contents = new Map<ArrayBufferLike, number>()
+
+  enter({ buffer, byteLength }: Uint8Array): void {
+    if (byteLength === buffer.byteLength) return
+    const others = this.contents.get(buffer) ?? 0
+    this.contents.set(buffer, others + 1)
+    this.bytes += (others === 0 ? buffer.byteLength : 0) - byteLength
+  }
+
+  leave({ buffer, byteLength }: Uint8Array): void {
+    if (byteLength === buffer.byteLength) return
+    const others = this.contents.get(buffer)! - 1
+    if (others === 0) this.contents.delete(buffer)
+    else this.contents.set(buffer, others)
+    this.bytes += byteLength - (others === 0 ? buffer.byteLength : 0)
+  }
+}

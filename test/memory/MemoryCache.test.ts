@@ -142,6 +142,31 @@ describe("MemoryCache", () => {
     expect(buffers.size).toBeLessThanOrEqual(Math.ceil((200 * 100) / (sharedBufferBytes - 100)) + 1)
   })
 
+  it("counts what its contents pin, whatever happened to those beside them", () => {
+    const copies = new ContentCopies()
+    const cache = new MemoryCache({ maxBytes: 500 * unit })
+    const kept: Array<string> = []
+    let version = 0
+    for (let n = 0; n < 2000; n++) {
+      kept.push(idOf(n))
+      cache.put(recordOf(idOf(n), 1, 0, { content: copies.copy(new Uint8Array(250)) }))
+      for (let more = 0; more < 20; more++) {
+        cache.put(recordOf("hot", ++version, 0, { content: copies.copy(new Uint8Array(250)) }))
+      }
+      cache.put(recordOf("gone", n + 1, 0, { content: copies.copy(new Uint8Array(250)) }))
+      if (n % 2 === 0) cache.remove("gone")
+      expect(cache.bytes).toBeLessThanOrEqual(cache.maxBytes)
+    }
+    const records = [...kept, "hot", "gone"].flatMap((id) => cache.peek(id) ?? [])
+    expect(records.length).toBe(cache.size)
+    const buffers = new Set(records.map(({ content }) => content.buffer))
+    const pinned = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0)
+    const beside = records.reduce((sum, record) => sum + recordBytes(record) - record.content.byteLength, 0)
+    expect(cache.bytes).toBe(pinned + beside)
+    cache.setMaxBytes(0)
+    expect([cache.size, cache.bytes]).toEqual([0, 0])
+  })
+
   it("removes, clears, and follows its bound at once", () => {
     const cache = new MemoryCache({ maxBytes: 100 * unit })
     for (let n = 0; n < 100; n++) cache.put(recordOf(idOf(n)))

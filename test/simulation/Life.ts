@@ -33,7 +33,7 @@ export interface Life {
 }
 
 /** A process with an engine that has not been started. */
-export const begin = (world: World): Life => {
+export const begin = (world: World, log = observedLog(world)): Life => {
   const { settings, turns } = world
   const process: Process = { alive: true }
   const scheduler = turns.schedulerOf(process)
@@ -72,7 +72,7 @@ export const begin = (world: World): Life => {
         const engine = yield* Engine.make.pipe(
           Effect.provide(
             Layer.mergeAll(
-              observedLog(world),
+              log,
               settings.hasArchive ? archive : Archive.layerNone,
               settings.hasCache ? cache : Cache.layerNone,
               ExistenceFilter.layer

@@ -9,7 +9,15 @@ export class SharedCache {
   readonly model: CacheService
   readonly control: InProcessCache.InProcessCacheControl
 
-  constructor(private readonly world: World) {
+  constructor(
+    private readonly world: World,
+    other?: SharedCache
+  ) {
+    if (other !== undefined) {
+      this.model = other.model
+      this.control = other.control
+      return
+    }
     const { cache, control } = Effect.runSync(
       InProcessCache.make().pipe(
         Scope.extend(Effect.runSync(Scope.make())),

@@ -19,15 +19,13 @@ import type { Process, Turns } from "./Turns.js"
 import { Violations } from "./Violation.js"
 
 export class World {
-  readonly violations = new Violations()
+  readonly violations: Violations
   readonly disk = MemoryLog.makeDisk()
-  readonly archive = new MemoryArchive.MemoryArchiveState()
-  readonly model = new Model(this.archive.records, this.violations)
-  readonly trace: Array<string> = []
+  readonly archive: MemoryArchive.MemoryArchiveState
+  readonly model: Model
+  readonly trace: Array<string>
   /** Roots of the archive with the tick at which they began to hold. */
-  readonly roots: Array<{ readonly tick: number; readonly root: Digest }> = [
-    { tick: 0, root: this.archive.tree.root }
-  ]
+  readonly roots: Array<{ readonly tick: number; readonly root: Digest }>
   /** Calls under way, by number. */
   readonly calls = new Map<number, Call>()
   private nextCall = 1
@@ -66,9 +64,16 @@ export class World {
   constructor(
     readonly chance: Chance,
     readonly turns: Turns,
-    readonly settings: Settings
+    readonly settings: Settings,
+    /** Another node of the same archive and cache. */
+    other?: World
   ) {
-    this.cache = new SharedCache(this)
+    this.violations = other?.violations ?? new Violations()
+    this.archive = other?.archive ?? new MemoryArchive.MemoryArchiveState()
+    this.trace = other?.trace ?? []
+    this.model = new Model(this.archive.records, this.violations)
+    this.roots = [{ tick: 0, root: this.archive.tree.root }]
+    this.cache = new SharedCache(this, other?.cache)
     this.model.onFall = (id, to) => {
       for (const call of this.calls.values()) {
         const { floors } = call.start
@@ -307,6 +312,8 @@ export class World {
         this.sawRoot()
       })
     }
+    // Released on the disk, and the process has died before it heard of it.
+    this.model.released(this.disk.released)
     this.model.restarted(this.disk.entries)
   }
 }
