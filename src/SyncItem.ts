@@ -31,7 +31,7 @@ export interface SyncItem {
   readonly contentHash: string
   /** A tag by which items can be listed and counted, 1 to 64 bytes of UTF-8. */
   readonly state: string | undefined
-  /** The exact bytes that were submitted. Never mutate them: tiers share the array. */
+  /** The exact bytes that were submitted. Never mutate them: tiers share the array, and contents share its `buffer`. */
   readonly content: Uint8Array
   /** W3C `traceparent` of the request that wrote this version. */
   readonly traceparent: string | undefined

@@ -69,7 +69,8 @@ export const documentText = (document: unknown): string => {
       rows.push([path, value.length === 0 ? "none" : value.join(", ")])
     } else if (typeof value === "object" && value !== null) {
       for (const [name, part] of Object.entries(value)) walk(path === "" ? name : `${path}.${name}`, part)
-    } else rows.push([path, value === null ? "none" : String(value)])
+    } else if (typeof value === "number") rows.push([path, String(Math.round(value * 1000) / 1000)])
+    else if (value !== undefined) rows.push([path, value === null ? "none" : String(value)])
   }
   walk("", document)
   return pairs(rows)

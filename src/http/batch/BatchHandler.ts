@@ -103,7 +103,8 @@ const reportRun = (
     }
     tally.rejected += 1
     const own = { line: line.number, id: idOf(line), status: "rejected" }
-    text += jsonLine({ ...reasonOf(line, result?.error), ...own })
+    // Twice: its members come first, and are what the line says.
+    text += jsonLine({ ...own, ...reasonOf(line, result?.error), ...own })
   }
   return text
 }
