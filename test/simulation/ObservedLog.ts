@@ -27,7 +27,8 @@ const observed = (world: World, log: OpenLog): OpenLog => {
     },
     unsafeAppend: (records, done, moved) => {
       for (const record of records) {
-        const writers = world.writersOf(record)
+        // A letter that is put back is nobody's write, whoever deletes what it deletes meanwhile.
+        const writers = moved ? [] : world.writersOf(record)
         checkIntent(world, record, writers)
         const version = model.appending(
           record,
