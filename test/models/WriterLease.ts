@@ -173,26 +173,24 @@ function* own({ archive, node, now }: State, { lapsed }: Rules): Generator<Step>
   }
   if (left.commits > 0 && node.commit === undefined) {
     // A new item, or what has to be tried again.
-    {
-      const item = node.pending === 0 ? 1 << left.commits : node.pending
-      const trust = copyOf(node.trust)
-      const ticket = trust.commitStarted()
-      const add = (items: number | undefined) => (items === undefined ? undefined : items | item)
-      yield [
-        "commit",
-        {
-          ...node,
-          number,
-          trust,
-          serving: add(node.serving),
-          building: add(node.building),
-          pending: item,
-          commit: { number, ticket, item },
-          sent: [...node.sent, { kind: "commit", number, item }],
-          left: used(left, "commits")
-        }
-      ]
-    }
+    const item = node.pending === 0 ? 1 << left.commits : node.pending
+    const trust = copyOf(node.trust)
+    const ticket = trust.commitStarted()
+    const add = (items: number | undefined) => (items === undefined ? undefined : items | item)
+    yield [
+      "commit",
+      {
+        ...node,
+        number,
+        trust,
+        serving: add(node.serving),
+        building: add(node.building),
+        pending: item,
+        commit: { number, ticket, item },
+        sent: [...node.sent, { kind: "commit", number, item }],
+        left: used(left, "commits")
+      }
+    ]
   }
   if (left.rebuilds > 0 && node.building === undefined) {
     const trust = copyOf(node.trust)

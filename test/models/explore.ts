@@ -29,12 +29,14 @@ export const explore = <S>({ broken, initial, keyOf, next }: Model<S>, maxStates
   const actions = new Map<string, number>()
   let front: Array<Visited> = [{ state: initial, from: undefined, action: "" }]
   let steps = 0
+  const atOnce = broken(initial)
   const result = (violation?: Explored["violation"]): Explored => ({
     states: known.size,
     steps,
     actions,
     violation
   })
+  if (atOnce !== undefined) return result({ problem: atOnce, way: [] })
   while (front.length > 0) {
     const reached: Array<Visited> = []
     for (const visited of front) {

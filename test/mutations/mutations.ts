@@ -495,7 +495,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     file: "src/engine/write/BatchWrites.ts",
     find: "        if (index > start && batch.examined?.(index) !== undefined) break\n",
     replace: "",
-    tests: ["test/engine/write/ContentExamination.test.ts"]
+    tests: ["test/engine/write/Examine.test.ts"]
   },
   {
     name: "pending memory has no bound",

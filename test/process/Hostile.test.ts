@@ -61,7 +61,7 @@ it(`${requests} hostile requests are refused or served as documented`, async () 
       if (++sent === Math.floor(requests / 2)) warm = memoryMiB()
       const request = hostileRequest(document, chance)
       const bytes = bytesOf(request, host)
-      const shown = () => `${JSON.stringify(bytes.toString("latin1").slice(0, 400))}`
+      const shown = () => JSON.stringify(bytes.toString("latin1").slice(0, 400))
       try {
         const reply = await exchange(Number(port), bytes)
         const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(reply)?.[1] ?? 0)

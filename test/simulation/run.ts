@@ -5,7 +5,7 @@
 import { randomInt } from "node:crypto"
 import { parseArgs } from "node:util"
 import { shrink } from "./Shrink.js"
-import { simulate } from "./Simulation.js"
+import { type Outcome, simulate } from "./Simulation.js"
 
 const { values } = parseArgs({
   options: {
@@ -25,8 +25,7 @@ const numberOf = (name: "seed" | "seeds" | "from"): number => {
   return number
 }
 
-const fail = (seed: number): never => {
-  const first = simulate(seed)
+const fail = (seed: number, first: Outcome): never => {
   console.error(
     `seed ${seed}: ${first.violation}\nlooking for a shorter story of ${first.trace.length} lines`
   )
@@ -44,7 +43,7 @@ const fail = (seed: number): never => {
 const one = (seed: number): void => {
   const outcome = simulate(seed)
   if (values.print) console.log(outcome.trace.join("\n"))
-  if (outcome.violation !== undefined) fail(seed)
+  if (outcome.violation !== undefined) fail(seed, outcome)
   console.log(
     `seed ${seed} keeps the promises: ${outcome.calls} calls, ${outcome.turns} turns, ${outcome.simulatedMs} ms`
   )
@@ -56,7 +55,7 @@ const many = (first: number, count: number): void => {
   let calls = 0
   for (let seed = first; seed < first + count; seed++) {
     const outcome = simulate(seed)
-    if (outcome.violation !== undefined) fail(seed)
+    if (outcome.violation !== undefined) fail(seed, outcome)
     calls += outcome.calls
     const done = seed - first + 1
     if (done % 1000 === 0 || done === count) {

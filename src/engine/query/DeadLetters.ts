@@ -92,7 +92,7 @@ const isExpired = (core: EngineState, { deleted, updatedAt }: ItemRecord): boole
 }
 
 const tooOld = (count: number): string =>
-  `${counted(count, "dead letter is", "dead letters are")} older than TOMBSTONE_RETENTION and not put back: what became of the items since may be forgotten; submit the contents anew, or drop the letters`
+  `${counted(count, "dead letter is", "dead letters are")} older than TOMBSTONE_RETENTION and not put back: what became of the items since may be forgotten; submit the contents again, or drop the letters`
 
 /**
  * Into the log, as what the archive is to be asked about once more. Readers do not see it before the archive has

@@ -21,7 +21,7 @@ export interface HostileRequest {
 }
 
 /** These change what every later request gets. */
-const left = new Set(["post /admin/drain", "post /admin/shutdown"])
+const leftOut = new Set(["post /admin/drain", "post /admin/shutdown"])
 
 const words: ReadonlyArray<string> = [
   "",
@@ -140,7 +140,7 @@ export const hostileRequest = (document: OpenApiDocument, chance: Chance): Hosti
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation }))
   )
-  const known = chance.pick(operations.filter(({ method, path }) => !left.has(`${method} ${path}`)))
+  const known = chance.pick(operations.filter(({ method, path }) => !leftOut.has(`${method} ${path}`)))
   const isKnown = chance.bool(0.92)
   const method = isKnown
     ? known.method.toUpperCase()
