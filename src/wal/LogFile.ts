@@ -7,7 +7,14 @@
  */
 import { LogDatabase } from "./LogDatabase.js"
 import { type OpenLogFile, openLogFile } from "./LogFileOpen.js"
-import type { Amount, DeadLetterMessage, LogResumption, OpenedFile, SegmentSlice } from "./LogProtocol.js"
+import type {
+  Amount,
+  DeadLetterMessage,
+  LogOperations,
+  LogResumption,
+  OpenedFile,
+  SegmentSlice
+} from "./LogProtocol.js"
 import {
   bindingTable,
   deadLetterChecksum,
@@ -27,13 +34,7 @@ interface SegmentRow {
   readonly data: Buffer
 }
 
-/**
- * The operations of the file, by name, as the log's worker serves them. Each is one transaction at most and bounded
- * in time; `more` asks the caller to call again, so that commits get their turn in between.
- */
-export type LogOperations = Omit<LogFile, "opened" | "afterReply">
-
-export class LogFile extends LogDatabase {
+export class LogFile extends LogDatabase implements LogOperations {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile
   private last: number

@@ -6,8 +6,13 @@ import { Effect, Either, Schedule } from "effect"
 import { LogOpenError } from "../EngineError.js"
 import { damageAdvice } from "../shared/files/OpenedFiles.js"
 import { realClock, WorkerChannel, type WorkerFailure } from "../shared/WorkerChannel.js"
-import type { LogOperations } from "./LogFile.js"
-import { type LogResumption, type LogWorkerData, type OpenedFile, openProblemOf } from "./LogProtocol.js"
+import {
+  type LogOperations,
+  type LogResumption,
+  type LogWorkerData,
+  type OpenedFile,
+  openProblemOf
+} from "./LogProtocol.js"
 
 type LogChannel = WorkerChannel<LogOperations, OpenedFile>
 

@@ -1,5 +1,6 @@
 /** What the main thread and the log's worker thread say to each other. */
 import type { LogOpenError } from "../EngineError.js"
+import type { Segment } from "./SegmentWriter.js"
 import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 /** Entries `from` (inclusive) to `to` (exclusive) of a segment whose first entry has the sequence number `first`. */
@@ -35,6 +36,42 @@ export interface OpenedFile extends Amount {
   readonly maxVersion: number
   readonly letters: number
   readonly letterBytes: number
+}
+
+/**
+ * The operations of the file, by name. Each is one transaction at most and bounded in time; `more` asks the caller
+ * to call again, so that commits get their turn in between. Told here
+ * and not by `LogFile`, whose declaration needs the types of the SQLite driver.
+ */
+export interface LogOperations {
+  readonly commit: (segments: ReadonlyArray<Segment>) => void
+  readonly read: (after: number, maxItems: number, maxBytes: number) => ReadonlyArray<SegmentSlice>
+  readonly readAt: (sequences: ReadonlyArray<number>) => ReadonlyArray<SegmentSlice>
+  /** Durably notes the release, and deletes a bounded number of released segments; returns what was set free. */
+  readonly release: (upTo: number) => Amount & { readonly more: boolean }
+  readonly addDeadLetters: (letters: ReadonlyArray<DeadLetterMessage>) => Amount
+  readonly listDeadLetters: (
+    after: number,
+    limit: number,
+    maxBytes: number
+  ) => ReadonlyArray<DeadLetterMessage>
+  readonly removeDeadLetters: (sequences: ReadonlyArray<number>) => Amount
+  readonly bind: (binding: ArchiveBinding) => void
+  readonly shrink: () => { readonly more: boolean }
+  readonly checkpoint: () => void
+  /** Writes this many bytes durably, and removes them: the proof that the log takes writes. */
+  readonly probe: (bytes: number) => void
+  /** Adds a part to the snapshot being written; part 0 starts a new one. */
+  readonly writeSnapshotPart: (part: number, data: Uint8Array) => void
+  /** Makes the parts written so far the snapshot. */
+  readonly publishSnapshot: (parts: number) => void
+  /** Nothing behind the last one, or where there is no snapshot. */
+  readonly readSnapshotPart: (part: number) => Uint8Array | undefined
+  /** Deletes a bounded number of parts that belong to no snapshot any more. */
+  readonly pruneSnapshots: () => { readonly more: boolean }
+  /** Since the file was opened; each commit is one sync. */
+  readonly counters: () => { readonly commits: number; readonly checkpoints: number }
+  readonly close: () => void
 }
 
 /**

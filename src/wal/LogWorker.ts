@@ -1,8 +1,8 @@
 /** The log's worker thread: the only place where its SQLite file is touched. */
 import { workerData } from "node:worker_threads"
 import { serve } from "../shared/WorkerServer.js"
-import { LogFile, type LogOperations } from "./LogFile.js"
-import type { LogWorkerData } from "./LogProtocol.js"
+import { LogFile } from "./LogFile.js"
+import type { LogOperations, LogWorkerData } from "./LogProtocol.js"
 
 /** What was read from the log is handed over: to copy it would take the main thread's time. */
 const buffersOf = (value: unknown): Array<ArrayBuffer> =>

@@ -12,7 +12,7 @@ import { type Context, Effect, Either, type Layer, Random, type Scope } from "ef
 import { LogOpenError } from "../EngineError.js"
 import type { FilterSnapshots } from "./FilterSnapshots.js"
 import { type CommitTarget, GroupCommit, type LogBounds } from "./GroupCommit.js"
-import type { LogOperations } from "./LogFile.js"
+import type { LogOperations } from "./LogProtocol.js"
 import { layerOf, servicesOf } from "./LogService.js"
 import { type MemoryLogDisk, makeDisk, openedOf, operationsOn } from "./MemoryLogDisk.js"
 import type { OpenLog, WriteAheadLog } from "./WriteAheadLog.js"

@@ -1,6 +1,5 @@
 /** What is durable in a memory log, and the operations of a log's file on it. */
-import type { LogOperations } from "./LogFile.js"
-import type { OpenedFile } from "./LogProtocol.js"
+import type { LogOperations, OpenedFile } from "./LogProtocol.js"
 import { decode } from "./SegmentCodec.js"
 import { encodedBytes, encodeOne } from "./SegmentWriter.js"
 import type { ArchiveBinding, DeadLetter, LogEntry } from "./WriteAheadLog.js"
