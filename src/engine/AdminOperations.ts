@@ -112,7 +112,7 @@ export const flushWhenFull = ({ flush, flushSignal }: Context.Tag.Service<Engine
  * Done after an explicit flush and after a drain. A failure costs nobody a write: what is beside the files is read
  * at the next start.
  */
-export const checkpoint = (core: EngineState): Effect.Effect<void> =>
+const checkpoint = (core: EngineState): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { tiers } = core
     if (tiers === undefined) return Effect.void
@@ -128,7 +128,7 @@ export const checkpoint = (core: EngineState): Effect.Effect<void> =>
 const bounds = { maxItems: 0, maxBytes: 0 }
 const emptyUsage = { ...bounds, items: 0, bytes: 0, letters: 0, letterBytes: 0, committed: 0, released: 0 }
 
-export const healthOf = (core: EngineState): EngineHealth => {
+const healthOf = (core: EngineState): EngineHealth => {
   const archive = core.tiers?.archive
   const filter = core.filter?.status()
   return {
@@ -153,7 +153,7 @@ export const healthOf = (core: EngineState): EngineHealth => {
   }
 }
 
-export const statsOf = (
+const statsOf = (
   core: EngineState,
   started: { readonly atMs: number; readonly elapsedMs: number }
 ): Effect.Effect<EngineStats> =>

@@ -1,7 +1,7 @@
 /**
  * The application's own MySQL client, its connections lent to the archive. Each is set for the archive when it is
  * taken and set back before it returns; one that cannot be set back is ended at the server, so that the application
- * never gets it. Connections are always taken anew: nothing here runs in a transaction of the application.
+ * never gets it. Every call takes a connection for itself: nothing here runs in a transaction of the application.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"

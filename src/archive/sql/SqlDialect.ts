@@ -107,7 +107,7 @@ export const itemValues = (record: ItemRecord, contentHash: Value): Array<Value>
   record.content
 ]
 
-/** Upserts of items write all columns but the key anew. */
+/** Upserts of items write all columns but the key again. */
 export const updatedColumns = itemColumns.slice(1)
 
 export const limbColumns = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"] as const

@@ -1,5 +1,5 @@
 /** The cache as the engine sees it: the service, whose it is, and whether its content has been proven. */
-import { Effect, Record } from "effect"
+import { Effect } from "effect"
 import { CacheError, type CacheService } from "../../cache/Cache.js"
 
 /** Whether the cache is this archive's. */
@@ -137,11 +137,18 @@ const ownOnly = (given: CacheService, ownerNow: () => CacheOwner): CacheService 
       const problem = owner === "unknown" ? unknownProblem : othersProblem
       return Effect.fail(new CacheError({ operation, kind: "unavailable", problem, retryAfterMs: 1000 }))
     })
-  return Record.map({ ...given } as Readonly<Record<string, unknown>>, (member, name) =>
-    open.has(name)
-      ? member
-      : typeof member === "function"
-        ? (...args: ReadonlyArray<unknown>) => own(name, member(...args))
-        : own(name, member as Effect.Effect<unknown, CacheError>)
-  ) as unknown as CacheService
+  // An application's cache may be an instance of a class: its methods are found, and see their `this`.
+  return new Proxy(given, {
+    get: (_, key) => {
+      const member: unknown = Reflect.get(given, key)
+      const name = String(key)
+      if (typeof member === "function") {
+        return (...args: ReadonlyArray<unknown>) => {
+          const result: unknown = Reflect.apply(member, given, args)
+          return open.has(name) ? result : own(name, result as Effect.Effect<unknown, CacheError>)
+        }
+      }
+      return open.has(name) ? member : own(name, member as Effect.Effect<unknown, CacheError>)
+    }
+  })
 }

@@ -242,9 +242,9 @@ export interface AnyOptions extends SubmitOptions, DeleteOptions {
   readonly expectedHash?: string | undefined
 }
 
-export const durabilityOf = ({ durability = "wal" }: AnyOptions): Durability => durability
+const durabilityOf = ({ durability = "wal" }: AnyOptions): Durability => durability
 
-export const durabilityProblem = ({ durability }: AnyOptions): InvalidRequest | undefined =>
+const durabilityProblem = ({ durability }: AnyOptions): InvalidRequest | undefined =>
   durability === undefined || durabilities.includes(durability)
     ? undefined
     : new InvalidRequest({ argument: "durability", problem: 'must be "memory", "wal" or "archive"' })

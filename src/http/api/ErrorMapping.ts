@@ -83,7 +83,7 @@ export const internalError: ErrorAnswer = mapError(
   refusal(500, "InternalError", "an internal error happened; the log of the server has the details")
 )
 
-export const ErrorBody = Schema.Struct(
+const ErrorBody = Schema.Struct(
   { error: Schema.String, message: Schema.String },
   Schema.Record({ key: Schema.String, value: Schema.Unknown })
 ).annotations({

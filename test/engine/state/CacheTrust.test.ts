@@ -1,3 +1,4 @@
+import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import type { CacheService, CacheStatus } from "../../../src/cache/Cache.js"
 import { CacheTrust } from "../../../src/engine/state/CacheTrust.js"
@@ -26,6 +27,29 @@ const tier = () => {
 }
 
 describe("trust in the cache", () => {
+  it("guards an application's cache that is an instance of a class", () => {
+    class OwnCache {
+      private readonly held = 7
+      status(): CacheStatus {
+        return {
+          connection: "connected",
+          since: this.held,
+          generation: 1,
+          lastError: undefined,
+          warnings: []
+        }
+      }
+      get() {
+        return Effect.succeed(this.held)
+      }
+    }
+    const cache = new CacheTrust(new OwnCache() as unknown as CacheService, () => 0)
+    expect(cache.service.status().since).toBe(7)
+    expect(Effect.runSync(Effect.flip(cache.service.get("a")))).toMatchObject({ kind: "unavailable" })
+    cache.claimed(true, 1, 1000)
+    expect(Effect.runSync(cache.service.get("a"))).toBe(7)
+  })
+
   it("begins with a proof", () => {
     const { cache } = tier()
     expect([cache.trusted, cache.reason]).toEqual([false, "its root has not been compared yet"])
