@@ -41,17 +41,19 @@ export class PlayedArchive {
               this.verdict(seen)
             )
           }),
-        after: (call) =>
+        after: ({ operation }) =>
           Effect.suspend(() => {
-            if (call.operation !== "commit" || this.lostAnswers === 0) return Effect.void
+            if (operation !== "commit" || this.lostAnswers === 0) {
+              return this.holds.get(`${operation} answered`)?.await ?? Effect.void
+            }
             this.lostAnswers--
-            return Effect.fail(failure(call.operation, "transient", "the connection was lost"))
+            return Effect.fail(failure(operation, "transient", "the connection was lost"))
           })
       }
     }
   }
 
-  /** Lets calls of this sort hang until {@link letGo}. */
+  /** Lets calls of this sort hang until {@link letGo}; with " answered" behind it, what they found is on its way. */
   hold(operation: string): void {
     this.holds.set(operation, Effect.unsafeMakeLatch(false))
   }

@@ -926,6 +926,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
+    name: "beside another node, a reader joins a fetch that began before it",
+    file: "src/engine/read/SharedMisses.ts",
+    find: "(this.core.writer.isCertain() ? this.underWay.get(id) : undefined)",
+    replace: "this.underWay.get(id)",
+    tests: ["test/engine/write/Decisions.test.ts"]
+  },
+  {
     name: "an older write comes back over a later one that memory has evicted",
     file: "src/engine/state/KnownVersions.ts",
     find: "    if (!sameVersion(pending.get(record.id) ?? record, record)) return\n",

@@ -1,6 +1,7 @@
 /**
  * Single reads that missed memory. Those of one turn share one fetch, and later ones of the same id join it while it is
- * under way. Joining is safe: a write that becomes visible meanwhile makes the fetch look again.
+ * under way. This node's writes and leases make a fetch look again; another node's write does not, so while there may be
+ * others a reader joins no fetch that began before it: what it denies may have come in between.
  */
 import { Effect, Exit, Option } from "effect"
 import type { ReadError } from "../../EngineError.js"
@@ -14,8 +15,10 @@ type Answer = Effect.Effect<Option.Option<SyncItem>, ReadError>
 type Waiting = (answer: Answer) => void
 
 export class SharedMisses {
-  private readonly waiting = new Map<string, Array<Waiting>>()
-  private next: Array<string> = []
+  /** Those whose fetch begins with the next turn. */
+  private next = new Map<string, Array<Waiting>>()
+  /** Those whose fetch is under way; the latest of an id. */
+  private readonly underWay = new Map<string, Array<Waiting>>()
 
   constructor(
     private readonly core: EngineState,
@@ -39,14 +42,13 @@ export class SharedMisses {
           if (answer === undefined) wake = told
           else told(answer)
         })
-        const others = this.waiting.get(id)
+        const others = this.next.get(id) ?? (this.core.writer.isCertain() ? this.underWay.get(id) : undefined)
         if (others !== undefined) {
           others.push(resume)
           return restore(answered)
         }
-        this.waiting.set(id, [resume])
-        this.next.push(id)
-        return this.next.length === 1 ? Effect.zipRight(this.start, restore(answered)) : restore(answered)
+        this.next.set(id, [resume])
+        return this.next.size === 1 ? Effect.zipRight(this.start, restore(answered)) : restore(answered)
       })
     )
   }
@@ -62,24 +64,25 @@ export class SharedMisses {
   )
 
   private readonly answerNext = Effect.suspend(() => {
-    const open = new Set(this.next)
-    this.next = []
-    const fetched = this.tiers.each([...open], (id, record) => {
+    const open = this.next
+    this.next = new Map()
+    for (const [id, readers] of open) this.underWay.set(id, readers)
+    const tell = (id: string, answer: Answer): void => {
+      const readers = open.get(id)
+      if (readers === undefined) return
       open.delete(id)
-      this.tell(id, Effect.succeed(visible(record)))
-    })
+      if (this.underWay.get(id) === readers) this.underWay.delete(id)
+      for (const resume of readers) resume(answer)
+    }
+    const fetched = this.tiers.each([...open.keys()], (id, record) =>
+      tell(id, Effect.succeed(visible(record)))
+    )
     return Effect.onExit(Effect.interruptible(fetched), (exit) =>
       Effect.sync(() => {
-        for (const id of open) this.tell(id, this.failureOf(id, exit))
+        for (const id of [...open.keys()]) tell(id, this.failureOf(id, exit))
       })
     )
   })
-
-  private tell(id: string, answer: Answer): void {
-    const readers = this.waiting.get(id)
-    this.waiting.delete(id)
-    if (readers !== undefined) for (const resume of readers) resume(answer)
-  }
 
   private failureOf(id: string, exit: Exit.Exit<ReadonlyMap<string, TierError>>): Answer {
     if (Exit.isInterrupted(exit)) return Effect.fail(this.core.gate.closed("query"))

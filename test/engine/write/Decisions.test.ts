@@ -30,6 +30,20 @@ const startTwo = (options: TestEngineOptions = {}) =>
   })
 
 describe("while another node is registered", () => {
+  it.scoped("a reader is not given what was denied before it began", () =>
+    Effect.gen(function* () {
+      const { archive, near } = yield* startTwo()
+      archive.hold("getMany answered")
+      const earlier = yield* beside(near.get("a"))
+      archive.put("a", 5)
+      const later = yield* beside(near.get("a"))
+      archive.letGo("getMany answered")
+      yield* TestClock.adjust(0)
+      expect(textIn(yield* Fiber.join(earlier))).toBeUndefined()
+      expect(textIn(yield* Fiber.join(later))).toBe("a@5")
+    })
+  )
+
   it.scoped("a compare-and-set compares with the archive, at every durability", () =>
     Effect.gen(function* () {
       const { near, remove, write } = yield* startTwo()
