@@ -1,0 +1,331 @@
+/**
+ * Judges what clients saw against what was promised to them. Each call has a begin and an end on one monotonic clock;
+ * of calls that overlap either may have come first, and one without an answer may have happened or not. The cost is
+ * that of sorting.
+ */
+
+export interface WriteRecord {
+  readonly kind: "write"
+  /** Names the call; what a put stores says it too, so that a read can be traced to its write. */
+  readonly call: string
+  readonly id: string
+  readonly node: number
+  readonly start: number
+  readonly end: number
+  readonly deletes?: boolean
+  /** What was promised: `memory` does not survive the death of its node. */
+  readonly level: "memory" | "wal" | "archive"
+  /** `refused` is the promise that it has not happened. */
+  readonly outcome: "acknowledged" | "refused" | "unknown"
+  /** Known of acknowledged writes. */
+  readonly version?: number
+  /** A compare-and-set: the version it was to replace, 0 for none. */
+  readonly over?: number
+  /** Why it was refused, or not answered. */
+  readonly status?: string
+}
+
+export interface ReadRecord {
+  readonly kind: "read"
+  readonly id: string
+  /** Undefined for what was read from a store itself, after everything: the writes of all nodes have to be there. */
+  readonly node?: number
+  readonly start: number
+  readonly end: number
+  /** 0: it was told to be absent. */
+  readonly version: number
+  /** The write that the content names. Undefined where only the version was told. */
+  readonly call?: string
+  readonly from?: string
+}
+
+/** A node was killed; at that time it was gone for certain. */
+export interface DeathRecord {
+  readonly kind: "death"
+  readonly node: number
+  readonly at: number
+}
+
+export type HistoryRecord = WriteRecord | ReadRecord | DeathRecord
+
+export interface Violation {
+  readonly what: "lost" | "stale" | "invented" | "falsely absent" | "out of order" | "overwritten unseen"
+  readonly why: string
+  /** The calls of that id around it, in the order of their begin. */
+  readonly lines: ReadonlyArray<HistoryRecord>
+}
+
+export interface Judgement {
+  readonly violations: ReadonlyArray<Violation>
+  readonly reads: number
+  readonly writes: number
+  readonly unknown: number
+  readonly ids: number
+}
+
+/** What has to be seen at least. After an absence it is above the version that was there before. */
+interface Floor {
+  readonly version: number
+  readonly absent: boolean
+  /** When what set it began. */
+  readonly start: number
+  /** Undefined where only a version is known. */
+  readonly by: WriteRecord | undefined
+}
+
+interface OfId {
+  readonly writes: Array<WriteRecord>
+  readonly reads: Array<ReadRecord>
+}
+
+const nothing: Floor = { version: 0, absent: true, start: Number.NEGATIVE_INFINITY, by: undefined }
+
+const isAbove = (a: Floor, b: Floor): boolean =>
+  a.version > b.version || (a.version === b.version && a.absent && !b.absent)
+
+/** The first of ascending numbers that is not below the bound; infinite when there is none. */
+const firstFrom = (ascending: ReadonlyArray<number>, bound: number): number => {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (ascending[middle]! < bound) low = middle + 1
+    else high = middle
+  }
+  return ascending[low] ?? Number.POSITIVE_INFINITY
+}
+
+/** What was promised so far, node by node and of all nodes. */
+class Floors {
+  private readonly durable = new Map<number | undefined, Floor>()
+  private readonly early = new Map<number | undefined, Floor>()
+
+  constructor(private readonly deathAfter: (node: number, at: number) => number) {}
+
+  raise(node: number, to: Floor, level: WriteRecord["level"]): void {
+    const kept = level === "memory" ? this.early : this.durable
+    for (const key of [node, undefined]) if (isAbove(to, kept.get(key) ?? nothing)) kept.set(key, to)
+  }
+
+  at(node: number | undefined, time: number): Floor {
+    const durable = this.durable.get(node) ?? nothing
+    const early = this.early.get(node)
+    if (early?.by === undefined || this.deathAfter(early.by.node, early.start) <= time) return durable
+    return isAbove(early, durable) ? early : durable
+  }
+}
+
+/** Which deletions can explain an absence. */
+class Deletions {
+  private readonly starts: Array<number> = []
+  /** Of those that began first: the highest known version, and until when one without an answer can have happened. */
+  private readonly versions: Array<number> = []
+  private readonly until: Array<number> = []
+
+  constructor(writes: ReadonlyArray<WriteRecord>, deathAfter: (node: number, at: number) => number) {
+    const deletes = writes.filter((write) => write.deletes === true && write.outcome !== "refused")
+    let version = 0
+    let until = Number.NEGATIVE_INFINITY
+    for (const write of deletes.sort((a, b) => a.start - b.start)) {
+      if (write.outcome === "acknowledged") version = Math.max(version, write.version!)
+      // What its node has not taken when it dies, it never takes.
+      else until = Math.max(until, deathAfter(write.node, write.start))
+      this.starts.push(write.start)
+      this.versions.push(version)
+      this.until.push(until)
+    }
+  }
+
+  canBeAbove(floor: Floor, before: number): boolean {
+    let low = 0
+    let high = this.starts.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.starts[middle]! < before) low = middle + 1
+      else high = middle
+    }
+    if (low === 0) return false
+    return this.versions[low - 1]! > floor.version || this.until[low - 1]! >= floor.start
+  }
+}
+
+export class Judge {
+  private readonly calls = new Map<string, WriteRecord>()
+  private readonly ids = new Map<string, OfId>()
+  private readonly deaths = new Map<number, Array<number>>()
+  private readonly violations: Array<Violation> = []
+  private readonly counts = { reads: 0, writes: 0, unknown: 0 }
+
+  take(record: HistoryRecord): void {
+    if (record.kind === "death") {
+      const times = this.deaths.get(record.node) ?? []
+      times.push(record.at)
+      this.deaths.set(record.node, times)
+      return
+    }
+    let known = this.ids.get(record.id)
+    if (known === undefined) {
+      known = { writes: [], reads: [] }
+      this.ids.set(record.id, known)
+    }
+    if (record.kind === "read") {
+      known.reads.push(record)
+      this.counts.reads++
+      return
+    }
+    known.writes.push(record)
+    this.calls.set(record.call, record)
+    this.counts.writes++
+    if (record.outcome === "unknown") this.counts.unknown++
+  }
+
+  result(): Judgement {
+    for (const times of this.deaths.values()) times.sort((a, b) => a - b)
+    for (const known of this.ids.values()) {
+      this.inventions(known)
+      this.floors(known)
+      this.comparisons(known)
+    }
+    return { violations: this.violations, ...this.counts, ids: this.ids.size }
+  }
+
+  private readonly deathAfter = (node: number, at: number): number =>
+    firstFrom(this.deaths.get(node) ?? [], at)
+
+  private violated(what: Violation["what"], why: string, at: HistoryRecord, since: number): void {
+    if (this.violations.length >= 50 || at.kind === "death") return
+    const until = at.end
+    const { reads, writes } = this.ids.get(at.id)!
+    const near = [...writes, ...reads]
+      .filter((one) => one === at || (one.start <= until && one.end >= since))
+      .sort((a, b) => a.start - b.start)
+    const deaths = [...this.deaths].flatMap(([node, times]) =>
+      times
+        .filter((time) => time >= since && time <= until)
+        .map((time): DeathRecord => ({ kind: "death", node, at: time }))
+    )
+    const lines = near.length > 40 ? [...near.slice(0, 20), ...near.slice(-20)] : near
+    this.violations.push({ what, why, lines: [...lines, ...deaths] })
+  }
+
+  /** What was read was written, under the version that was told. */
+  private inventions({ reads }: OfId): void {
+    const versions = new Map<string, number>()
+    for (const read of reads) {
+      if (read.call === undefined || read.version === 0) continue
+      const write = this.calls.get(read.call)
+      const invented = (why: string) =>
+        this.violated("invented", `${read.id}: ${read.call} was read${why}`, read, write?.start ?? read.start)
+      if (write === undefined || write.id !== read.id || write.deletes === true)
+        invented(" and never written there")
+      else if (write.start > read.end) invented(" before it was written")
+      else if (write.outcome === "refused") invented(` although it was refused (${write.status})`)
+      else {
+        const version = write.version ?? versions.get(read.call) ?? read.version
+        versions.set(read.call, version)
+        if (version !== read.version) invented(` as version ${read.version}, and it is version ${version}`)
+      }
+    }
+  }
+
+  /** Nothing older than what was promised or seen before is seen, and no write comes below it. */
+  private floors({ reads, writes }: OfId): void {
+    const acknowledged = writes.filter(({ outcome }) => outcome === "acknowledged")
+    const raises = [...acknowledged, ...reads.filter(({ node }) => node !== undefined)].sort(
+      (a, b) => a.end - b.end
+    )
+    const looks = [...acknowledged, ...reads].sort((a, b) => a.start - b.start)
+    const floors = new Floors(this.deathAfter)
+    const deletions = new Deletions(writes, this.deathAfter)
+    const beneath = new Map<HistoryRecord, Floor>()
+    let raised = 0
+    for (const look of looks) {
+      for (; raised < raises.length && raises[raised]!.end <= look.start; raised++) {
+        this.raise(floors, raises[raised]!, beneath.get(raises[raised]!)!)
+      }
+      const floor = floors.at(look.node, look.start)
+      beneath.set(look, floor)
+      if (look.kind === "write") {
+        if (look.version! <= floor.version) this.below("out of order", look, floor)
+      } else if (look.version > 0) {
+        if (look.version < floor.version || (look.version === floor.version && floor.absent)) {
+          this.below(look.node === undefined ? "lost" : "stale", look, floor)
+        }
+      } else if (!floor.absent && !deletions.canBeAbove(floor, look.end)) {
+        this.below(look.node === undefined ? "lost" : "falsely absent", look, floor)
+      }
+    }
+  }
+
+  /** @param before the floor when that call began: what an absence has replaced */
+  private raise(floors: Floors, record: WriteRecord | ReadRecord, before: Floor): void {
+    if (record.kind === "write") {
+      const { deletes = false, level, node, start, version } = record
+      floors.raise(node, { version: version!, absent: deletes, start, by: record }, level)
+      return
+    }
+    const { call, node, start, version } = record
+    if (version === 0) {
+      floors.raise(node!, { ...before, absent: true }, before.by?.level ?? "wal")
+      return
+    }
+    // Who only heard of a version does not know what is in it.
+    const write = call === undefined ? undefined : this.calls.get(call)
+    if (write === undefined) return
+    floors.raise(
+      node!,
+      { version, absent: false, start: Math.min(start, write.start), by: write },
+      write.level
+    )
+  }
+
+  private below(what: Violation["what"], look: WriteRecord | ReadRecord, floor: Floor): void {
+    const seen = look.version === 0 ? "absent" : `version ${look.version}`
+    const before = floor.absent ? `the absence above version ${floor.version}` : `version ${floor.version}`
+    const who =
+      look.kind === "read" ? (look.from ?? `node ${look.node}`) : `node ${look.node}, write ${look.call}`
+    this.violated(
+      what,
+      `${look.id}: ${seen} (${who}) after ${before} of ${floor.by?.call ?? "a read"}`,
+      look,
+      floor.start
+    )
+  }
+
+  /** A compare-and-set replaced what it said, and no two writes have one version. */
+  private comparisons({ reads, writes }: OfId): void {
+    const seen = new Map<string, number>()
+    for (const { call, version } of reads) if (call !== undefined && version > 0) seen.set(call, version)
+    const known: Array<{ readonly version: number; readonly write: WriteRecord }> = []
+    for (const write of writes) {
+      const version = write.outcome === "acknowledged" ? write.version : seen.get(write.call)
+      // What was only in memory may have been lost before the comparison.
+      if (version !== undefined && write.level !== "memory") known.push({ version, write })
+    }
+    known.sort((a, b) => a.version - b.version)
+    for (let i = 1; i < known.length; i++) {
+      const { version, write } = known[i]!
+      const before = known[i - 1]!
+      if (before.version === version) {
+        this.violated(
+          "out of order",
+          `${write.id}: ${before.write.call} has version ${version} too`,
+          write,
+          before.write.start
+        )
+      }
+      if (write.over === undefined || write.outcome !== "acknowledged" || before.write.node !== write.node)
+        continue
+      if (write.over === 0 ? before.write.deletes !== true : before.version > write.over) {
+        const why = `${write.id}: ${write.call} was to replace ${write.over} and replaced ${before.version} of ${before.write.call}`
+        this.violated("overwritten unseen", why, write, before.write.start)
+      }
+    }
+  }
+}
+
+export const judge = (records: Iterable<HistoryRecord>): Judgement => {
+  const judging = new Judge()
+  for (const record of records) judging.take(record)
+  return judging.result()
+}
