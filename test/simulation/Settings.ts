@@ -48,7 +48,7 @@ export interface Settings {
 }
 
 // Chosen for byte order (`-` and `!` come before `.`), for case, for prefixes of one another and for UTF-8.
-const idPool: ReadonlyArray<string> = [
+export const idPool: ReadonlyArray<string> = [
   "a",
   "a.b",
   "a.b.c",

@@ -1,6 +1,7 @@
-/** Makes the story of a failing seed shorter: what can be left out of its world while a promise still breaks. */
-import type { Settings } from "./Settings.js"
+/** Makes the story of a failing seed shorter: what can be left out of its world while the same promise still breaks. */
+import { idPool, type Settings } from "./Settings.js"
 import { type Outcome, simulate } from "./Simulation.js"
+import { kindOf } from "./Violation.js"
 
 export type Change = Partial<Settings>
 
@@ -52,6 +53,8 @@ export const shrink = (
   first: Outcome,
   run: (seed: number, change: Change) => Outcome = simulate
 ): Shrunk => {
+  const kind = (violation: string | undefined) => violation && kindOf(violation, idPool)
+  const broken = kind(first.violation)
   let outcome = first
   let change: Change = {}
   let tried = 0
@@ -62,7 +65,8 @@ export const shrink = (
       if (JSON.stringify(outcome.settings[name as keyof Settings]) === JSON.stringify(value)) continue
       tried++
       const next = run(seed, { ...change, ...step })
-      if (next.violation === undefined) continue
+      // Another broken promise is another story.
+      if (kind(next.violation) !== broken) continue
       outcome = next
       change = { ...change, ...step }
       found = true
