@@ -97,6 +97,11 @@ describe("the judge of histories", () => {
     expect(found(wrote("1", 10), wrote("2", 20, early), death(), read(10, "1"))).toEqual([])
     expect(found(wrote("1", 10), wrote("2", 20, early), death(), read(0))).toEqual(["falsely absent"])
     expect(found(wrote("1", 10), wrote("2", 20, early), death(1), read(10, "1"))).toEqual(["stale"])
+    const trouble = { kind: "trouble", node: 0, from: time, to: time + 5 } as const
+    expect(found(trouble, wrote("1", 10), wrote("2", 20, early), read(10, "1"))).toEqual([])
+    expect(found(trouble, wrote("1", 10), wrote("2", 20), read(10, "1"))).toEqual(["stale"])
+    time += 10
+    expect(found(trouble, wrote("1", 10), wrote("2", 20, early), read(10, "1"))).toEqual(["stale"])
   })
 
   it("judges a node by what it acknowledged, and the stores by what all did", () => {

@@ -46,7 +46,15 @@ export interface DeathRecord {
   readonly at: number
 }
 
-export type HistoryRecord = WriteRecord | ReadRecord | DeathRecord
+/** The log of a node failed: what was acknowledged in memory from shortly before may be gone. */
+export interface TroubleRecord {
+  readonly kind: "trouble"
+  readonly node: number
+  readonly from: number
+  readonly to: number
+}
+
+export type HistoryRecord = WriteRecord | ReadRecord | DeathRecord | TroubleRecord
 
 export interface Violation {
   readonly what: "lost" | "stale" | "invented" | "falsely absent" | "out of order" | "overwritten unseen"
@@ -100,7 +108,7 @@ class Floors {
   private readonly durable = new Map<number | undefined, Floor>()
   private readonly early = new Map<number | undefined, Floor>()
 
-  constructor(private readonly deathAfter: (node: number, at: number) => number) {}
+  constructor(private readonly forgottenAt: (node: number, since: number) => number) {}
 
   raise(node: number, to: Floor, level: WriteRecord["level"]): void {
     const kept = level === "memory" ? this.early : this.durable
@@ -110,7 +118,7 @@ class Floors {
   at(node: number | undefined, time: number): Floor {
     const durable = this.durable.get(node) ?? nothing
     const early = this.early.get(node)
-    if (early?.by === undefined || this.deathAfter(early.by.node, early.start) <= time) return durable
+    if (early?.by === undefined || this.forgottenAt(early.by.node, early.start) <= time) return durable
     return isAbove(early, durable) ? early : durable
   }
 }
@@ -153,6 +161,7 @@ export class Judge {
   private readonly calls = new Map<string, WriteRecord>()
   private readonly ids = new Map<string, OfId>()
   private readonly deaths = new Map<number, Array<number>>()
+  private readonly troubles: Array<TroubleRecord> = []
   private readonly violations: Array<Violation> = []
   private readonly counts = { reads: 0, writes: 0, unknown: 0 }
 
@@ -161,6 +170,10 @@ export class Judge {
       const times = this.deaths.get(record.node) ?? []
       times.push(record.at)
       this.deaths.set(record.node, times)
+      return
+    }
+    if (record.kind === "trouble") {
+      this.troubles.push(record)
       return
     }
     let known = this.ids.get(record.id)
@@ -192,8 +205,16 @@ export class Judge {
   private readonly deathAfter = (node: number, at: number): number =>
     firstFrom(this.deaths.get(node) ?? [], at)
 
-  private violated(what: Violation["what"], why: string, at: HistoryRecord, since: number): void {
-    if (this.violations.length >= 50 || at.kind === "death") return
+  private readonly forgottenAt = (node: number, since: number): number => {
+    let at = this.deathAfter(node, since)
+    for (const { from, node: its, to } of this.troubles) {
+      if (its === node && to >= since) at = Math.min(at, Math.max(from, since))
+    }
+    return at
+  }
+
+  private violated(what: Violation["what"], why: string, at: WriteRecord | ReadRecord, since: number): void {
+    if (this.violations.length >= 50) return
     const until = at.end
     const { reads, writes } = this.ids.get(at.id)!
     const near = [...writes, ...reads]
@@ -235,7 +256,7 @@ export class Judge {
       (a, b) => a.end - b.end
     )
     const looks = [...acknowledged, ...reads].sort((a, b) => a.start - b.start)
-    const floors = new Floors(this.deathAfter)
+    const floors = new Floors(this.forgottenAt)
     const deletions = new Deletions(writes, this.deathAfter)
     const beneath = new Map<HistoryRecord, Floor>()
     let raised = 0

@@ -1,0 +1,163 @@
+/** What has to hold when all faults are over: every tier says the same, and what it says is put into the history. */
+import { Effect, Redacted } from "effect"
+import { Redis } from "ioredis"
+import type { RowDataPacket } from "mysql2"
+import * as MysqlArchive from "../../src/archive/mysql/MysqlArchive.js"
+import { recompute } from "../support/recompute.js"
+import { allIds, now } from "./Common.js"
+import type { HistoryRecord } from "./History.js"
+import type { World } from "./World.js"
+
+const callIn = (text: string): string | undefined => /"call":"([^"]+)"/.exec(text)?.[1]
+
+interface Row {
+  readonly version: number
+  readonly deleted: boolean
+  readonly content: string
+}
+
+const rowsOf = async (world: World): Promise<ReadonlyMap<string, Row>> => {
+  const connection = await world.admin()
+  const [rows] = await connection.query<Array<RowDataPacket>>(
+    "SELECT CONVERT(id USING utf8mb4) AS id, version, deleted, content FROM chaos.items"
+  )
+  await connection.end()
+  return new Map(
+    rows.map(({ content, deleted, id, version }) => [
+      String(id),
+      { version: Number(version), deleted: deleted === 1, content: String(content) }
+    ])
+  )
+}
+
+/** Each value in Redis is the row of its id, and each live row has one. */
+const compareRedis = async (world: World, rows: ReadonlyMap<string, Row>): Promise<ReadonlyArray<string>> => {
+  const redis = new Redis(world.redis.url)
+  const problems: Array<string> = []
+  const prefix = "sync-engine:item:"
+  const keys = await redis.keys(`${prefix}*`)
+  for (const key of keys) {
+    const id = key.slice(prefix.length)
+    if (!rows.has(id)) problems.push(`Redis has ${id}, and SQL has not`)
+  }
+  for (const [id, row] of rows) {
+    const [meta, content] = await redis.hmget(prefix + id, "m", "c")
+    if (meta == null) {
+      if (!row.deleted) problems.push(`Redis has no value of ${id}, SQL has version ${row.version}`)
+      continue
+    }
+    const [version, , kind] = meta.split(" ")
+    // Of deletions the cache remembers one that is old enough to guard; it is not told of each.
+    const same = (kind === "d") === row.deleted && (row.deleted || Number(version) === row.version)
+    if (!same || (!row.deleted && content !== row.content)) {
+      problems.push(
+        `Redis has ${id} as ${meta}, SQL has version ${row.version}${row.deleted ? ", deleted" : ""}`
+      )
+    }
+  }
+  redis.disconnect()
+  return problems
+}
+
+const compareRoot = (world: World): Promise<ReadonlyArray<string>> =>
+  Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        const archive = yield* MysqlArchive.make({ url: Redacted.make(world.sqlUrl) })
+        const stored = yield* archive.root
+        const { root, rows } = yield* recompute(archive)
+        return root === stored ? [] : [`the root is ${stored}, its ${rows} rows give ${root}`]
+      })
+    )
+  )
+
+interface Verified {
+  readonly in_sync: boolean
+  readonly complete: boolean
+}
+
+/** What the engine itself finds wrong. */
+const verify = async ({ node }: World): Promise<ReadonlyArray<string>> => {
+  const answer = await node.ask("POST", "/admin/verify", {
+    rows: true,
+    roots: true,
+    contents: true,
+    values: "full"
+  })
+  const result = answer?.status === 200 ? (JSON.parse(answer.text) as Verified) : undefined
+  return result?.in_sync === true && result.complete ? [] : [`verify: ${answer?.text ?? "no answer"}`]
+}
+
+const deadLetters = async ({ node }: World): Promise<ReadonlyArray<string>> => {
+  const answer = await node.ask("GET", "/admin/dead-letters?limit=100")
+  const { dead_letters } = JSON.parse(answer?.text ?? '{"dead_letters":["no answer"]}') as {
+    readonly dead_letters: ReadonlyArray<unknown>
+  }
+  return dead_letters.map((letter) => `a dead letter: ${JSON.stringify(letter)}`)
+}
+
+/** Every id, as the daemon and as SQL have it. */
+const readAll = async (
+  world: World,
+  rows: ReadonlyMap<string, Row>,
+  note: (record: HistoryRecord) => void
+) => {
+  const problems: Array<string> = []
+  for (const id of allIds) {
+    const start = now()
+    const answer = await world.node.ask("GET", `/items/${id}`)
+    if (answer?.status !== 200 && answer?.status !== 404) {
+      problems.push(`${id} cannot be read after everything: ${answer?.status} ${answer?.text}`)
+      continue
+    }
+    const found = answer.status === 200
+    const call = found ? callIn(answer.text) : undefined
+    const version = found ? answer.version : 0
+    note({ kind: "read", id, node: 0, start, end: now(), version, ...(call === undefined ? {} : { call }) })
+    const row = rows.get(id)
+    const live = row === undefined || row.deleted ? undefined : row
+    const stored = live === undefined ? undefined : callIn(live.content)
+    const end = now()
+    note({
+      ...{ kind: "read", id, start: end, end, version: live?.version ?? 0, from: "SQL" },
+      ...(stored === undefined ? {} : { call: stored })
+    })
+  }
+  return problems
+}
+
+const stop = async ({ node }: World): Promise<ReadonlyArray<string>> => {
+  const { code, log, report } = await node.stop()
+  return code === 0 && report?.clean === true && report.items_left_in_log === 0
+    ? []
+    : [`the shutdown ended with ${code}: ${JSON.stringify(report)}\n${log.slice(-2_000)}`]
+}
+
+/** All faults are over and nobody writes any more. Returns what is wrong. */
+export const endState = async (
+  world: World,
+  note: (record: HistoryRecord) => void
+): Promise<ReadonlyArray<string>> => {
+  const unrested = await world.node.rest(120_000)
+  if (unrested !== undefined)
+    return [`it does not come to rest: ${unrested}\n${world.node.log.slice(-3_000)}`]
+  const rows = await rowsOf(world)
+  const problems = [
+    ...(await deadLetters(world)),
+    ...(await compareRoot(world)),
+    ...(await compareRedis(world, rows)),
+    ...(await verify(world)),
+    ...(await readAll(world, rows, note)),
+    ...(await stop(world))
+  ]
+  world.node.start()
+  const again = await world.node.rest(60_000)
+  if (again !== undefined)
+    return [...problems, `it does not start again: ${again}\n${world.node.log.slice(-3_000)}`]
+  return [
+    ...problems,
+    ...(await verify(world)),
+    ...(await readAll(world, rows, note)),
+    ...(await stop(world))
+  ]
+}

@@ -1,0 +1,267 @@
+/** The faults: each begins, stands for a while, and ends. */
+import { execFileSync } from "node:child_process"
+import {
+  closeSync,
+  copyFileSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
+import { join } from "node:path"
+import type { Redis } from "ioredis"
+import { Redis as RedisClient } from "ioredis"
+import { type Connection, createConnection, type RowDataPacket } from "mysql2/promise"
+import type { Chance } from "../process/durability/Chance.js"
+import type { Proxy } from "../support/proxy.js"
+import type { RunningServer } from "../support/servers.js"
+import type { World } from "./World.js"
+
+/** What a fault acts on; one fault at a time acts on each. */
+export type Part = "daemon" | "clock" | "disk" | "sql" | "redis" | "sql network" | "redis network"
+
+export interface Fault {
+  readonly kind: string
+  readonly parts: ReadonlyArray<Part>
+  /** How long it stands, in milliseconds: from, to. */
+  readonly lasts: readonly [number, number]
+  /** Begins it; what that returns ends it. Undefined when it cannot be had now. */
+  readonly begin: (chance: Chance) => Promise<(() => Promise<void> | void) | undefined>
+}
+
+const signals = (name: string, part: Part, server: RunningServer): ReadonlyArray<Fault> => [
+  {
+    kind: `${name} SIGKILL`,
+    parts: [part],
+    lasts: [100, 2_500],
+    begin: async () => {
+      process.kill(server.pid, "SIGKILL")
+      return () => server.restart()
+    }
+  },
+  {
+    kind: `${name} SIGSTOP`,
+    parts: [part],
+    lasts: [200, 5_000],
+    begin: async () => {
+      process.kill(server.pid, "SIGSTOP")
+      return () => void process.kill(server.pid, "SIGCONT")
+    }
+  }
+]
+
+const network = (name: string, part: Part, proxy: Proxy): ReadonlyArray<Fault> => {
+  const kinds: Readonly<Record<string, (chance: Chance) => void>> = {
+    latency: (chance) => proxy.delay(chance.between(20, 800)),
+    "low rate": (chance) => proxy.limitRate(chance.between(500, 50_000)),
+    "half-open, client gone": () => proxy.dieInSilence(),
+    "half-open, server gone": () => proxy.loseServer(),
+    "stall in mid-answer": (chance) => proxy.stallAnswersAfter(chance.below(400)),
+    "reset after some bytes": (chance) => proxy.resetAfter(chance.below(2_000)),
+    "black hole": () => proxy.blackHole()
+  }
+  return Object.entries(kinds).map(([kind, begin]) => ({
+    kind: `${name} ${kind}`,
+    parts: [part],
+    lasts: [200, 4_000],
+    begin: async (chance) => {
+      begin(chance)
+      return () => proxy.mend()
+    }
+  }))
+}
+
+const daemon = ({ node }: World): ReadonlyArray<Fault> => [
+  {
+    kind: "daemon SIGKILL",
+    parts: ["daemon"],
+    lasts: [0, 1_000],
+    begin: async () => {
+      await node.kill()
+      return () => node.start()
+    }
+  },
+  {
+    kind: "daemon SIGTERM",
+    parts: ["daemon"],
+    lasts: [0, 500],
+    begin: async () => {
+      const { code, log, report } = await node.stop()
+      // Before it has served it ends without a report.
+      if (report === undefined && log.includes('"message":"ready"')) {
+        throw new Error(`SIGTERM ended it with ${code} and without a report:\n${log.slice(-3_000)}`)
+      }
+      if (report?.clean === true && (report.items_left_in_log !== 0 || code !== 0)) {
+        throw new Error(`a report that is not true: ${code} ${JSON.stringify(report)}`)
+      }
+      return () => node.start()
+    }
+  },
+  {
+    kind: "daemon SIGSTOP",
+    parts: ["daemon"],
+    lasts: [200, 4_000],
+    begin: async () => {
+      node.signal("SIGSTOP")
+      return () => node.signal("SIGCONT")
+    }
+  },
+  {
+    kind: "descriptors exhausted",
+    parts: ["daemon"],
+    lasts: [200, 3_000],
+    begin: async () => {
+      const { pid } = node
+      if (pid === undefined) return undefined
+      const open = readdirSync(`/proc/${pid}/fd`).length
+      execFileSync("prlimit", ["--pid", String(pid), `--nofile=${open}:`])
+      return () => {
+        if (node.pid === pid) execFileSync("prlimit", ["--pid", String(pid), "--nofile=20000:"])
+      }
+    }
+  }
+]
+
+const clock = ({ setClock }: World): ReadonlyArray<Fault> =>
+  setClock === undefined
+    ? []
+    : ["forward", "back"].map((way) => ({
+        kind: `clock set ${way}`,
+        parts: ["clock"],
+        lasts: [500, 4_000],
+        begin: async (chance) => {
+          setClock((way === "back" ? -1 : 1) * chance.pick([2, 30, 600, 3_600]))
+          return () => setClock(0)
+        }
+      }))
+
+/** Writes until nothing more goes in. */
+const fill = (file: string): void => {
+  const opened = openSync(file, "w")
+  for (let size = 1 << 20; size >= 512; ) {
+    try {
+      writeSync(opened, Buffer.alloc(size))
+    } catch {
+      size >>= 1
+    }
+  }
+  closeSync(opened)
+}
+
+const disk = ({ bounded, dataDir, node }: World): ReadonlyArray<Fault> => {
+  const log = join(dataDir, "wal.db")
+  const aside = join(dataDir, "aside")
+  // A daemon that starts meanwhile would rightly make a new log: it has to have started, and must not start again.
+  const away = (kind: string, instead: () => void): Fault => ({
+    kind,
+    parts: ["disk", "daemon"],
+    lasts: [200, 3_000],
+    begin: async () => {
+      if (!(await node.started(20_000))) return undefined
+      renameSync(log, aside)
+      instead()
+      return () => renameSync(aside, log)
+    }
+  })
+  const full: Fault = {
+    kind: "disk full",
+    parts: ["disk"],
+    lasts: [500, 4_000],
+    begin: async () => {
+      const ballast = join(dataDir, "ballast")
+      fill(ballast)
+      return () => rmSync(ballast)
+    }
+  }
+  return [
+    away("log moved away", () => {}),
+    away("log replaced by a copy", () => copyFileSync(aside, log)),
+    away("log replaced by something else", () => writeFileSync(log, "something else")),
+    ...(bounded ? [full] : [])
+  ]
+}
+
+/** Holds a connection past the proxy while it stands. */
+const held = (
+  world: World,
+  kind: string,
+  begin: (connection: Connection) => Promise<() => Promise<unknown>>
+): Fault => ({
+  kind,
+  parts: ["sql"],
+  lasts: [200, 5_000],
+  begin: async () => {
+    const connection = await world.admin()
+    connection.on("error", () => {})
+    const end = await begin(connection)
+    return async () => {
+      await end()
+      connection.destroy()
+    }
+  }
+})
+
+/** Takes all connections there are, and ends those of the daemon. */
+const exhaust = async (world: World, connection: Connection) => {
+  await connection.query("SET GLOBAL max_connections = 12")
+  const taken: Array<Connection> = []
+  const url = new URL(world.sqlUrl)
+  url.pathname = ""
+  const [rows] = await connection.query<Array<RowDataPacket>>(
+    "SELECT id FROM information_schema.processlist WHERE db = 'chaos'"
+  )
+  for (const { id } of rows) {
+    await connection.query(`KILL ${id}`).catch(() => {})
+  }
+  for (let n = 0; n < 30; n++) {
+    try {
+      const one = await createConnection(url.href)
+      one.on("error", () => {})
+      taken.push(one)
+    } catch {
+      break
+    }
+  }
+  return async () => {
+    for (const one of taken) one.destroy()
+    await connection.query("SET GLOBAL max_connections = 151")
+  }
+}
+
+const sql = (world: World): ReadonlyArray<Fault> => [
+  held(world, "sql read only", async (connection) => {
+    await connection.query("SET GLOBAL read_only = 1")
+    return () => connection.query("SET GLOBAL read_only = 0")
+  }),
+  held(world, "sql FLUSH TABLES WITH READ LOCK", async (connection) => {
+    await connection.query("FLUSH TABLES WITH READ LOCK")
+    return () => connection.query("UNLOCK TABLES")
+  }),
+  held(world, "sql connections exhausted", (connection) => exhaust(world, connection))
+]
+
+const flushAll = ({ redis }: World): Fault => ({
+  kind: "redis FLUSHALL",
+  parts: ["redis"],
+  lasts: [0, 100],
+  begin: async () => {
+    const client: Redis = new RedisClient(redis.url)
+    await client.flushall()
+    client.disconnect()
+    return () => {}
+  }
+})
+
+export const faultsOf = (world: World): ReadonlyArray<Fault> => [
+  ...daemon(world),
+  ...clock(world),
+  ...disk(world),
+  ...signals("sql", "sql", world.mysql),
+  ...sql(world),
+  ...network("sql", "sql network", world.sqlProxy),
+  ...signals("redis", "redis", world.redis),
+  flushAll(world),
+  ...network("redis", "redis network", world.redisProxy)
+]

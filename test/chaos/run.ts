@@ -1,0 +1,58 @@
+/**
+ * `npm run chaos -- --minutes 5 [--seed N]`: the daemon between real servers under load and faults. Prints what stood how
+ * often, what the clients were answered, and the verdict; ends with 1 when a promise was broken.
+ */
+import { randomInt } from "node:crypto"
+import { parseArgs } from "node:util"
+import { type ChaosResult, chaos, standing } from "./Chaos.js"
+import type { Violation } from "./History.js"
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string" },
+    minutes: { type: "string", default: "5" },
+    loads: { type: "string", default: "2" },
+    clients: { type: "string", default: "6" }
+  }
+})
+
+const numberOf = (name: "seed" | "minutes" | "loads" | "clients", otherwise: number): number => {
+  const number = Number(values[name] ?? otherwise)
+  if (Number.isFinite(number) && number > 0) return number
+  console.error(`--${name} must be a number above 0`)
+  process.exit(2)
+}
+
+const counts = (map: ReadonlyMap<string, number>): string =>
+  [...map]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, count]) => `  ${String(count).padStart(8)}  ${name}`)
+    .join("\n")
+
+const told = ({ lines, what, why }: Violation, { faults }: ChaosResult): string => {
+  const ends = lines.flatMap((line) => ("start" in line ? [line.start, line.end] : []))
+  const around = standing(faults, Math.min(...ends), Math.max(...ends))
+  return [`${what}: ${why}`, ...[...lines, ...around].map((line) => `  ${JSON.stringify(line)}`)].join("\n")
+}
+
+const seed = numberOf("seed", randomInt(1, 2 ** 31))
+const seconds = numberOf("minutes", 5) * 60
+console.log(`seed ${seed}, ${seconds} s`)
+const result = await chaos({
+  seed,
+  seconds,
+  loads: numberOf("loads", 2),
+  clients: numberOf("clients", 6),
+  say: (line) => console.log(line)
+})
+const { judgement, leftOut, lives, outcomes, perKind, problems } = result
+console.log(`faults:\n${counts(perKind)}\nanswers:\n${counts(outcomes)}`)
+for (const what of leftOut) console.log(`left out: ${what}`)
+const operations = [...outcomes.values()].reduce((sum, count) => sum + count, 0)
+console.log(
+  `${operations} operations (${Math.round(operations / seconds)}/s) on ${judgement.ids} ids, ${judgement.unknown} of unknown outcome, ${lives} lives`
+)
+const broken = [...problems, ...judgement.violations.map((violation) => told(violation, result))]
+for (const text of broken) console.error(text)
+console.log(broken.length === 0 ? "all promises kept" : `${broken.length} problems; again: --seed ${seed}`)
+process.exit(broken.length === 0 ? 0 : 1)
