@@ -8,7 +8,7 @@ import { Chance } from "../process/durability/Chance.js"
 import { now } from "./Common.js"
 import { endState } from "./EndState.js"
 import { faultsOf } from "./Faults.js"
-import { type HistoryRecord, Judge, type Judgement } from "./History.js"
+import { type HistoryRecord, Judge, type Judgement, type Violation } from "./History.js"
 import type { LoadOptions } from "./Load.js"
 import { play, type Stood } from "./Schedule.js"
 import { openWorld, type World } from "./World.js"
@@ -90,9 +90,16 @@ const judgeFiles = async (files: ReadonlyArray<string>, notes: ReadonlyArray<His
   return { judgement: judge.result(), outcomes, problems }
 }
 
-/** Those faults that stood around a time. */
-export const standing = (faults: ReadonlyArray<Stood>, from: number, to: number): ReadonlyArray<Stood> =>
-  faults.filter((fault) => fault.from <= to && fault.to >= from - 5_000)
+/** A violation with the calls and the faults around it. */
+export const describeViolation = (
+  { lines, what, why }: Violation,
+  { faults }: Pick<ChaosResult, "faults">
+): string => {
+  const times = lines.flatMap((line) => ("start" in line ? [line.start, line.end] : []))
+  const from = Math.min(...times) - 5_000
+  const around = faults.filter((fault) => fault.from <= Math.max(...times) && fault.to >= from)
+  return [`${what}: ${why}`, ...[...lines, ...around].map((line) => `  ${JSON.stringify(line)}`)].join("\n")
+}
 
 export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
   const { say, seconds, seed } = options

@@ -22,7 +22,7 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 const shuffled = <A>(all: ReadonlyArray<A>, chance: Chance): ReadonlyArray<A> => {
   const left = [...all]
-  return Array.from(left, () => left.splice(chance.below(left.length), 1)[0]!)
+  return Array.from(all, () => left.splice(chance.below(left.length), 1)[0]!)
 }
 
 /** Resolves when the time is over and every fault has ended; rejects when one could not. */

@@ -4,8 +4,7 @@
  */
 import { randomInt } from "node:crypto"
 import { parseArgs } from "node:util"
-import { type ChaosResult, chaos, standing } from "./Chaos.js"
-import type { Violation } from "./History.js"
+import { chaos, describeViolation } from "./Chaos.js"
 
 const { values } = parseArgs({
   options: {
@@ -29,12 +28,6 @@ const counts = (map: ReadonlyMap<string, number>): string =>
     .map(([name, count]) => `  ${String(count).padStart(8)}  ${name}`)
     .join("\n")
 
-const told = ({ lines, what, why }: Violation, { faults }: ChaosResult): string => {
-  const ends = lines.flatMap((line) => ("start" in line ? [line.start, line.end] : []))
-  const around = standing(faults, Math.min(...ends), Math.max(...ends))
-  return [`${what}: ${why}`, ...[...lines, ...around].map((line) => `  ${JSON.stringify(line)}`)].join("\n")
-}
-
 const seed = numberOf("seed", randomInt(1, 2 ** 31))
 const seconds = numberOf("minutes", 5) * 60
 console.log(`seed ${seed}, ${seconds} s`)
@@ -52,7 +45,7 @@ const operations = [...outcomes.values()].reduce((sum, count) => sum + count, 0)
 console.log(
   `${operations} operations (${Math.round(operations / seconds)}/s) on ${judgement.ids} ids, ${judgement.unknown} of unknown outcome, ${lives} lives`
 )
-const broken = [...problems, ...judgement.violations.map((violation) => told(violation, result))]
+const broken = [...problems, ...judgement.violations.map((violation) => describeViolation(violation, result))]
 for (const text of broken) console.error(text)
 console.log(broken.length === 0 ? "all promises kept" : `${broken.length} problems; again: --seed ${seed}`)
 process.exit(broken.length === 0 ? 0 : 1)
