@@ -6,7 +6,7 @@ import { chaos, describeViolation } from "../chaos/Chaos.js"
 it("a short run of chaos keeps the promises", async () => {
   const seed = Number(process.env.SYNC_ENGINE_TEST_SEED ?? randomInt(1, 2 ** 31))
   const said: Array<string> = []
-  const result = await chaos({ seed, seconds: 30, loads: 1, clients: 8, say: (line) => said.push(line) })
+  const result = await chaos({ seed, seconds: 20, loads: 1, clients: 8, say: (line) => said.push(line) })
   const { faults, judgement, outcomes, problems } = result
   const violations = judgement.violations.map((violation) => describeViolation(violation, result))
   const title = `npm run chaos -- --seed ${seed}\n${said.join("\n")}`
@@ -14,5 +14,5 @@ it("a short run of chaos keeps the promises", async () => {
   // There was something to lose.
   expect(faults.length, title).toBeGreaterThan(4)
   expect(outcomes.get("write acknowledged"), title).toBeGreaterThan(500)
-  expect(outcomes.get("read"), title).toBeGreaterThan(4_000)
+  expect(outcomes.get("read"), title).toBeGreaterThan(500)
 })
