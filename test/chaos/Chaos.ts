@@ -113,7 +113,9 @@ export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
     if (served) problems.push(`the daemon ended by itself:\n${log.slice(-3_000)}`)
     else perKind.set("(starts that failed)", (perKind.get("(starts that failed)") ?? 0) + 1)
   }
+  const opened = now()
   const world = await openWorld({ seed, note, onFall })
+  say(`MariaDB and Redis stand after ${Math.round(now() - opened)} ms`)
   const leftOut = [
     ...(world.setClock === undefined ? ["clock steps (no libfaketime here: apt-get install faketime)"] : []),
     ...(world.bounded ? [] : ["a full disk (no tmpfs can be mounted)"])
@@ -147,7 +149,7 @@ export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
     }
     const codes = await load.stop()
     if (codes.some((code) => code !== 0)) problems.push(`the load ended with ${codes.join()}`)
-    problems.push(...(await endState(world, note)))
+    problems.push(...(await endState(world, note, say)))
     const judged = await judgeFiles(load.files, notes)
     return {
       judgement: judged.judgement,

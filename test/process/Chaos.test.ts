@@ -8,6 +8,7 @@ it("a short run of chaos keeps the promises", async () => {
   const said: Array<string> = []
   const result = await chaos({ seed, seconds: 20, loads: 1, clients: 8, say: (line) => said.push(line) })
   const { faults, judgement, outcomes, problems } = result
+  console.log(said.join("\n"))
   const violations = judgement.violations.map((violation) => describeViolation(violation, result))
   const title = `npm run chaos -- --seed ${seed}\n${said.join("\n")}`
   expect([...problems, ...violations].join("\n"), title).toBe("")
