@@ -147,6 +147,7 @@ export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
     } catch (error) {
       problems.push(String(error))
     }
+    say("faults over")
     const codes = await load.stop()
     if (codes.some((code) => code !== 0)) problems.push(`the load ended with ${codes.join()}`)
     problems.push(...(await endState(world, note, say)))

@@ -98,6 +98,13 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   await root.end()
   const sqlProxy = await openProxy(mysql.port)
   const redisProxy = await openProxy(redis.port)
+  // Who is stopped in the middle leaves nothing behind.
+  const abandon = () => {
+    for (const { pid } of [mysql, redis]) process.kill(pid, "SIGKILL")
+    if (bounded) execFileSync("umount", ["-l", dataDir], { stdio: "ignore" })
+    rmSync(directory, { recursive: true, force: true })
+  }
+  process.once("exit", abandon)
   const urlAt = (port: number) => `mysql://${user}:${password}@127.0.0.1:${port}/${database}`
   const { env, setClock } = clockOf(directory)
   const node = new Node({
@@ -120,6 +127,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
     ...{ directory, dataDir, mysql, redis, sqlProxy, redisProxy, node, admin, bounded, setClock },
     sqlUrl: urlAt(mysql.port),
     close: async () => {
+      process.removeListener("exit", abandon)
       await node.kill()
       sqlProxy.close()
       redisProxy.close()

@@ -30,6 +30,7 @@ const counts = (map: ReadonlyMap<string, number>): string =>
 
 const seed = numberOf("seed", randomInt(1, 2 ** 31))
 const seconds = numberOf("minutes", 5) * 60
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130))
 console.log(`seed ${seed}, ${seconds} s`)
 const result = await chaos({
   seed,
