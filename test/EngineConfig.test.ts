@@ -579,6 +579,11 @@ describe("fromPartial", () => {
     expect(problem({ cdc: true }).name).toBe("CDC")
     expect(Either.isRight(fromPartial({ cdc: true, redisUrl: Redacted.make("redis://h") }))).toBe(true)
     expect(problem({ dataDir: "d", walPath: resolve("d", "archive.db") }).name).toBe("WAL_PATH")
+    // However it is spelled.
+    expect(problem({ dataDir: "d", walPath: "d/../d/./archive.db" }).name).toBe("WAL_PATH")
+    const sqlUrl = Redacted.make("sqlite:d/x/../one.db")
+    expect(problem({ sqlUrl, walPath: resolve("d", "one.db") }).name).toBe("WAL_PATH")
+    expect(Either.isRight(fromPartial({ sqlUrl, walPath: resolve("d", "two.db") }))).toBe(true)
   })
 
   it("what a text says and what a program says are the same", () => {

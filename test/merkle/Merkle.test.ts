@@ -4,12 +4,14 @@ import { describe, expect, it } from "vitest"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { emptyRoot, leafDigest, leafSum, nodeDigest } from "../../src/merkle/Digest.js"
 import { fromLimbs, limbBound, needsNormalising, toLimbs } from "../../src/merkle/Limbs.js"
-import { MerkleTree } from "../../src/merkle/MerkleTree.js"
+import { compareChildren, MerkleTree } from "../../src/merkle/MerkleTree.js"
 import type { Leaf } from "../../src/merkle/Tree.js"
 import {
   add,
   addInto,
   ancestors,
+  joinPath,
+  NodeStream,
   splitPath,
   subtract,
   type Total,
@@ -108,6 +110,10 @@ describe("paths", () => {
     expect(splitPath("a.b.c")).toEqual({ parent: "a.b", name: "c" })
     expect(splitPath("a")).toEqual({ parent: "", name: "a" })
     expect(splitPath("")).toEqual({ parent: undefined, name: "" })
+    for (const path of ["a", "a.b.c"]) {
+      const { name, parent } = splitPath(path)
+      expect(joinPath(parent!, name)).toBe(path)
+    }
   })
 })
 
@@ -119,6 +125,15 @@ describe("byte order", () => {
       }),
       { ...run, numRuns: 1_000 }
     )
+    // Where the orders of code units and of bytes part, and right before.
+    const borders = [0x41, 0x7ff, 0xc000, 0xd7ff, 0xe000, 0xf8ff, 0xffff, 0x10000, 0x10ffff]
+    const texts = borders.map((code) => String.fromCodePoint(code))
+    for (const a of texts) {
+      for (const b of texts) {
+        const bytes = Buffer.compare(Buffer.from(a), Buffer.from(b))
+        expect([a, b, Math.sign(compareBytes(a, b))]).toEqual([a, b, bytes])
+      }
+    }
     expect(compareBytes("\uff21", "😀")).toBeLessThan(0)
     expect("\uff21" < "😀").toBe(false)
   })
@@ -181,6 +196,58 @@ describe("tree", () => {
     )
   })
 
+  it("streamed from its leaves in order has the same nodes, each once, the top last", () => {
+    fc.assert(
+      fc.property(leaves, (leaves) => {
+        const nodes = new NodeStream()
+        const sorted = [...leaves].sort((a, b) => compareBytes(a.id, b.id))
+        const found = [...sorted.flatMap((leaf) => nodes.next(leaf.id, leafSum(leaf))), ...nodes.end()]
+        const totals = MerkleTree.from(leaves).totals()
+        expect(found).toHaveLength(totals.size)
+        for (const { path, ...total } of found) expect(total).toEqual(totals.get(path))
+        if (found.length > 0) expect(found[found.length - 1]!.path).toBe("")
+        // Nothing is left over for whoever goes on.
+        expect(nodes.end()).toEqual([])
+      }),
+      run
+    )
+  })
+
+  it("lists children by name, a branch before the leaf of its name, whatever came first", () => {
+    fc.assert(
+      fc.property(leaves, (leaves) => {
+        const tree = MerkleTree.from(leaves)
+        for (const path of tree.totals().keys()) {
+          const places = tree.children(path).map(({ kind, name }) => ({ kind, name }))
+          const expected = [...leaves.map(({ id }) => id), ...tree.totals().keys()]
+            .filter((one) => one !== "" && splitPath(one).parent === path)
+            .map((one) => splitPath(one).name)
+            .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+          expect(places.map(({ name }) => name)).toEqual(expected)
+          for (const [index, { kind, name }] of places.entries()) {
+            const next = places[index + 1]
+            if (next?.name === name) expect([kind, next.kind]).toEqual(["branch", "leaf"])
+          }
+        }
+      }),
+      run
+    )
+    expect(compareChildren({ name: "a", kind: "leaf" }, { name: "a", kind: "branch" })).toBeGreaterThan(0)
+    expect(compareChildren({ name: "a", kind: "branch" }, { name: "a", kind: "leaf" })).toBeLessThan(0)
+    expect(compareChildren({ name: "a", kind: "leaf" }, { name: "a", kind: "leaf" })).toBe(0)
+    expect(compareChildren({ name: "a", kind: "leaf" }, { name: "b", kind: "branch" })).toBeLessThan(0)
+  })
+
+  it("has no node where nothing is, and lets go of what it never had", () => {
+    const tree = new MerkleTree()
+    tree.apply([{ id: "a.b", after: undefined }])
+    expect([tree.root, tree.totals().size]).toEqual([emptyRoot, 0])
+    const one: Leaf = { id: "a.b", version: 1, updatedAt: 1, contentHash: contentHashOf(Buffer.from("1")) }
+    tree.apply([{ id: "a.b", after: one }])
+    expect(tree.node("a.b")).toBeUndefined()
+    expect([tree.leaf("a.b"), tree.leaf("a")]).toEqual([one, undefined])
+  })
+
   it("lets an id be an item and a prefix at once", () => {
     const contentHash = contentHashOf(Buffer.from("1"))
     const one: Leaf = { id: "a.b", version: 1, updatedAt: 1, contentHash }
@@ -218,6 +285,12 @@ describe("tree", () => {
       }),
       run
     )
+    // Only what is nothing in both respects is left out.
+    const target = new Map<string, Total>([["a", { count: 1, sum: 5n }]])
+    addInto(target, new Map([["a", { count: -1, sum: 0n }]]))
+    expect(target.get("a")).toEqual({ count: 0, sum: 5n })
+    addInto(target, new Map([["a", { count: 1, sum: -5n }]]))
+    expect(target.get("a")).toEqual({ count: 1, sum: 0n })
     const unchanged = new TreeDelta()
     const same = { id: "a.b", version: 1, updatedAt: 1, contentHash: contentHashOf(Buffer.from("1")) }
     unchanged.change(same, { ...same })
@@ -287,6 +360,16 @@ describe("limbs", () => {
       }),
       run
     )
+    const calm = new Array<bigint>(8).fill(0n)
+    expect(needsNormalising(calm)).toBe(false)
+    for (const [limb, far] of [
+      [limbBound, false],
+      [-limbBound, false],
+      [limbBound + 1n, true],
+      [-limbBound - 1n, true]
+    ] as const) {
+      for (let at = 0; at < 8; at++) expect(needsNormalising(calm.with(at, limb))).toBe(far)
+    }
     expect(() => fromLimbs([1, 2])).toThrow(RangeError)
   })
 })

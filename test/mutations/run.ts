@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wri
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { invented } from "./invented.js"
 import { type Mutation, mutations } from "./mutations.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -47,7 +48,8 @@ const words = process.argv.slice(2).filter((word) => !word.startsWith("--"))
 const switches = process.argv.slice(2).filter((word) => word.startsWith("--"))
 const unknown = switches.find((word) => word !== "--all" && word !== "--check")
 if (unknown !== undefined) stop(`${unknown} is not known`)
-const named = mutations.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
+const known = [...mutations, ...invented]
+const named = known.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
 if (named.length === 0) stop(`no defect's name holds ${words.join(" or ")}`)
 const wrong = named.flatMap(misplaced)
 if (wrong.length > 0) stop(wrong.join("\n"))

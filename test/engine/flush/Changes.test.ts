@@ -206,6 +206,26 @@ describe("a Redis that hangs", () => {
     })
   )
 
+  it.scoped("keeps what it has not got in the log, whatever is archived behind it", () =>
+    Effect.gen(function* () {
+      const { archive, cache, disk, life } = yield* world
+      const { service } = yield* life({ cdc: false, batchFlushCount: 1 })
+      cache.play.puts = "hangs"
+      archive.down = true
+      yield* service.submitMany(["a", "b", "c"].map((id) => ({ id, content: id })))
+      yield* settle
+      archive.down = false
+      const flush = yield* beside(service.flush)
+      // The first is archived and on its way to the cache; the next one is archived meanwhile, and waits for its turn.
+      expect(archive.live()).toEqual(["a", "b"])
+      expect(disk.entries).toHaveLength(3)
+      expect((yield* service.stats).pending).toBe(3)
+      yield* TestClock.adjust(1000)
+      yield* Fiber.join(flush)
+      expect(disk.entries).toHaveLength(0)
+    })
+  )
+
   it.scoped("keeps no writer at archive waiting: the archive alone wakes them", () =>
     Effect.gen(function* () {
       const { cache, life } = yield* world

@@ -465,6 +465,29 @@ describe("status", () => {
     })
   )
 
+  it.scoped("a write that is archived while the archive is asked counts, its answer does not", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, config: { l1MaxBytes: 0 } })
+      const ask = (wanted: number) =>
+        Effect.all([service.status("a"), service.isCurrent("a", wanted), service.getVerified("a")], {
+          concurrency: "unbounded"
+        })
+      archive.put("a", 5, "old")
+      yield* TestClock.adjust(1)
+      archive.hold("heads answered")
+      const asked = yield* beside(ask(5))
+      const { version } = yield* service.submit({ id: "a", content: "new" })
+      yield* service.flush
+      archive.letGo("heads answered")
+      yield* settle
+      const [status, isCurrent, item] = yield* Fiber.join(asked)
+      expect(status).toMatchObject({ state: "archived", version })
+      expect(isCurrent).toBe(false)
+      expect(textIn(item)).toBe("new")
+    })
+  )
+
   it.scoped("bad ids are refused by every read", () =>
     Effect.gen(function* () {
       const { service } = yield* start()

@@ -199,6 +199,28 @@ describe("a write that waits for the archive and is superseded there", () => {
     })
   )
 
+  it.scoped("once and no more: when the other node was faster again, its caller is told", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({ archive: archive.options, config: quiet })
+      archive.hold("commit")
+      const write = service.submit({ id: "a", content: "ours" }, { durability: "archive" })
+      const fiber = yield* beside(Effect.flip(write))
+      for (const seconds of [30, 60]) {
+        archive.put("a", seconds * 1000 * versionsPerMillisecond, "theirs")
+        archive.letGo("commit")
+        archive.hold("commit")
+        yield* settle
+      }
+      expect(archive.commits).toEqual([["a"], ["a"]])
+      expect(yield* ended(fiber)).toBe(true)
+      const current = 60_000 * versionsPerMillisecond
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "VersionConflict", current })
+      archive.letGo("commit")
+      expect(text(yield* service.get("a"))).toBe("theirs")
+    })
+  )
+
   it.scoped("by the engine's version: a deletion deletes", () =>
     Effect.gen(function* () {
       const { archive, result } = yield* overtaken((service) =>

@@ -138,6 +138,26 @@ describe("POST /items", () => {
     })
   })
 
+  it("answers with a status only when nothing was written, be it in the same chunk", async () => {
+    const { fake, request } = await start()
+    fake.beforeWrite = Effect.sync(() => {
+      fake.writeFailure = new Errors.LogFull({
+        items: 1,
+        bytes: 1,
+        maxItems: 1,
+        maxBytes: 1,
+        retryAfterMs: 100
+      })
+    })
+    const answer = await request("/items", post('{"id":"a","content":1}\n{"id":"b","delete":true}\n'))
+    expect(answer.status).toBe(200)
+    expect(lines(answer.text)).toMatchObject([
+      { line: 1, id: "a", status: "acknowledged" },
+      { line: 2, id: "b", status: "rejected", error: "LogFull" },
+      { summary: { lines: 2, acknowledged: 1, rejected: 1 } }
+    ])
+  })
+
   it("turns an engine's defect into a last line", async () => {
     const { fake, request } = await start()
     let calls = 0
