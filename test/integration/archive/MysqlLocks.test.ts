@@ -77,6 +77,31 @@ describe("MySQL archive, when another transaction holds what it needs", () => {
     })
   )
 
+  it.scopedLive("looks for another sole writer when it has the tree's top, not before it waits for it", () =>
+    Effect.gen(function* () {
+      const url = yield* freshDatabase(inject("mysqlUrl"))
+      const archive = yield* MysqlArchive.make({ url })
+      const other = yield* MysqlArchive.make({ url })
+      yield* archive.commit([put("a.1", 1)])
+      const heartbeat = { node: "a", known: undefined, fresh: "1", leaseMs: 1000, lapsed: [] }
+      yield* archive.writers.heartbeat({ ...heartbeat, exclusive: false })
+      // As a heartbeat does: the token is set by whoever has the top.
+      const held = yield* holding(
+        archive.client,
+        "UPDATE tree, writers SET tree.count = tree.count, writers.token = '1' WHERE tree.path = '' AND writers.node = 'a'"
+      )
+      const committing = yield* Effect.fork(Effect.either(other.commit([put("a.2", 1)])))
+      yield* Effect.sleep("300 millis")
+      expect(yield* Fiber.poll(committing)).toMatchObject({ _tag: "None" })
+      yield* held.end
+      expect(yield* Fiber.join(committing)).toMatchObject({
+        _tag: "Left",
+        left: { kind: "transient", problem: expect.stringContaining("sole writer") }
+      })
+      expect(yield* archive.heads(["a.2"])).toEqual([])
+    })
+  )
+
   it.scopedLive("decides by the rows it has locked, not by those it once saw", () =>
     Effect.gen(function* () {
       const url = yield* freshDatabase(inject("mysqlUrl"))
