@@ -67,7 +67,7 @@ const configuration = {
   mutate: files.length > 0 ? files.map((file) => `src/${room}/${file}`) : [`src/${room}/**/*.ts`],
   // Words of messages are for people.
   mutator: { excludedMutations: ["StringLiteral"] },
-  reporters: ["clear-text"],
+  reporters: ["clear-text", "progress-append-only"],
   clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
   allowConsoleColors: false,
   checkers: [],
