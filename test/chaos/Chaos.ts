@@ -35,7 +35,7 @@ export interface ChaosResult {
 
 const loadFile = fileURLToPath(new URL("Load.ts", import.meta.url))
 
-const startLoads = (world: World, options: ChaosOptions) => {
+export const startLoads = (world: World, options: Pick<ChaosOptions, "seed" | "loads" | "clients">) => {
   const files: Array<string> = []
   const children: Array<ChildProcess> = []
   for (let n = 0; n < options.loads; n++) {
@@ -65,7 +65,7 @@ const startLoads = (world: World, options: ChaosOptions) => {
 type Line = HistoryRecord | { readonly kind: "refused read"; readonly status: string; readonly end: number }
 
 /** Reads what has been put down, and counts. */
-const judgeFiles = async (files: ReadonlyArray<string>, notes: ReadonlyArray<HistoryRecord>) => {
+export const judgeFiles = async (files: ReadonlyArray<string>, notes: ReadonlyArray<HistoryRecord>) => {
   const judge = new Judge()
   for (const record of notes) judge.take(record)
   const outcomes = new Map<string, number>()
