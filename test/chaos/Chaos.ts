@@ -16,6 +16,8 @@ import { openWorld, type World } from "./World.js"
 export interface ChaosOptions {
   readonly seed: number
   readonly seconds: number
+  /** A Redis Cluster in place of one Redis. */
+  readonly cluster?: boolean
   readonly loads: number
   readonly clients: number
   readonly say: (line: string) => void
@@ -114,7 +116,7 @@ export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
     else perKind.set("(starts that failed)", (perKind.get("(starts that failed)") ?? 0) + 1)
   }
   const opened = now()
-  const world = await openWorld({ seed, note, onFall })
+  const world = await openWorld({ seed, cluster: options.cluster === true, note, onFall })
   say(`MariaDB and Redis stand after ${Math.round(now() - opened)} ms`)
   const leftOut = [
     ...(world.setClock === undefined ? ["clock steps (no libfaketime here: apt-get install faketime)"] : []),

@@ -1,6 +1,5 @@
 /** What has to hold when all faults are over: every tier says the same, and what it says is put into the history. */
 import { Effect, Redacted } from "effect"
-import { Redis } from "ioredis"
 import type { RowDataPacket } from "mysql2"
 import * as MysqlArchive from "../../src/archive/mysql/MysqlArchive.js"
 import { recompute } from "../support/recompute.js"
@@ -32,9 +31,9 @@ const rowsOf = async (world: World): Promise<ReadonlyMap<string, Row>> => {
 
 /** Each value in Redis is the row of its id, and each live row has one. */
 const compareRedis = async (world: World, rows: ReadonlyMap<string, Row>): Promise<ReadonlyArray<string>> => {
-  const redis = new Redis(world.redis.url)
+  const redis = await world.cache.client()
   const problems: Array<string> = []
-  const prefix = "sync-engine:item:"
+  const { prefix } = world.cache
   const keys = await redis.keys(`${prefix}*`)
   for (const key of keys) {
     const id = key.slice(prefix.length)

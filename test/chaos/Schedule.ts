@@ -1,7 +1,7 @@
 /** One seeded order of faults. Each kind comes once before one comes again; some stand at the same time. */
 import type { Chance } from "../process/durability/Chance.js"
 import { now } from "./Common.js"
-import type { Fault, Part } from "./Faults.js"
+import type { Fault, Part } from "./ServerFaults.js"
 
 export interface Stood {
   readonly kind: string

@@ -7,7 +7,8 @@ import { type Connection, createConnection } from "mysql2/promise"
 import { Chance } from "../process/durability/Chance.js"
 import { openProxy, type Proxy } from "../support/proxy.js"
 import { freePort } from "../support/redis.js"
-import { type RunningServer, requireServers, startMysql, startRedis } from "../support/servers.js"
+import { type RunningServer, requireServers, startMysql } from "../support/servers.js"
+import { type CacheTier, oneRedis, redisCluster } from "./CacheTier.js"
 import type { HistoryRecord } from "./History.js"
 import { Node } from "./Node.js"
 
@@ -15,9 +16,8 @@ export interface World {
   readonly directory: string
   readonly dataDir: string
   readonly mysql: RunningServer
-  readonly redis: RunningServer
+  readonly cache: CacheTier
   readonly sqlProxy: Proxy
-  readonly redisProxy: Proxy
   readonly node: Node
   /** The database as the daemon's user sees it, past the proxy. */
   readonly sqlUrl: string
@@ -76,6 +76,8 @@ const someSettings = (chance: Chance): ReadonlyArray<string> => [
 
 export interface WorldOptions {
   readonly seed: number
+  /** A Redis Cluster in place of one Redis. */
+  readonly cluster: boolean
   readonly note: (record: HistoryRecord) => void
   readonly onFall: (served: boolean, log: string) => void
 }
@@ -88,7 +90,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   const bounded = bound(dataDir)
   const chance = new Chance(options.seed)
   const mysql = await startMysql()
-  const redis = await startRedis()
+  const cache = await (options.cluster ? redisCluster() : oneRedis())
   const admin = () => createConnection(mysql.url)
   const root = await admin()
   await root.query(`CREATE DATABASE ${database}`)
@@ -97,10 +99,13 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   await root.query(`GRANT ALL ON ${database}.* TO ${user}@'127.0.0.1'`)
   await root.end()
   const sqlProxy = await openProxy(mysql.port)
-  const redisProxy = await openProxy(redis.port)
   // Who is stopped in the middle leaves nothing behind.
   const abandon = () => {
-    for (const { pid } of [mysql, redis]) process.kill(pid, "SIGKILL")
+    for (const pid of [mysql.pid, ...cache.pids()]) {
+      try {
+        process.kill(pid, "SIGKILL")
+      } catch {}
+    }
     if (bounded) execFileSync("umount", ["-l", dataDir], { stdio: "ignore" })
     rmSync(directory, { recursive: true, force: true })
   }
@@ -113,7 +118,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
     logFile: join(directory, "daemon.log"),
     args: () => [
       ...["--data-dir", dataDir, "--sql-url", urlAt(sqlProxy.port), "--log-format", "json"],
-      ...["--redis-url", `redis://127.0.0.1:${redisProxy.port}`],
+      ...["--redis-url", cache.url],
       ...["--sql-connect-timeout", "1s", "--sql-query-timeout", "3s", "--sql-start-timeout", "2s"],
       ...["--health-interval", "1s", "--wal-drain-interval", "1s", "--flush-timeout", "5s"],
       ...["--wal-max-bytes", "32MiB", "--shutdown-timeout", "10s", ...someSettings(chance)]
@@ -124,14 +129,13 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   })
   writeFileSync(node.logFile, "")
   return {
-    ...{ directory, dataDir, mysql, redis, sqlProxy, redisProxy, node, admin, bounded, setClock },
+    ...{ directory, dataDir, mysql, cache, sqlProxy, node, admin, bounded, setClock },
     sqlUrl: urlAt(mysql.port),
     close: async () => {
       process.removeListener("exit", abandon)
       await node.kill()
       sqlProxy.close()
-      redisProxy.close()
-      await Promise.all([mysql.stop(), redis.stop()])
+      await Promise.all([mysql.stop(), cache.stop()])
       if (bounded) execFileSync("umount", [dataDir], { stdio: "ignore" })
       rmSync(directory, { recursive: true, force: true })
     }

@@ -1,6 +1,6 @@
 /**
- * `npm run chaos -- --minutes 5 [--seed N]`: the daemon between real servers under load and faults. Prints what stood how
- * often, what the clients were answered, and the verdict; ends with 1 when a promise was broken.
+ * `npm run chaos -- --minutes 5 [--seed N] [--cluster]`: the daemon between real servers under load and faults. Prints
+ * what stood how often, what the clients were answered, and the verdict; ends with 1 when a promise was broken.
  */
 import { randomInt } from "node:crypto"
 import { parseArgs } from "node:util"
@@ -10,6 +10,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: "string" },
     minutes: { type: "string", default: "5" },
+    cluster: { type: "boolean", default: false },
     loads: { type: "string", default: "2" },
     clients: { type: "string", default: "6" }
   }
@@ -30,11 +31,14 @@ const counts = (map: ReadonlyMap<string, number>): string =>
 
 const seed = numberOf("seed", randomInt(1, 2 ** 31))
 const seconds = numberOf("minutes", 5) * 60
+// Each process that is started listens for the end of this one.
+process.setMaxListeners(50)
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130))
 console.log(`seed ${seed}, ${seconds} s`)
 const result = await chaos({
   seed,
   seconds,
+  cluster: values.cluster,
   loads: numberOf("loads", 2),
   clients: numberOf("clients", 6),
   say: (line) => console.log(line)
@@ -48,5 +52,9 @@ console.log(
 )
 const broken = [...problems, ...judgement.violations.map((violation) => describeViolation(violation, result))]
 for (const text of broken) console.error(text)
-console.log(broken.length === 0 ? "all promises kept" : `${broken.length} problems; again: --seed ${seed}`)
+console.log(
+  broken.length === 0
+    ? "all promises kept"
+    : `${broken.length} problems; again: --seed ${seed}${values.cluster ? " --cluster" : ""}`
+)
 process.exit(broken.length === 0 ? 0 : 1)

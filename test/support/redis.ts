@@ -126,18 +126,17 @@ export interface RedisCluster {
   readonly stop: () => Promise<void>
 }
 
+/** What a node of a cluster is started with. */
+export const clusterArgs: ReadonlyArray<string> = [
+  ...["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"],
+  ...["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"],
+  ...["--repl-ping-replica-period", "1", "--enable-debug-command", "yes"]
+]
+
 /** Six nodes on loopback that fail over within about two seconds. */
 export const startRedisCluster = async (args: ReadonlyArray<string> = []): Promise<RedisCluster> => {
   const nodes = await Promise.all(
-    Array.from({ length: 6 }, () =>
-      startRedis({
-        args: [
-          ...["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"],
-          ...["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"],
-          ...["--repl-ping-replica-period", "1", "--enable-debug-command", "yes", ...args]
-        ]
-      })
-    )
+    Array.from({ length: 6 }, () => startRedis({ args: [...clusterArgs, ...args] }))
   )
   const stop = async () => {
     await Promise.all(nodes.map((node) => node.stop()))
