@@ -7,7 +7,7 @@ import {
   startRedis as startNode,
   startRedisCluster
 } from "../support/redis.js"
-import { startRedis } from "../support/servers.js"
+import { type RunningServer, startRedis } from "../support/servers.js"
 import { type Fault, network, signals } from "./ServerFaults.js"
 
 export interface CacheTier {
@@ -18,6 +18,8 @@ export interface CacheTier {
   readonly faults: ReadonlyArray<Fault>
   /** A client of the server that has the keys. */
   readonly client: () => Promise<Redis>
+  /** The one Redis, where it is one. */
+  readonly single?: RunningServer
   readonly pids: () => ReadonlyArray<number>
   readonly stop: () => Promise<void>
 }
@@ -47,6 +49,7 @@ export const oneRedis = async (): Promise<CacheTier> => {
       ...network("redis", "redis network", proxy)
     ],
     client,
+    single: server,
     pids: () => [server.pid],
     stop: async () => {
       proxy.close()

@@ -77,7 +77,7 @@ const someSettings = (chance: Chance): ReadonlyArray<string> => [
 export interface WorldOptions {
   readonly seed: number
   /** A Redis Cluster in place of one Redis. */
-  readonly cluster: boolean
+  readonly cluster?: boolean
   readonly note: (record: HistoryRecord) => void
   readonly onFall: (served: boolean, log: string) => void
 }
@@ -90,7 +90,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   const bounded = bound(dataDir)
   const chance = new Chance(options.seed)
   const mysql = await startMysql()
-  const cache = await (options.cluster ? redisCluster() : oneRedis())
+  const cache = await (options.cluster === true ? redisCluster() : oneRedis())
   const admin = () => createConnection(mysql.url)
   const root = await admin()
   await root.query(`CREATE DATABASE ${database}`)

@@ -54,7 +54,7 @@ const outage = (sign: string, name: "mysql" | "redis", way: "killed" | "stalled"
   sign,
   kind: `${name} ${way}`,
   run: async (world, lastsMs) => {
-    const server = world[name]
+    const server = name === "mysql" ? world.mysql : world.cache.single!
     process.kill(server.pid, way === "killed" ? "SIGKILL" : "SIGSTOP")
     await sleep(lastsMs)
     if (way === "killed") await server.restart()
