@@ -11,7 +11,7 @@ const pagesPerShrink = 1024
 const shrinkBytes = 4 * 1024 * 1024
 const shrinkLeastBytes = 128 * 1024
 
-export class LogDatabase {
+export abstract class LogDatabase {
   protected readonly db: Database.Database
   protected readonly statements: LogStatements
   protected writtenBytes = 0
@@ -26,6 +26,7 @@ export class LogDatabase {
   }
 
   checkpoint(): void {
+    this.trySeal()
     this.runCheckpoint("TRUNCATE")
     this.mustReset = false
   }
@@ -35,6 +36,7 @@ export class LogDatabase {
     if (this.writtenBytes < checkpointBytes || this.mustReset || !this.db.open) return
     this.writtenBytes = 0
     try {
+      this.trySeal()
       this.runCheckpoint("PASSIVE")
     } catch {
       // A failure costs nothing yet: the -wal file keeps growing and the next attempt comes.
@@ -48,6 +50,18 @@ export class LogDatabase {
       // The -wal file stays and the next start reads it.
     } finally {
       this.file.close()
+    }
+  }
+
+  /** Notes in the file what it holds; see `LogState`. */
+  protected abstract seal(): void
+
+  private trySeal(): void {
+    if (this.mustReset) return
+    try {
+      this.seal()
+    } catch {
+      // There is no room for it, perhaps, and what is in the -wal file has to be folded in all the same.
     }
   }
 

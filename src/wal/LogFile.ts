@@ -16,12 +16,15 @@ import type {
   SegmentSlice
 } from "./LogProtocol.js"
 import {
+  bindingChecksum,
   bindingTable,
   deadLetterChecksum,
+  type LogState,
   partsPerPrune,
   segmentChecksum,
   segmentsPerRelease,
-  stateChecksum
+  withLetter,
+  writeState
 } from "./LogSchema.js"
 import { cut, entrySizes, firstDamaged, stampChecksums } from "./SegmentCodec.js"
 import type { Segment } from "./SegmentWriter.js"
@@ -38,8 +41,9 @@ export class LogFile extends LogDatabase implements LogOperations {
   /** What the file held when it was opened. */
   readonly opened: OpenedFile
   private last: number
-  private released: number
   private maxVersion: number
+  /** As the file has it. */
+  private state: LogState
   private unprunedSegments = true
   private commits = 0
   private published: { readonly generation: number; readonly parts: number } | undefined
@@ -52,10 +56,12 @@ export class LogFile extends LogDatabase implements LogOperations {
   private constructor(file: OpenLogFile, resume: LogResumption | undefined) {
     super(file)
     this.last = file.content.committed
-    this.released = file.content.released
     this.maxVersion = file.content.maxVersion
+    this.state = file.state
     this.published = this.statements.snapshotHead.get() as typeof this.published
     if (resume !== undefined) this.forgetBehind(resume.committed)
+    // What a crash left in the -wal file is in the file itself now.
+    if (!file.unfolded && this.isUnsealed) this.checkpoint()
     this.opened = { ...file.content, ...this.amount(this.released, this.last) }
   }
 
@@ -132,29 +138,30 @@ export class LogFile extends LogDatabase implements LogOperations {
 
   /** Durably notes the release, and deletes a bounded number of released segments; returns what was set free. */
   release(upTo: number): Amount & { readonly more: boolean } {
-    const released = Math.min(Math.max(upTo, this.released), this.last)
-    const freed = this.amount(this.released, released)
-    if (released > this.released || this.unprunedSegments) {
-      const deleted = this.transaction(() => {
-        if (released > this.released) this.setState(released)
-        return this.statements.deleteSegments.run(released, released).changes
-      })
-      this.released = released
+    const before = this.released
+    const released = Math.min(Math.max(upTo, before), this.last)
+    const freed = this.amount(before, released)
+    if (released > before || this.unprunedSegments) {
+      const remove = () => this.statements.deleteSegments.run(released, released).changes
+      const deleted =
+        released > before ? this.changing(() => [{ released }, remove()] as const) : this.transaction(remove)
       this.unprunedSegments = deleted === segmentsPerRelease
     }
     return { ...freed, more: this.unprunedSegments }
   }
 
   addDeadLetters(letters: ReadonlyArray<DeadLetterMessage>): Amount {
-    return this.transaction(() => {
+    return this.changing(() => {
       const added = { items: 0, bytes: 0 }
+      let sum = this.state.letters
       for (const { at, data, reason, sequence } of letters) {
         const checksum = deadLetterChecksum(sequence, reason, at, data)
         if (this.statements.insertLetter.run(sequence, reason, at, checksum, data).changes === 0) continue
         added.items++
         added.bytes += data.length
+        sum = withLetter(sum, checksum, 1)
       }
-      return added
+      return [{ letters: sum }, added] as const
     })
   }
 
@@ -174,25 +181,32 @@ export class LogFile extends LogDatabase implements LogOperations {
   }
 
   removeDeadLetters(sequences: ReadonlyArray<number>): Amount {
-    return this.transaction(() => {
+    return this.changing(() => {
       const removed = { items: 0, bytes: 0 }
+      let sum = this.state.letters
       for (const sequence of sequences) {
-        const rows = this.statements.deleteLetter.all(sequence) as ReadonlyArray<{ bytes: number }>
-        for (const { bytes } of rows) {
+        const rows = this.statements.deleteLetter.all(sequence) as ReadonlyArray<{
+          readonly bytes: number
+          readonly checksum: number
+        }>
+        for (const { bytes, checksum } of rows) {
           removed.items++
           removed.bytes += bytes
+          sum = withLetter(sum, checksum, -1)
         }
       }
-      return removed
+      return [{ letters: sum }, removed] as const
     })
   }
 
-  bind({ archived, carriedTo, lineage }: ArchiveBinding): void {
-    this.transaction(() => {
+  bind(binding: ArchiveBinding): void {
+    const { archived, carriedTo, lineage } = binding
+    this.changing(() => {
       this.db.exec(bindingTable)
       this.db
         .prepare("INSERT OR REPLACE INTO binding (id, lineage, archived, carried_to) VALUES (1, ?, ?, ?)")
         .run(lineage, archived ? 1 : 0, carriedTo ?? 0)
+      return [{ binding: bindingChecksum(binding) }, undefined] as const
     })
   }
 
@@ -202,7 +216,7 @@ export class LogFile extends LogDatabase implements LogOperations {
 
   /** Writes this many bytes durably, and removes them: the proof that the log takes writes. */
   probe(bytes: number): void {
-    this.transaction(() => this.setState(this.released))
+    this.changing(() => [{}, undefined])
     if (bytes === 0) return
     // A part that belongs to no snapshot.
     this.transaction(() => this.statements.insertPart.run(-1, 0, Buffer.alloc(bytes)))
@@ -249,12 +263,33 @@ export class LogFile extends LogDatabase implements LogOperations {
   /** Removes segments that were written but acknowledged to nobody, because their worker died before it could. */
   private forgetBehind(committed: number): void {
     if (this.last <= committed) return
-    this.transaction(() => this.statements.deleteSegmentsBehind.run(committed))
     this.last = committed
+    this.changing(() => [{}, this.statements.deleteSegmentsBehind.run(committed)])
   }
 
-  private setState(released: number): void {
-    this.statements.setState.run(released, this.maxVersion, stateChecksum(released, this.maxVersion))
+  private get released(): number {
+    return this.state.released
+  }
+
+  private get isUnsealed(): boolean {
+    return this.state.committed !== this.last
+  }
+
+  protected seal(): void {
+    if (this.isUnsealed) this.changing(() => [{}, undefined])
+  }
+
+  /** A transaction that changes what the state row says. */
+  private changing<A>(body: () => readonly [change: Partial<LogState>, result: A]): A {
+    const { last: committed, maxVersion } = this
+    const [state, result] = this.transaction(() => {
+      const [change, result] = body()
+      const state = { ...this.state, ...change, committed, maxVersion }
+      writeState(this.statements, state)
+      return [state, result] as const
+    })
+    this.state = state
+    return result
   }
 
   /** What stands above `after` up to and including `upTo`: only the segments at both ends are read. */

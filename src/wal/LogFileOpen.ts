@@ -20,14 +20,21 @@ import { OpenedFiles } from "../shared/files/OpenedFiles.js"
 import { privateDatabase } from "../shared/files/PrivateFiles.js"
 import { hasRoom, prove } from "./LogFileProof.js"
 import { cannotOpen, damaged, type LogResumption, type OpenedFile } from "./LogProtocol.js"
-import { applicationId, formatVersion, schema, stateChecksum } from "./LogSchema.js"
+import {
+  applicationId,
+  formatVersion,
+  type LogState,
+  prepareStatements,
+  schema,
+  writeState
+} from "./LogSchema.js"
 import { inspectWalFile } from "./SqliteWalFile.js"
-import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 /** An open, locked and proven log file. */
 export interface OpenLogFile {
   readonly db: Database.Database
   readonly content: Omit<OpenedFile, "items" | "bytes">
+  readonly state: LogState
   /** The -wal file could not be folded in, because the volume is full: no transaction before that is done. */
   readonly unfolded: boolean
   /** Whether file and -wal file are still what was opened. */
@@ -68,9 +75,8 @@ const create = (path: string): void => {
     db.pragma("auto_vacuum = INCREMENTAL")
     db.pragma("synchronous = FULL")
     db.exec(schema)
-    db.prepare("INSERT INTO state (id, released, max_version, checksum) VALUES (1, 0, 0, ?)").run(
-      stateChecksum(0, 0)
-    )
+    db.exec("INSERT INTO state (id, released, max_version, checksum) VALUES (1, 0, 0, 0)")
+    writeState(prepareStatements(db), { released: 0, maxVersion: 0, committed: 0, letters: 0, binding: 0 })
     db.pragma(`application_id = ${applicationId}`)
     db.pragma(`user_version = ${formatVersion}`)
     db.pragma("journal_mode = WAL")
@@ -113,11 +119,11 @@ export const openLogFile = (given: string, resume?: LogResumption): OpenLogFile 
     privateDatabase(path)
     db = new Database(path, { fileMustExist: true, timeout: 0 })
     configure(db)
-    const { content, unfolded } = prove(db)
+    const { content, state, unfolded } = prove(db)
     const identity = identityOf(db, path)
     if (resume !== undefined) assertResumes(resume, identity, content.committed)
     const files = new OpenedFiles(given)
-    return { db, content: { ...content, identity, binding: bindingOf(db) }, unfolded, files, close }
+    return { db, content: { ...content, identity }, state, unfolded, files, close }
   } catch (error) {
     close()
     throw error
@@ -148,19 +154,6 @@ const identityOf = (db: Database.Database, path: string): string => {
     db.pragma("wal_checkpoint(TRUNCATE)")
   })
   return name
-}
-
-/** The archive that the log belongs to, if it does to any. */
-const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
-  const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
-  const row = (
-    made === 0
-      ? undefined
-      : db.prepare("SELECT lineage, archived, carried_to FROM binding WHERE id = 1").get()
-  ) as { readonly lineage: string; readonly archived: number; readonly carried_to: number } | undefined
-  if (row === undefined) return undefined
-  const bound = { lineage: row.lineage, archived: row.archived === 1 }
-  return row.carried_to === 0 ? bound : { ...bound, carriedTo: row.carried_to }
 }
 
 const assertResumes = (resume: LogResumption, identity: string, committed: number): void => {

@@ -1,8 +1,18 @@
 /** The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
-import { type DeadLetterMessage, damaged, type OpenedFile } from "./LogProtocol.js"
-import { deadLetterChecksum, segmentChecksum, stateChecksum } from "./LogSchema.js"
+import { cannotOpen, type DeadLetterMessage, damaged, type OpenedFile } from "./LogProtocol.js"
+import {
+  bindingChecksum,
+  deadLetterChecksum,
+  firstStateChecksum,
+  type LogState,
+  segmentChecksum,
+  stateChecksum,
+  stateColumns,
+  withLetter
+} from "./LogSchema.js"
 import { firstDamaged, slotBytes } from "./SegmentCodec.js"
+import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 // A volume without room says the first, a quota or a limit on file sizes the second.
 const noRoom = new Set<unknown>(["SQLITE_FULL", "SQLITE_IOERR_WRITE"])
@@ -23,14 +33,16 @@ export const hasRoom = (write: () => void): boolean => {
 
 /** What was proven. */
 export interface Proven {
-  readonly content: Omit<OpenedFile, "identity" | "binding" | "items" | "bytes">
+  readonly content: Omit<OpenedFile, "identity" | "items" | "bytes">
+  /** As the file has it. */
+  readonly state: LogState
   /** See `OpenLogFile.unfolded`. */
   readonly unfolded: boolean
 }
 
 /**
- * Reads everything in the database once and checks it: SQLite's structure, the checksum of every row, and that no
- * segment is missing between two others. Throws an `OpenRefused` of kind `damaged` that names what it found.
+ * Reads everything in the database once and checks it: SQLite's structure, the checksum of every row, that no segment
+ * is missing between two others, and that the file holds what its state row says. Throws an `OpenRefused` of kind `damaged` that names what it found.
  */
 export const prove = (db: Database.Database): Proven => {
   try {
@@ -44,24 +56,72 @@ export const prove = (db: Database.Database): Proven => {
 }
 
 const proveRows = (db: Database.Database): Proven => {
-  const check = db.pragma("quick_check(1)", { simple: true })
+  // The whole check, for the sake of the few indexes: the quick one does not look into them.
+  const check = db.pragma("integrity_check(1)", { simple: true })
   if (check !== "ok") throw damaged(`its SQLite database is damaged (${String(check).replaceAll("\n", " ")})`)
   // What a crash left behind in the -wal file must not be taken for damage at the next start.
   const folded = hasRoom(() => db.pragma("wal_checkpoint(TRUNCATE)"))
-  const state = db.prepare("SELECT released, max_version AS maxVersion, checksum FROM state").get() as
-    | { released: number; maxVersion: number; checksum: number }
-    | undefined
-  if (state === undefined || state.checksum !== stateChecksum(state.released, state.maxVersion)) {
-    throw damaged("its state row is damaged")
+  addStateColumns(db)
+  const stored = proveState(db)
+  const { released } = stored
+  const segments = proveSegments(db, released)
+  const committed = Math.max(released, segments.last)
+  if (committed < (stored.committed ?? 0))
+    throw damaged(`entries from sequence ${committed + 1} to ${stored.committed} are missing`)
+  const { letterBytes, letters, sum } = proveDeadLetters(db)
+  if (sum !== (stored.letters ?? sum)) throw damaged("its dead letters are not those that were written last")
+  const bound = bindingOf(db)
+  const binding = bindingChecksum(bound)
+  if (binding !== (stored.binding ?? binding)) throw damaged("what it says about its archive is damaged")
+  const maxVersion = Math.max(stored.maxVersion, segments.maxVersion)
+  return {
+    content: { committed, released, maxVersion, letters, letterBytes, binding: bound },
+    state: { ...stored, committed: stored.committed ?? 0, letters: sum, binding },
+    unfolded: !folded
   }
-  const segments = proveSegments(db, state.released)
-  const content = {
-    committed: Math.max(state.released, segments.last),
-    released: state.released,
-    maxVersion: Math.max(state.maxVersion, segments.maxVersion),
-    ...proveDeadLetters(db)
-  }
-  return { content, unfolded: !folded }
+}
+
+type StoredState = {
+  readonly [K in keyof LogState]: K extends "released" | "maxVersion" ? number : number | null
+}
+
+const addStateColumns = (db: Database.Database): void => {
+  const present = new Set(db.prepare("SELECT name FROM pragma_table_info('state')").pluck().all())
+  const missing = stateColumns.filter((name) => !present.has(name))
+  if (missing.length === 0) return
+  const added = hasRoom(() => {
+    for (const name of missing) db.exec(`ALTER TABLE state ADD COLUMN ${name} INTEGER`)
+    db.pragma("wal_checkpoint(TRUNCATE)")
+  })
+  if (!added)
+    throw cannotOpen("it is of an earlier version, and its volume has no room to bring it up to date")
+}
+
+const proveState = (db: Database.Database): StoredState => {
+  const row = db
+    .prepare("SELECT released, max_version AS maxVersion, committed, letters, binding, checksum FROM state")
+    .get() as (StoredState & { readonly checksum: number }) | undefined
+  if (row === undefined) throw damaged("its state row is damaged")
+  const { checksum, ...state } = row
+  const right =
+    state.committed === null
+      ? firstStateChecksum(state.released, state.maxVersion)
+      : stateChecksum(state as LogState)
+  if (checksum !== right) throw damaged("its state row is damaged")
+  return state
+}
+
+/** The archive that the log belongs to, if it does to any. */
+const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
+  const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
+  const row = (
+    made === 0
+      ? undefined
+      : db.prepare("SELECT lineage, archived, carried_to FROM binding WHERE id = 1").get()
+  ) as { readonly lineage: string; readonly archived: number; readonly carried_to: number } | undefined
+  if (row === undefined) return undefined
+  const bound = { lineage: row.lineage, archived: row.archived === 1 }
+  return row.carried_to === 0 ? bound : { ...bound, carriedTo: row.carried_to }
 }
 
 interface SegmentRow {
@@ -111,11 +171,13 @@ const proveDeadLetters = (db: Database.Database) => {
     .iterate() as IterableIterator<DeadLetterMessage & { readonly checksum: number }>
   let letters = 0
   let letterBytes = 0
+  let sum = 0
   for (const { at, checksum, data, reason, sequence } of rows) {
     if (checksum !== deadLetterChecksum(sequence, reason, at, data))
       throw damaged(`the dead letter with sequence ${sequence} is damaged`)
     letters++
     letterBytes += data.length
+    sum = withLetter(sum, checksum, 1)
   }
-  return { letters, letterBytes }
+  return { letters, letterBytes, sum }
 }

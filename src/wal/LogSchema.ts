@@ -1,6 +1,7 @@
 /** The tables of the log's SQLite file, their statements, and the checksums that guard their rows. */
 import type Database from "better-sqlite3"
 import { rowChecksum } from "./SegmentCodec.js"
+import type { ArchiveBinding } from "./WriteAheadLog.js"
 
 /** Marks the file as a log of this engine ("SELg"). */
 export const applicationId = 0x53454c67
@@ -23,7 +24,10 @@ export const schema = `
     id INTEGER PRIMARY KEY CHECK (id = 1),
     released INTEGER NOT NULL,
     max_version INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    committed INTEGER,
+    letters INTEGER,
+    binding INTEGER
   );
   CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -50,6 +54,9 @@ export const schema = `
   );
 `
 
+/** Logs of the first edition have none of these columns of `state` yet. */
+export const stateColumns = ["committed", "letters", "binding"]
+
 /** Logs of the first edition have none yet: it is made with the first binding. */
 export const bindingTable = `
   CREATE TABLE IF NOT EXISTS binding (
@@ -74,9 +81,44 @@ export const segmentChecksum = (
 export const deadLetterChecksum = (sequence: number, reason: string, at: number, data: Uint8Array): number =>
   rowChecksum([sequence, at, rowChecksum([], Buffer.from(reason, "utf8"))], data)
 
+const noBytes = new Uint8Array(0)
+
+/** The checksum of the `binding` row; 0 is that of none. */
+export const bindingChecksum = (binding: ArchiveBinding | undefined): number =>
+  binding === undefined
+    ? 0
+    : rowChecksum([binding.archived ? 1 : 0, binding.carriedTo ?? 0], Buffer.from(binding.lineage, "utf8"))
+
+/** That of all dead letters, when this one comes (`sign` 1) or goes (-1). */
+export const withLetter = (letters: number, checksum: number, sign: 1 | -1): number =>
+  (letters + sign * checksum) >>> 0
+
+/**
+ * The `state` row: how far the log is released, and what the rest of the file holds. A page of the file that was never
+ * written, whatever the disk said, is one as of earlier: sound by itself, and without the rows that came since. This
+ * row stands on a page of its own, so that one of the two tells of the other.
+ *
+ * `committed` is written with every release and before the -wal file is folded in, not with every group commit: the
+ * -wal file tells of lost writes itself. The file holds at least that much.
+ */
+export interface LogState {
+  readonly released: number
+  readonly maxVersion: number
+  /** The last sequence number when this was written. */
+  readonly committed: number
+  /** The sum of the dead letters' checksums. */
+  readonly letters: number
+  /** The binding's checksum. */
+  readonly binding: number
+}
+
 /** The checksum of the `state` row. */
-export const stateChecksum = (released: number, maxVersion: number): number =>
-  rowChecksum([released, maxVersion], new Uint8Array(0))
+export const stateChecksum = (state: LogState): number =>
+  rowChecksum([state.released, state.maxVersion, state.committed, state.letters, state.binding], noBytes)
+
+/** As it was in logs of the first edition. */
+export const firstStateChecksum = (released: number, maxVersion: number): number =>
+  rowChecksum([released, maxVersion], noBytes)
 
 /** A release deletes at most this many segments in one transaction. */
 export const segmentsPerRelease = 128
@@ -87,7 +129,8 @@ const texts = {
   begin: "BEGIN IMMEDIATE",
   commit: "COMMIT",
   rollback: "ROLLBACK",
-  setState: "UPDATE state SET released = ?, max_version = ?, checksum = ? WHERE id = 1",
+  setState: `UPDATE state SET released = ?, max_version = ?, committed = ?, letters = ?, binding = ?, checksum = ?
+     WHERE id = 1`,
   insertSegment: `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   segmentsFrom: `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment
@@ -104,7 +147,7 @@ const texts = {
     "INSERT OR IGNORE INTO dead_letter (sequence, reason, at, checksum, data) VALUES (?, ?, ?, ?, ?)",
   lettersAfter:
     "SELECT sequence, reason, at, checksum, data FROM dead_letter WHERE sequence > ? ORDER BY sequence LIMIT ?",
-  deleteLetter: "DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data) AS bytes",
+  deleteLetter: "DELETE FROM dead_letter WHERE sequence = ? RETURNING length(data) AS bytes, checksum",
   snapshotHead: "SELECT generation, parts FROM filter_snapshot_head",
   setSnapshotHead: "INSERT OR REPLACE INTO filter_snapshot_head (id, generation, parts) VALUES (1, ?, ?)",
   insertPart: "INSERT INTO filter_snapshot (generation, part, data) VALUES (?, ?, ?)",
@@ -117,3 +160,9 @@ export type LogStatements = Readonly<Record<keyof typeof texts, Database.Stateme
 
 export const prepareStatements = (db: Database.Database): LogStatements =>
   Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, db.prepare(text)])) as LogStatements
+
+/** Writes the `state` row. */
+export const writeState = ({ setState }: LogStatements, state: LogState): void => {
+  const { binding, committed, letters, maxVersion, released } = state
+  setState.run(released, maxVersion, committed, letters, binding, stateChecksum(state))
+}
