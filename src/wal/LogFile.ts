@@ -50,7 +50,14 @@ export class LogFile extends LogDatabase implements LogOperations {
 
   /** Opens or creates the file, or opens the one that was in use; throws as `openLogFile` does. */
   static open(path: string, resume?: LogResumption): LogFile {
-    return new LogFile(openLogFile(path, resume), resume)
+    const file = openLogFile(path, resume)
+    try {
+      return new LogFile(file, resume)
+    } catch (error) {
+      // A column whose name is damaged shows when the statements are prepared.
+      file.close()
+      throw error
+    }
   }
 
   private constructor(file: OpenLogFile, resume: LogResumption | undefined) {

@@ -13,6 +13,41 @@ export interface Mutation {
 /** Every entry broke a promise unnoticed once, or guards one. */
 export const mutations: ReadonlyArray<Mutation> = [
   {
+    name: "a log without its last page passes for whole",
+    file: "src/wal/LogFileProof.ts",
+    find: "if (committed < (stored.committed ?? 0))",
+    replace: "if (committed < 0)",
+    tests: ["test/wal/AtRest.test.ts"]
+  },
+  {
+    name: "a log does not note what it holds before its -wal file is folded in",
+    file: "src/wal/LogFile.ts",
+    find: "    if (this.isUnsealed) this.changing(() => [{}, undefined])\n",
+    replace: "",
+    tests: ["test/wal/AtRest.test.ts"]
+  },
+  {
+    name: "dead letters of an older page pass for the newest",
+    file: "src/wal/LogFileProof.ts",
+    find: "if (sum !== (stored.letters ?? sum))",
+    replace: "if (sum < 0)",
+    tests: ["test/wal/AtRest.test.ts"]
+  },
+  {
+    name: "what a log says about its archive is not proven",
+    file: "src/wal/LogFileProof.ts",
+    find: "if (binding !== (stored.binding ?? binding))",
+    replace: "if (binding < 0)",
+    tests: ["test/wal/AtRest.test.ts"]
+  },
+  {
+    name: "an index of the log is not looked into",
+    file: "src/wal/LogFileProof.ts",
+    find: 'db.pragma("integrity_check(1)"',
+    replace: 'db.pragma("quick_check(1)"',
+    tests: ["test/wal/AtRest.test.ts"]
+  },
+  {
     name: "compare-and-set ignores the expected hash",
     file: "src/engine/write/SingleWrites.ts",
     find: "|| other) {",
@@ -633,7 +668,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a removed archive file is not noticed",
-    file: "src/archive/sqlite/SqliteWorker.ts",
+    file: "src/archive/sqlite/SqliteFile.ts",
     find: "    if (lost !== undefined) throw new Error(lost)\n",
     replace: "",
     tests: ["test/archive/sqlite/SqliteFailures.test.ts"]
