@@ -1,0 +1,123 @@
+/** A connection to an archive's SQLite file: opening it, and its statements. Synchronous, in a worker thread. */
+import Database from "better-sqlite3"
+import { OpenedFiles } from "../../shared/files/OpenedFiles.js"
+import { privateDatabase } from "../../shared/files/PrivateFiles.js"
+import {
+  pack,
+  type SqliteOperations,
+  type SqliteWorkerData,
+  type StatementResult,
+  unpack
+} from "./SqliteProtocol.js"
+
+const maxStatements = 64
+
+const busyPauseMs = 5
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * Waits for another process's lock here and not in SQLite: when the process exits while a thread waits in there,
+ * the driver aborts it, and its exit code is lost.
+ */
+const waitingFor =
+  (busyTimeoutMs: number) =>
+  <A>(attempt: () => A): A => {
+    for (let waitedMs = 0; ; waitedMs += busyPauseMs) {
+      try {
+        return attempt()
+      } catch (error) {
+        const code = error instanceof Database.SqliteError ? error.code : undefined
+        const isBusy = code === "SQLITE_BUSY" || code === "SQLITE_BUSY_RECOVERY"
+        if (!isBusy || waitedMs >= busyTimeoutMs) throw error
+        Atomics.wait(pause, 0, 0, busyPauseMs)
+      }
+    }
+  }
+
+const open = ({ busyTimeoutMs, path, role }: SqliteWorkerData): Database.Database => {
+  const patiently = waitingFor(busyTimeoutMs)
+  if (role === "writer") privateDatabase(path)
+  const database = new Database(path, { timeout: 0 })
+  try {
+    if (role === "writer") {
+      const mode = patiently(() => database.pragma("journal_mode = WAL", { simple: true }))
+      if (mode !== "wal") throw new Error(`the file system does not allow write-ahead logging (mode ${mode})`)
+      database.pragma("synchronous = FULL")
+      database.pragma("cache_size = -65536")
+    } else {
+      database.pragma("query_only = ON")
+      database.pragma("cache_size = -32768")
+    }
+    // Reads a page, so that a file which is no database is found out here.
+    patiently(() => database.pragma("schema_version"))
+  } catch (error) {
+    database.close()
+    throw error
+  }
+  return database
+}
+
+interface Prepared {
+  readonly statement: Database.Statement
+  readonly columns: ReadonlyArray<string>
+}
+
+/** Opens the file, and runs statements on it. */
+export const openSqliteFile = (data: SqliteWorkerData): SqliteOperations => {
+  const database = open(data)
+  const { busyTimeoutMs, path, role } = data
+  const patiently = waitingFor(busyTimeoutMs)
+  const files = new OpenedFiles(path)
+  // A Map iterates in insertion order: re-inserting on use makes the first key the least recently used.
+  const cache = new Map<string, Prepared>()
+
+  const prepare = (sql: string): Prepared => {
+    let prepared = cache.get(sql)
+    if (prepared === undefined) {
+      const statement = database.prepare(sql)
+      if (statement.reader) statement.raw(true)
+      prepared = { statement, columns: statement.reader ? statement.columns().map((c) => c.name) : [] }
+      if (cache.size >= maxStatements) cache.delete(cache.keys().next().value!)
+    } else {
+      cache.delete(sql)
+    }
+    cache.set(sql, prepared)
+    return prepared
+  }
+
+  // Numbers outside 32 bits would be bound as floating point, and stay it where no column's type says otherwise.
+  const bindable = (value: unknown): unknown => {
+    if (typeof value === "number") {
+      return Number.isInteger(value) && (value | 0) !== value ? BigInt(value) : value
+    }
+    if (typeof value === "boolean") return value ? 1 : 0
+    return value === undefined ? null : value
+  }
+
+  const statement = (sql: string, packed: Parameters<typeof unpack>[0]): StatementResult => {
+    // A database that has lost its file takes and gives everything, and nobody ever finds it.
+    const lost = database.inTransaction && sql !== "COMMIT" ? undefined : files.problem()
+    if (lost !== undefined) throw new Error(lost)
+    // A page that is remembered hides what was written over it. After a commit the reader reads everything again anyway.
+    if (role === "reader" && files.wasWritten()) database.pragma("shrink_memory")
+    const params = unpack(packed, false).map(bindable)
+    const { columns, statement } = patiently(() => prepare(sql))
+    if (!statement.reader) {
+      const { changes } = patiently(() => statement.run(params))
+      return { columns, cells: pack([]), changes }
+    }
+    const rows = patiently(() => statement.all(params)) as Array<Array<unknown>>
+    return { columns, cells: pack(rows.flat()), changes: 0 }
+  }
+
+  const reset = () => {
+    try {
+      if (database.inTransaction) database.exec("ROLLBACK")
+    } catch {
+      // A connection in an unknown state must not be used again: this ends the thread.
+      process.exit(1)
+    }
+  }
+
+  return { statement, reset, close: () => database.close() }
+}

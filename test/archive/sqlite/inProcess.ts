@@ -1,0 +1,73 @@
+/** The SQLite archive without its threads: the same statements through the same code, where thousands of files are opened. */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import { Effect, type Scope } from "effect"
+import type { OpenArchive } from "../../../src/archive/Archive.js"
+import { migrateAndVerify } from "../../../src/archive/sql/Schema.js"
+import * as SqlArchive from "../../../src/archive/sql/SqlArchive.js"
+import { tables as makeTables } from "../../../src/archive/sql/SqlDialect.js"
+import { runAnywhere, transaction } from "../../../src/archive/sql/SqlSession.js"
+import * as SqliteDialect from "../../../src/archive/sqlite/SqliteDialect.js"
+import { openSqliteFile } from "../../../src/archive/sqlite/SqliteFile.js"
+import { pack, type SqliteOperations, unpack } from "../../../src/archive/sqlite/SqliteProtocol.js"
+
+const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to execute statement" })
+
+const connectionOver = (file: SqliteOperations): Connection => {
+  const execute: Connection["execute"] = (sql, params) =>
+    Effect.try({
+      try: () => {
+        const { cells, columns } = file.statement(sql, pack(params ?? []))
+        const values = unpack(cells, true)
+        return Array.from({ length: values.length / columns.length || 0 }, (_, row) =>
+          Object.fromEntries(columns.map((name, i) => [name, values[row * columns.length + i]]))
+        )
+      },
+      catch: failed
+    })
+  const unused = () => Effect.dieMessage("not used by the archive")
+  return {
+    execute,
+    executeUnprepared: execute,
+    executeRaw: unused,
+    executeValues: unused,
+    executeStream: unused as never
+  }
+}
+
+/** Opens the file as `SqliteArchive.make` does. */
+export const openInProcess = (path: string): Effect.Effect<OpenArchive, SqlError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const open = (role: "reader" | "writer") =>
+      Effect.acquireRelease(
+        Effect.try({ try: () => openSqliteFile({ path, role, busyTimeoutMs: 0 }), catch: failed }),
+        (file) => Effect.sync(() => file.close())
+      )
+    const writer = yield* open("writer")
+    const reader = yield* open("reader")
+    const writing = Effect.acquireRelease(Effect.succeed(connectionOver(writer)), () =>
+      Effect.sync(() => writer.reset())
+    )
+    const sql = yield* SqlClient.make({
+      acquirer: Effect.succeed(connectionOver(reader)),
+      transactionAcquirer: writing,
+      compiler: Statement.makeCompilerSqlite(),
+      spanAttributes: []
+    }).pipe(Effect.provide(Reactivity.layer))
+    const tables = makeTables()
+    const dialect = SqliteDialect.make(tables)
+    yield* migrateAndVerify(dialect, tables, runAnywhere(sql), (migration) =>
+      transaction(sql, dialect.begin, migration)
+    )
+    return SqlArchive.make({
+      sql,
+      dialect,
+      tables,
+      target: `sqlite:${path}`,
+      maxContentBytes: 1e8,
+      secrets: []
+    })
+  })
