@@ -148,6 +148,11 @@ export interface OpenArchive {
   readonly rebuildTree: Effect.Effect<RecomputedRoot, ArchiveError>
   /** Removes at most `limit` tombstones last changed before `before` (milliseconds since the epoch); returns how many. */
   readonly purgeTombstones: (before: number, limit: number) => Effect.Effect<number, ArchiveError>
+  /**
+   * What the store finds wrong with its own file when it looks at all of it: a damaged page, an index that is not what
+   * its rows say. None where a server sees to that.
+   */
+  readonly damage: Effect.Effect<string | undefined, ArchiveError>
   /** Highest version stored; 0 when empty. */
   readonly maxVersion: Effect.Effect<number, ArchiveError>
   /**

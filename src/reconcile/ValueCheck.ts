@@ -3,7 +3,15 @@ import { Effect, Random } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
-import { type ItemHead, type ItemRecord, type SyncItem, sameHead, sameVersion } from "../SyncItem.js"
+import {
+  type ItemHead,
+  type ItemRecord,
+  type SyncItem,
+  sameHead,
+  sameVersion,
+  stateProblem,
+  traceparentProblem
+} from "../SyncItem.js"
 import { hashOf, pieceBytes } from "../shared/Pieces.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import type { Budget } from "./Budget.js"
@@ -15,7 +23,13 @@ const idsPerPage = 5000
 /** Contents of both tiers that are held at once to be compared. */
 const valuesAtOnce = 50
 
-/** Items of a page whose bytes are not what their hash says. */
+/** Whether a row holds what no write can have brought: the hash is of its bytes alone. */
+const isSenseless = ({ contentType, state, traceparent }: SyncItem): boolean =>
+  (contentType !== "json" && contentType !== "binary") ||
+  (state !== undefined && stateProblem(state) !== undefined) ||
+  (traceparent !== undefined && traceparentProblem(traceparent) !== undefined)
+
+/** Items of a page whose bytes are not what their hash says, or whose other fields make no sense. */
 const damagedOf = Effect.fnUntraced(function* (items: ReadonlyArray<SyncItem>) {
   const damaged: Array<SyncItem> = []
   let bytes = 0
@@ -25,7 +39,7 @@ const damagedOf = Effect.fnUntraced(function* (items: ReadonlyArray<SyncItem>) {
       bytes = 0
     }
     bytes += item.content.length
-    if ((yield* hashOf(item.content)) !== item.contentHash) damaged.push(item)
+    if (isSenseless(item) || (yield* hashOf(item.content)) !== item.contentHash) damaged.push(item)
   }
   return damaged
 })

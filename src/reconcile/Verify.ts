@@ -24,9 +24,12 @@ import { Comparison, eachRow, eachSampled } from "./ValueCheck.js"
 export interface VerifyOptions {
   /** The archive's root is the cache's. */
   readonly roots?: boolean | undefined
-  /** The archive's rows hash to its root and to every node of its tree, and its tree has no other nodes. */
+  /**
+   * The archive's rows hash to its root and to every node of its tree, and its tree has no other nodes. Without a
+   * budget an embedded archive's file is looked at as a whole too: its pages, and that its indexes are what its rows say.
+   */
   readonly rows?: boolean | undefined
-  /** The bytes of the archive's rows hash to their content hashes. Reads all contents. */
+  /** The bytes of the archive's rows hash to their content hashes, and their other fields make sense. Reads all contents. */
   readonly contents?: boolean | undefined
   /**
    * The cache's values are the archive's rows. `sample`: of some items, each with the same chance. `full`: of all, and
@@ -266,6 +269,9 @@ export const verify = Effect.fnUntraced(function* (
     checked.rows = check.rows
     if (check.settled) recomputed = check.recomputed
     else if (!budget.exhausted) unchecked.push({ what: "rows", problem: "others kept writing meanwhile" })
+    const damage = options.budget === undefined ? yield* archive.damage : undefined
+    if (damage !== undefined)
+      unchecked.push({ what: "rows", problem: `${archive.target} is damaged: ${damage}` })
   }
   if (values !== false && cache !== undefined) {
     yield* checkValues({ ...tiers, cache }, run, { contents, values, sample })

@@ -255,6 +255,7 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
     purgeTombstones: calling((before, limit) => purge(state, before, limit)),
     maxVersion: Effect.sync(() => state.topVersion),
     lineage: Effect.sync(() => state.lineage),
+    damage: Effect.succeed(undefined),
     checkpoint: Effect.void,
     ping: Effect.void
   }

@@ -29,6 +29,8 @@ export interface SqlArchiveOptions {
   readonly secrets: ReadonlyArray<string>
   /** See `Archive.checkpoint`. */
   readonly checkpoint?: Effect.Effect<void, SqlError | string>
+  /** See `Archive.damage`. */
+  readonly damage?: Effect.Effect<string | undefined, SqlError>
   /** How long a call may take; those that read or write the whole archive take the time they need. */
   readonly timeLimit?: Duration.Duration
   /** Says who holds what a transaction has waited for in vain. */
@@ -50,7 +52,7 @@ const retryContention = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect
     Effect.unsandbox
   )
 
-const withoutLimit = new Set(["rebuildTree"])
+const withoutLimit = new Set(["rebuildTree", "damage"])
 
 /**
  * The one way in which a call is bounded. It runs in a fiber of its own, outside a transaction of the caller. Whoever
@@ -141,6 +143,7 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
     rebuildTree: retryContention(within(dialect.beginSnapshot, Tree.rebuild)),
     maxVersion: Effect.map(Tree.readTotal(session, ""), ({ topVersion }) => topVersion),
     lineage,
+    damage: options.damage ?? Effect.succeed(undefined),
     checkpoint: options.checkpoint ?? Effect.void,
     // Reads a row: a server, or a file, that can give nothing of the archive any more is not well.
     ping: Effect.asVoid(lineage)

@@ -87,6 +87,7 @@ export const make = (
         target: `sqlite:${options.path}`,
         maxContentBytes,
         checkpoint: checkpoint(client),
+        damage: Effect.map(client.aside(SqliteDialect.damageQuery), SqliteDialect.damageIn),
         secrets: []
       })
       return { ...archive, client }

@@ -46,6 +46,15 @@ const cached = (make: (size: number) => string): ((size: number) => string) => {
 
 const rows = (row: string, size: number): string => new Array<string>(size).fill(row).join(",")
 
+/** Asks SQLite for the first thing that is wrong with its file. */
+export const damageQuery = "PRAGMA integrity_check(1)"
+
+/** What it says, if anything is. */
+export const damageIn = (rows: ReadonlyArray<Readonly<Record<string, unknown>>>): string | undefined => {
+  const found = rows.map(({ integrity_check }) => String(integrity_check)).join("; ")
+  return found === "ok" ? undefined : found.replaceAll("\n", " ")
+}
+
 export const make = (tables: Tables): Dialect => {
   const { items, tree } = tables
   const insert = cached((size) => `INSERT INTO ${items}(${itemColumns.join()}) VALUES ${rows(itemRow, size)}`)

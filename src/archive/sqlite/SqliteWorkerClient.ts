@@ -127,12 +127,25 @@ class Threads {
   readonly kill = (role: Role): Effect.Effect<void> =>
     Effect.suspend(() => this.running[role]?.terminate ?? Effect.void)
 
+  /** Runs a long statement in a thread of its own, which reads, so that nobody waits for it. */
+  aside(sql: string): Effect.Effect<ReadonlyArray<Record<string, unknown>>, SqlError> {
+    return Effect.acquireUseRelease(
+      Effect.sync(() => this.threadFor("reader", () => {})),
+      (thread) => this.run(() => thread, sql, [], objectsOf),
+      (thread) => thread.terminate
+    )
+  }
+
   private start(role: Role, opened: Done<unknown>): Thread {
-    const { busyTimeoutMs, path } = this.options
-    const data: SqliteWorkerData = { path, role, busyTimeoutMs }
-    const thread: Thread = new WorkerChannel("archive/sqlite/SqliteWorker", data, opened)
+    const thread = this.threadFor(role, opened)
     this.running[role] = thread
     return thread
+  }
+
+  private threadFor(role: Role, opened: Done<unknown>): Thread {
+    const { busyTimeoutMs, path } = this.options
+    const data: SqliteWorkerData = { path, role, busyTimeoutMs }
+    return new WorkerChannel("archive/sqlite/SqliteWorker", data, opened)
   }
 
   private failed(message: string, failure: WorkerFailure): SqlError {
@@ -202,10 +215,12 @@ export const make = (
       beginTransaction: "BEGIN IMMEDIATE",
       spanAttributes: [["db.system.name", "sqlite"]]
     })
-    return Object.assign(client, { kill: threads.kill })
+    return Object.assign(client, { kill: threads.kill, aside: (sql: string) => threads.aside(sql) })
   })
 
 export interface SqliteWorkerClient extends SqlClient.SqlClient {
   /** Ends a thread as a crash would; for tests. */
   readonly kill: (role: Role) => Effect.Effect<void>
+  /** Runs a long statement that only reads in a thread of its own. */
+  readonly aside: (sql: string) => Effect.Effect<ReadonlyArray<Record<string, unknown>>, SqlError>
 }

@@ -68,6 +68,9 @@ export const openInProcess = (path: string): Effect.Effect<OpenArchive, SqlError
       tables,
       target: `sqlite:${path}`,
       maxContentBytes: 1e8,
+      damage: Effect.map(connectionOver(reader).execute(SqliteDialect.damageQuery, [], undefined), (rows) =>
+        SqliteDialect.damageIn(rows as ReadonlyArray<Record<string, unknown>>)
+      ),
       secrets: []
     })
   })
