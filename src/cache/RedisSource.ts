@@ -77,6 +77,7 @@ export const openSocket = (
       told = cause
     })
     client.once("close", () => lost(told))
+    client.once("connect", () => guardReplies(client.stream))
     const send: Send = (command, args) => client.callBuffer(command, [...args])
     yield* promised(async () => {
       await client.connect()
@@ -84,6 +85,23 @@ export const openSocket = (
     }).pipe(Effect.mapError((cause) => (client.status === "end" ? (told ?? cause) : cause)))
     return send
   })
+
+/**
+ * The driver's parser calls itself for each list in a list: one that is nested deep enough overflows the stack, in an
+ * event of the socket, where an error ends the process. Here it ends the connection.
+ */
+const guardReplies = (stream: Redis["stream"]): void => {
+  const emit = stream.emit.bind(stream) as (event: string | symbol, ...values: Array<unknown>) => boolean
+  stream.emit = (event: string | symbol, ...values: Array<unknown>) => {
+    try {
+      return emit(event, ...values)
+    } catch (error) {
+      if (event !== "data") throw error
+      stream.destroy(error as Error)
+      return true
+    }
+  }
+}
 
 const newClient = (target: RedisTarget, address: RedisAddress, timeouts: RedisTimeouts): Redis =>
   new Redis({

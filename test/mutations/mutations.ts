@@ -13,6 +13,13 @@ export interface Mutation {
 /** Every entry broke a promise unnoticed once, or guards one. */
 export const mutations: ReadonlyArray<Mutation> = [
   {
+    name: "a deep reply of Redis ends the process",
+    file: "src/cache/RedisSource.ts",
+    find: '    client.once("connect", () => guardReplies(client.stream))\n',
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
     name: "verification does not look at an embedded archive's file as a whole",
     file: "src/reconcile/Verify.ts",
     find: "options.budget === undefined ? yield* archive.damage : undefined",

@@ -1,0 +1,151 @@
+/** A server that replies nonsense is an unavailable cache, or an empty one: no defect, no hang, no memory. */
+import { createServer, type Socket } from "node:net"
+import { Cause, Duration, Effect, Exit, Redacted } from "effect"
+import { describe, expect, it, vi } from "vitest"
+import { make } from "../../src/cache/RedisCache.js"
+import { greetScript } from "../../src/cache/WriteScripts.js"
+import { numbers } from "../archive/records.js"
+import { recordOf } from "./records.js"
+
+vi.setConfig({ testTimeout: 300_000 })
+
+const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`
+const list = (...replies: ReadonlyArray<string>) => `*${replies.length}\r\n${replies.join("")}`
+
+const info = "run_id:1\nmaster_replid:2\nmaxmemory_policy:noeviction"
+const greeting = list(...["sync-engine:", "00000001", "", info, ""].map(bulk))
+
+/** What stands for the reply to every command; nothing: the server hangs up. */
+const replies: Readonly<Record<string, string | Buffer | undefined>> = {
+  "hangs up": undefined,
+  "OK to everything": "+OK\r\n",
+  "an empty text": bulk(""),
+  "no text": "$-1\r\n",
+  "no list": "*-1\r\n",
+  "an empty list": "*0\r\n",
+  "a number": ":7\r\n",
+  "a number out of all bounds": `:${"9".repeat(400)}\r\n`,
+  "a list of numbers": list(...Array.from({ length: 60 }, (_, n) => `:${n}\r\n`)),
+  "a list of texts": list(...Array.from({ length: 60 }, (_, n) => bulk(`x${n}`))),
+  "lists of lists": list(...Array.from({ length: 60 }, () => list(bulk("a"), ":1\r\n", list("*-1\r\n")))),
+  "lists of errors": list(...Array.from({ length: 60 }, () => "-ERR no\r\n")),
+  "lists of nothing": list(...Array.from({ length: 60 }, () => list("$-1\r\n", "$-1\r\n"))),
+  "an error": "-ERR nonsense\r\n",
+  "an error without a word": "-\r\n",
+  "a text of a terabyte": "$1099511627776\r\nabc",
+  "a text of less than nothing": "$-77\r\n",
+  "a list of billions": "*4000000000\r\n",
+  "a text that is cut off": "$100\r\nabc\r\n",
+  "a deep list": "*1\r\n".repeat(5_000),
+  "three replies for one": "+a\r\n+b\r\n+c\r\n",
+  "another protocol": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+  "the next version of the protocol": "%1\r\n+a\r\n:1\r\n",
+  "noise without an end": "+".padEnd(100_000, "x")
+}
+
+/** The commands in what a client has sent at once. */
+const commandsIn = (text: string): ReadonlyArray<string> => text.split(/(?=\*\d+\r\n\$)/)
+
+const serving = (reply: (command: string) => string | Buffer | undefined) =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly port: number; readonly close: () => void }>((resume) => {
+      const sockets = new Set<Socket>()
+      const server = createServer((socket) => {
+        sockets.add(socket)
+        socket.on("error", () => {})
+        socket.on("data", (chunk) => {
+          for (const command of commandsIn(chunk.toString("latin1"))) {
+            const bytes = reply(command)
+            if (bytes === undefined) socket.destroy()
+            else if (!socket.destroyed) socket.write(bytes)
+          }
+        })
+      })
+      server.listen(0, "127.0.0.1", () =>
+        resume(
+          Effect.succeed({
+            port: (server.address() as { readonly port: number }).port,
+            close: () => {
+              server.close()
+              for (const socket of sockets) socket.destroy()
+            }
+          })
+        )
+      )
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+const records = Array.from({ length: 5 }, (_, n) => recordOf(`a.${n}`, 1))
+const ids = records.map(({ id }) => id)
+
+/** Every call ends, as it should or with a `CacheError`; returns how many did which. */
+const callsOf = (reply: (command: string) => string | Buffer | undefined) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { port } = yield* serving(reply)
+      const cache = yield* make({
+        url: Redacted.make(`redis://127.0.0.1:${port}`),
+        connectTimeout: Duration.millis(200),
+        commandTimeout: Duration.millis(50),
+        maxReconnectDelay: Duration.millis(20),
+        coolDown: Duration.millis(20)
+      })
+      yield* Effect.ignore(cache.connect)
+      const ended = { right: 0, failed: 0 }
+      const calls: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        cache.get("a.1"),
+        cache.getMany(ids),
+        cache.heads(ids),
+        cache.put(records),
+        cache.root,
+        cache.children("", { after: undefined, limit: 10 }),
+        cache.claim("lineage", 1000)
+      ]
+      for (const call of calls) {
+        const exit = yield* Effect.exit(call)
+        if (Exit.isSuccess(exit)) ended.right++
+        else {
+          expect(Cause.isDie(exit.cause), Cause.pretty(exit.cause)).toBe(false)
+          expect((Cause.squash(exit.cause) as { readonly _tag?: string })._tag).toBe("CacheError")
+          ended.failed++
+        }
+      }
+      return ended
+    })
+  )
+
+const isGreeting = (command: string) => command.includes(greetScript.sha)
+const isItems = (command: string) => /EVAL/i.test(command)
+
+describe("a Redis that replies", () => {
+  for (const [name, reply] of Object.entries(replies)) {
+    it(`${name}: from the first word on, and once it was believed`, async () => {
+      const before = process.memoryUsage().rss
+      const stranger = await Effect.runPromise(callsOf(() => reply))
+      const traitor = await Effect.runPromise(
+        callsOf((command) => (isGreeting(command) ? greeting : isItems(command) ? reply : "+OK\r\n"))
+      )
+      expect([stranger, traitor].map(({ failed, right }) => failed + right)).toEqual([7, 7])
+      expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024)
+    })
+  }
+
+  it("noise", async () => {
+    const below = numbers(31)
+    const noise = () => {
+      const sort = "+-:$*_,%~"[below(9)]!
+      const bytes = Array.from({ length: below(30) }, () => below(256))
+      return Buffer.concat([Buffer.from(`${sort}${below(40) - 3}\r\n`), Buffer.from(bytes)])
+    }
+    let failed = 0
+    for (let round = 0; round < 10; round++) {
+      failed += (
+        await Effect.runPromise(
+          callsOf((command) => (isGreeting(command) ? greeting : isItems(command) ? noise() : "+OK\r\n"))
+        )
+      ).failed
+    }
+    expect(failed).toBeGreaterThan(10)
+  })
+})
