@@ -37,6 +37,11 @@ export interface InProcessCacheControl {
   readonly flushAll: () => void
   /** Damages the stored content of an item: it reads as absent and is reported; the tree does not notice. */
   readonly corrupt: (id: string) => void
+  /**
+   * Copies what it holds, as a replica that falls behind from now on. What this returns puts the copy in its place, on
+   * a new connection: a failover to that replica.
+   */
+  readonly replica: () => () => void
   /** How many calls it has returned from, failed ones left out. */
   readonly calls: () => number
 }
@@ -179,6 +184,18 @@ class Model {
     return size
   }
 
+  copy(): () => void {
+    const items = [...this.items].map(([id, entry]) => [id, { ...entry }] as const)
+    const stream = [...this.stream]
+    const { owner } = this
+    return () => {
+      this.items = new Map(items)
+      this.tree = MerkleTree.from([...this.items.values()].filter(inTree).map(({ record }) => record))
+      this.stream = [...stream]
+      this.owner = owner
+    }
+  }
+
   append(entries: ReadonlyArray<CacheChange>, maxLength: number): void {
     for (const entry of entries) {
       this.position += 1
@@ -265,6 +282,15 @@ const controlOf = (model: Model, status: StatusFeed): InProcessCacheControl => (
   corrupt: (id) => {
     const entry = model.items.get(id)
     if (entry !== undefined) entry.corrupted = true
+  },
+  replica: () => {
+    const restore = model.copy()
+    return () => {
+      restore()
+      const { connection, generation } = status.current
+      if (connection === "connected")
+        status.set({ connection, generation: generation + 1, lastError: undefined })
+    }
   },
   calls: () => model.calls
 })

@@ -1108,6 +1108,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/http/handlers/Scan.test.ts"]
   },
   {
+    name: "the writers' register lets everybody commit",
+    file: "src/archive/WriterLease.ts",
+    find: "every((row) => row.token === undefined || row.node === node)",
+    replace: "every((row) => row.token === undefined || row.node !== '')",
+    tests: ["test/simulation/Nodes.test.ts"]
+  },
+  {
     name: "http: a route that asks for the token lets everybody in",
     file: "src/http/middleware/RequestMiddleware.ts",
     find: "return refusal === undefined ? Effect.void : Effect.fail(refusal)",

@@ -37,12 +37,10 @@ export class Call {
       readonly ms: number
       /** What a reader must see at least of each id; falls when a write is lost or put aside meanwhile. */
       readonly floors: Map<string, Floor>
-      readonly archiveFaults: number
-      readonly commitDelaysMs: number
-      readonly logFaults: number
+      /** Where the log of faults ended. */
+      readonly mark: number
       /** The engine said that its log takes no writes: it refuses them until a probe succeeds. */
       readonly logRefuses: boolean
-      readonly readOnlyChanges: number
       readonly phase: string
       readonly readOnly: boolean
       /** Highest sequence number committed. */

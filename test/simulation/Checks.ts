@@ -58,11 +58,11 @@ export const mayBeLogged = (world: World, call: Call, id: string): boolean =>
 
 /** A call of the archive has failed meanwhile. */
 export const archiveTrouble = (world: World, call: Call): boolean =>
-  world.archiveFaults > call.start.archiveFaults
+  world.faults.since(call.start.mark, world.name, "archive", "held")
 
 /** The log has failed something meanwhile. */
 export const logTrouble = (world: World, call: Call): boolean =>
-  call.start.logRefuses || world.logFaults > call.start.logFaults
+  call.start.logRefuses || world.faults.since(call.start.mark, world.name, "log")
 
 const mayLackArchive = (world: World, call: Call): boolean =>
   !world.settings.hasArchive || archiveTrouble(world, call)
@@ -196,7 +196,10 @@ export const checkCarried = (world: World, call: Call): void => {
   }
   for (const version of call.start.early) {
     violations.require(
-      version.goneAt !== undefined || isThere(version),
+      // With a change stream the log still holds what was put aside.
+      version.goneAt !== undefined ||
+        isThere(version) ||
+        [...version.logged].some((s) => disk.deadLetters.has(s)),
       () =>
         `#${call.number} (${call.text}) did not carry ${version.id} ${headText(version)}, acknowledged at memory`
     )

@@ -2,7 +2,7 @@
 
 import { Effect, Exit } from "effect"
 import type { Call } from "./Call.js"
-import { checkCause } from "./Errors.js"
+import { checkCause, checkTime } from "./Errors.js"
 import type * as Life from "./Life.js"
 import type { Operation } from "./Operation.js"
 import * as Operations from "./Operations.js"
@@ -58,6 +58,7 @@ export class Clients {
     call.fiber = life.run(operation.effect(call), (exit) => {
       this.underWay.delete(call)
       world.model.tick++
+      checkTime(world, call)
       if (Exit.isSuccess(exit)) world.note(`#${call.number} -> ${operation.judge(call, exit.value)}`)
       else {
         world.note(

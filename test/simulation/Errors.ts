@@ -24,10 +24,11 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
     case "GateClosed": {
       const open = error.operation === "write" ? phase === "ready" : phase === "ready" || phase === "draining"
       if (open && call.start.phase !== "starting") unfounded(`phase ${phase}`)
+      else if (!open && phase !== "starting" && !wasClosed(world)) unfounded("nobody asked for its end")
       return
     }
     case "ReadOnly":
-      if (!call.start.readOnly && world.readOnlyChanges === call.start.readOnlyChanges)
+      if (!call.start.readOnly && !world.faults.since(call.start.mark, world.name, "read-only"))
         unfounded("not read-only")
       return
     case "Backpressure":
@@ -35,7 +36,9 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
       if (!settings.smallLog) unfounded(`the log holds ${disk.entries.length}`)
       return
     case "VersionConflict":
-      if (call.intent?.own === undefined || error.current < error.submitted) unfounded("no newer version")
+      // Another node may have written something newer, and this one something else since.
+      if (error.current < error.submitted || (call.intent?.own === undefined && !world.sharesArchive))
+        unfounded("no newer version")
       return
     case "VersionMismatch":
       if (call.intent?.expected === undefined && call.intent?.setsState === undefined)
@@ -57,12 +60,42 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
   }
 }
 
+/** Somebody has asked for the end of this life, or for what comes before. */
+const wasClosed = ({ faults, name }: World): boolean =>
+  faults.last(name, "drain", "shutdown") >= faults.last(name, "start")
+
+/** How long a call may take by itself: what waits for a batch, a backpressure's pause, a duty's round. */
+const usualMs = 1500
+/** And for what has failed and is tried again, with growing pauses. */
+const againMs = 5000
+
+/** A call that took long is explained by what took its time, or failed, meanwhile. */
+export const checkTime = (world: World, call: Call): void => {
+  const { faults, name, turns, violations } = world
+  const took = turns.now - call.start.ms
+  if (took <= usualMs) return
+  const slow = faults.lasted(
+    call.start.ms,
+    name,
+    "archive slow",
+    "commit slow",
+    "log slow",
+    "cache slow",
+    "pause"
+  )
+  const failed = faults.last(name, "archive", "held", "log", "cache") >= call.start.ms - againMs
+  violations.require(
+    took <= usualMs + slow + (failed ? againMs : 0),
+    () => `#${call.number} (${call.text}) took ${took} ms, of which ${slow} ms are explained`
+  )
+}
+
 /** The archive took most of `FLUSH_TIMEOUT` for the commits that the call had to wait for. */
 const flushWasSlow = (world: World, life: Life, call: Call): boolean => {
   const { flushTimeout } = life.config()
   return (
     world.turns.now - call.start.ms >= flushTimeout &&
-    world.commitDelaysMs - call.start.commitDelaysMs >= flushTimeout / 2
+    world.faults.lasted(call.start.ms, world.name, "commit slow") >= flushTimeout / 2
   )
 }
 

@@ -67,7 +67,7 @@ describe("the judge", () => {
       const { call, turns, world } = setUp()
       turns.now = 60_000
       if (ms !== undefined) {
-        world.shutdownAskedMs = turns.now
+        world.hand("shutdown")
         turns.now += ms
       }
       checkReceipt(world, call, receipt)
@@ -87,8 +87,8 @@ describe("the judge", () => {
     })
     const verdictAfter = (ms: number, commitsMs: number) => {
       const { call, life, turns, world } = setUp()
+      world.hand("commit slow", commitsMs)
       turns.now += ms
-      world.commitDelaysMs += commitsMs
       checkError(world, life, call, error)
       return world.violations.first
     }

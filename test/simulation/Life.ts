@@ -36,6 +36,7 @@ export interface Life {
 export const begin = (world: World, log = observedLog(world)): Life => {
   const { settings, turns } = world
   const process: Process = { alive: true }
+  world.hand("start")
   const scheduler = turns.schedulerOf(process)
   const clock = turns.clockOf(process)
   const duties = new Duties(world, process)
@@ -55,9 +56,12 @@ export const begin = (world: World, log = observedLog(world)): Life => {
   const archive = Layer.succeed(Archive, {
     open: Effect.suspend(() =>
       world.archiveDown
-        ? Effect.fail(
-            new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "the archive is down" })
-          )
+        ? Effect.suspend(() => {
+            world.hand("archive")
+            return Effect.fail(
+              new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "the archive is down" })
+            )
+          })
         : Effect.succeed(world.archiveFor(process))
     )
   })
@@ -68,7 +72,10 @@ export const begin = (world: World, log = observedLog(world)): Life => {
     inProcess(
       Effect.gen(function* () {
         const lifecycle = yield* Lifecycle.make
-        const live = yield* playedConfig(settings.config)
+        const live = yield* playedConfig({
+          ...settings.config,
+          cdc: settings.cdc && settings.hasArchive && settings.hasCache
+        })
         const engine = yield* Engine.make.pipe(
           Effect.provide(
             Layer.mergeAll(
@@ -104,9 +111,9 @@ export const begin = (world: World, log = observedLog(world)): Life => {
     run,
     config: made.live.unsafeGet,
     changeConfig: (change) => {
-      if (change.readOnly !== undefined) world.readOnlyChanges++
+      if (change.readOnly !== undefined) world.hand("read-only")
       run(made.live.set(change), () => {
-        if (change.readOnly !== undefined) world.readOnlyChanges++
+        if (change.readOnly !== undefined) world.hand("read-only")
       })
     }
   }

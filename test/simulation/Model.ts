@@ -167,9 +167,14 @@ export class Model {
   }
 
   /** The process has died or ended: what the disk holds is all there is. */
-  restarted(entries: ReadonlyArray<{ readonly sequence: number; readonly record: ItemRecord }>): void {
+  restarted(
+    entries: ReadonlyArray<{ readonly sequence: number; readonly record: ItemRecord }>,
+    /** So far the log is known to be carried or put aside, although the change stream still holds it. */
+    carriedTo: number
+  ): void {
     this.tick++
-    this.dead.clear()
+    // What was put aside and is not known as that is carried once more.
+    for (const sequence of this.dead) if (sequence > carriedTo) this.dead.delete(sequence)
     this.quiet.clear()
     for (const versions of this.byId.values()) {
       for (const version of versions.values()) {
@@ -193,6 +198,7 @@ export class Model {
       const current = newest(this.archived.get(id), this.currentWithoutArchive(id))
       for (const version of versions.values()) {
         if (!version.acknowledged || version.goneAt !== undefined) continue
+        if ([...version.logged].some((sequence) => this.dead.has(sequence))) continue
         this.violations.require(
           current !== undefined && compareVersions(current, version) >= 0,
           () => `acknowledged ${id} ${headText(version)} is lost; log and archive hold ${headText(current)}`
@@ -210,6 +216,14 @@ export class Model {
   /** Whether nothing in the log is left to be carried: the archive has it, or it is among the dead letters. */
   get isCarried(): boolean {
     return [...this.log].every(([sequence, version]) => this.dead.has(sequence) || this.isArchived(version))
+  }
+
+  /** Entries that were carried to the archive, those that wait for the change stream included. */
+  get carried(): number {
+    const waiting = [...this.log].filter(
+      ([sequence, version]) => !this.dead.has(sequence) && this.isArchived(version)
+    )
+    return this.releasedArchived + waiting.length
   }
 
   /** Something the archive has is still in the log: a flush is under way, or has failed half-way. */

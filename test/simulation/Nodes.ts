@@ -1,16 +1,16 @@
 /**
- * Several engines over one archive and one cache, each with a log of its own: they write the same ids, die, start again
- * and find each other's rows. No node hears of another's writes, so a reader may see what another node has replaced;
- * what is promised all the same is checked here: nothing acknowledged is lost, nothing is read that nobody wrote, nothing
- * that the archive holds is denied, and in calm all agree.
+ * Several engines over one archive and one cache, each with a log of its own: they write the same ids, die, stand still,
+ * start again and find each other's rows. No node hears of another's writes, so a reader may see what another node has
+ * replaced; what is promised all the same is checked here: nothing acknowledged is lost, nothing is read that nobody
+ * wrote, nothing that the archive holds is denied, what is refused or takes long has a reason, and in calm all agree.
  */
-import { Cause, Effect, Exit, Option } from "effect"
+import { Effect, Option } from "effect"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
-import { compareVersions, type ItemHead } from "../../src/SyncItem.js"
-import * as MemoryLog from "../../src/wal/MemoryLog.js"
+import { compareVersions, type ItemHead, type ItemRecord } from "../../src/SyncItem.js"
 import { Chance } from "./Chance.js"
-import * as Life from "./Life.js"
 import { headText } from "./Model.js"
+import { Node } from "./Node.js"
+import { NodeTroubles } from "./NodeTroubles.js"
 import { type Settings, settingsOf } from "./Settings.js"
 import { Turns } from "./Turns.js"
 import { World } from "./World.js"
@@ -19,10 +19,22 @@ export interface NodesOutcome {
   readonly seed: number
   readonly violation: string | undefined
   readonly trace: ReadonlyArray<string>
-  readonly calls: number
-  readonly crashes: number
-  /** Reads that found nothing, and were judged. */
-  readonly denied: number
+  /** What happened: nothing is proven by what never did. */
+  readonly seen: {
+    readonly calls: number
+    readonly crashes: number
+    readonly pauses: number
+    readonly failovers: number
+    /** Reads that found nothing, and were judged. */
+    readonly absent: number
+    /** Of these, how many a trusted filter denied. */
+    readonly denied: number
+    /** How often a node's filter came to be trusted, and how often it ceased to be while the node lived. */
+    readonly leases: number
+    readonly lost: number
+    /** Commits that were refused because another node was the only writer. */
+    readonly held: number
+  }
 }
 
 const mostTurns = 600_000
@@ -34,6 +46,7 @@ const settingsFor = (chance: Chance): Settings => {
   return {
     ...settings,
     hasArchive: true,
+    cdc: false,
     poison: false,
     logFaults: false,
     memoryDurability: false,
@@ -58,55 +71,19 @@ interface Reading {
   mayBeAbsent: boolean
 }
 
-class Node {
-  life: Life.Life | undefined
-  started = false
-
-  constructor(
-    readonly name: string,
-    readonly world: World
-  ) {}
-
-  begin(): void {
-    const { world } = this
-    const life = Life.begin(
-      world,
-      MemoryLog.layerMemory({ disk: world.disk, commitDelay: world.commitDelay })
-    )
-    this.life = life
-    this.started = false
-    world.note(`${this.name} starts`)
-    life.run(life.engine.start, (exit) => {
-      this.started = Exit.isSuccess(exit)
-      if (Exit.isFailure(exit)) {
-        world.note(`${this.name} did not start: ${Cause.pretty(exit.cause).split("\n", 1)[0]}`)
-        life.process.alive = false
-        MemoryLog.crash(world.disk)
-        this.life = undefined
-      }
-    })
-  }
-
-  crash(): void {
-    const { life, world } = this
-    if (life === undefined) return
-    world.note(`${this.name} dies`)
-    life.process.alive = false
-    MemoryLog.crash(world.disk)
-    this.life = undefined
-  }
-}
-
 class Run {
   readonly turns: Turns
   readonly nodes: ReadonlyArray<Node>
-  readonly acknowledged: Array<ItemHead> = []
-  readonly contents = new Map<string, Set<string>>()
-  readonly readings = new Set<Reading>()
+  readonly troubles: NodeTroubles
+  private readonly acknowledged: Array<ItemHead> = []
+  private readonly contents = new Map<string, Set<string>>()
+  private readonly readings = new Set<Reading>()
+  /** Ids that were written once: others may have denied them until then. */
+  private once = 0
   calls = 0
-  underWay = 0
-  crashes = 0
+  absent = 0
   denied = 0
+  private readonly seldomTogether: boolean
 
   constructor(readonly chance: Chance) {
     const first = settingsFor(chance)
@@ -116,13 +93,33 @@ class Run {
     for (let index = 0; index < count; index++) {
       const settings =
         index === 0 ? first : { ...settingsFor(chance), ids: first.ids, hasCache: first.hasCache }
-      worlds.push(new World(chance, this.turns, settings, worlds[0]))
+      worlds.push(new World(chance, this.turns, settings, worlds[0], `node ${index + 1}`))
     }
-    this.nodes = worlds.map((world, index) => new Node(`node ${index + 1}`, world))
+    for (const world of worlds) world.sharesArchive = true
+    this.nodes = worlds.map((world) => new Node(world))
+    this.seldomTogether = chance.bool(0.6)
+    this.troubles = new NodeTroubles(chance, this.nodes, this.seldomTogether)
+    this.world.onRow = (record) => this.checkDenials(record)
   }
 
   get world(): World {
     return this.nodes[0]!.world
+  }
+
+  begin(): void {
+    if (this.seldomTogether) this.chance.pick(this.nodes).begin()
+    else for (const node of this.nodes) if (this.chance.bool(0.8)) node.begin()
+  }
+
+  /** Promise 6, at the instant at which it could break: whoever trusts its filter knows what the archive takes. */
+  private checkDenials({ deleted, id }: ItemRecord): void {
+    if (deleted) return
+    for (const node of this.nodes) {
+      this.world.violations.require(
+        !node.denies(id) || node.world.disk.entries.some(({ record }) => record.id === id && record.deleted),
+        () => `${node.name} would deny ${id}, which the archive has just taken`
+      )
+    }
   }
 
   step(): boolean {
@@ -140,7 +137,7 @@ class Run {
     while (!holds() && this.turns.now < end && this.step()) {}
   }
 
-  mayBeAbsent({ id, node }: Reading): boolean {
+  private mayBeAbsent({ id, node }: Reading): boolean {
     const stored = this.world.archive.records.get(id)
     return (
       stored === undefined ||
@@ -149,123 +146,96 @@ class Run {
     )
   }
 
+  /** An id that all write, or one of those that are written once: those to come, too. */
+  private anyId(): string {
+    const { chance, world } = this
+    return chance.bool(0.5)
+      ? chance.pick(world.settings.ids)
+      : `once.${Math.max(0, this.once - 3) + chance.int(5)}`
+  }
+
   /** One call of some client of some node. */
   call(): void {
     const { chance } = this
     const node = chance.pick(this.nodes)
-    const { life, world } = node
-    if (life === undefined || !node.started) return
-    const id = chance.pick(world.settings.ids)
-    const number = ++this.calls
-    const { service } = life
+    if (node.life === undefined || !node.started) return
+    this.calls++
     const kind = chance.weighted([
       [5, "put"],
       [2, "delete"],
       [6, "get"],
       [1, "getVerified"]
     ] as const)
+    if (kind === "put" || kind === "delete") this.write(node, kind)
+    else this.read(node, kind, this.anyId())
+  }
+
+  private write(node: Node, kind: "put" | "delete"): void {
+    const { chance, contents, world } = this
+    const { service } = node.life!
+    const isNew = kind === "put" && chance.bool(0.3)
+    const id = isNew ? `once.${this.once++}` : chance.pick(world.settings.ids)
     const durability = chance.bool(0.3) ? "archive" : "wal"
-    this.underWay++
-    world.note(`#${number} ${node.name} ${kind} ${id}`)
-    const ended = <A>(exit: Exit.Exit<A, unknown>, judge: (value: A) => string) => {
-      this.underWay--
-      world.note(`#${number} -> ${Exit.isSuccess(exit) ? judge(exit.value) : failureOf(exit.cause)}`)
-      if (Exit.isFailure(exit) && !Cause.isFailType(exit.cause) && !Cause.isInterrupted(exit.cause)) {
-        world.violations.report(`#${number} died: ${Cause.pretty(exit.cause)}`)
-      }
-    }
-    if (kind === "put" || kind === "delete") {
-      const content = `"#${number}"`
-      if (kind === "put") this.contents.set(id, (this.contents.get(id) ?? new Set()).add(content))
-      const write =
-        kind === "put" ? service.submit({ id, content }, { durability }) : service.delete(id, { durability })
-      life.run(write, (exit) =>
-        ended(exit, ({ contentHash, version }) => {
-          this.acknowledged.push({ id, version, contentHash, deleted: kind === "delete" })
-          return String(version)
-        })
-      )
-      return
-    }
-    const reading: Reading = { node, id, mayBeAbsent: false }
-    reading.mayBeAbsent = this.mayBeAbsent(reading)
-    this.readings.add(reading)
-    life.run(kind === "get" ? service.get(id) : service.getVerified(id), (exit) => {
-      if (this.mayBeAbsent(reading)) reading.mayBeAbsent = true
-      this.readings.delete(reading)
-      ended(exit, (found) => {
-        if (Option.isNone(found)) {
-          this.denied++
-          world.violations.require(
-            reading.mayBeAbsent,
-            () => `#${number} ${node.name} denied ${id}, which the archive held all the time`
-          )
-          return "absent"
-        }
-        const text = Buffer.from(found.value.content).toString()
-        world.violations.require(
-          this.contents.get(id)?.has(text) === true,
-          () => `#${number} ${node.name} read ${text} of ${id}, which nobody wrote`
-        )
-        return text
-      })
+    const content = `"#${this.calls}"`
+    if (kind === "put") contents.set(id, (contents.get(id) ?? new Set()).add(content))
+    const effect =
+      kind === "put" ? service.submit({ id, content }, { durability }) : service.delete(id, { durability })
+    node.call(`${kind} ${id} ${durability}`, effect, ({ contentHash, version }) => {
+      this.acknowledged.push({ id, version, contentHash, deleted: kind === "delete" })
+      return String(version)
     })
   }
 
-  trouble(): void {
-    const { chance } = this
-    const node = chance.pick(this.nodes)
-    if (node.life === undefined) {
-      node.begin()
-      return
-    }
-    const { world } = node
-    chance.weighted<() => void>([
-      [
-        2,
-        () => {
-          this.crashes++
-          node.crash()
-        }
-      ],
-      [
-        1,
-        () => {
-          world.archiveDown = !world.archiveDown
-          world.note(`${node.name}: the archive is ${world.archiveDown ? "out of reach" : "back"}`)
-        }
-      ],
-      [
-        world.settings.clockSteps ? 1 : 0,
-        () => {
-          this.turns.wallOffset += chance.pick([-2000, 3000])
-        }
-      ],
-      [world.settings.hasCache ? 1 : 0, () => this.world.cache.control.flushAll()]
-    ])()
+  private read(node: Node, kind: "get" | "getVerified", id: string): void {
+    const { violations } = this.world
+    const { service } = node.life!
+    const reading: Reading = { node, id, mayBeAbsent: false }
+    reading.mayBeAbsent = this.mayBeAbsent(reading)
+    this.readings.add(reading)
+    if (node.denies(id)) this.denied++
+    const effect = Effect.onExit(kind === "get" ? service.get(id) : service.getVerified(id), () =>
+      Effect.sync(() => this.readings.delete(reading))
+    )
+    node.call(`${kind} ${id}`, effect, (found) => {
+      if (Option.isNone(found)) {
+        this.absent++
+        violations.require(
+          reading.mayBeAbsent || this.mayBeAbsent(reading),
+          () => `${node.name} denied ${id}, which the archive held all the time`
+        )
+        return "absent"
+      }
+      const text = Buffer.from(found.value.content).toString()
+      violations.require(
+        this.contents.get(id)?.has(text) === true,
+        () => `${node.name} read ${text} of ${id}, which nobody wrote`
+      )
+      return text
+    })
   }
 
   calm(): void {
-    for (const { world } of this.nodes) {
-      world.calm = true
-      world.archiveDown = false
+    const { nodes, turns, world } = this
+    this.readings.clear()
+    for (const node of nodes) {
+      node.world.calm = true
+      node.world.archiveDown = false
     }
-    this.world.note("--- calm")
+    world.note("--- calm")
+    const paused = Math.max(...nodes.map(({ life }) => life?.process.pausedUntil ?? 0)) - turns.now
     this.until(() => {
-      for (const node of this.nodes) if (node.life === undefined) node.begin()
-      return (
-        this.underWay === 0 &&
-        this.nodes.every(({ started, world }) => started && world.disk.entries.length === 0)
-      )
-    }, calmMs)
+      for (const node of nodes) if (node.life === undefined) node.begin()
+      return nodes.every(({ idle, started, world }) => idle && started && world.disk.entries.length === 0)
+    }, calmMs + Math.max(0, paused))
   }
 
   judge(): void {
     const { archive, cache, settings, violations } = this.world
-    for (const { name, world } of this.nodes) {
+    for (const { idle, name, started, world } of this.nodes) {
       violations.require(
-        world.disk.entries.length === 0,
-        () => `${world.disk.entries.length} entries are in the log of ${name} ${calmMs} ms after the troubles`
+        idle && started && world.disk.entries.length === 0,
+        () =>
+          `${name} has not come to rest ${calmMs} ms after the troubles: ${world.disk.entries.length} entries in the log`
       )
     }
     for (const head of this.acknowledged) {
@@ -279,31 +249,11 @@ class Run {
       MerkleTree.from(archive.live()).root === archive.tree.root,
       () => "root and rows differ"
     )
-    for (const node of this.nodes) {
-      for (const id of settings.ids) {
-        const stored = archive.records.get(id)
-        const expected =
-          stored === undefined || stored.deleted ? "absent" : Buffer.from(stored.content).toString()
-        let seen: string | undefined
-        this.underWay++
-        node.life!.run(node.life!.service.getVerified(id), (exit) => {
-          this.underWay--
-          seen = Exit.isSuccess(exit)
-            ? Option.match(exit.value, {
-                onNone: () => "absent",
-                onSome: ({ content }) => Buffer.from(content).toString()
-              })
-            : failureOf(exit.cause)
-        })
-        this.until(() => this.underWay === 0, 30_000)
-        violations.require(
-          seen === expected,
-          () => `in calm ${node.name} reads ${seen} of ${id}, not ${expected}`
-        )
-      }
-    }
-    if (!settings.hasCache) return
-    const trusting = () => this.nodes.every(({ life }) => Effect.runSync(life!.service.health).cache.trusted)
+    for (const id of [...settings.ids, ...Array.from({ length: 4 }, (_, n) => `once.${this.once - n}`)])
+      this.allRead(id)
+    if (!settings.hasCache || violations.first !== undefined) return
+    const trusting = () =>
+      this.nodes.every(({ life }) => life && Effect.runSync(life.service.health).cache.trusted)
     this.until(trusting, calmMs)
     // A node that missed a write there knows it, and repairs it; until then another one may trust the cache.
     violations.require(trusting(), () => `no trust in the cache ${calmMs} ms after the troubles`)
@@ -312,28 +262,79 @@ class Run {
       () => "in calm the nodes trust a cache whose root is not the archive's"
     )
   }
-}
 
-const failureOf = (cause: Cause.Cause<unknown>): string =>
-  Option.match(Cause.failureOption(cause), {
-    onNone: () => cause._tag,
-    onSome: (error) => (error as { readonly _tag: string })._tag
-  })
+  /** In calm every node reads what the archive holds. */
+  private allRead(id: string): void {
+    const stored = this.world.archive.records.get(id)
+    const expected =
+      stored === undefined || stored.deleted ? "absent" : Buffer.from(stored.content).toString()
+    for (const node of this.nodes) {
+      if (node.life === undefined) continue
+      node.call(`getVerified ${id}`, node.life.service.getVerified(id), (found) => {
+        const seen = Option.match(found, {
+          onNone: () => "absent",
+          onSome: ({ content }) => Buffer.from(content).toString()
+        })
+        this.world.violations.require(
+          seen === expected,
+          () => `in calm ${node.name} reads ${seen} of ${id}, not ${expected}`
+        )
+        return seen
+      })
+    }
+    this.until(() => this.nodes.every(({ idle }) => idle), 30_000)
+    this.world.violations.require(
+      this.nodes.every(({ idle }) => idle),
+      () => `in calm ${id} could not be read`
+    )
+  }
+
+  outcome(seed: number): NodesOutcome {
+    const { absent, calls, denied, nodes, world } = this
+    const { crashes, failovers, pauses } = this.troubles
+    const sum = (of: (node: Node) => number) => nodes.reduce((total, node) => total + of(node), 0)
+    return {
+      seed,
+      violation: world.violations.first,
+      trace: world.trace,
+      seen: {
+        calls,
+        crashes,
+        pauses,
+        failovers,
+        absent,
+        denied,
+        leases: sum(({ leases }) => leases),
+        lost: sum(({ lost }) => lost),
+        held: sum(({ name }) => world.faults.count(name, "held"))
+      }
+    }
+  }
+}
 
 export const simulateNodes = (seed: number): NodesOutcome => {
   const chance = new Chance(seed)
   const run = new Run(chance)
-  for (const node of run.nodes) if (chance.bool(0.8)) node.begin()
-  const operations = chance.between(40, 160)
-  const troubles = chance.pick([0, 0.02, 0.06])
+  run.begin()
+  const operations = chance.between(40, 120)
+  const troubles = chance.pick([0, 0.03, 0.1])
   for (let n = 0; n < operations; n++) {
-    const pause = chance.pick([0, 2, 30, 300])
-    run.until(() => false, pause)
-    if (chance.bool(troubles)) run.trouble()
+    run.until(
+      () => false,
+      chance.weighted([
+        [3, 0],
+        [3, 2],
+        [3, 30],
+        [3, 300],
+        [1, 4000]
+      ])
+    )
+    if (chance.bool(0.1)) run.troubles.replicate()
+    if (chance.bool(troubles)) run.troubles.one()
+    for (const node of run.nodes) node.look()
     for (let more = chance.between(1, 3); more > 0; more--) run.call()
   }
   run.calm()
   if (run.world.violations.first === undefined) run.judge()
-  const { calls, crashes, denied, world } = run
-  return { seed, violation: world.violations.first, trace: world.trace, calls, crashes, denied }
+  return run.outcome(seed)
 }

@@ -37,6 +37,8 @@ export interface Settings {
   readonly cacheFailure: number
   /** The cache is unavailable for some time, loses everything, or holds damaged values. */
   readonly cacheTroubles: boolean
+  /** What the archive has taken is published as a change stream in the cache. */
+  readonly cdc: boolean
   readonly poison: boolean
   readonly logFaults: boolean
   readonly ownVersions: boolean
@@ -71,6 +73,9 @@ const often = (chance: Chance, share: number, values: ReadonlyArray<number>): nu
 export const settingsOf = (chance: Chance): Settings => {
   const smallLog = chance.bool(0.25)
   const ids = idPool.slice(0, chance.between(2, idPool.length))
+  const hasArchive = !chance.bool(0.04)
+  const hasCache = chance.bool(0.5)
+  const cdc = hasArchive && hasCache && chance.bool(0.6)
   return {
     fifo: chance.bool(0.3),
     yieldChance: often(chance, 0.6, [0.003, 0.02]),
@@ -79,7 +84,7 @@ export const settingsOf = (chance: Chance): Settings => {
     operationsPerLife: chance.between(8, 45),
     pauseMs: chance.pick([0, 3, 20, 150]),
     ids,
-    hasArchive: !chance.bool(0.04),
+    hasArchive,
     config: {
       ...testConfig,
       batchFlushInterval: chance.pick([20, 100, 100, 700]),
@@ -117,7 +122,8 @@ export const settingsOf = (chance: Chance): Settings => {
     archiveFailure: often(chance, 0.4, [0.02, 0.1, 0.4]),
     lostAnswer: often(chance, 0.4, [0.05, 0.3]),
     outages: chance.bool(0.5),
-    hasCache: chance.bool(0.5),
+    hasCache,
+    cdc,
     cacheDelayMs: often(chance, 0.6, [1, 5, 60]),
     cacheFailure: often(chance, 0.4, [0.01, 0.05, 0.3]),
     cacheTroubles: chance.bool(0.5),

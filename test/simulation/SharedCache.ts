@@ -1,6 +1,6 @@
 /** The cache as the processes of a world reach it: one model that outlives them, over a line that fails. */
-import { Effect, Scope } from "effect"
-import { CacheError, type CacheService } from "../../src/cache/Cache.js"
+import { Effect, Exit, Scope } from "effect"
+import { type CacheChange, CacheError, type CacheService } from "../../src/cache/Cache.js"
 import * as InProcessCache from "../../src/cache/InProcessCache.js"
 import type { Process } from "./Turns.js"
 import type { World } from "./World.js"
@@ -52,26 +52,53 @@ export class SharedCache {
       branches: (path, page) => over("branches", model.branches(path, page)),
       leaves: (path, page) => over("leaves", model.leaves(path, page)),
       leafSum: (path, range) => over("leafSum", model.leafSum(path, range)),
+      appendChanges: (entries, maxLength) => this.append(process, entries, maxLength),
+      readChanges: (after, count) => over("readChanges", model.readChanges(after, count)),
       claim: (lineage, milliseconds) => over("claim", model.claim(lineage, milliseconds))
     }
+  }
+
+  /** Of a failed append some of the first entries may have arrived. */
+  private append(process: Process, entries: ReadonlyArray<CacheChange>, maxLength: number) {
+    const { chance, feed } = this.world
+    const appended = (count: number) =>
+      Effect.suspend(() => {
+        const part = entries.slice(0, count)
+        return Effect.tap(this.model.appendChanges(part, maxLength), () =>
+          Effect.sync(() => feed.appended(part))
+        )
+      })
+    const some = Effect.suspend(() => Effect.ignore(appended(chance.int(entries.length))))
+    return Effect.onExit(this.line(process, "appendChanges", appended(entries.length), some), (exit) =>
+      Effect.sync(() => {
+        if (Exit.isFailure(exit)) feed.failed()
+      })
+    )
   }
 
   /** A call takes its time both ways, may fail on its way, and its answer may be lost. */
   private line<A>(
     process: Process,
     operation: string,
-    call: Effect.Effect<A, CacheError>
+    call: Effect.Effect<A, CacheError>,
+    /** What a failed call does all the same. */
+    partly: Effect.Effect<void> = Effect.void
   ): Effect.Effect<A, CacheError> {
     const { chance, settings } = this.world
     const failed = (problem: string, kind: CacheError["kind"]) =>
-      Effect.suspend(() =>
-        Effect.fail(new CacheError({ operation, kind, problem, retryAfterMs: chance.between(1, 1000) }))
-      )
+      Effect.suspend(() => {
+        this.world.hand("cache")
+        return Effect.fail(
+          new CacheError({ operation, kind, problem, retryAfterMs: chance.between(1, 1000) })
+        )
+      })
     return Effect.suspend(() => {
       if (!process.alive) return call
       const faulty = !this.world.calm
       const before =
-        faulty && chance.bool(settings.cacheFailure) ? failed("a transient failure", "unavailable") : call
+        faulty && chance.bool(settings.cacheFailure)
+          ? Effect.zipRight(partly, failed("a transient failure", "unavailable"))
+          : call
       const lost = faulty && chance.bool(settings.cacheFailure)
       const answered = lost ? Effect.zipRight(before, failed("the answer was lost", "timeout")) : before
       return Effect.zipRight(this.delay, Effect.zipLeft(answered, this.delay))
@@ -83,7 +110,7 @@ export class SharedCache {
     return Effect.suspend(() =>
       settings.cacheDelayMs === 0 || chance.bool(0.6)
         ? Effect.void
-        : Effect.sleep(chance.between(1, settings.cacheDelayMs))
+        : this.world.takes("cache slow", chance.between(1, settings.cacheDelayMs))
     )
   }
 }

@@ -18,6 +18,7 @@ const simpler = (settings: Settings): ReadonlyArray<Change> => [
 const without = [
   "crashes",
   "hasCache",
+  "cdc",
   "cacheTroubles",
   "cacheFailure",
   "cacheDelayMs",

@@ -11,12 +11,12 @@ const turnsToBegin = 200
 export class ShutdownCalls {
   private readonly reports: Array<ShutdownReport> = []
   private callers = 0
-  /** Entries that had left the log for the archive when the shutdown was asked for, and once it surely was under way. */
+  /** Entries that had been carried to the archive when the shutdown was asked for, and once it surely was under way. */
   private releasedBefore = 0
   private releasedLater = 0
   private turnsToCount = turnsToBegin
   private orderly = false
-  private faults = 0
+  private mark = 0
 
   constructor(
     private readonly world: World,
@@ -28,10 +28,10 @@ export class ShutdownCalls {
     const { chance, model, turns } = world
     this.callers = chance.between(1, 3)
     world.note(`shutdown asked by ${this.callers}`)
-    world.shutdownAskedMs = turns.now
-    this.releasedBefore = model.releasedArchived
+    world.hand("shutdown")
+    this.releasedBefore = model.carried
     this.orderly = life.lifecycle.acceptsQueries() && !model.isBetween
-    this.faults = world.logFaults
+    this.mark = world.faults.mark
     for (let caller = 0; caller < this.callers; caller++) {
       turns.after(caller === 0 ? 0 : chance.int(200), life.process, () => {
         life.run(life.engine.shutdown, (exit) => {
@@ -46,7 +46,7 @@ export class ShutdownCalls {
   get through(): boolean {
     if (this.turnsToCount > 0 && this.life.lifecycle.unsafeSnapshot().phase === "shutting_down") {
       this.turnsToCount--
-      this.releasedLater = this.world.model.releasedArchived
+      this.releasedLater = this.world.model.carried
     }
     return this.callers > 0 && this.reports.length === this.callers
   }
@@ -74,12 +74,12 @@ export class ShutdownCalls {
       report.flushedWal || disk.entries.length > 0,
       () => "the report says that something is not flushed, but the log is empty"
     )
-    if (this.orderly && world.logFaults === this.faults) {
-      const most = model.releasedArchived - this.releasedBefore
-      const least = Math.min(most, model.releasedArchived - this.releasedLater)
+    if (this.orderly && !world.faults.since(this.mark, world.name, "log")) {
+      const most = model.carried - this.releasedBefore
+      const least = Math.min(most, model.carried - this.releasedLater)
       violations.require(
         itemsFlushed >= least && itemsFlushed <= most,
-        () => `the report says ${itemsFlushed} flushed; ${least} to ${most} left the log for the archive`
+        () => `the report says ${itemsFlushed} flushed; ${least} to ${most} were carried to the archive`
       )
     }
     const { shutdownDelay, shutdownTimeout } = life.config()

@@ -192,6 +192,7 @@ class Run {
       )
     }
     model.checkDurable()
+    if (settings.cdc && settings.hasArchive && settings.hasCache) world.feed.check()
     if (!this.proven(alive, life)) return false
     world.provenAt = turns.now
     const questions = settings.hasArchive ? [...Operations.everything(world, life)] : []

@@ -103,6 +103,7 @@ export class Troubles {
       0.1,
       () => {
         world.note("drain")
+        world.hand("drain")
         life.run(life.service.drain, () => {})
       }
     ])

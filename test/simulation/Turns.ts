@@ -11,10 +11,12 @@ import type { Chance } from "./Chance.js"
 /** A process: when it has died, none of its fibers ever runs again. */
 export interface Process {
   alive: boolean
+  /** It stands still until then, as after SIGSTOP: no fiber runs, no timer fires, and its clocks go on. */
+  pausedUntil?: number
 }
 
 interface Timer {
-  readonly due: number
+  due: number
   /** Decides between timers that are due together. */
   readonly order: number
   readonly process: Process
@@ -114,6 +116,10 @@ export class Turns {
       const task = this.takeTask()
       if (task === undefined) break
       if (!task.process.alive) continue
+      if (this.isPaused(task.process)) {
+        this.after(task.process.pausedUntil! - this.now, task.process, () => this.tasks.push(task))
+        continue
+      }
       task.run()
       return true
     }
@@ -121,11 +127,21 @@ export class Turns {
       const timer = pop(this.timers)
       if (timer === undefined) return false
       if (timer.cancelled || !timer.process.alive) continue
+      const { pausedUntil = 0 } = timer.process
+      if (pausedUntil > timer.due) {
+        timer.due = pausedUntil
+        push(this.timers, timer)
+        continue
+      }
       this.now = Math.max(this.now, timer.due)
       this.note(Math.floor(timer.due * 16))
       timer.run()
       return true
     }
+  }
+
+  private isPaused({ pausedUntil = 0 }: Process): boolean {
+    return pausedUntil > this.now
   }
 
   private takeTask() {

@@ -7,22 +7,30 @@ import { Effect } from "effect"
 import type { OpenArchive } from "../../src/archive/Archive.js"
 import { ArchiveError } from "../../src/archive/ArchiveError.js"
 import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
+import { heldByAnother } from "../../src/archive/WriterLease.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
 import { Call, callOf, type Intent, indexOf } from "./Call.js"
 import type { Chance } from "./Chance.js"
+import { type FaultKind, Faults } from "./Faults.js"
+import { Feed } from "./Feed.js"
 import { type Floor, headText, Model } from "./Model.js"
 import type { Settings } from "./Settings.js"
 import { SharedCache } from "./SharedCache.js"
 import type { Process, Turns } from "./Turns.js"
 import { Violations } from "./Violation.js"
 
+/** A lease, and the heartbeats before and after it. */
+const mostHeldMs = 25_000
+
 export class World {
   readonly violations: Violations
   readonly disk = MemoryLog.makeDisk()
   readonly archive: MemoryArchive.MemoryArchiveState
   readonly model: Model
+  /** What is published of the archive; of one node. */
+  readonly feed: Feed
   readonly trace: Array<string>
   /** Roots of the archive with the tick at which they began to hold. */
   readonly roots: Array<{ readonly tick: number; readonly root: Digest }>
@@ -34,13 +42,14 @@ export class World {
   /** Since when, in calm, all that can be trusted is. */
   provenAt = Number.POSITIVE_INFINITY
   archiveDown = false
-  /** When the process was asked to stop. */
-  shutdownAskedMs = Number.POSITIVE_INFINITY
-  /** How long the archive has taken for commits so far; counted when one begins to wait. */
-  commitDelaysMs = 0
-  /** Faults handed out so far. */
-  archiveFaults = 0
-  readOnlyChanges = 0
+  /** Other nodes write to the archive, too. */
+  sharesArchive = false
+  /** Called when the archive takes a row. */
+  onRow: (record: ItemRecord) => void = () => {}
+  /** Since when every commit of this node was refused because another node was the only writer. */
+  heldSince: number | undefined
+  /** Everything that was handed out, to all nodes. */
+  readonly faults: Faults
   /** Ids (with all versions) and single contents the archive refuses for good. */
   readonly poisonIds = new Set<string>()
   readonly poisonCalls = new Set<number>()
@@ -66,11 +75,16 @@ export class World {
     readonly turns: Turns,
     readonly settings: Settings,
     /** Another node of the same archive and cache. */
-    other?: World
+    other?: World,
+    readonly name = "node"
   ) {
+    this.faults = other?.faults ?? new Faults(() => turns.now)
     this.violations = other?.violations ?? new Violations()
     this.archive = other?.archive ?? new MemoryArchive.MemoryArchiveState()
     this.trace = other?.trace ?? []
+    this.feed = new Feed(this.violations)
+    if (other === undefined) this.watchRows()
+    this.watchDisk()
     this.model = new Model(this.archive.records, this.violations)
     this.roots = [{ tick: 0, root: this.archive.tree.root }]
     this.cache = new SharedCache(this, other?.cache)
@@ -80,6 +94,17 @@ export class World {
         const known = floors.get(id)
         if (known !== undefined && (to === undefined || compareVersions(to, known) < 0)) floors.set(id, to)
       }
+    }
+  }
+
+  private watchRows(): void {
+    const { records } = this.archive
+    const set = records.set.bind(records)
+    records.set = (id, record) => {
+      set(id, record)
+      this.feed.took(record)
+      this.onRow(record)
+      return records
     }
   }
 
@@ -106,11 +131,8 @@ export class World {
       tick: ++this.model.tick,
       ms: this.turns.now,
       floors,
-      archiveFaults: this.archiveFaults,
-      commitDelaysMs: this.commitDelaysMs,
-      logFaults: this.logFaults,
+      mark: this.faults.mark,
       logRefuses,
-      readOnlyChanges: this.readOnlyChanges,
       phase,
       readOnly,
       committed: this.disk.committed,
@@ -142,18 +164,25 @@ export class World {
 
   // ----- the log's disk
 
-  private handedOut = 0
+  /** How many of the next operations of the disk fail. */
+  private readonly toFail = { commits: 0, reads: 0, writes: 0 }
 
-  /** Faults of the log handed out so far. */
-  get logFaults(): number {
-    const { commits, reads, writes } = this.disk.faults
-    return this.handedOut - commits - reads - writes
+  /** The disk counts down how many are still to fail: whenever it does, one has. */
+  private watchDisk(): void {
+    const { toFail } = this
+    for (const kind of ["commits", "reads", "writes"] as const) {
+      Object.defineProperty(this.disk.faults, kind, {
+        get: () => toFail[kind],
+        set: (left: number) => {
+          if (left < toFail[kind]) this.hand("log")
+          toFail[kind] = left
+        }
+      })
+    }
   }
 
   failLog(kind: "commits" | "reads" | "writes", count: number): void {
-    this.disk.faults[kind] += count
-    this.handedOut += count
-    this.lastTroubleMs = this.turns.now
+    this.toFail[kind] += count
   }
 
   get commitDelay(): Effect.Effect<void> {
@@ -161,7 +190,7 @@ export class World {
     return commitDelayMs === 0
       ? Effect.void
       : Effect.suspend(() =>
-          this.chance.bool(0.7) ? Effect.sleep(this.chance.between(1, commitDelayMs)) : Effect.void
+          this.chance.bool(0.7) ? this.takes("log slow", this.chance.between(1, commitDelayMs)) : Effect.void
         )
   }
 
@@ -185,63 +214,91 @@ export class World {
               Effect.sync(() => this.sent.delete(token))
             )
           }),
-        after: ({ operation }) =>
+        after: ({ operation, records }) =>
           Effect.suspend(() => {
             this.sawRoot()
             if (!process.alive) return Effect.void
             const lost = !this.calm && this.chance.bool(this.settings.lostAnswer)
-            return lost
-              ? Effect.zipRight(
-                  this.archiveDelay(operation),
-                  Effect.suspend(() => Effect.fail(this.fault(operation, "the answer was lost")))
-                )
-              : this.archiveDelay(operation)
+            return Effect.zipRight(
+              this.archiveDelay(operation),
+              Effect.suspend(() => {
+                if (lost) return Effect.fail(this.fault(operation, "the answer was lost"))
+                if (records !== undefined) this.feed.confirmed(records)
+                return Effect.void
+              })
+            )
           })
       }
     })
     return {
       ...archive,
       commit: (records) =>
-        Effect.tapError(archive.commit(records), (error) =>
-          Effect.sync(() => {
-            // Also when the archive itself says so, as to a node that is not the sole writer.
-            if (error.kind === "transient") this.countTrouble()
-          })
-        )
+        Effect.tapBoth(archive.commit(records), {
+          onFailure: (error) =>
+            Effect.sync(() => {
+              if (error.problem === heldByAnother().problem) this.held()
+            }),
+          onSuccess: () =>
+            Effect.sync(() => {
+              this.heldSince = undefined
+            })
+        })
     }
   }
 
   private archiveDelay(operation: string): Effect.Effect<void> {
     const { archiveDelayMs, archiveStall } = this.settings
-    const takes = (ms: number) => {
-      if (operation === "commit") this.commitDelaysMs += ms
-      return Effect.sleep(ms)
-    }
+    const takes = (ms: number) => this.takes(operation === "commit" ? "commit slow" : "archive slow", ms)
     if (!this.calm && this.chance.bool(archiveStall)) return takes(this.chance.between(500, 4000))
     return archiveDelayMs === 0 || this.chance.bool(0.5)
       ? Effect.void
       : takes(this.chance.between(1, archiveDelayMs))
   }
 
-  private lastTroubleMs = Number.NEGATIVE_INFINITY
+  /** Something of this node is told to the log of faults. */
+  hand(kind: FaultKind, ms = 0): void {
+    this.faults.hand(this.name, kind, ms)
+  }
+
+  /** The archive refused a commit, because another node is its only writer: for as long as a lease lasts. */
+  private held(): void {
+    const { faults, name, turns } = this
+    this.hand("held")
+    this.heldSince ??= turns.now
+    const since = this.heldSince
+    const mayLast =
+      mostHeldMs +
+      faults.lasted(since, name, "archive slow", "commit slow", "pause") +
+      (faults.last(name, "archive") >= since ? mostHeldMs : 0)
+    this.violations.require(
+      turns.now - since <= mayLast,
+      () => `commits of ${name} have been refused for ${turns.now - since} ms for another's lease`
+    )
+  }
+
+  takes(kind: FaultKind, ms: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.hand(kind, ms)
+      return Effect.sleep(ms)
+    })
+  }
 
   /** The engine may still be waiting for the next attempt after an earlier trouble. */
   get backingOff(): boolean {
-    return this.turns.now - this.lastTroubleMs < 10_000
+    return this.turns.now - this.faults.last(this.name, "archive", "held", "log") < 10_000
   }
 
   /** A shutdown keeps 0.3 of its time for what comes after its flush; whoever waits is told then what the log has. */
   get flushTimeIsOver(): boolean {
-    return this.turns.now - this.shutdownAskedMs >= 0.7 * this.settings.config.shutdownTimeout - 1
-  }
-
-  private countTrouble(): void {
-    this.archiveFaults++
-    this.lastTroubleMs = this.turns.now
+    const { faults, name, settings, turns } = this
+    const asked = faults.last(name, "shutdown")
+    return (
+      asked > faults.last(name, "start") && turns.now - asked >= 0.7 * settings.config.shutdownTimeout - 1
+    )
   }
 
   fault(operation: string, problem: string): ArchiveError {
-    this.countTrouble()
+    this.hand("archive")
     return new ArchiveError({ operation, kind: "transient", problem })
   }
 
@@ -252,11 +309,7 @@ export class World {
   }
 
   stopLogFaults(): void {
-    const { faults } = this.disk
-    this.handedOut -= faults.commits + faults.reads + faults.writes
-    faults.commits = 0
-    faults.reads = 0
-    faults.writes = 0
+    Object.assign(this.toFail, { commits: 0, reads: 0, writes: 0 })
   }
 
   isPoison(record: ItemRecord): boolean {
@@ -297,8 +350,9 @@ export class World {
   }
 
   private afterProcess(process: Process): void {
+    this.feed.ended()
+    this.heldSince = undefined
     this.calls.clear()
-    this.shutdownAskedMs = Number.POSITIVE_INFINITY
     for (const [token, { archive, process: sender, records }] of this.sent) {
       if (sender !== process) continue
       this.sent.delete(token)
@@ -314,7 +368,7 @@ export class World {
     }
     // Released on the disk, and the process has died before it heard of it.
     this.model.released(this.disk.released)
-    this.model.restarted(this.disk.entries)
+    this.model.restarted(this.disk.entries, this.disk.binding?.carriedTo ?? 0)
   }
 }
 
