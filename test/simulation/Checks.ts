@@ -182,7 +182,7 @@ export const checkCount = (
 
 /** What was acknowledged before the call has been carried to the archive. */
 export const checkCarried = (world: World, call: Call): void => {
-  const { archive, disk, model, violations } = world
+  const { archive, model, violations } = world
   const isThere = (version: Version) => {
     const stored = archive.records.get(version.id)
     return stored !== undefined && compareVersions(stored, version) >= 0
@@ -190,16 +190,15 @@ export const checkCarried = (world: World, call: Call): void => {
   for (const [sequence, version] of model.log) {
     if (sequence > call.start.committed) continue
     violations.require(
-      disk.deadLetters.has(sequence) || isThere(version),
+      model.isDead(sequence) || isThere(version),
       () => `#${call.number} (${call.text}) did not carry ${version.id} ${headText(version)}`
     )
   }
   for (const version of call.start.early) {
     violations.require(
-      // With a change stream the log still holds what was put aside.
       version.goneAt !== undefined ||
         isThere(version) ||
-        [...version.logged].some((s) => disk.deadLetters.has(s)),
+        [...version.logged].some((sequence) => model.isDead(sequence)),
       () =>
         `#${call.number} (${call.text}) did not carry ${version.id} ${headText(version)}, acknowledged at memory`
     )

@@ -218,6 +218,11 @@ export class Model {
     return [...this.log].every(([sequence, version]) => this.dead.has(sequence) || this.isArchived(version))
   }
 
+  /** Whether this entry was put aside, dropped since or not: with a change stream the log may hold it for long. */
+  isDead(sequence: number): boolean {
+    return this.dead.has(sequence)
+  }
+
   /** Entries that were carried to the archive, those that wait for the change stream included. */
   get carried(): number {
     const waiting = [...this.log].filter(

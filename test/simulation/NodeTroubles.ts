@@ -43,7 +43,7 @@ export class NodeTroubles {
       [3, () => this.pause(node)],
       [1, () => this.reach(node)],
       [clockSteps ? 1 : 0, () => this.stepClock(node)],
-      [hasCache ? 1 : 0, () => this.cache.control.flushAll()],
+      [hasCache ? 1 : 0, () => this.flushCache(node)],
       [hasCache ? 2 : 0, () => this.failCacheOver(node)]
     ])()
   }
@@ -68,6 +68,11 @@ export class NodeTroubles {
     const step = this.chance.pick([-2000, 3000])
     world.note(`the clock steps by ${step} ms`)
     world.turns.wallOffset += step
+  }
+
+  private flushCache({ world }: Node): void {
+    world.note("the cache loses everything")
+    this.cache.control.flushAll()
   }
 
   private failCacheOver({ world }: Node): void {

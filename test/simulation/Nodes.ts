@@ -254,13 +254,12 @@ class Run {
     if (!settings.hasCache || violations.first !== undefined) return
     const trusting = () =>
       this.nodes.every(({ life }) => life && Effect.runSync(life.service.health).cache.trusted)
-    this.until(trusting, calmMs)
-    // A node that missed a write there knows it, and repairs it; until then another one may trust the cache.
+    const equal = () => Effect.runSync(cache.model.root) === archive.tree.root
+    // A node that missed a write there knows it, and repairs it; until then another one may trust the cache. What the
+    // cache has lost unnoticed is found by the next comparison.
+    this.until(() => trusting() && equal(), calmMs)
     violations.require(trusting(), () => `no trust in the cache ${calmMs} ms after the troubles`)
-    violations.require(
-      Effect.runSync(cache.model.root) === archive.tree.root,
-      () => "in calm the nodes trust a cache whose root is not the archive's"
-    )
+    violations.require(equal(), () => "in calm the nodes trust a cache whose root is not the archive's")
   }
 
   /** In calm every node reads what the archive holds. */
