@@ -100,7 +100,10 @@ export class RedisItems {
         readScript,
         () => [maxReadBytes, encodeIds(at === 0 ? ids : ids.slice(at))],
         (reply: ReadonlyArray<Field>) => {
-          if (reply.length < 3) throw new TypeError("the server returned nothing for a read")
+          // Three fields for each id, of one id at least: otherwise this would ask for the same ids for ever.
+          const items = Array.isArray(reply) ? reply.length / 3 : 0
+          if (!Number.isInteger(items) || items < 1 || items > ids.length - at)
+            throw new TypeError("the server returned nothing for a read")
           for (let i = 0; i < reply.length; i += 3) {
             const id = ids[at++]!
             const record = recordIn(id, reply[i], reply[i + 1])

@@ -13,6 +13,13 @@ export interface Mutation {
 /** Every entry broke a promise unnoticed once, or guards one. */
 export const mutations: ReadonlyArray<Mutation> = [
   {
+    name: "a read that is replied to with a number is asked again for ever",
+    file: "src/cache/RedisItems.ts",
+    find: "Array.isArray(reply) ? reply.length / 3 : 0",
+    replace: "(reply.length ?? 3) / 3",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
     name: "a deep reply of Redis ends the process",
     file: "src/cache/RedisSource.ts",
     find: '    client.once("connect", () => guardReplies(client.stream))\n',
