@@ -18,6 +18,8 @@ export interface ChaosOptions {
   readonly seconds: number
   /** A Redis Cluster in place of one Redis. */
   readonly cluster?: boolean
+  /** A Galera cluster in place of one MariaDB. */
+  readonly galera?: boolean
   readonly loads: number
   readonly clients: number
   readonly say: (line: string) => void
@@ -116,7 +118,13 @@ export const chaos = async (options: ChaosOptions): Promise<ChaosResult> => {
     else perKind.set("(starts that failed)", (perKind.get("(starts that failed)") ?? 0) + 1)
   }
   const opened = now()
-  const world = await openWorld({ seed, cluster: options.cluster === true, note, onFall })
+  const world = await openWorld({
+    seed,
+    cluster: options.cluster === true,
+    galera: options.galera === true,
+    note,
+    onFall
+  })
   say(`MariaDB and Redis stand after ${Math.round(now() - opened)} ms`)
   const leftOut = [
     ...(world.setClock === undefined ? ["clock steps (no libfaketime here: apt-get install faketime)"] : []),

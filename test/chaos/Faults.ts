@@ -12,7 +12,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { type Connection, createConnection, type RowDataPacket } from "mysql2/promise"
-import { type Fault, network, signals } from "./ServerFaults.js"
+import type { Fault } from "./ServerFaults.js"
 import type { World } from "./World.js"
 
 const daemon = ({ node }: World): ReadonlyArray<Fault> => [
@@ -188,8 +188,7 @@ export const faultsOf = (world: World): ReadonlyArray<Fault> => [
   ...daemon(world),
   ...clock(world),
   ...disk(world),
-  ...signals("sql", "sql", world.mysql),
   ...sql(world),
-  ...network("sql", "sql network", world.sqlProxy),
+  ...world.sqlFaults,
   ...world.cache.faults
 ]

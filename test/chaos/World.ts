@@ -9,8 +9,10 @@ import { openProxy, type Proxy } from "../support/proxy.js"
 import { freePort } from "../support/redis.js"
 import { type RunningServer, requireServers, startMysql } from "../support/servers.js"
 import { type CacheTier, oneRedis, redisCluster } from "./CacheTier.js"
+import { startGalera } from "./Galera.js"
 import type { HistoryRecord } from "./History.js"
 import { Node } from "./Node.js"
+import { type Fault, network, signals } from "./ServerFaults.js"
 
 export interface World {
   readonly directory: string
@@ -19,6 +21,8 @@ export interface World {
   readonly cache: CacheTier
   readonly sqlProxy: Proxy
   readonly node: Node
+  /** Those of the SQL server and its network. */
+  readonly sqlFaults: ReadonlyArray<Fault>
   /** The database as the daemon's user sees it, past the proxy. */
   readonly sqlUrl: string
   /** A connection past the proxy, of a user who may do everything. */
@@ -78,6 +82,8 @@ export interface WorldOptions {
   readonly seed: number
   /** A Redis Cluster in place of one Redis. */
   readonly cluster?: boolean
+  /** Three nodes of a Galera cluster in place of one MariaDB. */
+  readonly galera?: boolean
   readonly note: (record: HistoryRecord) => void
   readonly onFall: (served: boolean, log: string) => void
 }
@@ -89,7 +95,8 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   mkdirSync(dataDir)
   const bounded = bound(dataDir)
   const chance = new Chance(options.seed)
-  const mysql = await startMysql()
+  const galera = options.galera === true ? await startGalera() : undefined
+  const mysql = galera?.server ?? (await startMysql())
   const cache = await (options.cluster === true ? redisCluster() : oneRedis())
   const admin = () => createConnection(mysql.url)
   const root = await admin()
@@ -101,7 +108,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   const sqlProxy = await openProxy(mysql.port)
   // Who is stopped in the middle leaves nothing behind.
   const abandon = () => {
-    for (const pid of [mysql.pid, ...cache.pids()]) {
+    for (const pid of [...(galera?.pids() ?? [mysql.pid]), ...cache.pids()]) {
       try {
         process.kill(pid, "SIGKILL")
       } catch {}
@@ -130,7 +137,13 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   writeFileSync(node.logFile, "")
   return {
     ...{ directory, dataDir, mysql, cache, sqlProxy, node, admin, bounded, setClock },
-    sqlUrl: urlAt(mysql.port),
+    get sqlUrl() {
+      return urlAt(mysql.port)
+    },
+    sqlFaults: [
+      ...(galera?.faults(sqlProxy) ?? signals("sql", "sql", mysql)),
+      ...network("sql", "sql network", sqlProxy)
+    ],
     close: async () => {
       process.removeListener("exit", abandon)
       await node.kill()

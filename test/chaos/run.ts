@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --minutes 5 [--seed N] [--cluster]`: the daemon between real servers under load and faults. Prints
+ * `npm run chaos -- --minutes 5 [--seed N] [--cluster] [--galera]`: the daemon between real servers under load and faults. Prints
  * what stood how often, what the clients were answered, and the verdict; ends with 1 when a promise was broken.
  */
 import { randomInt } from "node:crypto"
@@ -10,6 +10,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: "string" },
     minutes: { type: "string", default: "5" },
+    galera: { type: "boolean", default: false },
     cluster: { type: "boolean", default: false },
     loads: { type: "string", default: "2" },
     clients: { type: "string", default: "6" }
@@ -39,6 +40,7 @@ const result = await chaos({
   seed,
   seconds,
   cluster: values.cluster,
+  galera: values.galera,
   loads: numberOf("loads", 2),
   clients: numberOf("clients", 6),
   say: (line) => console.log(line)
@@ -55,6 +57,6 @@ for (const text of broken) console.error(text)
 console.log(
   broken.length === 0
     ? "all promises kept"
-    : `${broken.length} problems; again: --seed ${seed}${values.cluster ? " --cluster" : ""}`
+    : `${broken.length} problems; again: --seed ${seed}${values.cluster ? " --cluster" : ""}${values.galera ? " --galera" : ""}`
 )
 process.exit(broken.length === 0 ? 0 : 1)

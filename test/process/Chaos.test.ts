@@ -14,4 +14,4 @@ it("a short run of chaos keeps the promises", async () => {
   expect(faults.length, title).toBeGreaterThan(4)
   expect(outcomes.get("write acknowledged"), title).toBeGreaterThan(500)
   expect(outcomes.get("read"), title).toBeGreaterThan(500)
-})
+}, 600_000)

@@ -20,6 +20,8 @@ export interface Proxy {
   readonly limitRate: (bytesPerSecond: number) => void
   /** Nothing passes, and nobody hears of it. What was sent meanwhile arrives when that is mended. */
   readonly blackHole: () => void
+  /** What there is ends, and new connections go to another server. */
+  readonly leadTo: (port: number) => void
   /** New connections are served again as they should be, and what has been held back passes. */
   readonly mend: () => void
 }
@@ -165,8 +167,9 @@ class Pair {
 export const openProxy = (target: number): Promise<Proxy & { readonly close: () => void }> => {
   const pairs = new Set<Pair>()
   const weather: Weather = { ...fair }
+  let to = target
   const listener = createServer((client) => {
-    const pair = new Pair(client, target, weather, () => pairs.delete(pair))
+    const pair = new Pair(client, to, weather, () => pairs.delete(pair))
     pairs.add(pair)
   })
   const cutAfter = (bytes: number, resets: boolean) => {
@@ -192,6 +195,10 @@ export const openProxy = (target: number): Promise<Proxy & { readonly close: () 
         },
         loseServer: () => {
           for (const pair of pairs) pair.loseServer()
+        },
+        leadTo: (port) => {
+          to = port
+          for (const pair of pairs) pair.end()
         },
         mend: () => {
           Object.assign(weather, fair)
