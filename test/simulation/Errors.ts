@@ -60,9 +60,14 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
   }
 }
 
-/** Somebody has asked for the end of this life, or for what comes before. */
-const wasClosed = ({ faults, name }: World): boolean =>
-  faults.last(name, "drain", "shutdown") >= faults.last(name, "start")
+/** Somebody has asked for the end of this life, or for what comes before; or its start has failed. */
+const wasClosed = ({ faults, name }: World): boolean => {
+  const begun = faults.lastMark(name, "start")
+  return (
+    faults.since(begun, name, "drain", "shutdown") ||
+    (!faults.since(begun, name, "ready") && faults.since(begun, name, "log", "archive"))
+  )
+}
 
 /** How long a call may take by itself: what waits for a batch, a backpressure's pause, a duty's round. */
 const usualMs = 1500

@@ -22,8 +22,9 @@ export type FaultKind =
   | "read-only"
   | "drain"
   | "shutdown"
-  /** A process begins. */
+  /** A process begins, and has started. */
   | "start"
+  | "ready"
 
 export interface Fault {
   readonly kind: FaultKind
@@ -55,11 +56,16 @@ export class Faults {
 
   /** Whether one of these kinds was handed out since the mark. */
   since(mark: number, whom: string, ...kinds: ReadonlyArray<FaultKind>): boolean {
-    for (let index = this.all.length - 1; index >= mark; index--) {
+    for (let index = this.all.length - 1; index >= Math.max(0, mark); index--) {
       const fault = this.all[index]!
       if (fault.whom === whom && kinds.includes(fault.kind)) return true
     }
     return false
+  }
+
+  /** Where this kind was handed out last. */
+  lastMark(whom: string, kind: FaultKind): number {
+    return this.all.findLastIndex((fault) => fault.whom === whom && fault.kind === kind)
   }
 
   /** When one of these kinds was handed out last, or ended; never: minus infinity. */

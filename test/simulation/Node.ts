@@ -37,7 +37,7 @@ export class Node {
     world.note(`${name} starts`)
     life.run(life.engine.start, (exit) => {
       this.started = Exit.isSuccess(exit)
-      if (Exit.isSuccess(exit)) return
+      if (Exit.isSuccess(exit)) return world.hand("ready")
       const why = Cause.pretty(exit.cause).split("\n", 1)[0]
       world.note(`${name} did not start: ${why}`)
       world.violations.require(

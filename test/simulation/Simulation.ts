@@ -93,6 +93,7 @@ class Run {
     for (let i = 0; i < startCalls; i++) {
       life.run(life.engine.start, (exit) => {
         starts.push(exit)
+        if (Exit.isSuccess(exit)) world.hand("ready")
         world.note(`start ${Exit.isSuccess(exit) ? "done" : "failed"}`)
       })
     }

@@ -293,7 +293,8 @@ export class World {
     const { faults, name, settings, turns } = this
     const asked = faults.last(name, "shutdown")
     return (
-      asked > faults.last(name, "start") && turns.now - asked >= 0.7 * settings.config.shutdownTimeout - 1
+      faults.since(faults.lastMark(name, "start"), name, "shutdown") &&
+      turns.now - asked >= 0.7 * settings.config.shutdownTimeout - 1
     )
   }
 
