@@ -218,6 +218,26 @@ describe("FilterTrust", () => {
     expect(trust.reason(0)).toBe(reasons.unknown)
   })
 
+  it("a rebuild has no root from before a commit of unknown outcome, or before the tree was rebuilt", () => {
+    const unsure = trusting()
+    unsure.beginRebuild(0)
+    unsure.commitStarted()
+    unsure.commitFailed()
+    expect(unsure.finishRebuild(0)).toBeUndefined()
+    expect(unsure.coveredRoot).toBeUndefined()
+
+    const trust = trusting()
+    const crossed = trust.heartbeatSent(0)
+    trust.treeRebuilt(root(2))
+    trust.beginRebuild(0)
+    expect(trust.finishRebuild(0)).toBeUndefined()
+    expect(trust.coveredRoot).toBeUndefined()
+    trust.heartbeatReturned(crossed, { token: "t", root: root(1) }, leaseMs)
+    expect(trust.coveredRoot).toBeUndefined()
+    heartbeat(trust, 0, "t", root(2))
+    expect([trust.coveredRoot, trusts(trust, 0)]).toEqual([root(2), true])
+  })
+
   it("a rebuilt tree with another root ends the trust", () => {
     const trust = trusting()
     trust.treeRebuilt(root(1))

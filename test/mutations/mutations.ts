@@ -1148,5 +1148,26 @@ export const mutations: ReadonlyArray<Mutation> = [
     find: "if (error instanceof BodyRefused) return error.failure",
     replace: "",
     tests: ["test/http/Admin.test.ts"]
+  },
+  {
+    name: "filter: a root from before a commit of unknown outcome stays the one last seen",
+    file: "src/filter/FilterTrust.ts",
+    find: "    this.uncertain = true\n    this.seen = undefined\n",
+    replace: "    this.uncertain = true\n",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "filter: a root from before the tree was rebuilt stays the one last seen",
+    file: "src/filter/FilterTrust.ts",
+    find: "    this.serial++\n    this.seen = undefined\n    if (this.covers",
+    replace: "    this.serial++\n    if (this.covers",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "filter: an answer that crossed a rebuild of the tree is believed",
+    file: "src/filter/FilterTrust.ts",
+    find: "    this.serial++\n    this.seen = undefined\n    if (this.covers",
+    replace: "    this.seen = undefined\n    if (this.covers",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
   }
 ]
