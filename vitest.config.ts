@@ -1,40 +1,45 @@
 import { defineConfig } from "vitest/config"
 
-// Worker threads and child processes run the compiled package, so every run compiles first.
-const globalSetup = ["test/support/compile.ts"]
-
 // These listen on ports of this machine.
 const sockets = ["test/http/**/*.test.ts", "test/cli/**/*.test.ts"]
 
 export default defineConfig({
   test: {
+    // Worker threads and child processes run the compiled package, so every run compiles first.
+    globalSetup: ["test/support/compile.ts"],
+    // `npm test` runs the projects without servers with --no-isolate: loading the modules anew for each file would cost
+    // more than most files' tests, and no test replaces a module.
+    maxWorkers: "100%",
     projects: [
       {
         test: {
           name: "unit",
           include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-          exclude: [...sockets, "test/integration/**", "test/process/**", "test/simulation/**"],
+          exclude: [
+            ...sockets,
+            "test/integration/**",
+            "test/process/**",
+            "test/simulation/**",
+            "test/models/**"
+          ],
           // Most take milliseconds; the bound is for busy machines.
           testTimeout: 60_000,
-          globalSetup
+          setupFiles: ["test/support/quickClock.ts"]
         }
       },
       {
         test: {
           name: "sockets",
           include: sockets,
-          testTimeout: 60_000,
-          // Real sockets on a shared machine: a test that fails twice has failed.
-          retry: 1,
-          globalSetup
+          // Thousands of connections, on a machine that does other things as well.
+          testTimeout: 120_000
         }
       },
       {
         test: {
           name: "simulation",
-          include: ["test/simulation/**/*.test.ts"],
-          testTimeout: 300_000,
-          globalSetup
+          include: ["test/simulation/**/*.test.ts", "test/models/**/*.test.ts"],
+          testTimeout: 300_000
         }
       },
       {
@@ -43,9 +48,7 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Real servers on a shared machine: a test that fails twice has failed.
-          retry: 1,
-          globalSetup: [...globalSetup, "test/support/servers.ts"]
+          globalSetup: ["test/support/servers.ts"]
         }
       },
       {
@@ -53,9 +56,7 @@ export default defineConfig({
           name: "process",
           include: ["test/process/**/*.test.ts"],
           testTimeout: 300_000,
-          hookTimeout: 120_000,
-          retry: 1,
-          globalSetup
+          hookTimeout: 120_000
         }
       }
     ]
