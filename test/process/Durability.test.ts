@@ -146,7 +146,7 @@ describe("kill -9", () => {
     const settings = { batchFlushCount: 50, batchFlushInterval: 20, l1MaxBytes: 65_536, walMaxItems: 5_000 }
     let killed = 0
     let early = 0
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const { expectations, live } = makeWorld(`fresh${round}`, chance)
       await live(settings, { kill: { after: "locked", delayMs: chance.below(25) } })
       await live(settings, { kill: { after: "opening", delayMs: chance.below(150) } })
