@@ -238,6 +238,10 @@ describe("2 · SQL", () => {
       yield* killMysql
       const engine = yield* makeEngine({ dataDir: yield* temporaryDirectory, sql, sqlStartTimeout: 30_000 })
       const starting = yield* Effect.fork(engine.start)
+      yield* eventually(
+        "it asks for SQL",
+        Effect.sync(() => engine.lifecycle.unsafeSnapshot().reason === "sql_connect")
+      )
       yield* Effect.sleep("600 millis")
       expect((yield* engine.service.health).lifecycle).toMatchObject({
         phase: "starting",
