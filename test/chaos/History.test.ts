@@ -140,7 +140,7 @@ describe("the judge of histories", () => {
     records.push(read(10, "10", { id: "hot" }))
     const from = performance.now()
     const { reads, violations, writes } = judge(records)
-    expect(performance.now() - from).toBeLessThan(20_000)
+    expect(performance.now() - from).toBeLessThan(45_000)
     expect([reads, writes]).toEqual([500_001, 500_000])
     expect(violations.map(({ what }) => what)).toEqual(["stale"])
     expect(violations[0]!.lines.length).toBeLessThanOrEqual(40)
