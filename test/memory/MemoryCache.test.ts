@@ -105,6 +105,22 @@ describe("MemoryCache", () => {
     expect(cache.peek("b")?.version).toBe(2)
   })
 
+  it("keeps what is as large as the bound, and its replacement", () => {
+    const cache = new MemoryCache({ maxBytes: unit })
+    for (const version of [1, 2]) {
+      expect(cache.put(recordOf(idOf(0), version))).toBe(true)
+      expect([cache.peek(idOf(0))?.version, cache.bytes]).toEqual([version, unit])
+    }
+  })
+
+  it("takes a replacement for a use: what is written again and again stays through a scan", () => {
+    const cache = new MemoryCache({ maxBytes: 10 * unit })
+    for (const version of [1, 2, 3]) cache.put(recordOf(idOf(0), version))
+    cache.put(recordOf(idOf(1), 1))
+    for (let n = 2; n < 40; n++) cache.put(recordOf(idOf(n), 1))
+    expect([cache.peek(idOf(0))?.version, cache.peek(idOf(1))]).toEqual([3, undefined])
+  })
+
   it("makes room for a replacement that has grown, at the expense of others", () => {
     const cache = new MemoryCache({ maxBytes: 3 * unit })
     for (const n of [0, 1, 2]) cache.put(recordOf(idOf(n)))

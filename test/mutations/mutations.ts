@@ -1169,5 +1169,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     find: "    this.serial++\n    this.seen = undefined\n    if (this.covers",
     replace: "    this.seen = undefined\n    if (this.covers",
     tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "memory: what is as large as the bound is not kept",
+    file: "src/memory/MemoryCache.ts",
+    find: "if (bytes > this.#maxBytes) return true",
+    replace: "if (bytes >= this.#maxBytes) return true",
+    tests: ["test/memory/MemoryCache.test.ts"]
   }
 ]
