@@ -84,11 +84,13 @@ const installed = async (directory: string) => {
   for (let n = 0; n < 3; n++) {
     const folder = join(directory, `n${n}`)
     mkdirSync(folder)
+    if (n === 0) {
+      const args = ["--no-defaults", `--datadir=${join(folder, "data")}`, "--skip-test-db", "--user=mysql"]
+      execFileSync("mariadb-install-db", [...args, "--auth-root-authentication-method=normal"], {
+        stdio: ["ignore", "ignore", "pipe"]
+      })
+    } else execFileSync("cp", ["-a", join(directory, "n0", "data"), folder])
     execFileSync("chown", ["mysql", folder])
-    const args = ["--no-defaults", `--datadir=${join(folder, "data")}`, "--skip-test-db", "--user=mysql"]
-    execFileSync("mariadb-install-db", [...args, "--auth-root-authentication-method=normal"], {
-      stdio: "ignore"
-    })
     nodes.push({
       directory: folder,
       ports: [await freePort(), await freePort(), await freePort(), await freePort()]
