@@ -171,7 +171,8 @@ const client = async (number: number, chance: Chance): Promise<void> => {
         start: reply.start,
         end: reply.end,
         version: actual,
-        from: "a refused comparison"
+        from: "a refused comparison",
+        refusal: true
       })
     }
     return reply
