@@ -91,6 +91,7 @@ describe("the judge of histories", () => {
     expect(found(wrote("1", 10), wrote("2", 20, { over: 0 }))).toEqual(["overwritten unseen"])
     expect(found(wrote("1", 10, { over: 0 }), wrote("2", 20, { over: 10 }))).toEqual([])
     expect(found(wrote("1", 10, deleted), wrote("2", 20, { over: 0 }))).toEqual([])
+    expect(found(wrote("1", 10), unanswered("2", deleted), wrote("3", 30, { over: 0 }))).toEqual([])
   })
 
   it("lets memory forget what was acknowledged in memory only when its node dies", () => {

@@ -248,6 +248,7 @@ export class Judge {
       if (version !== undefined && write.level !== "memory") known.push({ version, write })
     }
     known.sort((a, b) => a.version - b.version)
+    const deletions = new Deletions(writes, this.deathAfter)
     for (let i = 1; i < known.length; i++) {
       const { version, write } = known[i]!
       const before = known[i - 1]!
@@ -261,7 +262,11 @@ export class Judge {
       }
       if (write.over === undefined || write.outcome !== "acknowledged" || before.write.node !== write.node)
         continue
-      if (write.over === 0 ? before.write.deletes !== true : before.version > write.over) {
+      const { deletes = false, start } = before.write
+      const beneath = { version: before.version, absent: deletes, start, by: before.write }
+      // A deletion that nobody answered may lie between the two.
+      const wasAbsent = deletes || deletions.canBeAbove(beneath, write.end)
+      if (write.over === 0 ? !wasAbsent : before.version > write.over) {
         const why = `${write.id}: ${write.call} was to replace ${write.over} and replaced ${before.version} of ${before.write.call}`
         this.violated("overwritten unseen", why, write, before.write.start)
       }
