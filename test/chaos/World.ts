@@ -93,7 +93,6 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   const directory = mkdtempSync(join(tmpdir(), "sync-engine-chaos-"))
   const dataDir = join(directory, "data")
   mkdirSync(dataDir)
-  const bounded = bound(dataDir)
   const chance = new Chance(options.seed)
   const galera = options.galera === true ? await startGalera() : undefined
   const mysql = galera?.server ?? (await startMysql())
@@ -106,6 +105,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   await root.query(`GRANT ALL ON ${database}.* TO ${user}@'127.0.0.1'`)
   await root.end()
   const sqlProxy = await openProxy(mysql.port)
+  const bounded = bound(dataDir)
   // Who is stopped in the middle leaves nothing behind.
   const abandon = () => {
     for (const pid of [...(galera?.pids() ?? [mysql.pid]), ...cache.pids()]) {
