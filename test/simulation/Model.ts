@@ -218,6 +218,11 @@ export class Model {
     return [...this.log].every(([sequence, version]) => this.dead.has(sequence) || this.isArchived(version))
   }
 
+  /** Versions of an id that were put aside while the log still holds them. */
+  putAsideOf(id: string): ReadonlyArray<Version> {
+    return [...this.versionsOf(id)].filter(({ logged }) => [...logged].some((one) => this.dead.has(one)))
+  }
+
   /** Whether this entry was put aside, dropped since or not: with a change stream the log may hold it for long. */
   isDead(sequence: number): boolean {
     return this.dead.has(sequence)

@@ -103,10 +103,13 @@ const problemOf = ({ model }: World, record: ItemRecord, call: Call): string | u
     return `#${number} got ${what}, which is not above the newest, ${headText(current)}`
   }
   const replaced = model.currentWithInFlight(record.id)
-  if (intent?.expected !== undefined && versionOfLive(replaced) !== intent.expected) {
-    return `#${number} compared with ${intent.expected}, but ${what} replaces ${headText(replaced)}`
+  // What is put aside is shown until the flush that found it has settled.
+  const shown = [replaced, ...model.putAsideOf(record.id)]
+  const { expected } = intent ?? {}
+  if (expected !== undefined && !shown.some((one) => versionOfLive(one) === expected)) {
+    return `#${number} compared with ${expected}, but ${what} replaces ${headText(replaced)}`
   }
-  if (intent?.setsState !== undefined && replaced?.contentHash !== record.contentHash) {
+  if (intent?.setsState !== undefined && !shown.some((one) => one?.contentHash === record.contentHash)) {
     return `#${number} sets the state of ${headText(replaced)}, but writes ${what}`
   }
   return undefined
