@@ -989,6 +989,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/WriteOperations.test.ts"]
   },
   {
+    name: "a compare-and-set is refused because of a write that may not reach the log",
+    file: "src/engine/write/SingleWrites.ts",
+    find: "        if (meets(shown, expected)) {",
+    replace: "        if (meets(current, expected)) {",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
+    name: "an own version is refused because of a newer one that may not reach the log",
+    file: "src/engine/write/SingleWrites.ts",
+    find: "if (core.inFlight.newest(id) !== undefined) {",
+    replace: "if (current === undefined) {",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
     name: "beside another node, a reader joins a fetch that began before it",
     file: "src/engine/read/SharedMisses.ts",
     find: "(this.core.writer.isCertain() ? this.underWay.get(id) : undefined)",

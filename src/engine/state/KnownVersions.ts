@@ -34,6 +34,11 @@ export class KnownVersions {
     return newestOf(this.pending(id), this.here.memory.peek(id))
   }
 
+  /** The newest version of an id that readers may be shown: a commit under way may fail. */
+  shown(id: string): ItemVersion | undefined {
+    return newestOf(this.here.pending.get(id), this.here.memory.peek(id))
+  }
+
   /** The newest version of an id that is not archived yet, its commit under way or done. */
   pending(id: string): ItemVersion | undefined {
     return newestOf(this.here.inFlight.newest(id)?.record, this.here.pending.get(id))

@@ -1,10 +1,11 @@
 /**
  * Writes of one item: plain ones and compare-and-set. Gate, check, version and append of a call run in one synchronous
- * step, so nothing can come between them.
+ * step, so nothing can come between them. A refusal tells of what readers may see: who would be refused only because of a
+ * write whose commit is under way waits until that has landed, and is compared again.
  */
 import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
-import { type InvalidItem, VersionMismatch } from "../../EngineError.js"
+import { type InvalidItem, VersionConflict, VersionMismatch } from "../../EngineError.js"
 import type { Durability, Receipt } from "../../SyncEngineModels.js"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
@@ -64,6 +65,14 @@ export class SingleWrites {
         )
       }
       const ready = write.prepare(asked)
+      if (ready._tag === "VersionConflict") {
+        const { id, submitted } = ready
+        const current = newestOf(asked?.head, core.versions.shown(id))?.version ?? 0
+        if (current > submitted) return resume(refuse(new VersionConflict({ id, submitted, current })))
+        if (core.inFlight.newest(id) !== undefined) {
+          return resume(Effect.zipRight(core.inFlight.landed(id), this.write(write, own)))
+        }
+      }
       if (ready._tag !== "Prepared") return resume(refuse(ready))
       this.append(ready, write.durability, resume)
     })
@@ -90,9 +99,12 @@ export class SingleWrites {
         stored = asked.head
         current = newestOf(stored, current)
       }
-      const actual = current === undefined || current.deleted ? 0 : current.version
-      const other = expected.contentHash !== undefined && current?.contentHash !== expected.contentHash
-      if (actual !== expected.version || other) {
+      if (!meets(current, expected)) {
+        const shown = newestOf(stored, sole ? core.versions.shown(id) : core.pending.get(id))
+        if (meets(shown, expected)) {
+          return resume(Effect.zipRight(core.inFlight.landed(id), this.compareAndSet(id, expected, write)))
+        }
+        const actual = versionOf(shown)
         return resume(refuse(new VersionMismatch({ id, expected: expected.version, actual })))
       }
       const ready = write.prepare(asked)
@@ -127,6 +139,13 @@ export class SingleWrites {
     )
   }
 }
+
+/** 0 for absent. */
+const versionOf = (current: ItemVersion | undefined): number =>
+  current === undefined || current.deleted ? 0 : current.version
+
+const meets = (current: ItemVersion | undefined, { contentHash, version }: Expected): boolean =>
+  versionOf(current) === version && (contentHash === undefined || current?.contentHash === contentHash)
 
 const expectationProblem = (id: string, expected: number): InvalidItem | undefined => {
   const problem = idProblem(id)

@@ -26,6 +26,55 @@ describe("compare-and-set", () => {
     })
   )
 
+  it.scoped("is not refused because of a write that the log then does not take", () =>
+    Effect.gen(function* () {
+      const disk = makeDisk()
+      const { service } = yield* start({ disk, commitDelay: Effect.sleep(20) })
+      const written = yield* beside(service.submit({ id: "a", content: "1" }))
+      yield* TestClock.adjust(20)
+      const { version } = yield* Fiber.join(written)
+      disk.faults.commits = 1
+      const gone = yield* beside(Effect.flip(service.delete("a")))
+      const set = yield* beside(
+        Effect.flip(service.submit({ id: "a", content: "2" }, { expectedVersion: version }))
+      )
+      expect(yield* ended(set)).toBe(false)
+      yield* TestClock.adjust(40)
+      // The log takes nothing until it has been tried again: that is the reason, not a deletion that never was.
+      for (const call of [gone, set])
+        expect(yield* Fiber.join(call)).toMatchObject({ _tag: "LogUnavailable" })
+    })
+  )
+
+  it.scoped("is refused because of a write on its way once that is in the log", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start({ disk: makeDisk(), commitDelay: Effect.sleep(20) })
+      const first = yield* beside(service.submit({ id: "a", content: "1", version: 7 }))
+      const created = yield* beside(
+        Effect.flip(service.submit({ id: "a", content: "2" }, { expectedVersion: 0 }))
+      )
+      const older = yield* beside(Effect.flip(service.submit({ id: "a", content: "3", version: 5 })))
+      expect(yield* Effect.forEach([created, older], ended)).toEqual([false, false])
+      yield* TestClock.adjust(40)
+      yield* Fiber.join(first)
+      expect(yield* Fiber.join(created)).toMatchObject({ _tag: "VersionMismatch", actual: 7 })
+      expect(yield* Fiber.join(older)).toMatchObject({ _tag: "VersionConflict", current: 7 })
+    })
+  )
+
+  it.scoped("an own version is not refused because of a newer one that the log then does not take", () =>
+    Effect.gen(function* () {
+      const disk = makeDisk()
+      const { service } = yield* start({ disk, commitDelay: Effect.sleep(20) })
+      disk.faults.commits = 1
+      const newer = yield* beside(Effect.flip(service.submit({ id: "a", content: "7", version: 7 })))
+      const older = yield* beside(Effect.flip(service.submit({ id: "a", content: "5", version: 5 })))
+      yield* TestClock.adjust(40)
+      for (const call of [newer, older])
+        expect(yield* Fiber.join(call)).toMatchObject({ _tag: "LogUnavailable" })
+    })
+  )
+
   it.scoped("0 stands for absent: never written, deleted and still pending, deleted and archived", () =>
     Effect.gen(function* () {
       const { service } = yield* start()
