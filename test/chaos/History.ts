@@ -39,8 +39,6 @@ export interface ReadRecord {
   /** The write that the content names. Undefined where only the version was told. */
   readonly call?: string
   readonly from?: string
-  /** Told in a refusal: a comparison also looks at writes under way, of which nobody knows yet whether they last. */
-  readonly refusal?: boolean
 }
 
 /** A node was killed; at that time it was gone for certain. */
@@ -175,10 +173,9 @@ export class Judge {
   /** Nothing older than what was promised or seen before is seen, and no write comes below it. */
   private floors({ reads, writes }: OfId): void {
     const acknowledged = writes.filter(({ outcome }) => outcome === "acknowledged")
-    const raises = [
-      ...acknowledged,
-      ...reads.filter(({ node, refusal }) => node !== undefined && refusal !== true)
-    ].sort((a, b) => a.end - b.end)
+    const raises = [...acknowledged, ...reads.filter(({ node }) => node !== undefined)].sort(
+      (a, b) => a.end - b.end
+    )
     const looks = [...acknowledged, ...reads].sort((a, b) => a.start - b.start)
     const floors = new Floors(this.forgottenAt)
     const deletions = new Deletions(writes, this.deathAfter)

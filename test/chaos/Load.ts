@@ -171,8 +171,7 @@ const client = async (number: number, chance: Chance): Promise<void> => {
         start: reply.start,
         end: reply.end,
         version: actual,
-        from: "a refused comparison",
-        refusal: true
+        from: "a refused comparison"
       })
     }
     return reply
