@@ -23,8 +23,7 @@ export default defineConfig({
             "test/models/**"
           ],
           // Most take milliseconds; the bound is for busy machines.
-          testTimeout: 60_000,
-          setupFiles: ["test/support/quickClock.ts"]
+          testTimeout: 60_000
         }
       },
       {
