@@ -78,8 +78,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "compare-and-set ignores the expected hash",
     file: "src/engine/write/SingleWrites.ts",
-    find: "|| other) {",
-    replace: ") {",
+    find: " && (contentHash === undefined || current?.contentHash === contentHash)",
+    replace: "",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {
@@ -991,8 +991,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a compare-and-set is refused because of a write that may not reach the log",
     file: "src/engine/write/SingleWrites.ts",
-    find: "        if (meets(shown, expected)) {",
-    replace: "        if (meets(current, expected)) {",
+    find: "const isOpen = meets(shown, expected) || (shown",
+    replace: "const isOpen = meets(current, expected) || (shown",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
+    name: "a compare-and-set takes for absent what memory does not hold while a write is on its way",
+    file: "src/engine/write/SingleWrites.ts",
+    find: " || (shown === undefined && asked === undefined)",
+    replace: "",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {

@@ -101,7 +101,9 @@ export class SingleWrites {
       }
       if (!meets(current, expected)) {
         const shown = newestOf(stored, sole ? core.versions.shown(id) : core.pending.get(id))
-        if (meets(shown, expected)) {
+        // Where only a write on its way is known, what readers see is the archive's, or that write once it has landed.
+        const isOpen = meets(shown, expected) || (shown === undefined && asked === undefined)
+        if (isOpen) {
           return resume(Effect.zipRight(core.inFlight.landed(id), this.compareAndSet(id, expected, write)))
         }
         const actual = versionOf(shown)

@@ -62,6 +62,31 @@ describe("compare-and-set", () => {
     })
   )
 
+  it.scoped(
+    "is not told that an item is absent which only the archive holds while a write is on its way",
+    () =>
+      Effect.gen(function* () {
+        const { service } = yield* start({
+          disk: makeDisk(),
+          commitDelay: Effect.sleep(20),
+          config: { l1MaxBytes: 0 }
+        })
+        const written = yield* beside(
+          Effect.zipLeft(service.submit({ id: "a", content: "1" }), Effect.exit(service.flush))
+        )
+        yield* TestClock.adjust(200)
+        const { version } = yield* Fiber.join(written)
+        expect((yield* service.status("a")).inMemory).toBe(false)
+        const next = yield* beside(service.submit({ id: "a", content: "2" }))
+        const set = yield* beside(
+          Effect.flip(service.submit({ id: "a", content: "3" }, { expectedVersion: version }))
+        )
+        yield* TestClock.adjust(40)
+        const actual = (yield* Fiber.join(next)).version
+        expect(yield* Fiber.join(set)).toMatchObject({ _tag: "VersionMismatch", actual })
+      })
+  )
+
   it.scoped("an own version is not refused because of a newer one that the log then does not take", () =>
     Effect.gen(function* () {
       const disk = makeDisk()

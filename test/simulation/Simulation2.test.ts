@@ -1,3 +1,0 @@
-import { describeSeeds } from "./Seeds.js"
-
-describeSeeds(251, 500)
