@@ -18,10 +18,9 @@ export class CacheEntry {
   ) {}
 }
 
-/** First in, first out, with a count of entries and bytes. */
+/** First in, first out, with a count of bytes. */
 export class FifoQueue {
   bytes = 0
-  length = 0
   newest: CacheEntry | undefined = undefined
   oldest: CacheEntry | undefined = undefined
 
@@ -33,7 +32,6 @@ export class FifoQueue {
     if (this.newest === undefined) this.oldest = entry
     else this.newest.newer = entry
     this.newest = entry
-    this.length++
     this.bytes += entry.bytes
   }
 
@@ -46,7 +44,6 @@ export class FifoQueue {
     entry.queue = undefined
     entry.newer = undefined
     entry.older = undefined
-    this.length--
     this.bytes -= entry.bytes
   }
 }

@@ -42,7 +42,8 @@ export interface Proven {
 
 /**
  * Reads everything in the database once and checks it: SQLite's structure, the checksum of every row, that no segment
- * is missing between two others, and that the file holds what its state row says. Throws an `OpenRefused` of kind `damaged` that names what it found.
+ * is missing between two others, and that the file holds what its state row says. Throws an `OpenRefused` of kind
+ * `damaged` that names what it found.
  */
 export const prove = (db: Database.Database): Proven => {
   try {

@@ -14,3 +14,8 @@ export const allIds: ReadonlyArray<string> = [
 
 /** Milliseconds of a clock that all processes of a machine share and nobody sets. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** The call that a content names. */
+export const callIn = (text: string): string | undefined => /"call":"([^"]+)"/.exec(text)?.[1]

@@ -3,11 +3,9 @@ import { Effect, Redacted } from "effect"
 import type { RowDataPacket } from "mysql2"
 import * as MysqlArchive from "../../src/archive/mysql/MysqlArchive.js"
 import { recompute } from "../support/recompute.js"
-import { allIds, now } from "./Common.js"
+import { allIds, callIn, now } from "./Common.js"
 import type { HistoryRecord } from "./History.js"
 import type { World } from "./World.js"
-
-const callIn = (text: string): string | undefined => /"call":"([^"]+)"/.exec(text)?.[1]
 
 interface Row {
   readonly version: number

@@ -12,15 +12,14 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { createConnection } from "mysql2/promise"
+import { createConnection, type RowDataPacket } from "mysql2/promise"
 import type { Proxy } from "../support/proxy.js"
 import { freePort } from "../support/redis.js"
 import { mysqlPassword, type RunningServer } from "../support/servers.js"
-import { now } from "./Common.js"
+import { now, sleep } from "./Common.js"
 import type { Fault } from "./ServerFaults.js"
 
 const provider = "/usr/lib/galera/libgalera_smm.so"
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 class GaleraNode {
   child: ChildProcess | undefined
@@ -55,9 +54,11 @@ class GaleraNode {
 
   private async state(): Promise<string> {
     const connection = await createConnection({ uri: this.url, connectTimeout: 2_000 })
-    const [rows] = await connection.query("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+    const [rows] = await connection.query<Array<RowDataPacket>>(
+      "SHOW STATUS LIKE 'wsrep_local_state_comment'"
+    )
     connection.destroy()
-    return String((rows as unknown as ReadonlyArray<{ readonly Value: string }>)[0]?.Value)
+    return String(rows[0]?.Value)
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

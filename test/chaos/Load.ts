@@ -5,7 +5,7 @@
 import { createWriteStream } from "node:fs"
 import { Agent, request } from "node:http"
 import { Chance } from "../process/durability/Chance.js"
-import { groupSize, groups, idOf, now, shortLived } from "./Common.js"
+import { callIn, groupSize, groups, idOf, now, shortLived, sleep } from "./Common.js"
 import type { HistoryRecord, WriteRecord } from "./History.js"
 
 export interface LoadOptions {
@@ -24,7 +24,6 @@ const out = createWriteStream(options.out, { flags: "a" })
 const agent = new Agent({ keepAlive: true, maxSockets: options.clients * 2 })
 let stopped = false
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const put = (
   record: HistoryRecord | { readonly kind: "refused read"; readonly status: string; readonly end: number }
 ) => out.write(`${JSON.stringify(record)}\n`)
@@ -109,8 +108,6 @@ const contentOf = (name: string, chance: Chance): string => {
   const length = chance.next() < 0.01 ? chance.below(100_000) : chance.below(400)
   return JSON.stringify({ call: name, filling: "x".repeat(length) })
 }
-
-const callIn = (text: string): string | undefined => /"call":"([^"]+)"/.exec(text)?.[1]
 
 const client = async (number: number, chance: Chance): Promise<void> => {
   const node = number % options.urls.length

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync, readFileSync } from "node:fs"
 import { command, reportsOf } from "../process/support.js"
-import { now } from "./Common.js"
+import { now, sleep } from "./Common.js"
 import type { HistoryRecord } from "./History.js"
 
 export interface NodeOptions {
@@ -22,8 +22,6 @@ export interface Stopped {
   readonly report: Readonly<Record<string, unknown>> | undefined
   readonly log: string
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 export class Node {
   readonly url: string

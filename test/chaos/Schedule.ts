@@ -1,6 +1,6 @@
 /** One seeded order of faults. Each kind comes once before one comes again; some stand at the same time. */
 import type { Chance } from "../process/durability/Chance.js"
-import { now } from "./Common.js"
+import { now, sleep } from "./Common.js"
 import type { Fault, Part } from "./ServerFaults.js"
 
 export interface Stood {
@@ -17,8 +17,6 @@ export interface ScheduleOptions {
   /** After each round of all kinds. */
   readonly rest: () => Promise<void>
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 const shuffled = <A>(all: ReadonlyArray<A>, chance: Chance): ReadonlyArray<A> => {
   const left = [...all]

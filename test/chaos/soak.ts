@@ -7,7 +7,7 @@ import { randomInt } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { describeViolation, judgeFiles, startLoads } from "./Chaos.js"
-import { now } from "./Common.js"
+import { now, sleep } from "./Common.js"
 import { endState } from "./EndState.js"
 import type { HistoryRecord } from "./History.js"
 import { growth, Probe, plot, type Quantity, quantities, type Sample } from "./Samples.js"
@@ -23,8 +23,6 @@ if (!(seconds >= 30) || !Number.isInteger(seed)) {
   console.error("--hours must be a number (0.01 at least), --seed a whole one")
   process.exit(2)
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 interface Event {
   readonly sign: string

@@ -31,7 +31,7 @@ export class KnownVersions {
 
   /** The newest version of an id that memory, log or a commit under way know of, without I/O. */
   newest(id: string): ItemVersion | undefined {
-    return newestOf(this.pending(id), this.here.memory.peek(id))
+    return newestOf(this.here.inFlight.newest(id)?.record, this.shown(id))
   }
 
   /** The newest version of an id that readers may be shown: a commit under way may fail. */
