@@ -1004,9 +1004,16 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "an own version is refused because of a newer one that may not reach the log",
-    file: "src/engine/write/SingleWrites.ts",
-    find: "if (core.inFlight.newest(id) !== undefined) {",
-    replace: "if (current === undefined) {",
+    file: "src/engine/write/WriteValidation.ts",
+    find: "return current > submitted || core.inFlight.newest(id) === undefined",
+    replace: "return current > 0 || submitted > 0",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
+    name: "what a batch has put off is not written again",
+    file: "src/engine/write/BatchWrites.ts",
+    find: "    if (places.length === 0) return Effect.void\n",
+    replace: "    if (places.length >= 0) return Effect.void\n",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {

@@ -13,7 +13,7 @@ import type { Prepared } from "../state/InFlightWrites.js"
 import type { LogAppend } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
 import { refuse, throttled, writeGate } from "./WriteGate.js"
-import type { Examined } from "./WriteValidation.js"
+import { type Examined, shownConflict } from "./WriteValidation.js"
 
 export interface Batch {
   readonly count: number
@@ -55,13 +55,16 @@ export class BatchWrites {
       core,
       Effect.suspend(() => {
         const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
-        if (refused !== undefined) return refuse(refused, batch.count)
-        const own = this.ownIds(batch)
-        return own.length === 0
-          ? this.written(batch, noAnswers)
-          : this.comparison.around(own, (answers) => this.written(batch, answers))
+        return refused === undefined ? this.compared(batch) : refuse(refused, batch.count)
       })
     )
+  }
+
+  private compared(batch: Batch): Effect.Effect<ReadonlyArray<SubmitResult>> {
+    const own = this.ownIds(batch)
+    return own.length === 0
+      ? this.written(batch, noAnswers)
+      : this.comparison.around(own, (answers) => this.written(batch, answers))
   }
 
   /** The ids of a batch whose own versions only the archive can compare. */
@@ -81,10 +84,11 @@ export class BatchWrites {
   ): Effect.Effect<ReadonlyArray<SubmitResult>> {
     const results = new Array<SubmitResult>(batch.count)
     const settled: Array<Effect.Effect<void>> = []
+    const later: Array<number> = []
     const turns = (start: number): Effect.Effect<void> =>
       Effect.suspend(() => {
         const append = (examined?: Examined) => {
-          const turn = this.appendTurn(batch, start, results, answers, examined)
+          const turn = this.appendTurn(batch, start, results, later, answers, examined)
           settled.push(turn.settled)
           return turn.end < batch.count ? Effect.zipRight(yieldToEventLoop, turns(turn.end)) : Effect.void
         }
@@ -93,9 +97,34 @@ export class BatchWrites {
       })
     return Effect.uninterruptible(
       turns(0).pipe(
+        Effect.zipRight(Effect.suspend(() => this.again(batch, later, results))),
         Effect.zipRight(Effect.suspend(() => Effect.all(settled, { discard: true }))),
         Effect.as(results)
       )
+    )
+  }
+
+  /** Writes what would have been refused only because of writes on their way, once those have landed. */
+  private again(
+    batch: Batch,
+    places: ReadonlyArray<number>,
+    results: Array<SubmitResult>
+  ): Effect.Effect<void> {
+    if (places.length === 0) return Effect.void
+    const { durability, examined, id, own, prepare } = batch
+    const part: Batch = {
+      count: places.length,
+      durability,
+      id: (n) => id(places[n]!),
+      own: (n) => own?.(places[n]!),
+      prepare: (n, ...known) => prepare(places[n]!, ...known),
+      examined: (n) => examined?.(places[n]!)
+    }
+    return Effect.forEach(places, (place) => this.core.inFlight.landed(id(place)), { discard: true }).pipe(
+      Effect.zipRight(Effect.suspend(() => this.compared(part))),
+      Effect.andThen((answers) => {
+        for (const [n, place] of places.entries()) results[place] = answers[n]!
+      })
     )
   }
 
@@ -104,6 +133,7 @@ export class BatchWrites {
     batch: Batch,
     start: number,
     results: Array<SubmitResult>,
+    later: Array<number>,
     answers: ReadonlyMap<string, Asked>,
     examined: Examined | undefined
   ): Turn {
@@ -125,8 +155,16 @@ export class BatchWrites {
           writes.push(prepared)
           places.push(index)
         } else {
-          Metrics.rejected(prepared._tag, 1)
-          results[index] = { _tag: "Rejected", id: batch.id(index), error: prepared }
+          const error =
+            prepared._tag === "VersionConflict"
+              ? shownConflict(core, prepared, answers.get(prepared.id))
+              : prepared
+          if (error === undefined) {
+            later.push(index)
+            continue
+          }
+          Metrics.rejected(error._tag, 1)
+          results[index] = { _tag: "Rejected", id: batch.id(index), error }
         }
       }
       const settled = writes.length === 0 ? Effect.void : this.enqueue(batch, writes, places, results)

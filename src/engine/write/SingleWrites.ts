@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
-import { type InvalidItem, VersionConflict, VersionMismatch } from "../../EngineError.js"
+import { type InvalidItem, VersionMismatch } from "../../EngineError.js"
 import type { Durability, Receipt } from "../../SyncEngineModels.js"
 import type { ItemVersion } from "../../SyncItem.js"
 import { idProblem } from "../../SyncItem.js"
@@ -17,7 +17,7 @@ import { touchedMeanwhile } from "../state/Watching.js"
 import type { LogAppend } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
 import { refuse, writeGate } from "./WriteGate.js"
-import { invalid } from "./WriteValidation.js"
+import { invalid, shownConflict } from "./WriteValidation.js"
 
 /** What a compare-and-set compares with. */
 export interface Expected {
@@ -66,12 +66,12 @@ export class SingleWrites {
       }
       const ready = write.prepare(asked)
       if (ready._tag === "VersionConflict") {
-        const { id, submitted } = ready
-        const current = newestOf(asked?.head, core.versions.shown(id))?.version ?? 0
-        if (current > submitted) return resume(refuse(new VersionConflict({ id, submitted, current })))
-        if (core.inFlight.newest(id) !== undefined) {
-          return resume(Effect.zipRight(core.inFlight.landed(id), this.write(write, own)))
-        }
+        const conflict = shownConflict(core, ready, asked)
+        return resume(
+          conflict === undefined
+            ? Effect.zipRight(core.inFlight.landed(ready.id), this.write(write, own))
+            : refuse(conflict)
+        )
       }
       if (ready._tag !== "Prepared") return resume(refuse(ready))
       this.append(ready, write.durability, resume)

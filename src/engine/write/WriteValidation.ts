@@ -122,6 +122,18 @@ const versioned = (
   )
 }
 
+/** A refusal as readers may know of it. None: only a write on its way, which may fail yet, is newer. */
+export const shownConflict = (
+  core: EngineState,
+  { id, submitted }: VersionConflict,
+  asked: Asked | undefined
+): VersionConflict | undefined => {
+  const current = newestOf(asked?.head, core.versions.shown(id))?.version ?? 0
+  return current > submitted || core.inFlight.newest(id) === undefined
+    ? new VersionConflict({ id, submitted, current })
+    : undefined
+}
+
 /**
  * Validates an item (as {@link readOnce} has read it) and gives it a version.
  *

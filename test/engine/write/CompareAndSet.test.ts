@@ -100,6 +100,38 @@ describe("compare-and-set", () => {
     })
   )
 
+  it.scoped("nor are those of a batch, which are written or refused once it has landed", () =>
+    Effect.gen(function* () {
+      const disk = makeDisk()
+      const { service } = yield* start({ disk, commitDelay: Effect.sleep(20) })
+      const batch = beside(
+        service.submitMany([
+          { id: "a", content: "5", version: 5 },
+          { id: "b", content: "b" },
+          { id: "c", content: "9", version: 9 },
+          { id: "c", content: "8", version: 8 }
+        ])
+      )
+      const newer = yield* beside(service.submit({ id: "a", content: "7", version: 7 }))
+      const refused = yield* batch
+      expect(yield* ended(refused)).toBe(false)
+      yield* TestClock.adjust(60)
+      yield* Fiber.join(newer)
+      expect(yield* Fiber.join(refused)).toMatchObject([
+        { _tag: "Rejected", id: "a", error: { _tag: "VersionConflict", submitted: 5, current: 7 } },
+        { _tag: "Acknowledged", receipt: { id: "b" } },
+        { _tag: "Acknowledged", receipt: { id: "c", version: 9 } },
+        { _tag: "Rejected", id: "c", error: { _tag: "VersionConflict", submitted: 8, current: 9 } }
+      ])
+      disk.faults.commits = 1
+      const failed = yield* beside(Effect.flip(service.submit({ id: "d", content: "7", version: 7 })))
+      const left = yield* beside(service.submitMany([{ id: "d", content: "5", version: 5 }]))
+      yield* TestClock.adjust(60)
+      expect(yield* Fiber.join(failed)).toMatchObject({ _tag: "LogUnavailable" })
+      expect(yield* Fiber.join(left)).toMatchObject([{ _tag: "Acknowledged", receipt: { version: 5 } }])
+    })
+  )
+
   it.scoped("0 stands for absent: never written, deleted and still pending, deleted and archived", () =>
     Effect.gen(function* () {
       const { service } = yield* start()
