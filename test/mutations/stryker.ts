@@ -32,10 +32,13 @@ const rooms: Readonly<Record<string, ReadonlyArray<string>>> = {
   "engine/write": ["test/engine/write"]
 }
 
-const [room = "", ...files] = process.argv.slice(2)
-const tests = rooms[room]
+const [room = "", ...named] = process.argv.slice(2)
+const files = named.filter((name) => !name.startsWith("test/"))
+const tests = named.length > files.length ? named.filter((name) => name.startsWith("test/")) : rooms[room]
 if (tests === undefined) {
-  console.error(`name a room: ${Object.keys(rooms).join(", ")}; and files of it, to look at them alone`)
+  console.error(
+    `name a room: ${Object.keys(rooms).join(", ")}; and files of it, or tests, to look at them alone`
+  )
   process.exit(2)
 }
 
@@ -76,7 +79,7 @@ const configuration = {
 }
 
 const vitestConfiguration = `export default {
-  test: { include: ${JSON.stringify(tests.map((test) => `${test}/**/*.test.ts`))}, testTimeout: 60000, globalSetup: ["test/support/compile.ts"] }
+  test: { include: ${JSON.stringify(tests.map((test) => (test.endsWith(".ts") ? test : `${test}/**/*.test.ts`)))}, testTimeout: 60000, globalSetup: ["test/support/compile.ts"] }
 }
 `
 
