@@ -149,7 +149,8 @@ export class RedisConnection {
       const ended = yield* Deferred.make<void>()
       let session: Session | undefined
       let over: { readonly cause: unknown } | undefined
-      const lost = (cause?: unknown) => {
+      // A server that goes away in order gives no cause.
+      const lost = (cause: unknown = "the connection was lost") => {
         over = { cause }
         if (session !== undefined) this.lose(session, cause)
       }
@@ -191,7 +192,7 @@ export class RedisConnection {
             // With a closed circuit it is for the calls to notice that the server is slow or breaks off.
             if (isProbe) {
               this.failedProbes += 1
-              if (this.failedProbes >= mostFailedProbes) this.lose(session, undefined)
+              if (this.failedProbes >= mostFailedProbes) this.lose(session, this.feed.current.lastError)
             } else if (isElsewhere(this.problemIn(cause))) this.lose(session, cause)
           }
         }
@@ -223,10 +224,6 @@ export class RedisConnection {
     if (this.state === "closed") return
     this.state = "reconnecting"
     this.breaker.succeeded()
-    if (cause === undefined) {
-      this.show({})
-      return
-    }
     const { problem, tryAtOnce } = this.source.afterFailure(this.problemIn(cause))
     this.tryAtOnce = tryAtOnce
     this.show({ lastError: problem })

@@ -1,6 +1,6 @@
 /** A server that replies nonsense is an unavailable cache, or an empty one: no defect, no hang, no memory. */
 import { createServer, type Socket } from "node:net"
-import { Cause, Duration, Effect, Exit, Redacted } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
 import { describe, expect, it, vi } from "vitest"
 import { make } from "../../src/cache/RedisCache.js"
 import { greetScript } from "../../src/cache/WriteScripts.js"
@@ -46,7 +46,10 @@ const replies: Readonly<Record<string, string | Buffer | undefined>> = {
 /** The commands in what a client has sent at once. */
 const commandsIn = (text: string): ReadonlyArray<string> => text.split(/(?=\*\d+\r\n\$)/)
 
-const serving = (reply: (command: string) => string | Buffer | undefined) =>
+/** What a server replies to a command; nothing: it hangs up. */
+type Reply = (command: string) => string | Buffer | undefined
+
+const serving = (reply: Reply) =>
   Effect.acquireRelease(
     Effect.async<{ readonly port: number; readonly close: () => void }>((resume) => {
       const sockets = new Set<Socket>()
@@ -56,8 +59,8 @@ const serving = (reply: (command: string) => string | Buffer | undefined) =>
         socket.on("data", (chunk) => {
           for (const command of commandsIn(chunk.toString("latin1"))) {
             const bytes = reply(command)
-            if (bytes === undefined) socket.destroy()
-            else if (!socket.destroyed) socket.write(bytes)
+            if (bytes === undefined) socket.end()
+            else if (socket.writable) socket.write(bytes)
           }
         })
       })
@@ -79,8 +82,17 @@ const serving = (reply: (command: string) => string | Buffer | undefined) =>
 const records = Array.from({ length: 5 }, (_, n) => recordOf(`a.${n}`, 1))
 const ids = records.map(({ id }) => id)
 
+const cacheAt = (port: number, commandTimeoutMs = 50) =>
+  make({
+    url: Redacted.make(`redis://127.0.0.1:${port}`),
+    connectTimeout: Duration.millis(4 * commandTimeoutMs),
+    commandTimeout: Duration.millis(commandTimeoutMs),
+    maxReconnectDelay: Duration.millis(20),
+    coolDown: Duration.millis(20)
+  })
+
 /** Every call ends, as it should or with a `CacheError`; returns how many did which. */
-const callsOf = (reply: (command: string) => string | Buffer | undefined) =>
+const callsOf = (reply: Reply) =>
   Effect.scoped(
     Effect.gen(function* () {
       let served = 0
@@ -88,13 +100,7 @@ const callsOf = (reply: (command: string) => string | Buffer | undefined) =>
         served++
         return reply(command)
       })
-      const cache = yield* make({
-        url: Redacted.make(`redis://127.0.0.1:${port}`),
-        connectTimeout: Duration.millis(200),
-        commandTimeout: Duration.millis(50),
-        maxReconnectDelay: Duration.millis(20),
-        coolDown: Duration.millis(20)
-      })
+      const cache = yield* cacheAt(port)
       yield* Effect.ignore(cache.connect)
       const ended = { right: 0, failed: 0 }
       const calls: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
@@ -123,6 +129,33 @@ const callsOf = (reply: (command: string) => string | Buffer | undefined) =>
 
 const isGreeting = (command: string) => command.includes(greetScript.sha)
 const isItems = (command: string) => /EVAL/i.test(command)
+
+describe("a connection that is lost", () => {
+  /** What is shown at the moment at which it is lost; the server greets, and replies so to as many calls. */
+  const lossOf = (calls: number, reply: string | undefined) =>
+    Effect.gen(function* () {
+      let greeted = false
+      const { port } = yield* serving(() => {
+        if (greeted) return reply
+        greeted = true
+        return greeting
+      })
+      const cache = yield* cacheAt(port, 300)
+      const lost = Stream.filter(cache.changes, ({ connection }) => connection === "reconnecting")
+      const shown = yield* Effect.fork(Stream.runHead(lost))
+      yield* cache.connect
+      yield* Effect.replicateEffect(Effect.flip(cache.root), calls, { concurrency: "unbounded" })
+      return Option.getOrThrow(yield* Fiber.join(shown)).lastError
+    }).pipe(Effect.scoped, Effect.runPromise)
+
+  it("says so also when the server went away in order", async () => {
+    expect(await lossOf(1, undefined)).toBe("the connection was lost")
+  })
+
+  it("says why it was given up", async () => {
+    expect(await lossOf(5, "")).toBe("Command timed out")
+  })
+})
 
 describe("a Redis that replies", () => {
   for (const [name, reply] of Object.entries(replies)) {

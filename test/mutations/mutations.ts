@@ -13,6 +13,13 @@ export interface Mutation {
 /** Every entry broke a promise unnoticed once, or guards one. */
 export const mutations: ReadonlyArray<Mutation> = [
   {
+    name: "a connection that ends in order leaves no reason",
+    file: "src/cache/RedisConnection.ts",
+    find: 'cause: unknown = "the connection was lost"',
+    replace: 'cause: unknown = ""',
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
     name: "a read that is replied to with a number is asked again for ever",
     file: "src/cache/RedisItems.ts",
     find: "Array.isArray(reply) ? reply.length / 3 : 0",
