@@ -69,21 +69,35 @@ export interface ResyncOptions {
   /** Called with the ids of each batch of repaired items. Synchronous. */
   readonly repaired?: ((ids: ReadonlyArray<string>) => void) | undefined
   readonly budget?: Budget | undefined
+  /** Where the cache may differ: repaired first, and then the trees are only walked if that was not all. */
+  readonly missed?: ReadonlyArray<string> | undefined
 }
 
 export const resync = Effect.fnUntraced(function* (
   tiers: BothTiers,
-  { budget, repaired }: ResyncOptions = {}
+  { budget, missed = [], repaired }: ResyncOptions = {}
 ): Effect.fn.Return<ResyncResult, ArchiveError | CacheError> {
   const { archive, cache } = tiers
   const cost: DivergenceCost = { digests: 0, requests: 0 }
   let written = 0
   let removed = 0
   let rebuilt = false
+  const repair = (some: ReadonlyArray<Difference>) =>
+    Effect.map(repairItems(archive, cache, some, budget), (done) => {
+      written += done.written
+      removed += done.removed
+      repaired?.(some.map(({ id }) => id))
+    })
   // What is in no tree would be missed by the comparison of the trees.
   yield* cache.tidy
   const spent = () => budget?.exhausted === true
   const result = (equal: boolean, rounds: number) => ({ equal, written, removed, rounds, rebuilt, cost })
+  if (missed.length > 0 && !(yield* bothRoots(tiers)).equal) {
+    const some = missed.map((id): Difference => ({ id, kind: "changed" }))
+    for (let at = 0; at < some.length && !spent(); at += itemsPerRepair) {
+      yield* repair(some.slice(at, at + itemsPerRepair))
+    }
+  }
   for (let rounds = 0; ; rounds++) {
     const before = yield* bothRoots(tiers)
     if (before.equal) return result(true, rounds)
@@ -93,11 +107,9 @@ export const resync = Effect.fnUntraced(function* (
       Stream.rechunk(itemsPerRepair),
       Stream.chunks,
       Stream.runForEach((chunk) =>
-        Effect.map(repairItems(archive, cache, Chunk.toReadonlyArray(chunk), budget), (result) => {
+        Effect.suspend(() => {
           found += chunk.length
-          written += result.written
-          removed += result.removed
-          repaired?.(Array.from(chunk, ({ id }) => id))
+          return repair(Chunk.toReadonlyArray(chunk))
         })
       )
     )

@@ -20,6 +20,41 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/cache/HostileRedis.test.ts"]
   },
   {
+    name: "what a cache has missed is repaired by reading both trees",
+    file: "src/reconcile/Resync.ts",
+    find: "if (missed.length > 0 && !",
+    replace: "if (missed.length < 0 && !",
+    tests: ["test/engine/cache/CacheMisses.test.ts"]
+  },
+  {
+    name: "a write to the cache that was not waited for is not kept in mind",
+    file: "src/engine/cache/CacheWriter.ts",
+    find: "      onFailure: (cause) => {\n        missed()\n",
+    replace: "      onFailure: (cause) => {\n",
+    tests: ["test/engine/cache/CacheMisses.test.ts"]
+  },
+  {
+    name: "another node's write that a commit met is not kept in mind",
+    file: "src/engine/cache/CacheWriter.ts",
+    find: "core.cacheMisses.add(superseded.map(({ stored }) => stored))",
+    replace: "",
+    tests: ["test/engine/cache/CacheMisses.test.ts"]
+  },
+  {
+    name: "what the log held at the start is not kept in mind for the cache",
+    file: "src/engine/cache/CacheWriter.ts",
+    find: "if (cache === undefined) return Effect.sync(missed)",
+    replace: "if (cache === undefined) return Effect.void",
+    tests: ["test/engine/cache/CacheMisses.test.ts"]
+  },
+  {
+    name: "what a cache has missed is kept for ever",
+    file: "src/engine/state/CacheTrust.ts",
+    find: "    this.misses.clear()\n",
+    replace: "",
+    tests: ["test/engine/state/CacheTrust.test.ts"]
+  },
+  {
     name: "a read that is replied to with a number is asked again for ever",
     file: "src/cache/RedisItems.ts",
     find: "Array.isArray(reply) ? reply.length / 3 : 0",

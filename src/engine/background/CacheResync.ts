@@ -51,7 +51,12 @@ const proveOurs = (core: EngineState, flush: Flusher, cache: CacheTrust, options
   const damaged = cache.service.takeCorrupted().map((id) => ({ id, kind: "changed" as const }))
   return CacheOnlyItems.lookForMark(core, cache).pipe(
     Effect.zipRight(damaged.length === 0 ? Effect.void : repairItems(archive, cache.service, damaged)),
-    Effect.zipRight(resync({ archive, cache: cache.service, exclusively: flush.exclusively }, options)),
+    Effect.zipRight(
+      resync(
+        { archive, cache: cache.service, exclusively: flush.exclusively },
+        { ...options, missed: cache.misses.listed }
+      )
+    ),
     Effect.tap((result) => {
       if (!result.equal && options.budget?.exhausted === true) return Effect.void
       if (!result.equal)

@@ -65,8 +65,14 @@ export const carryToCache = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core
-    if (cache === undefined) return Effect.void
+    const missed = () => {
+      core.cacheMisses.add(taken)
+      core.cacheMisses.add(superseded.map(({ stored }) => stored))
+    }
+    // Before it is opened, too: what the log still held at the start may not have reached it.
+    if (cache === undefined) return Effect.sync(missed)
     if (!cache.usable) {
+      missed()
       // What it misses now is found by comparing roots when it is back.
       const why = cache.reason ?? "unavailable"
       // What was said of the last batch is the reason by now.
@@ -82,13 +88,18 @@ export const carryToCache = (
     }
     const put = records.length === 0 ? Effect.void : cache.service.put(records)
     const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
-    if (cache.unanswered > 0) return cacheFailed(core, cache, silent)
+    if (cache.unanswered > 0) {
+      missed()
+      return cacheFailed(core, cache, silent)
+    }
     return Effect.matchCauseEffect(inTime(core, cache, Effect.zipRight(put, remove)), {
-      onFailure: (cause) =>
+      onFailure: (cause) => {
+        missed()
         // A shutdown does not wait for it: nothing is wrong with the cache, but nobody knows what it has.
-        Cause.isInterruptedOnly(cause)
+        return Cause.isInterruptedOnly(cause)
           ? Effect.sync(() => cache.distrust("a write to it was not waited for"))
-          : cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly"),
+          : cacheFailed(core, cache, cause._tag === "Fail" ? cause.error.message : "it failed unexpectedly")
+      },
       onSuccess: () => Effect.void
     })
   })

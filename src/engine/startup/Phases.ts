@@ -148,7 +148,10 @@ export class CacheNotConnected extends Data.TaggedError("CacheNotConnected")<{ r
 /** Phase 6: the cache is opened and connected; from then on it connects itself again. */
 export const connectCache = Effect.gen(function* () {
   const { open } = yield* Cache
-  if (open === undefined) return Option.none<CacheTrust>()
+  if (open === undefined) {
+    ;(yield* EngineRuntime).core.cacheMisses.end()
+    return Option.none<CacheTrust>()
+  }
   return Option.some(yield* connect(open))
 })
 
@@ -157,7 +160,8 @@ const connect = Effect.fnUntraced(
     const { core, shutdown } = yield* EngineRuntime
     const cache = new CacheTrust(
       yield* shutdown.open("closing the cache", open),
-      core.expectsArchive ? () => core.elapsedMs() : undefined
+      core.expectsArchive ? () => core.elapsedMs() : undefined,
+      core.cacheMisses
     )
     core.cache = cache
     yield* Effect.mapError(

@@ -1,6 +1,7 @@
 /** The cache as the engine sees it: the service, whose it is, and whether its content has been proven. */
 import { Effect } from "effect"
 import { CacheError, type CacheService } from "../../cache/Cache.js"
+import { CacheMisses } from "./CacheMisses.js"
 
 /** Whether the cache is this archive's. */
 export type CacheOwner = "ours" | "another's" | "unknown"
@@ -40,7 +41,9 @@ export class CacheTrust {
   /** @param elapsedMs when there is an archive to claim it for: milliseconds that only go on */
   constructor(
     given: CacheService,
-    private readonly elapsedMs?: () => number
+    private readonly elapsedMs?: () => number,
+    /** What it has missed, also before it was opened. */
+    readonly misses = new CacheMisses()
   ) {
     this.service = ownOnly(given, () => this.owner)
   }
@@ -116,6 +119,7 @@ export class CacheTrust {
   trust(generation: number, doubtsBefore: number): boolean {
     if (this.doubts !== doubtsBefore || this.service.status().generation !== generation) return false
     this.doubt = undefined
+    this.misses.clear()
     return true
   }
 }

@@ -13,6 +13,7 @@ import type { FlushReason } from "../../SyncEngineModels.js"
 import type { BackpressureLevel } from "../../shared/Backpressure.js"
 import { levelOf } from "../../shared/Backpressure.js"
 import type { OpenLog } from "../../wal/WriteAheadLog.js"
+import { CacheMisses } from "./CacheMisses.js"
 import type { CacheTrust } from "./CacheTrust.js"
 import { Degradations } from "./Conditions.js"
 import type { Limits } from "./EngineLimits.js"
@@ -67,6 +68,7 @@ export class EngineState {
   filter: OpenFilter | undefined
   /** None when no cache is configured. */
   cache: CacheTrust | undefined
+  readonly cacheMisses = new CacheMisses()
   tiers: Tiers | undefined
   /** What the log takes at most. */
   logMaxBytes = Number.MAX_SAFE_INTEGER

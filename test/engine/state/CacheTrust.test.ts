@@ -60,11 +60,13 @@ describe("trust in the cache", () => {
   it("ignores a proof that was begun before a doubt", () => {
     const { cache } = tier()
     const before = cache.doubtsSoFar
+    cache.misses.add([{ id: "a" }])
     cache.distrust("a write was missed")
     expect(cache.trust(1, before)).toBe(false)
     expect([cache.trusted, cache.reason]).toEqual([false, "a write was missed"])
+    expect(cache.misses.listed).toEqual(["a"])
     expect(cache.trust(1, cache.doubtsSoFar)).toBe(true)
-    expect(cache.trusted).toBe(true)
+    expect([cache.trusted, cache.misses.listed]).toEqual([true, []])
   })
 
   it("ignores a proof of another generation, and ends with the one it was proven in", () => {
