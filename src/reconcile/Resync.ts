@@ -16,7 +16,7 @@ export interface ResyncResult {
   readonly written: number
   /** Items taken out of the cache because the archive has none. */
   readonly removed: number
-  /** Times both trees were walked; 0 when the roots were equal at once. */
+  /** Times both trees were walked; 0 when the roots were equal at once, or when what was missed was repaired. */
   readonly rounds: number
   /** The cache's tree was rebuilt because it did not describe its items. */
   readonly rebuilt: boolean
