@@ -4,7 +4,8 @@ import type { EngineError } from "../../src/EngineError.js"
 import type { Call } from "./Call.js"
 import { archiveTrouble, logTrouble } from "./Checks.js"
 import type { Life } from "./Life.js"
-import { refusalKey, type World } from "./World.js"
+import { refusalKey } from "./WayToArchive.js"
+import type { World } from "./World.js"
 /** Every error needs a reason that was there during the call. */
 export const checkError = (world: World, life: Life, call: Call, error: EngineError): void => {
   const { disk, settings, violations } = world

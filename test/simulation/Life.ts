@@ -62,7 +62,7 @@ export const begin = (world: World, log = observedLog(world)): Life => {
               new ArchiveStartError({ target: "memory", kind: "unreachable", problem: "the archive is down" })
             )
           })
-        : Effect.succeed(world.archiveFor(process))
+        : Effect.succeed(world.wayToArchive.reachedBy(process))
     )
   })
   const cache = Layer.sync(Cache, () => ({ open: Effect.succeed(world.cache.openedBy(process)) }))

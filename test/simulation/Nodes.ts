@@ -6,10 +6,11 @@
  */
 import { Effect, Option } from "effect"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
-import { compareVersions, type ItemHead, type ItemRecord } from "../../src/SyncItem.js"
+import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
 import { Chance } from "./Chance.js"
 import { headText } from "./Model.js"
 import { Node } from "./Node.js"
+import { NodeClients } from "./NodeClients.js"
 import { NodeTroubles } from "./NodeTroubles.js"
 import { type Settings, settingsOf } from "./Settings.js"
 import { Turns } from "./Turns.js"
@@ -64,25 +65,11 @@ const settingsFor = (chance: Chance): Settings => {
   }
 }
 
-interface Reading {
-  readonly node: Node
-  readonly id: string
-  /** At some instant of the call, not to find it was right. */
-  mayBeAbsent: boolean
-}
-
 class Run {
   readonly turns: Turns
   readonly nodes: ReadonlyArray<Node>
   readonly troubles: NodeTroubles
-  private readonly acknowledged: Array<ItemHead> = []
-  private readonly contents = new Map<string, Set<string>>()
-  private readonly readings = new Set<Reading>()
-  /** Ids that were written once: others may have denied them until then. */
-  private once = 0
-  calls = 0
-  absent = 0
-  denied = 0
+  readonly clients: NodeClients
   private readonly seldomTogether: boolean
 
   constructor(readonly chance: Chance) {
@@ -99,6 +86,7 @@ class Run {
     this.nodes = worlds.map((world) => new Node(world))
     this.seldomTogether = chance.bool(0.6)
     this.troubles = new NodeTroubles(chance, this.nodes, this.seldomTogether)
+    this.clients = new NodeClients(chance, this.nodes)
     this.world.onRow = (record) => this.checkDenials(record)
   }
 
@@ -127,7 +115,7 @@ class Run {
     if (violations.first !== undefined) return false
     if (!this.turns.next()) violations.report("nothing can run any more")
     if (this.turns.count > mostTurns) violations.report(`still busy after ${mostTurns} turns`)
-    for (const reading of this.readings) if (this.mayBeAbsent(reading)) reading.mayBeAbsent = true
+    this.clients.look()
     return violations.first === undefined
   }
 
@@ -137,86 +125,9 @@ class Run {
     while (!holds() && this.turns.now < end && this.step()) {}
   }
 
-  private mayBeAbsent({ id, node }: Reading): boolean {
-    const stored = this.world.archive.records.get(id)
-    return (
-      stored === undefined ||
-      stored.deleted ||
-      node.world.disk.entries.some(({ record }) => record.id === id && record.deleted)
-    )
-  }
-
-  /** An id that all write, or one of those that are written once: those to come, too. */
-  private anyId(): string {
-    const { chance, world } = this
-    return chance.bool(0.5)
-      ? chance.pick(world.settings.ids)
-      : `once.${Math.max(0, this.once - 3) + chance.int(5)}`
-  }
-
-  /** One call of some client of some node. */
-  call(): void {
-    const { chance } = this
-    const node = chance.pick(this.nodes)
-    if (node.life === undefined || !node.started) return
-    this.calls++
-    const kind = chance.weighted([
-      [5, "put"],
-      [2, "delete"],
-      [6, "get"],
-      [1, "getVerified"]
-    ] as const)
-    if (kind === "put" || kind === "delete") this.write(node, kind)
-    else this.read(node, kind, this.anyId())
-  }
-
-  private write(node: Node, kind: "put" | "delete"): void {
-    const { chance, contents, world } = this
-    const { service } = node.life!
-    const isNew = kind === "put" && chance.bool(0.3)
-    const id = isNew ? `once.${this.once++}` : chance.pick(world.settings.ids)
-    const durability = chance.bool(0.3) ? "archive" : "wal"
-    const content = `"#${this.calls}"`
-    if (kind === "put") contents.set(id, (contents.get(id) ?? new Set()).add(content))
-    const effect =
-      kind === "put" ? service.submit({ id, content }, { durability }) : service.delete(id, { durability })
-    node.call(`${kind} ${id} ${durability}`, effect, ({ contentHash, version }) => {
-      this.acknowledged.push({ id, version, contentHash, deleted: kind === "delete" })
-      return String(version)
-    })
-  }
-
-  private read(node: Node, kind: "get" | "getVerified", id: string): void {
-    const { violations } = this.world
-    const { service } = node.life!
-    const reading: Reading = { node, id, mayBeAbsent: false }
-    reading.mayBeAbsent = this.mayBeAbsent(reading)
-    this.readings.add(reading)
-    if (node.denies(id)) this.denied++
-    const effect = Effect.onExit(kind === "get" ? service.get(id) : service.getVerified(id), () =>
-      Effect.sync(() => this.readings.delete(reading))
-    )
-    node.call(`${kind} ${id}`, effect, (found) => {
-      if (Option.isNone(found)) {
-        this.absent++
-        violations.require(
-          reading.mayBeAbsent || this.mayBeAbsent(reading),
-          () => `${node.name} denied ${id}, which the archive held all the time`
-        )
-        return "absent"
-      }
-      const text = Buffer.from(found.value.content).toString()
-      violations.require(
-        this.contents.get(id)?.has(text) === true,
-        () => `${node.name} read ${text} of ${id}, which nobody wrote`
-      )
-      return text
-    })
-  }
-
   calm(): void {
     const { nodes, turns, world } = this
-    this.readings.clear()
+    this.clients.giveUp()
     for (const node of nodes) {
       node.world.calm = true
       node.world.archiveDown = false
@@ -238,7 +149,7 @@ class Run {
           `${name} has not come to rest ${calmMs} ms after the troubles: ${world.disk.entries.length} entries in the log`
       )
     }
-    for (const head of this.acknowledged) {
+    for (const head of this.clients.acknowledged) {
       const stored = archive.records.get(head.id)
       violations.require(
         stored !== undefined && compareVersions(stored, head) >= 0,
@@ -249,8 +160,7 @@ class Run {
       MerkleTree.from(archive.live()).root === archive.tree.root,
       () => "root and rows differ"
     )
-    for (const id of [...settings.ids, ...Array.from({ length: 4 }, (_, n) => `once.${this.once - n}`)])
-      this.allRead(id)
+    for (const id of [...settings.ids, ...this.clients.lastOnce()]) this.allRead(id)
     if (!settings.hasCache || violations.first !== undefined) return
     const trusting = () =>
       this.nodes.every(({ life }) => life && Effect.runSync(life.service.health).cache.trusted)
@@ -289,7 +199,8 @@ class Run {
   }
 
   outcome(seed: number): NodesOutcome {
-    const { absent, calls, denied, nodes, world } = this
+    const { nodes, world } = this
+    const { absent, calls, denied } = this.clients
     const { crashes, failovers, pauses } = this.troubles
     const sum = (of: (node: Node) => number) => nodes.reduce((total, node) => total + of(node), 0)
     return {
@@ -331,7 +242,7 @@ export const simulateNodes = (seed: number): NodesOutcome => {
     if (chance.bool(0.1)) run.troubles.replicate()
     if (chance.bool(troubles)) run.troubles.one()
     for (const node of run.nodes) node.look()
-    for (let more = chance.between(1, 3); more > 0; more--) run.call()
+    for (let more = chance.between(1, 3); more > 0; more--) run.clients.call()
   }
   run.calm()
   if (run.world.violations.first === undefined) run.judge()

@@ -8,7 +8,8 @@ import { WriteAheadLog } from "../../src/wal/WriteAheadLog.js"
 import { between } from "../support/components.js"
 import { type Call, indexOf } from "./Call.js"
 import { type Floor, headText } from "./Model.js"
-import { refusalKey, type World } from "./World.js"
+import { refusalKey } from "./WayToArchive.js"
+import type { World } from "./World.js"
 
 export const observedLog = (world: World) =>
   MemoryLog.layerMemory({

@@ -4,10 +4,7 @@
  */
 
 import { Effect } from "effect"
-import type { OpenArchive } from "../../src/archive/Archive.js"
-import { ArchiveError } from "../../src/archive/ArchiveError.js"
-import * as MemoryArchive from "../../src/archive/memory/MemoryArchive.js"
-import { heldByAnother } from "../../src/archive/WriterLease.js"
+import { MemoryArchiveState } from "../../src/archive/memory/MemoryArchive.js"
 import type { Digest } from "../../src/merkle/Tree.js"
 import { compareVersions, type ItemRecord } from "../../src/SyncItem.js"
 import * as MemoryLog from "../../src/wal/MemoryLog.js"
@@ -15,19 +12,17 @@ import { Call, callOf, type Intent, indexOf } from "./Call.js"
 import type { Chance } from "./Chance.js"
 import { type FaultKind, Faults } from "./Faults.js"
 import { Feed } from "./Feed.js"
-import { type Floor, headText, Model } from "./Model.js"
+import { type Floor, Model } from "./Model.js"
 import type { Settings } from "./Settings.js"
 import { SharedCache } from "./SharedCache.js"
 import type { Process, Turns } from "./Turns.js"
 import { Violations } from "./Violation.js"
-
-/** A lease, and the heartbeats before and after it. */
-const mostHeldMs = 25_000
+import { WayToArchive } from "./WayToArchive.js"
 
 export class World {
   readonly violations: Violations
   readonly disk = MemoryLog.makeDisk()
-  readonly archive: MemoryArchive.MemoryArchiveState
+  readonly archive: MemoryArchiveState
   readonly model: Model
   /** What is published of the archive; of one node. */
   readonly feed: Feed
@@ -56,17 +51,9 @@ export class World {
   readonly refused = new Set<string>()
   /** Ids whose item is being made by a `getOrInsertWith`. */
   readonly making = new Set<string>()
-  /** Commits sent to the archive whose fate is open, and their process. */
-  private readonly sent = new Map<
-    object,
-    {
-      readonly process: Process
-      readonly records: ReadonlyArray<ItemRecord>
-      readonly archive: OpenArchive
-    }
-  >()
   /** The world itself: never dies. */
   readonly self: Process = { alive: true }
+  readonly wayToArchive: WayToArchive
   /** Outlives the processes, as Redis does. */
   readonly cache: SharedCache
 
@@ -80,13 +67,14 @@ export class World {
   ) {
     this.faults = other?.faults ?? new Faults(() => turns.now)
     this.violations = other?.violations ?? new Violations()
-    this.archive = other?.archive ?? new MemoryArchive.MemoryArchiveState()
+    this.archive = other?.archive ?? new MemoryArchiveState()
     this.trace = other?.trace ?? []
     this.feed = new Feed(this.violations)
     if (other === undefined) this.watchRows()
     this.watchDisk()
     this.model = new Model(this.archive.records, this.violations)
     this.roots = [{ tick: 0, root: this.archive.tree.root }]
+    this.wayToArchive = new WayToArchive(this)
     this.cache = new SharedCache(this, other?.cache)
     this.model.onFall = (id, to) => {
       for (const call of this.calls.values()) {
@@ -194,86 +182,9 @@ export class World {
         )
   }
 
-  // ----- the archive
-
-  /** The archive as this process reaches it. */
-  archiveFor(process: Process): OpenArchive {
-    const archive: OpenArchive = MemoryArchive.make({
-      state: this.archive,
-      hooks: {
-        before: ({ operation, records }) =>
-          Effect.suspend(() => {
-            if (!process.alive) return Effect.void
-            const token = {}
-            if (records !== undefined) this.sent.set(token, { process, records, archive })
-            return Effect.ensuring(
-              Effect.zipRight(
-                this.archiveDelay(operation),
-                Effect.suspend(() => this.refusal(operation, records) ?? Effect.void)
-              ),
-              Effect.sync(() => this.sent.delete(token))
-            )
-          }),
-        after: ({ operation, records }) =>
-          Effect.suspend(() => {
-            this.sawRoot()
-            if (!process.alive) return Effect.void
-            const lost = !this.calm && this.chance.bool(this.settings.lostAnswer)
-            return Effect.zipRight(
-              this.archiveDelay(operation),
-              Effect.suspend(() => {
-                if (lost) return Effect.fail(this.fault(operation, "the answer was lost"))
-                if (records !== undefined) this.feed.confirmed(records)
-                return Effect.void
-              })
-            )
-          })
-      }
-    })
-    return {
-      ...archive,
-      commit: (records) =>
-        Effect.tapBoth(archive.commit(records), {
-          onFailure: (error) =>
-            Effect.sync(() => {
-              if (error.problem === heldByAnother().problem) this.held()
-            }),
-          onSuccess: () =>
-            Effect.sync(() => {
-              this.heldSince = undefined
-            })
-        })
-    }
-  }
-
-  private archiveDelay(operation: string): Effect.Effect<void> {
-    const { archiveDelayMs, archiveStall } = this.settings
-    const takes = (ms: number) => this.takes(operation === "commit" ? "commit slow" : "archive slow", ms)
-    if (!this.calm && this.chance.bool(archiveStall)) return takes(this.chance.between(500, 4000))
-    return archiveDelayMs === 0 || this.chance.bool(0.5)
-      ? Effect.void
-      : takes(this.chance.between(1, archiveDelayMs))
-  }
-
   /** Something of this node is told to the log of faults. */
   hand(kind: FaultKind, ms = 0): void {
     this.faults.hand(this.name, kind, ms)
-  }
-
-  /** The archive refused a commit, because another node is its only writer: for as long as a lease lasts. */
-  private held(): void {
-    const { faults, name, turns } = this
-    this.hand("held")
-    this.heldSince ??= turns.now
-    const since = this.heldSince
-    const mayLast =
-      mostHeldMs +
-      faults.lasted(since, name, "archive slow", "commit slow", "pause") +
-      (faults.last(name, "archive") >= since ? mostHeldMs : 0)
-    this.violations.require(
-      turns.now - since <= mayLast,
-      () => `commits of ${name} have been refused for ${turns.now - since} ms for another's lease`
-    )
   }
 
   takes(kind: FaultKind, ms: number): Effect.Effect<void> {
@@ -298,11 +209,6 @@ export class World {
     )
   }
 
-  fault(operation: string, problem: string): ArchiveError {
-    this.hand("archive")
-    return new ArchiveError({ operation, kind: "transient", problem })
-  }
-
   /** The archive takes everything from now on. */
   heal(): void {
     this.poisonIds.clear()
@@ -315,17 +221,6 @@ export class World {
 
   isPoison(record: ItemRecord): boolean {
     return this.poisonIds.has(record.id) || this.poisonCalls.has(callOf(record.traceparent) ?? 0)
-  }
-
-  private refusal(operation: string, records: ReadonlyArray<ItemRecord> | undefined) {
-    if (this.archiveDown) return Effect.fail(this.fault(operation, "the archive is down"))
-    if (!this.calm && this.chance.bool(this.settings.archiveFailure)) {
-      return Effect.fail(this.fault(operation, "a transient failure"))
-    }
-    const poison = records?.filter((record) => this.isPoison(record)) ?? []
-    if (poison.length === 0) return undefined
-    for (const record of poison) this.refused.add(refusalKey(record))
-    return Effect.fail(new ArchiveError({ operation, kind: "permanent", problem: "this row is refused" }))
   }
 
   sawRoot(): void {
@@ -354,23 +249,9 @@ export class World {
     this.feed.ended()
     this.heldSince = undefined
     this.calls.clear()
-    for (const [token, { archive, process: sender, records }] of this.sent) {
-      if (sender !== process) continue
-      this.sent.delete(token)
-      if (!this.settings.hasArchive || this.archiveDown || this.chance.bool(0.5)) continue
-      if (records.some((record) => this.isPoison(record))) continue
-      this.turns.after(this.chance.between(0, 300), this.self, () => {
-        this.note(
-          `a commit of the dead process arrives: ${records.map((record) => `${record.id} ${headText(record)}`).join(", ")}`
-        )
-        Effect.runSync(Effect.ignore(archive.commit(records)))
-        this.sawRoot()
-      })
-    }
+    this.wayToArchive.ended(process)
     // Released on the disk, and the process has died before it heard of it.
     this.model.released(this.disk.released)
     this.model.restarted(this.disk.entries, this.disk.binding?.carriedTo ?? 0)
   }
 }
-
-export const refusalKey = (record: ItemRecord): string => `${record.id}:${headText(record)}`
