@@ -6,6 +6,7 @@ import { Cause, Effect, Exit, FiberId, Logger, LogLevel } from "effect"
 import { absent } from "./absent.js"
 import { acknowledge } from "./acknowledge.js"
 import { diff } from "./diff.js"
+import { embedded } from "./embedded.js"
 import type { Fixtures } from "./fixtures.js"
 import { fixtures } from "./fixtures.js"
 import { memory } from "./memory.js"
@@ -23,6 +24,7 @@ const parts: Readonly<Record<string, Part>> = {
   memory: () => memory,
   stall: () => stall,
   tiers,
+  embedded,
   redis,
   absent,
   tree,

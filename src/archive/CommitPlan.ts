@@ -60,6 +60,9 @@ export class CommitPlan {
 /** A stored row; its content is left out when it is too large to be handed over with all the others. */
 export type StoredRecord = Omit<ItemRecord, "content"> & { readonly content: Uint8Array | undefined }
 
+/** Stored contents that one commit hands over to whoever lost against them, in bytes. */
+export const adoptedBytes = 16 * 1024 * 1024
+
 /** A record that the archive did not take, and what it holds instead. */
 export interface Superseded {
   readonly submitted: ItemRecord

@@ -744,6 +744,34 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/archive/sqlite/SqliteFailures.test.ts"]
   },
   {
+    name: "embedded: another node's lease is not looked for",
+    file: "src/archive/sqlite/SqliteCommit.ts",
+    find: "      if (heldByAnother.get(node ?? null) !== undefined) return undefined\n",
+    replace: "",
+    tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "embedded: what a refused commit has written stays in its transaction",
+    file: "src/archive/sqlite/SqliteFile.ts",
+    find: "    } finally {\n      reset()\n    }",
+    replace: "    } finally {\n      pause.fill(0)\n    }",
+    tests: ["test/archive/sqlite/SqliteFailures.test.ts", "test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "embedded: an update is written over another row",
+    file: "src/archive/sqlite/SqliteCommit.ts",
+    find: "heads.set(id, { id, rowid,",
+    replace: "heads.set(id, { id, rowid: rowid + 1,",
+    tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "embedded: a commit does not wait for a transaction of several messages",
+    file: "src/archive/sqlite/SqliteWorkerClient.ts",
+    find: "yield* turn.withPermits(1)(",
+    replace: "yield* turn.withPermits(0)(",
+    tests: ["test/archive/sqlite/SqliteFailures.test.ts"]
+  },
+  {
     name: "a RangeError is a network error",
     file: "src/archive/ArchiveErrors.ts",
     find: 'if (code === undefined || (invalidValue && code.startsWith("ERR_")))',
@@ -1117,8 +1145,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "files: damage of the archive is forgotten",
     file: "src/archive/sqlite/SqliteWorkerClient.ts",
-    find: "        if (this.damaged !== undefined) return",
-    replace: "        if (this.damaged === null) return",
+    find: "      if (this.damaged !== undefined) return",
+    replace: "      if (this.damaged === null) return",
     tests: ["test/engine/startup/EmbeddedFiles.test.ts"]
   },
   {

@@ -6,7 +6,7 @@ import { Duration, Effect, Option, Schedule } from "effect"
 import { makeNode } from "../../merkle/Digest.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { backoff } from "../../shared/Backoff.js"
-import type { ArchiveReader, OpenArchive } from "../Archive.js"
+import type { ArchiveReader, CommitResult, OpenArchive } from "../Archive.js"
 import { ArchiveError } from "../ArchiveError.js"
 import { archiveError, classify, reasonOf, refail } from "../ArchiveErrors.js"
 import { inLockOrder } from "../CommitPlan.js"
@@ -27,6 +27,11 @@ export interface SqlArchiveOptions {
   readonly maxContentBytes: number
   /** Texts that must not show in any error. */
   readonly secrets: ReadonlyArray<string>
+  /** Commits a batch as a whole, where that is not done statement by statement; by the node that makes this service's commits. */
+  readonly commit?: (
+    records: ReadonlyArray<ItemRecord>,
+    node: string | undefined
+  ) => Effect.Effect<CommitResult, SqlError | ArchiveError>
   /** See `Archive.checkpoint`. */
   readonly checkpoint?: Effect.Effect<void, SqlError | string>
   /** See `Archive.damage`. */
@@ -115,6 +120,10 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
     transaction(sql, begin, (run) => body(session.on(run)))
   const transact = <A, E>(body: (session: SqlSession) => Effect.Effect<A, E>) =>
     nameHolder(options)(retryContention(within(dialect.begin, body)))
+  const commit =
+    options.commit ??
+    ((records: ReadonlyArray<ItemRecord>, node: string | undefined) =>
+      within(dialect.begin, (writing) => Commit.commit(writing, inLockOrder(records), node)))
 
   const lineage = Effect.flatMap(
     session.rows(() => `SELECT ${dialect.asText("name")} AS name FROM ${tables.lineage} WHERE id = 1`),
@@ -127,10 +136,7 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
     commit: (records) => {
       if (records.length === 0) return Commit.commitNothing(session)
       const { node } = committer
-      return (
-        tooLarge(records, maxContentBytes) ??
-        transact((writing) => Commit.commit(writing, inLockOrder(records), node))
-      )
+      return tooLarge(records, maxContentBytes) ?? nameHolder(options)(retryContention(commit(records, node)))
     },
     purgeTombstones: (before, limit) => transact((writing) => Commit.purge(writing, before, limit)),
     root: Tree.readRoot(session),

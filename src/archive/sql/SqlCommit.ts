@@ -8,15 +8,12 @@ import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { CommitResult } from "../Archive.js"
-import { CommitPlan, notTaken } from "../CommitPlan.js"
+import { adoptedBytes, CommitPlan, notTaken } from "../CommitPlan.js"
 import { limbColumns } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
 import { readTotal } from "./SqlTree.js"
 import { refuseOthers } from "./SqlWriters.js"
-
-// Stored contents that one commit hands over to whoever lost against them, in bytes.
-const adoptedBytes = 16 * 1024 * 1024
 
 // A long batch gives way between pieces of this many records: about two milliseconds each.
 const recordsPerPiece = 1_000

@@ -86,6 +86,7 @@ export const make = (
         tables,
         target: `sqlite:${options.path}`,
         maxContentBytes,
+        commit: client.commit,
         checkpoint: checkpoint(client),
         damage: Effect.map(client.aside(SqliteDialect.damageQuery), SqliteDialect.damageIn),
         secrets: []

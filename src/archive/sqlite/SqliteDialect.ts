@@ -20,10 +20,24 @@ import {
 // Twelve values a row times 1,000 stays below SQLite's 32,766 parameters.
 const rowsPerStatement = [1_000, 250, 50, 10, 1]
 
-const itemRow = "(?,?,?,?,unhex(?),?,?,?,?,?)"
-const treeRow = `(${treeColumns.map(() => "?").join(",")})`
+/** What stands for a value of a column of items. */
+export const placeOf = (column: string): string => (column === "content_hash" ? "unhex(?)" : "?")
 
-const itemParams = (record: ItemRecord) => itemValues(record, record.contentHash)
+const itemRow = `(${itemColumns.map(placeOf).join()})`
+const treeRow = `(${treeColumns.map(() => "?").join(",")})`
+export const limbs = limbColumns.join(" || ',' || ")
+
+/** The values of a row of items, in the order of its statements. */
+export const itemParams = (record: ItemRecord) => itemValues(record, record.contentHash)
+
+/** The values of a row of the tree. */
+export const treeParams = ({ count, path, sum }: TreeChange, topVersion: number) => [
+  path,
+  splitPath(path).parent ?? null,
+  count,
+  ...toLimbs(sum),
+  path === "" ? topVersion : 0
+]
 
 /** Cuts rows into statements of the fixed sizes. */
 function* statements<A>(
@@ -55,20 +69,26 @@ export const damageIn = (rows: ReadonlyArray<Readonly<Record<string, unknown>>>)
   return found === "ok" ? undefined : found.replaceAll("\n", " ")
 }
 
-export const make = (tables: Tables): Dialect => {
-  const { items, tree } = tables
-  const insert = cached((size) => `INSERT INTO ${items}(${itemColumns.join()}) VALUES ${rows(itemRow, size)}`)
-  // Unguarded: the transaction is the only one, and has decided by the rows that are here.
-  const update = cached(
-    (size) =>
-      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatedColumns.map((c) => `${c} = excluded.${c}`).join()}`
-  )
-  const addToTree = cached(
-    (size) =>
+/** The texts of the writing statements for so many rows. */
+export const textsOf = ({ items, tree }: Tables) => {
+  const insert = (size: number) => `INSERT INTO ${items}(${itemColumns.join()}) VALUES ${rows(itemRow, size)}`
+  return {
+    insert,
+    // Unguarded: the transaction is the only one, and has decided by the rows that are here.
+    update: (size: number) =>
+      `${insert(size)} ON CONFLICT(id) DO UPDATE SET ${updatedColumns.map((c) => `${c} = excluded.${c}`).join()}`,
+    addToTree: (size: number) =>
       `INSERT INTO ${tree}(${treeColumns.join()}) VALUES ${rows(treeRow, size)} ON CONFLICT(path) DO UPDATE SET ` +
       ["count", ...limbColumns].map((column) => `${column} = ${column} + excluded.${column}`).join() +
       ", top_version = max(top_version, excluded.top_version)"
-  )
+  }
+}
+
+export const make = (tables: Tables): Dialect => {
+  const texts = textsOf(tables)
+  const insert = cached(texts.insert)
+  const update = cached(texts.update)
+  const addToTree = cached(texts.addToTree)
   return {
     name: "sqlite",
     begin: "BEGIN IMMEDIATE",
@@ -92,16 +112,10 @@ export const make = (tables: Tables): Dialect => {
     },
     asHex: (column) => `lower(hex(${column}))`,
     asText: (column) => column,
-    limbs: limbColumns.join(" || ',' || "),
+    limbs,
     inserts: (records) => statements(records, insert, itemParams),
     updates: (records) => statements(records, update, itemParams),
     addToTree: (changes, topVersion) =>
-      statements(changes, addToTree, ({ count, path, sum }: TreeChange) => [
-        path,
-        splitPath(path).parent ?? null,
-        count,
-        ...toLimbs(sum),
-        path === "" ? topVersion : 0
-      ])
+      statements(changes, addToTree, (change) => treeParams(change, topVersion))
   }
 }

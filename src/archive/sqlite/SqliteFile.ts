@@ -2,6 +2,9 @@
 import Database from "better-sqlite3"
 import { OpenedFiles } from "../../shared/files/OpenedFiles.js"
 import { privateDatabase } from "../../shared/files/PrivateFiles.js"
+import { tables as makeTables } from "../sql/SqlDialect.js"
+import { unpackRecords } from "./PackedRecords.js"
+import { SqliteCommit } from "./SqliteCommit.js"
 import {
   pack,
   type SqliteOperations,
@@ -94,10 +97,14 @@ export const openSqliteFile = (data: SqliteWorkerData): SqliteOperations => {
     return value === undefined ? null : value
   }
 
-  const statement = (sql: string, packed: Parameters<typeof unpack>[0]): StatementResult => {
-    // A database that has lost its file takes and gives everything, and nobody ever finds it.
-    const lost = database.inTransaction && sql !== "COMMIT" ? undefined : files.problem()
+  // A database that has lost its file takes and gives everything, and nobody ever finds it.
+  const assertOwn = () => {
+    const lost = files.problem()
     if (lost !== undefined) throw new Error(lost)
+  }
+
+  const statement = (sql: string, packed: Parameters<typeof unpack>[0]): StatementResult => {
+    if (!database.inTransaction || sql === "COMMIT") assertOwn()
     // A page that is remembered hides what was written over it. After a commit the reader reads everything again anyway.
     if (role === "reader" && files.wasWritten()) database.pragma("shrink_memory")
     const params = unpack(packed, false).map(bindable)
@@ -119,5 +126,23 @@ export const openSqliteFile = (data: SqliteWorkerData): SqliteOperations => {
     }
   }
 
-  return { statement, reset, close: () => database.close() }
+  let commits: SqliteCommit | undefined
+  const commit: SqliteOperations["commit"] = (packed, contents, node) => {
+    assertOwn()
+    const records = unpackRecords(packed, contents)
+    // Not sooner: the tables are made by the first start.
+    commits ??= patiently(() => new SqliteCommit(database, makeTables()))
+    patiently(() => database.exec("BEGIN IMMEDIATE"))
+    try {
+      const reply = commits.commit(records, node)
+      if (reply === undefined) return undefined
+      assertOwn()
+      database.exec("COMMIT")
+      return reply
+    } finally {
+      reset()
+    }
+  }
+
+  return { statement, commit, reset, close: () => database.close() }
 }

@@ -2,7 +2,11 @@
  * The messages between the SQLite client and its worker threads. Binary values of a message travel together
  * in one transferred buffer: cloning them one by one costs more than the statement.
  */
+
 import { copyOfContent, pinsMemory } from "../../shared/ContentCopies.js"
+import type { CommitResult } from "../Archive.js"
+import type { NotTaken, StoredRecord } from "../CommitPlan.js"
+import type { PackedRecords } from "./PackedRecords.js"
 
 export interface SqliteWorkerData {
   readonly path: string
@@ -24,8 +28,21 @@ export interface StatementResult {
   readonly changes: number
 }
 
+/** What a commit did; the records that it did not write by their place in the batch, and what is stored instead. */
+export interface CommitReply extends Omit<CommitResult, keyof NotTaken> {
+  readonly equal: ReadonlyArray<number>
+  readonly losers: ReadonlyArray<number>
+  readonly stored: ReadonlyArray<StoredRecord>
+}
+
 export interface SqliteOperations {
   readonly statement: (sql: string, params: PackedValues) => StatementResult
+  /** One transaction; nothing is written when another node than this one is the sole writer. */
+  readonly commit: (
+    records: PackedRecords,
+    contents: ArrayBuffer,
+    node: string | undefined
+  ) => CommitReply | undefined
   /** Rolls back whatever transaction is still open. */
   readonly reset: () => void
   readonly close: () => void

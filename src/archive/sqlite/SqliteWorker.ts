@@ -7,7 +7,7 @@ import type { SqliteOperations, SqliteWorkerData, StatementResult } from "./Sqli
 serve<SqliteOperations>(
   () => ({ operations: openSqliteFile(workerData as SqliteWorkerData) }),
   (result) => {
-    const bytes = (result as StatementResult | undefined)?.cells.bytes
+    const bytes = (result as Partial<StatementResult> | undefined)?.cells?.bytes
     return bytes === undefined ? [] : [bytes]
   }
 )

@@ -8,10 +8,17 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { Effect, Either, type Scope, Stream } from "effect"
+import type { ItemRecord } from "../../SyncItem.js"
 import { damageAdvice } from "../../shared/files/OpenedFiles.js"
 import { join } from "../../shared/Pieces.js"
 import { type Done, WorkerChannel, type WorkerFailure } from "../../shared/WorkerChannel.js"
+import type { CommitResult } from "../Archive.js"
+import type { ArchiveError } from "../ArchiveError.js"
+import { notTaken } from "../CommitPlan.js"
+import { heldByAnother } from "../WriterLease.js"
+import { packRecords } from "./PackedRecords.js"
 import {
+  type CommitReply,
   type PackedValues,
   type SqliteOperations,
   type SqliteWorkerData,
@@ -92,29 +99,33 @@ class Threads {
     params: ReadonlyArray<unknown>,
     map: (result: StatementResult) => A
   ): Effect.Effect<A, SqlError> {
-    return Effect.flatMap(packed(params), (values) =>
-      Effect.async<A, SqlError>((resume) => {
-        if (this.damaged !== undefined) return resume(this.damaged)
-        try {
-          const at = thread()
-          const transfer = values.bytes === undefined ? [] : [values.bytes]
-          const done: Done<StatementResult> = (outcome) =>
-            resume(
-              Either.mapBoth(outcome, {
-                onLeft: (failure) =>
-                  this.failed(
-                    at.lost === undefined ? "Failed to execute statement" : "Connection lost",
-                    failure
-                  ),
-                onRight: map
-              })
-            )
-          at.request("statement", [sql, values], done, transfer)
-        } catch (cause) {
-          resume(new SqlError({ cause, message: "Failed to send statement" }))
-        }
-      })
+    const sent = Effect.flatMap(packed(params), (values) =>
+      this.request(thread, "statement", [sql, values], values.bytes === undefined ? [] : [values.bytes])
     )
+    return Effect.map(sent, map)
+  }
+
+  request<K extends keyof SqliteOperations>(
+    thread: () => Thread,
+    operation: K,
+    parameters: Parameters<SqliteOperations[K]>,
+    transfer: ReadonlyArray<ArrayBuffer>
+  ): Effect.Effect<ReturnType<SqliteOperations[K]>, SqlError> {
+    return Effect.async((resume) => {
+      if (this.damaged !== undefined) return resume(this.damaged)
+      try {
+        const at = thread()
+        const done: Done<ReturnType<SqliteOperations[K]>> = (outcome) =>
+          resume(
+            Either.mapLeft(outcome, (failure) =>
+              this.failed(at.lost === undefined ? "Failed to execute statement" : "Connection lost", failure)
+            )
+          )
+        at.request(operation, parameters, done, transfer)
+      } catch (cause) {
+        resume(new SqlError({ cause, message: "Failed to send statement" }))
+      }
+    })
   }
 
   /** The last connection to close folds the write-ahead log into the database. */
@@ -179,6 +190,20 @@ const connectionOver = (threads: Threads, thread: () => Thread): Connection => {
   }
 }
 
+/** What a thread's reply means for the records that it was sent. */
+export const resultOf = (
+  records: ReadonlyArray<ItemRecord>,
+  reply: CommitReply | undefined
+): Effect.Effect<CommitResult, ArchiveError> => {
+  if (reply === undefined) return heldByAnother()
+  const { equal, losers, stored, ...result } = reply
+  const left = { equal: equal.map((at) => records[at]!), losers: losers.map((at) => records[at]!) }
+  return Effect.succeed({
+    ...result,
+    ...notTaken(left, new Map(stored.map((record) => [record.id, record])))
+  })
+}
+
 /**
  * Opens the database, writer first. A thread that dies fails what it was doing; the next call opens a new one.
  * When the scope closes both connections are closed and their threads have ended.
@@ -215,10 +240,26 @@ export const make = (
       beginTransaction: "BEGIN IMMEDIATE",
       spanAttributes: [["db.system.name", "sqlite"]]
     })
-    return Object.assign(client, { kill: threads.kill, aside: (sql: string) => threads.aside(sql) })
+    const commit: SqliteWorkerClient["commit"] = (records, node) =>
+      Effect.gen(function* () {
+        const { buffer } = yield* join(records.map(({ content }) => content))
+        const packed = packRecords(records)
+        const writer = () => threads.of("writer")
+        // In a turn of its own: not within a transaction of several messages.
+        const reply = yield* turn.withPermits(1)(
+          Effect.suspend(() => threads.request(writer, "commit", [packed, buffer, node], [buffer]))
+        )
+        return yield* resultOf(records, reply)
+      })
+    return Object.assign(client, { commit, kill: threads.kill, aside: (sql: string) => threads.aside(sql) })
   })
 
 export interface SqliteWorkerClient extends SqlClient.SqlClient {
+  /** Commits a batch in one message; see `Archive.commit`. */
+  readonly commit: (
+    records: ReadonlyArray<ItemRecord>,
+    node: string | undefined
+  ) => Effect.Effect<CommitResult, SqlError | ArchiveError>
   /** Ends a thread as a crash would; for tests. */
   readonly kill: (role: Role) => Effect.Effect<void>
   /** Runs a long statement that only reads in a thread of its own. */

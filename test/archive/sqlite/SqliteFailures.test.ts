@@ -258,6 +258,32 @@ describe("SQLite archive, when things fail", () => {
     })
   )
 
+  it.scopedLive("commits behind a transaction of several messages, and not within it", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      const held = yield* Deferred.make<void>()
+      const end = yield* Deferred.make<void>()
+      const holding = yield* transaction(archive.client, "BEGIN IMMEDIATE", (run) =>
+        run({
+          text: "INSERT INTO lineage (id, name) VALUES (1, 'x') ON CONFLICT DO NOTHING",
+          params: []
+        }).pipe(
+          Effect.zipRight(Deferred.succeed(held, undefined)),
+          Effect.zipRight(Deferred.await(end)),
+          Effect.zipRight(run({ text: "UPDATE lineage SET name = 'later'", params: [] }))
+        )
+      ).pipe(Effect.fork)
+      yield* Deferred.await(held)
+      const committing = yield* Effect.fork(archive.commit([put("a", 5)]))
+      yield* Effect.sleep("100 millis")
+      expect(yield* archive.heads(["a"])).toEqual([])
+      yield* Deferred.succeed(end, undefined)
+      yield* Fiber.join(holding)
+      expect((yield* Fiber.join(committing)).applied).toBe(1)
+      expect(yield* archive.lineage).toBe("later")
+    })
+  )
+
   it.scopedLive("never leaves a transaction open when interrupted", () =>
     Effect.gen(function* () {
       const { archive } = yield* opened

@@ -10,11 +10,17 @@ import { migrateAndVerify } from "../../../src/archive/sql/Schema.js"
 import * as SqlArchive from "../../../src/archive/sql/SqlArchive.js"
 import { tables as makeTables } from "../../../src/archive/sql/SqlDialect.js"
 import { runAnywhere, transaction } from "../../../src/archive/sql/SqlSession.js"
+import { packRecords } from "../../../src/archive/sqlite/PackedRecords.js"
 import * as SqliteDialect from "../../../src/archive/sqlite/SqliteDialect.js"
 import { openSqliteFile } from "../../../src/archive/sqlite/SqliteFile.js"
 import { pack, type SqliteOperations, unpack } from "../../../src/archive/sqlite/SqliteProtocol.js"
+import { resultOf } from "../../../src/archive/sqlite/SqliteWorkerClient.js"
+import type { ItemRecord } from "../../../src/SyncItem.js"
 
 const failed = (cause: unknown) => new SqlError({ cause, message: "Failed to execute statement" })
+
+const contentsOf = (records: ReadonlyArray<ItemRecord>): ArrayBuffer =>
+  new Uint8Array(Buffer.concat(records.map(({ content }) => content))).buffer
 
 const connectionOver = (file: SqliteOperations): Connection => {
   const execute: Connection["execute"] = (sql, params) =>
@@ -68,6 +74,14 @@ export const openInProcess = (path: string): Effect.Effect<OpenArchive, SqlError
       tables,
       target: `sqlite:${path}`,
       maxContentBytes: 1e8,
+      commit: (records, node) =>
+        Effect.flatMap(
+          Effect.try({
+            try: () => writer.commit(packRecords(records), contentsOf(records), node),
+            catch: failed
+          }),
+          (reply) => resultOf(records, reply)
+        ),
       damage: Effect.map(connectionOver(reader).execute(SqliteDialect.damageQuery, [], undefined), (rows) =>
         SqliteDialect.damageIn(rows as ReadonlyArray<Record<string, unknown>>)
       ),
