@@ -30,6 +30,10 @@ interface Session extends RedisSession {
 
 const mostFailedProbes = 3
 
+/** Of one step of a `SCAN`, and of a server's database. */
+const keysPerStep = 500
+const mostKeys = 2 ** 32
+
 /** Stands for a server that is no longer there. */
 const noServer: Send = () => Promise.reject(new Error("Connection is closed."))
 
@@ -81,22 +85,29 @@ export class RedisConnection {
     decode: (reply: Reply) => A = (reply) => reply as never
   ): Effect.Effect<A, CacheError> {
     const { keyPrefix } = this.source
-    const sane = <B>(body: () => B) =>
-      Effect.try({ try: body, catch: (cause) => this.errorOf(operation, "malformed", this.problemIn(cause)) })
-    return sane(encode).pipe(
+    return this.sane(operation, encode).pipe(
       Effect.flatMap((args) => this.call(operation, ({ send }) => evaluate(send, script, keyPrefix, args))),
-      Effect.flatMap((reply) => sane(() => decode(reply as Reply)))
+      Effect.flatMap((reply) => this.sane(operation, () => decode(reply as Reply)))
     )
+  }
+
+  private sane<A>(operation: string, body: () => A): Effect.Effect<A, CacheError> {
+    return Effect.try({
+      try: body,
+      catch: (cause) => this.errorOf(operation, "malformed", this.problemIn(cause))
+    })
   }
 
   /**
    * All own keys of one kind, without the prefix, in batches of a few hundred, as `SCAN` finds them: possibly more than
-   * once. Ends early when `each` says that it is enough.
+   * once. Ends early when `each` says that it is enough; fails when the server goes round in circles, or on for longer
+   * than the keys of any server last.
    */
   scan(
     operation: string,
     kind: string,
-    each: (keys: ReadonlyArray<string>) => Effect.Effect<"more" | "enough", CacheError>
+    each: (keys: ReadonlyArray<string>) => Effect.Effect<"more" | "enough", CacheError>,
+    mostSteps = mostKeys / keysPerStep
   ): Effect.Effect<void, CacheError> {
     return Effect.gen(this, function* () {
       const { session } = this
@@ -104,18 +115,24 @@ export class RedisConnection {
       const pattern = `${escapePattern(prefix)}${kind}*`
       for (const primary of session?.primaries() ?? [noServer]) {
         let cursor = "0"
-        do {
-          const args = [cursor, "MATCH", pattern, "COUNT", 500]
+        let earlier = ""
+        for (let step = 1; ; step++) {
+          const args = [cursor, "MATCH", pattern, "COUNT", keysPerStep]
           const reply = yield* this.call(operation, (now) =>
             // A cursor means nothing to another server.
             (now === session ? primary : noServer)("SCAN", args)
           )
-          const [next, keys] = reply as [Buffer, ReadonlyArray<Buffer>]
-          cursor = next.toString("latin1")
-          if (keys.length === 0) continue
-          const names = keys.map((key) => key.toString("utf8").slice(prefix.length))
-          if ((yield* each(names)) === "enough") return
-        } while (cursor !== "0")
+          const names = yield* this.sane(operation, () => {
+            const [next, keys] = reply as [Buffer, ReadonlyArray<Buffer>]
+            cursor = next.toString("latin1")
+            if (cursor === earlier || step >= mostSteps) throw new Error("the server's SCAN does not end")
+            // A cursor that comes again does so within a circle, whose length some power of two exceeds (Brent, 1980).
+            if ((step & (step - 1)) === 0) earlier = cursor
+            return keys.map((key) => key.toString("utf8").slice(prefix.length))
+          })
+          if (names.length > 0 && (yield* each(names)) === "enough") return
+          if (cursor === "0") break
+        }
       }
     })
   }

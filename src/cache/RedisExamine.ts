@@ -3,7 +3,7 @@ import { Effect, Either } from "effect"
 import { keyPrefixIn, type RedisAddress, type RedisTarget } from "../config/RedisUrl.js"
 import { examineScript } from "./ReadScripts.js"
 import { isElsewhere, kindOf, movedTo, problemIn } from "./RedisFailure.js"
-import { evaluate, warningsIn } from "./RedisServer.js"
+import { evaluate, textsIn, warningsIn } from "./RedisServer.js"
 import { mostRedirections, openSocket, type RedisTimeouts } from "./RedisSource.js"
 
 export interface Examination {
@@ -32,7 +32,7 @@ const look = (target: RedisTarget, place: RedisAddress, prefix: string, timeouts
         Effect.tryPromise({
           try: async () => {
             const reply = await evaluate(send, examineScript, keyPrefixIn(target.cluster, prefix), [])
-            const [lacking = "", info = "", refused = ""] = (reply as ReadonlyArray<Buffer>).map(String)
+            const [lacking = "", info = "", refused = ""] = textsIn(reply)
             if (lacking !== "") throw new Error(`NOPERM the user may not run ${lacking}`)
             return warningsIn(info, refused)
           },

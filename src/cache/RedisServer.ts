@@ -43,6 +43,12 @@ export const evaluate = async (
   }
 }
 
+/** The texts of a list; fails for any other reply (a text is a buffer here, and has a `map` of its own). */
+export const textsIn = (reply: unknown): ReadonlyArray<string> => {
+  if (!Array.isArray(reply)) throw new TypeError("the server replied with no list")
+  return reply.map(String)
+}
+
 /**
  * Looks at who replies. The script writes, so a replica refuses it, and so does a user without the rights that every
  * write needs.
@@ -50,8 +56,8 @@ export const evaluate = async (
  * @param epoch the one that begins where there is none
  */
 export const greet = async (send: Send, keyPrefix: string, epoch: string): Promise<Greeting> => {
-  const reply = (await evaluate(send, greetScript, keyPrefix, [epoch])) as ReadonlyArray<Buffer>
-  const [prefix = "", seen = "", refused = "", info = "", infoRefused = ""] = reply.map(String)
+  const reply = await evaluate(send, greetScript, keyPrefix, [epoch])
+  const [prefix = "", seen = "", refused = "", info = "", infoRefused = ""] = textsIn(reply)
   // Of a server that is full reads still work, and every write says by itself that it is refused.
   if (refused !== "" && !isFull(refused)) throw new Error(refused)
   const field = (name: string) => new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1] ?? ""

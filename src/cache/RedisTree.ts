@@ -6,10 +6,12 @@
  * counts it. So writes need not stop.
  */
 import { Effect, Option } from "effect"
+import { compareBytes } from "../merkle/ByteOrder.js"
 import { emptyRoot, makeNode, nodeDigest } from "../merkle/Digest.js"
 import { compareChildren } from "../merkle/MerkleTree.js"
 import type { TreeChild } from "../merkle/Tree.js"
 import { add, joinPath, type Total, zero } from "../merkle/TreeDelta.js"
+import { maxIdBytes } from "../SyncItem.js"
 import type { CacheError, CacheService } from "./Cache.js"
 import { childrenScript, leafSumScript, nodeScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
@@ -67,7 +69,7 @@ export class RedisTree {
   readonly leaves: CacheService["leaves"] = (path, { after, limit, upTo: to }) =>
     this.pages(path, limit, named(after, "leaf"), (last) => [none, above(last?.name), upTo(to)])
 
-  /** At most `limit` children, in steps of 1,000. */
+  /** At most `limit` children, in steps of 1,000. A list that does not go forward ends there: its tree is damaged. */
   private pages(
     path: string,
     limit: number,
@@ -78,39 +80,42 @@ export class RedisTree {
       const found: Array<TreeChild> = []
       while (found.length < limit) {
         const step = Math.min(limit - found.length, pageStep)
-        const bounds = boundsAfter(found.at(-1) ?? after)
+        const last = found.at(-1) ?? after
         const page = yield* this.connection.run(
           "children",
           childrenScript,
-          () => [path, ...bounds, step],
+          () => [path, ...boundsAfter(last), step],
           (reply: [Fields, Fields, Fields, Fields]) => childrenIn(path, reply).slice(0, step)
         )
-        for (const child of page) found.push(child)
-        if (page.length < step) break
+        const behind = last === undefined ? page : page.filter((child) => compareChildren(child, last) > 0)
+        for (const child of behind) found.push(child)
+        if (page.length < step || behind.length === 0) break
       }
       return found
     })
   }
 
   readonly leafSum: CacheService["leafSum"] = (path, range) => {
-    const sumFrom = (from: string, before: Total): Effect.Effect<Total, CacheError> =>
+    const sumFrom = (after: string | undefined, before: Total): Effect.Effect<Total, CacheError> =>
       this.connection
         .run(
           "leafSum",
           leafSumScript,
-          () => [path, from, upTo(range.upTo), rangeStep],
+          () => [path, above(after), upTo(range.upTo), rangeStep],
           ([listed, last, node]: [number, Field, Field]) => {
             const total = totalIn(node)
             if (total === undefined) throw new TypeError("the server returned a range without its sum")
-            return { listed, last, sum: add(before, total) }
+            return { listed, last: textIn(last), sum: add(before, total) }
           }
         )
         .pipe(
           Effect.flatMap(({ last, listed, sum }) =>
-            listed < rangeStep ? Effect.succeed(sum) : sumFrom(above(textIn(last)), sum)
+            listed < rangeStep || compareBytes(last, after ?? "") <= 0
+              ? Effect.succeed(sum)
+              : sumFrom(last, sum)
           )
         )
-    return sumFrom(above(range.after), zero)
+    return sumFrom(range.after, zero)
   }
 
   /** Begins an epoch; items that were in a tree before enter it, or are removed. Returns how many. */
@@ -177,11 +182,15 @@ const named = (name: string | undefined, kind: Place["kind"]): Place | undefined
 
 const childrenIn = (path: string, reply: [Fields, Fields, Fields, Fields]): Array<TreeChild> => {
   const [branches, nodes, leaves, digests] = reply
-  const children = branches.map((field, index): TreeChild => {
+  const children: Array<TreeChild> = []
+  for (const [index, field] of branches.entries()) {
     const name = textIn(field)
+    const id = joinPath(path, name)
+    // No item can be below: a damaged tree might go down for ever.
+    if (Buffer.byteLength(id) > maxIdBytes) continue
     const { count, sum } = totalIn(nodes[index]) ?? zero
-    return { name, kind: "branch", count, digest: nodeDigest(joinPath(path, name), count, sum) }
-  })
+    children.push({ name, kind: "branch", count, digest: nodeDigest(id, count, sum) })
+  }
   for (const [index, field] of leaves.entries()) {
     children.push({ name: textIn(field), kind: "leaf", count: 1, digest: digestIn(digests[index]) })
   }

@@ -1,8 +1,11 @@
 /** A server that replies nonsense is an unavailable cache, or an empty one: no defect, no hang, no memory. */
 import { createServer, type Socket } from "node:net"
-import { Cause, Duration, Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
 import { describe, expect, it, vi } from "vitest"
+import { leafSumScript } from "../../src/cache/ReadScripts.js"
 import { make } from "../../src/cache/RedisCache.js"
+import { RedisConnection } from "../../src/cache/RedisConnection.js"
+import { StatusFeed } from "../../src/cache/StatusFeed.js"
 import { greetScript } from "../../src/cache/WriteScripts.js"
 import { numbers } from "../archive/records.js"
 import { recordOf } from "./records.js"
@@ -36,6 +39,7 @@ const replies: Readonly<Record<string, string | Buffer | undefined>> = {
   "a text of less than nothing": "$-77\r\n",
   "a list of billions": "*4000000000\r\n",
   "a text that is cut off": "$100\r\nabc\r\n",
+  "a list that is longer than any": "*4294967296\r\n",
   "a deep list": "*1\r\n".repeat(5_000),
   "three replies for one": "+a\r\n+b\r\n+c\r\n",
   "another protocol": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
@@ -93,42 +97,53 @@ const cacheAt = (port: number, commandTimeoutMs = 50) =>
 
 /** Every call ends, as it should or with a `CacheError`; returns how many did which. */
 const callsOf = (reply: Reply) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      let served = 0
-      const { port } = yield* serving((command) => {
-        served++
-        return reply(command)
-      })
-      const cache = yield* cacheAt(port)
-      yield* Effect.ignore(cache.connect)
-      const ended = { right: 0, failed: 0 }
-      const calls: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
-        cache.get("a.1"),
-        cache.getMany(ids),
-        cache.heads(ids),
-        cache.put(records),
-        cache.root,
-        cache.children("", { after: undefined, limit: 10 }),
-        cache.claim("lineage", 1000)
-      ]
-      for (const call of calls) {
-        const exit = yield* Effect.exit(call)
-        if (Exit.isSuccess(exit)) ended.right++
-        else {
-          expect(Cause.isDie(exit.cause), Cause.pretty(exit.cause)).toBe(false)
-          expect((Cause.squash(exit.cause) as { readonly _tag?: string })._tag).toBe("CacheError")
-          ended.failed++
-        }
-      }
-      // Nobody asks again and again for what does not come.
-      expect(served).toBeLessThan(300)
-      return ended
+  Effect.gen(function* () {
+    let served = 0
+    // Nobody asks again and again for what does not come.
+    const tooOften = yield* Deferred.make<never, Error>()
+    const { port } = yield* serving((command) => {
+      if (++served === 400) Deferred.unsafeDone(tooOften, Exit.fail(new Error("asked again and again")))
+      return reply(command)
     })
-  )
+    return yield* Effect.raceFirst(callsTo(port), Deferred.await(tooOften))
+  }).pipe(Effect.scoped)
+
+const callsTo = (port: number) =>
+  Effect.gen(function* () {
+    const cache = yield* cacheAt(port)
+    yield* Effect.ignore(cache.connect)
+    const ended = { right: 0, failed: 0 }
+    const calls: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+      cache.get("a.1"),
+      cache.getMany(ids),
+      cache.heads(ids),
+      cache.put(records),
+      cache.deleteMany([{ id: "a.1", version: 1 }]),
+      cache.root,
+      cache.children("", { after: undefined, limit: 5_000 }),
+      cache.branches("", { limit: 5_000 }),
+      cache.leaves("", { limit: 5_000 }),
+      cache.leafSum("", {}),
+      cache.claim("lineage", 1000),
+      cache.readChanges("", 10),
+      cache.tidy,
+      cache.rebuildTree,
+      cache.reset
+    ]
+    for (const call of calls) {
+      const exit = yield* Effect.exit(call)
+      if (Exit.isSuccess(exit)) ended.right++
+      else {
+        expect(Cause.isDie(exit.cause), Cause.pretty(exit.cause)).toBe(false)
+        expect((Cause.squash(exit.cause) as { readonly _tag?: string })._tag).toBe("CacheError")
+        ended.failed++
+      }
+    }
+    expect(ended.right + ended.failed).toBe(calls.length)
+    return ended
+  })
 
 const isGreeting = (command: string) => command.includes(greetScript.sha)
-const isItems = (command: string) => /EVAL/i.test(command)
 
 describe("a connection that is lost", () => {
   /** What is shown at the moment at which it is lost; the server greets, and replies so to as many calls. */
@@ -161,11 +176,8 @@ describe("a Redis that replies", () => {
   for (const [name, reply] of Object.entries(replies)) {
     it(`${name}: from the first word on, and once it was believed`, async () => {
       const before = process.memoryUsage().rss
-      const stranger = await Effect.runPromise(callsOf(() => reply))
-      const traitor = await Effect.runPromise(
-        callsOf((command) => (isGreeting(command) ? greeting : isItems(command) ? reply : "+OK\r\n"))
-      )
-      expect([stranger, traitor].map(({ failed, right }) => failed + right)).toEqual([7, 7])
+      await Effect.runPromise(callsOf(() => reply))
+      await Effect.runPromise(callsOf((command) => (isGreeting(command) ? greeting : reply)))
       expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024)
     })
   }
@@ -179,12 +191,98 @@ describe("a Redis that replies", () => {
     }
     let failed = 0
     for (let round = 0; round < 10; round++) {
-      failed += (
-        await Effect.runPromise(
-          callsOf((command) => (isGreeting(command) ? greeting : isItems(command) ? noise() : "+OK\r\n"))
-        )
-      ).failed
+      failed += (await Effect.runPromise(callsOf((command) => (isGreeting(command) ? greeting : noise()))))
+        .failed
     }
     expect(failed).toBeGreaterThan(10)
   })
+})
+
+describe("a list without an end", () => {
+  const page = (cursor: number) => list(bulk(String(cursor)), "*0\r\n")
+
+  /** Asked more often than this, a server of these hangs up. */
+  const patience = 100
+
+  /** How a rebuild ends where the server replies so to each step of a `SCAN`. */
+  const scannedAs = (next: (step: number) => number) =>
+    Effect.gen(function* () {
+      let step = 0
+      const { port } = yield* serving((command) =>
+        isGreeting(command)
+          ? greeting
+          : !command.includes("SCAN")
+            ? ":1\r\n"
+            : step < patience
+              ? page(next(step++))
+              : undefined
+      )
+      const cache = yield* cacheAt(port, 10_000)
+      yield* cache.connect
+      const { kind, problem } = yield* Effect.flip(cache.rebuildTree)
+      return { kind, problem, steps: step }
+    }).pipe(Effect.scoped, Effect.runPromise)
+
+  const endless = { kind: "malformed", problem: "the server's SCAN does not end" }
+
+  it("of keys, where the cursor stands still or goes round, is a failure", async () => {
+    expect(await scannedAs(() => 7)).toEqual({ ...endless, steps: 2 })
+    const round = await scannedAs((step) => (step < 10 ? 1_000 + step : 1 + (step % 10)))
+    expect(round).toMatchObject(endless)
+    expect(round.steps).toBeLessThan(50)
+  })
+
+  it("of keys is a failure behind the last step that any server can need", () =>
+    Effect.gen(function* () {
+      let step = 0
+      const send = () => Promise.resolve([Buffer.from(String(++step % 2_000)), []])
+      const feed = yield* StatusFeed.make("connecting", 0)
+      const session = {
+        send,
+        primaries: () => [send],
+        greeting: { seen: { epoch: "", server: "" }, prefix: "", warnings: [] }
+      }
+      const connection = yield* RedisConnection.make(
+        {
+          keyPrefix: "",
+          secrets: [],
+          places: () => 1,
+          open: () => Effect.succeed(session),
+          afterFailure: (problem) => ({ problem, tryAtOnce: false }),
+          comesBack: Effect.never
+        },
+        {
+          commandTimeoutMs: 1_000,
+          maxReconnectDelayMs: 1_000,
+          failureThreshold: 1,
+          coolDownMs: 1e9,
+          nextEpoch: () => ""
+        },
+        feed
+      )
+      yield* connection.connect
+      const scan = connection.scan("rebuild", "item:", () => Effect.succeed("more"), 1_000)
+      expect(yield* Effect.flip(scan)).toMatchObject(endless)
+      expect(step).toBe(1_000)
+    }).pipe(Effect.scoped, Effect.runPromise))
+
+  it("of children or leaves that does not go forward, or goes down for ever, ends", () =>
+    Effect.gen(function* () {
+      const names = Array.from({ length: 1_000 }, (_, n) => bulk(`n${n}`))
+      const nothing = "*0\r\n"
+      const bulkOfNode = bulk("\0".repeat(40))
+      let asked = 0
+      const { port } = yield* serving((command) => {
+        if (isGreeting(command)) return greeting
+        if (++asked > patience) return undefined
+        if (command.includes(leafSumScript.sha)) return list(":1000\r\n", bulk("n"), bulkOfNode)
+        return list(list(...names), list(...names.map(() => bulkOfNode)), nothing, nothing)
+      })
+      const cache = yield* cacheAt(port, 10_000)
+      yield* cache.connect
+      expect(yield* cache.branches("", { limit: 5_000 })).toHaveLength(1_000)
+      expect(yield* cache.children("a".repeat(255), { after: undefined, limit: 5_000 })).toEqual([])
+      yield* cache.leafSum("", {})
+      expect(asked).toBe(5)
+    }).pipe(Effect.scoped, Effect.runPromise))
 })

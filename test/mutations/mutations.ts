@@ -13,6 +13,55 @@ export interface Mutation {
 /** Every entry broke a promise unnoticed once, or guards one. */
 export const mutations: ReadonlyArray<Mutation> = [
   {
+    name: "a SCAN that goes round in circles is followed for ever",
+    file: "src/cache/RedisConnection.ts",
+    find: "cursor === earlier || ",
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "a SCAN may take any number of steps",
+    file: "src/cache/RedisConnection.ts",
+    find: " || step >= mostSteps",
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "a page of a SCAN that makes no sense ends the fiber",
+    file: "src/cache/RedisConnection.ts",
+    find: "const names = yield* this.sane(operation, () => {",
+    replace: "const names = yield* Effect.sync(() => {",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "children that do not go forward are read for ever",
+    file: "src/cache/RedisTree.ts",
+    find: " || behind.length === 0",
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "a range of leaves that does not go forward is added up for ever",
+    file: "src/cache/RedisTree.ts",
+    find: ' || compareBytes(last, after ?? "") <= 0',
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "a damaged tree goes down for ever",
+    file: "src/cache/RedisTree.ts",
+    find: "if (Buffer.byteLength(id) > maxIdBytes) continue",
+    replace: "",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
+    name: "a greeting that is no list is read as one",
+    file: "src/cache/RedisServer.ts",
+    find: "if (!Array.isArray(reply)) throw",
+    replace: "if (reply === undefined) throw",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
     name: "a connection that ends in order leaves no reason",
     file: "src/cache/RedisConnection.ts",
     find: 'cause: unknown = "the connection was lost"',
