@@ -9,7 +9,7 @@
 import { spawnSync } from "node:child_process"
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { invented } from "./invented.js"
 import { type Mutation, mutations } from "./mutations.js"
@@ -65,25 +65,35 @@ symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
 interface Outcome {
   readonly passed: number
   readonly failed: ReadonlyArray<string>
+  /** How long each file took, by its path in the project. */
+  readonly seconds: ReadonlyMap<string, number>
 }
 
 interface Report {
   readonly numPassedTests: number
   readonly testResults: ReadonlyArray<{
+    readonly name: string
+    readonly startTime: number
+    readonly endTime: number
+    readonly message: string
     readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
   }>
 }
 
-/** Runs test files in the copy. Fails when vitest itself could not run, which is no verdict on a defect. */
-const runTests = (files: ReadonlyArray<string>, bail: boolean): Outcome => {
+/**
+ * Runs test files in the copy. Fails when vitest itself could not run, which is no verdict on a defect; a run that does
+ * not end in time, or fails outside of the tests, has failed.
+ */
+const runTests = (files: ReadonlyArray<string>, seconds: number, bail: boolean): Outcome => {
   const output = join(copy, "results.json")
   rmSync(output, { force: true })
-  const args = ["vitest", "run", "--retry=0", "--reporter=json"]
-  const run = spawnSync("npx", [...args, `--outputFile=${output}`, ...(bail ? ["--bail=1"] : []), ...files], {
-    cwd: copy,
-    encoding: "utf8",
-    timeout: 600_000
-  })
+  const vitest = ["npx", "vitest", "run", "--retry=0", "--reporter=json", `--outputFile=${output}`]
+  // Ends the workers and servers as well, which a test that hangs would leave behind.
+  const bounded = ["--signal=KILL", String(Math.ceil(seconds)), ...vitest, ...(bail ? ["--bail=1"] : [])]
+  const run = spawnSync("timeout", [...bounded, ...files], { cwd: copy, encoding: "utf8" })
+  if (run.signal === "SIGKILL") {
+    return { passed: 0, failed: [`no end within ${Math.ceil(seconds)} s`], seconds: new Map() }
+  }
   let report: Report
   try {
     report = JSON.parse(readFileSync(output, "utf8")) as Report
@@ -92,12 +102,28 @@ const runTests = (files: ReadonlyArray<string>, bail: boolean): Outcome => {
   }
   const all = report.testResults.flatMap(({ assertionResults }) => assertionResults)
   const failed = all.filter(({ status }) => status === "failed").map(({ fullName }) => fullName)
-  return { passed: report.numPassedTests, failed }
+  if (failed.length === 0 && run.status !== 0) {
+    const [problem = "an error outside of the tests"] = report.testResults.flatMap(
+      ({ message }) => message || []
+    )
+    failed.push(problem)
+  }
+  return {
+    passed: report.numPassedTests,
+    failed,
+    seconds: new Map(
+      report.testResults.map(({ endTime, name, startTime }) => [
+        relative(copy, name),
+        (endTime - startTime) / 1_000
+      ])
+    )
+  }
 }
 
 const isSlow = (test: string): boolean => /^test\/(integration|process)\//.test(test)
 
-const problemOf = (mutation: Mutation): string | undefined => {
+const problemOf = (mutation: Mutation, usual: Outcome["seconds"]): string | undefined => {
+  const seconds = mutation.tests.reduce((sum, test) => sum + 10 * (usual.get(test) ?? 0), 120)
   const path = join(copy, mutation.file)
   const source = readFileSync(path, "utf8")
   // A function, because a replacement text must not be read as a pattern.
@@ -106,7 +132,7 @@ const problemOf = (mutation: Mutation): string | undefined => {
     source.replace(mutation.find, () => mutation.replace)
   )
   try {
-    const { failed, passed } = runTests(mutation.tests, true)
+    const { failed, passed } = runTests(mutation.tests, seconds, true)
     if (failed.length === 0) return `survived ${passed} tests of ${mutation.tests.join(", ")}`
     console.log(`caught    ${mutation.name}: ${failed[0]}`)
     return undefined
@@ -124,13 +150,13 @@ try {
     )
   }
   if (chosen.length === 0) throw new Error("all of them need servers or processes: add --all")
-  const sound = runTests([...new Set(chosen.flatMap(({ tests }) => tests))], false)
+  const sound = runTests([...new Set(chosen.flatMap(({ tests }) => tests))], 3_600, false)
   if (sound.passed === 0 || sound.failed.length > 0) {
     throw new Error(`nothing can be said: without any defect ${sound.failed.join(", ") || "no test"} ran`)
   }
   const problems: Array<string> = []
   for (const mutation of chosen) {
-    const problem = problemOf(mutation)
+    const problem = problemOf(mutation, sound.seconds)
     if (problem === undefined) continue
     problems.push(problem)
     console.log(`SURVIVED  ${mutation.name}: ${problem}`)
