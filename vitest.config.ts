@@ -45,7 +45,8 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
-          testTimeout: 120_000,
+          // Servers and clients on a busy machine: what a test waits for, it counts.
+          testTimeout: 300_000,
           hookTimeout: 120_000,
           globalSetup: ["test/support/servers.ts"]
         }

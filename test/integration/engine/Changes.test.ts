@@ -81,7 +81,7 @@ describe("volatile items", () => {
       expect(Option.map(yield* engine.service.get("session"), textOf)).toEqual(Option.some("x"))
       expect(yield* engine.service.countPrefix("")).toBe(1)
       expect((yield* engine.service.stats).log.committed).toBe(1)
-      yield* eventually("it has expired", Effect.map(engine.service.get("session"), Option.isNone), 5000)
+      yield* eventually("it has expired", Effect.map(engine.service.get("session"), Option.isNone))
       expect(
         (yield* Effect.flip(engine.service.submit({ id: "s", content: "x" }, { sql: false })))._tag
       ).toBe("InvalidRequest")

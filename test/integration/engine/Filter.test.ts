@@ -58,7 +58,7 @@ describe("the existence filter in an engine", () => {
       }
       expect(yield* trusted(first)).toBe(false)
       yield* second.service.shutdown
-      yield* eventually("alone again, the first is trusted again", trusted(first), 30_000)
+      yield* eventually("alone again, the first is trusted again", trusted(first))
       expect(yield* first.service.mightExist("other.19")).toBe(true)
       expect(yield* first.service.definitelyMissing("nobody.wrote.this")).toBe(true)
     })

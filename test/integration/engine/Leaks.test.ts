@@ -39,7 +39,7 @@ const settled = (before: ReturnType<typeof held>) =>
         const now = held()
         return now.files <= before.files && total(now.kinds) <= total(before.kinds)
       }),
-      5000
+      100
     ).pipe(Effect.catchAllDefect(() => Effect.void))
     return held()
   })
@@ -258,8 +258,7 @@ describe("overload", () => {
         "back to normal",
         Effect.map(look, ({ level, pressure }) => level === "Normal" && pressure === 0).pipe(
           Effect.zipLeft(Effect.sleep("5 millis"))
-        ),
-        30_000
+        )
       )
       yield* engine.service.submit({ id: "id.0", content: "taken again" })
       acknowledged.set("id.0", "taken again").set("first", "1")

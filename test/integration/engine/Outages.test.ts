@@ -144,7 +144,7 @@ const probe = (engine: RealEngine, newest: ReadonlyMap<string, string>) =>
 /** Every acknowledged write is there, nothing else is, and the trees say the same. */
 const allArrived = (engine: RealEngine, newest: ReadonlyMap<string, string>, redisUrl?: string) =>
   Effect.gen(function* () {
-    yield* eventually("all is well", isWell(engine), 30_000)
+    yield* eventually("all is well", isWell(engine))
     expect(yield* engine.service.countPrefix("")).toBe(newest.size)
     const found = yield* engine.service.getMany([...newest.keys()])
     const texts = new Map(Array.from(found, ([id, item]) => [id, textOf(item)]))
@@ -402,8 +402,7 @@ describe("SQL", () => {
         yield* restartMysql
         yield* eventually(
           "drained",
-          Effect.map(degraded(engine), (list) => list.join() === "cache"),
-          30_000
+          Effect.map(degraded(engine), (list) => list.join() === "cache")
         )
         const back = yield* again(redis)
         yield* Effect.sleep("300 millis")

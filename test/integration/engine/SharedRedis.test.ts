@@ -146,8 +146,7 @@ describe("three other nodes that write without a pause", () => {
         )
         yield* eventually(
           "trusted",
-          Effect.map(watcher.service.health, ({ cache }) => cache.trusted),
-          60_000
+          Effect.map(watcher.service.health, ({ cache }) => cache.trusted)
         )
         let trusted = 0
         const looks = 60

@@ -83,8 +83,7 @@ describe("two engines on one MariaDB and one Redis", () => {
               answer.right[0] &&
               answer.right[1] &&
               answer.right[2] === answer.right[3]
-          ),
-          30_000
+          )
         )
         for (const engine of [one, two]) {
           const { archive, cache: cacheRoot, inSync } = yield* proven(engine, redis.url)
