@@ -232,6 +232,18 @@ describe("a list without an end", () => {
     expect(round.steps).toBeLessThan(50)
   })
 
+  it("of items, where the reply to a read is none, is a failure at once", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const { port } = yield* serving((command) =>
+        isGreeting(command) ? greeting : ++asked > patience ? undefined : ":7\r\n"
+      )
+      const cache = yield* cacheAt(port, 10_000)
+      yield* cache.connect
+      expect((yield* Effect.flip(cache.getMany(ids))).kind).toBe("malformed")
+      expect(asked).toBe(1)
+    }).pipe(Effect.scoped, Effect.runPromise))
+
   it("of keys is a failure behind the last step that any server can need", () =>
     Effect.gen(function* () {
       let step = 0
