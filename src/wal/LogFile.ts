@@ -17,7 +17,6 @@ import type {
 } from "./LogProtocol.js"
 import {
   bindingChecksum,
-  bindingTable,
   deadLetterChecksum,
   type LogState,
   partsPerPrune,
@@ -209,7 +208,6 @@ export class LogFile extends LogDatabase implements LogOperations {
   bind(binding: ArchiveBinding): void {
     const { archived, carriedTo, lineage } = binding
     this.changing(() => {
-      this.db.exec(bindingTable)
       this.db
         .prepare("INSERT OR REPLACE INTO binding (id, lineage, archived, carried_to) VALUES (1, ?, ?, ?)")
         .run(lineage, archived ? 1 : 0, carriedTo ?? 0)

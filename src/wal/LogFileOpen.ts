@@ -75,7 +75,6 @@ const create = (path: string): void => {
     db.pragma("auto_vacuum = INCREMENTAL")
     db.pragma("synchronous = FULL")
     db.exec(schema)
-    db.exec("INSERT INTO state (id, released, max_version, checksum) VALUES (1, 0, 0, 0)")
     writeState(prepareStatements(db), { released: 0, maxVersion: 0, committed: 0, letters: 0, binding: 0 })
     db.pragma(`application_id = ${applicationId}`)
     db.pragma(`user_version = ${formatVersion}`)

@@ -1,14 +1,12 @@
 /** The proof that a log's file lost and changed nothing. Runs in the log's worker thread; synchronous. */
 import type Database from "better-sqlite3"
-import { cannotOpen, type DeadLetterMessage, damaged, type OpenedFile } from "./LogProtocol.js"
+import { type DeadLetterMessage, damaged, type OpenedFile } from "./LogProtocol.js"
 import {
   bindingChecksum,
   deadLetterChecksum,
-  firstStateChecksum,
   type LogState,
   segmentChecksum,
   stateChecksum,
-  stateColumns,
   withLetter
 } from "./LogSchema.js"
 import { firstDamaged, slotBytes } from "./SegmentCodec.js"
@@ -62,64 +60,39 @@ const proveRows = (db: Database.Database): Proven => {
   if (check !== "ok") throw damaged(`its SQLite database is damaged (${String(check).replaceAll("\n", " ")})`)
   // What a crash left behind in the -wal file must not be taken for damage at the next start.
   const folded = hasRoom(() => db.pragma("wal_checkpoint(TRUNCATE)"))
-  addStateColumns(db)
-  const stored = proveState(db)
-  const { released } = stored
+  const state = proveState(db)
+  const { released } = state
   const segments = proveSegments(db, released)
   const committed = Math.max(released, segments.last)
-  if (committed < (stored.committed ?? 0))
-    throw damaged(`entries from sequence ${committed + 1} to ${stored.committed} are missing`)
+  if (committed < state.committed)
+    throw damaged(`entries from sequence ${committed + 1} to ${state.committed} are missing`)
   const { letterBytes, letters, sum } = proveDeadLetters(db)
-  if (sum !== (stored.letters ?? sum)) throw damaged("its dead letters are not those that were written last")
+  if (sum !== state.letters) throw damaged("its dead letters are not those that were written last")
   const bound = bindingOf(db)
-  const binding = bindingChecksum(bound)
-  if (binding !== (stored.binding ?? binding)) throw damaged("what it says about its archive is damaged")
-  const maxVersion = Math.max(stored.maxVersion, segments.maxVersion)
+  if (bindingChecksum(bound) !== state.binding) throw damaged("what it says about its archive is damaged")
+  const maxVersion = Math.max(state.maxVersion, segments.maxVersion)
   return {
     content: { committed, released, maxVersion, letters, letterBytes, binding: bound },
-    state: { ...stored, committed: stored.committed ?? 0, letters: sum, binding },
+    state,
     unfolded: !folded
   }
 }
 
-type StoredState = {
-  readonly [K in keyof LogState]: K extends "released" | "maxVersion" ? number : number | null
-}
-
-const addStateColumns = (db: Database.Database): void => {
-  const present = new Set(db.prepare("SELECT name FROM pragma_table_info('state')").pluck().all())
-  const missing = stateColumns.filter((name) => !present.has(name))
-  if (missing.length === 0) return
-  const added = hasRoom(() => {
-    for (const name of missing) db.exec(`ALTER TABLE state ADD COLUMN ${name} INTEGER`)
-    db.pragma("wal_checkpoint(TRUNCATE)")
-  })
-  if (!added)
-    throw cannotOpen("it is of an earlier version, and its volume has no room to bring it up to date")
-}
-
-const proveState = (db: Database.Database): StoredState => {
+const proveState = (db: Database.Database): LogState => {
   const row = db
     .prepare("SELECT released, max_version AS maxVersion, committed, letters, binding, checksum FROM state")
-    .get() as (StoredState & { readonly checksum: number }) | undefined
+    .get() as (LogState & { readonly checksum: number }) | undefined
   if (row === undefined) throw damaged("its state row is damaged")
   const { checksum, ...state } = row
-  const right =
-    state.committed === null
-      ? firstStateChecksum(state.released, state.maxVersion)
-      : stateChecksum(state as LogState)
-  if (checksum !== right) throw damaged("its state row is damaged")
+  if (checksum !== stateChecksum(state)) throw damaged("its state row is damaged")
   return state
 }
 
 /** The archive that the log belongs to, if it does to any. */
 const bindingOf = (db: Database.Database): ArchiveBinding | undefined => {
-  const made = db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'binding'").pluck().get()
-  const row = (
-    made === 0
-      ? undefined
-      : db.prepare("SELECT lineage, archived, carried_to FROM binding WHERE id = 1").get()
-  ) as { readonly lineage: string; readonly archived: number; readonly carried_to: number } | undefined
+  const row = db.prepare("SELECT lineage, archived, carried_to FROM binding WHERE id = 1").get() as
+    | { readonly lineage: string; readonly archived: number; readonly carried_to: number }
+    | undefined
   if (row === undefined) return undefined
   const bound = { lineage: row.lineage, archived: row.archived === 1 }
   return row.carried_to === 0 ? bound : { ...bound, carriedTo: row.carried_to }

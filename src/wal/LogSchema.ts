@@ -7,7 +7,7 @@ import type { ArchiveBinding } from "./WriteAheadLog.js"
 export const applicationId = 0x53454c67
 
 /** Version of the tables below. */
-export const formatVersion = 1
+export const formatVersion = 2
 
 /** Creates the tables. */
 export const schema = `
@@ -24,10 +24,16 @@ export const schema = `
     id INTEGER PRIMARY KEY CHECK (id = 1),
     released INTEGER NOT NULL,
     max_version INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    committed INTEGER,
-    letters INTEGER,
-    binding INTEGER
+    committed INTEGER NOT NULL,
+    letters INTEGER NOT NULL,
+    binding INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+  );
+  CREATE TABLE binding (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    lineage TEXT NOT NULL,
+    archived INTEGER NOT NULL,
+    carried_to INTEGER NOT NULL
   );
   CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -52,19 +58,6 @@ export const schema = `
     generation INTEGER NOT NULL,
     parts INTEGER NOT NULL
   );
-`
-
-/** Logs of the first edition have none of these columns of `state` yet. */
-export const stateColumns = ["committed", "letters", "binding"]
-
-/** Logs of the first edition have none yet: it is made with the first binding. */
-export const bindingTable = `
-  CREATE TABLE IF NOT EXISTS binding (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    lineage TEXT NOT NULL,
-    archived INTEGER NOT NULL,
-    carried_to INTEGER NOT NULL
-  )
 `
 
 /** The checksum of a `segment` row. */
@@ -113,12 +106,8 @@ export interface LogState {
 }
 
 /** The checksum of the `state` row. */
-export const stateChecksum = (state: LogState): number =>
-  rowChecksum([state.released, state.maxVersion, state.committed, state.letters, state.binding], noBytes)
-
-/** As it was in logs of the first edition. */
-export const firstStateChecksum = (released: number, maxVersion: number): number =>
-  rowChecksum([released, maxVersion], noBytes)
+export const stateChecksum = ({ binding, committed, letters, maxVersion, released }: LogState): number =>
+  rowChecksum([released, maxVersion, committed, letters, binding], noBytes)
 
 /** A release deletes at most this many segments in one transaction. */
 export const segmentsPerRelease = 128
@@ -129,8 +118,8 @@ const texts = {
   begin: "BEGIN IMMEDIATE",
   commit: "COMMIT",
   rollback: "ROLLBACK",
-  setState: `UPDATE state SET released = ?, max_version = ?, committed = ?, letters = ?, binding = ?, checksum = ?
-     WHERE id = 1`,
+  setState: `INSERT OR REPLACE INTO state (id, released, max_version, committed, letters, binding, checksum)
+     VALUES (1, ?, ?, ?, ?, ?, ?)`,
   insertSegment: `INSERT INTO segment (first_sequence, last_sequence, previous, items, max_version, checksum, data)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   segmentsFrom: `SELECT first_sequence AS first, last_sequence AS last, items, data FROM segment

@@ -134,7 +134,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a log without its last page passes for whole",
     file: "src/wal/LogFileProof.ts",
-    find: "if (committed < (stored.committed ?? 0))",
+    find: "if (committed < state.committed)",
     replace: "if (committed < 0)",
     tests: ["test/wal/AtRest.test.ts"]
   },
@@ -148,15 +148,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "dead letters of an older page pass for the newest",
     file: "src/wal/LogFileProof.ts",
-    find: "if (sum !== (stored.letters ?? sum))",
+    find: "if (sum !== state.letters)",
     replace: "if (sum < 0)",
     tests: ["test/wal/AtRest.test.ts"]
   },
   {
     name: "what a log says about its archive is not proven",
     file: "src/wal/LogFileProof.ts",
-    find: "if (binding !== (stored.binding ?? binding))",
-    replace: "if (binding < 0)",
+    find: "if (bindingChecksum(bound) !== state.binding)",
+    replace: "if (bindingChecksum(bound) < 0)",
     tests: ["test/wal/AtRest.test.ts"]
   },
   {

@@ -12,7 +12,6 @@ import { CuckooFilter } from "../../src/filter/CuckooFilter.js"
 import { decodeFilterSnapshot, encodeFilterSnapshot } from "../../src/filter/FilterSnapshot.js"
 import { LogFile } from "../../src/wal/LogFile.js"
 import { openProblemOf } from "../../src/wal/LogProtocol.js"
-import { firstStateChecksum, stateColumns } from "../../src/wal/LogSchema.js"
 import { encodeOne } from "../../src/wal/SegmentWriter.js"
 import { contentOf, copyAfterCrash, recordOf, recordsOf, seeded, segmentsOf } from "./support.js"
 
@@ -209,24 +208,6 @@ describe("a log with damage at rest", () => {
     }
     expect(counts.refused).toBeGreaterThan(25)
     expect(counts.whole).toBeGreaterThan(0)
-  })
-
-  it("is told from one of the first edition, whose state row says less: that one is brought up to date", () => {
-    const { held } = built()
-    const db = new Database(path)
-    for (const column of stateColumns) db.exec(`ALTER TABLE state DROP COLUMN ${column}`)
-    const { max, released } = db.prepare("SELECT released, max_version AS max FROM state").get() as {
-      readonly max: number
-      readonly released: number
-    }
-    db.prepare("UPDATE state SET checksum = ?").run(firstStateChecksum(released, max))
-    db.close()
-    for (const _ of [1, 2]) expect(outcomeOf(readFileSync(path), held)).toBe("whole")
-    const later = new Database(path)
-    expect(later.prepare("SELECT committed FROM state").pluck().get()).toBe(37)
-    later.exec("UPDATE state SET committed = NULL")
-    later.close()
-    expect(outcomeOf(readFileSync(path), held)).toBe("refused")
   })
 
   it("frames of its -wal file lost or in the place of others, before the last two transactions", () => {
