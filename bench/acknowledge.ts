@@ -1,13 +1,13 @@
 /**
- * Durable acknowledgement: batches of 1,000 against a raw better-sqlite3 loop over the same rows, and 1,000 fibers
- * with one item each against one fsync per item.
+ * Durable acknowledgement: batches of 1,000 against a raw better-sqlite3 loop over the same rows; 1,000 fibers with one
+ * item each against those batches, and against one fsync per item.
  */
 import { join } from "node:path"
 import Database from "better-sqlite3"
-import { Effect } from "effect"
-import { contentHashOf, SyncEngine } from "../src/index.js"
+import { Effect, Fiber } from "effect"
+import { contentHashOf, type SubmitItem, SyncEngine } from "../src/index.js"
 import type { Line } from "./support.js"
-import { atLeast, contentOf, inTurn, temporaryDirectory } from "./support.js"
+import { atLeast, contentOf, information, inTurn, temporaryDirectory } from "./support.js"
 
 const batchItems = 1000
 const batchesPerRound = 20
@@ -25,6 +25,25 @@ const rawLog = (path: string) => {
   )
   return { database, insert }
 }
+
+/** A fiber for each item; returns when all have ended. */
+const inFibers = (
+  items: ReadonlyArray<SubmitItem>,
+  use: (item: SubmitItem) => Effect.Effect<unknown, unknown>
+) =>
+  Effect.flatMap(
+    Effect.forEach(items, (item) => Effect.fork(use(item))),
+    (fibers) => Effect.forEach(fibers, Fiber.join, { discard: true })
+  )
+
+/** What fibers cost that all wait for one turn of the event loop. */
+const waiting: Array<() => void> = []
+const nothing = Effect.async<void>((resume) => {
+  if (waiting.push(() => resume(Effect.void)) > 1) return
+  setImmediate(() => {
+    for (const wake of waiting.splice(0)) wake()
+  })
+})
 
 /** The queue is emptied between rounds, so that only acknowledgement is measured. */
 const measure = (directory: string) =>
@@ -70,24 +89,42 @@ const measure = (directory: string) =>
       }
     })
     const ours = Effect.forEach(batches, (batch) => engine.submitMany(batch), { discard: true })
-    const oursSingles = Effect.forEach(singles, (item) => engine.submit(item), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    const fibers = Effect.forEach(batches, (batch) => inFibers(batch, engine.submit), { discard: true })
+    const idle = Effect.forEach(batches, (batch) => inFibers(batch, () => nothing), { discard: true })
+    const oursSingles = inFibers(singles, engine.submit)
     const settle = Effect.asVoid(engine.flush)
 
-    const [rawMs, , oursMs] = yield* inTurn(7, [raw, settle, ours, settle])
-    const [singleMs, , fibersMs] = yield* inTurn(5, [rawSingles, settle, oursSingles, settle])
+    const [rawMs, , oursMs, , fibersMs, , idleMs] = yield* inTurn(7, [
+      raw,
+      settle,
+      ours,
+      settle,
+      fibers,
+      settle,
+      idle
+    ])
+    const [singleMs, , oneEachMs] = yield* inTurn(5, [rawSingles, settle, oursSingles, settle])
     return [
       atLeast(
         "durable acknowledge, batches of 1,000",
         rawMs! / oursMs!,
-        0.7,
+        0.8,
         "throughput over a raw better-sqlite3 loop (prepared insert, one transaction a batch, synchronous=FULL, same SHA-256)"
       ),
       atLeast(
         "durable acknowledge, 1,000 fibers, one item each",
-        singleMs! / fibersMs!,
+        oursMs! / fibersMs!,
+        0.4,
+        "throughput over batches of 1,000"
+      ),
+      information(
+        "1,000 fibers that only wait for one turn",
+        (oursMs! / idleMs!).toFixed(2),
+        "the same 1,000 fibers without a write, over batches of 1,000: more than this no write in a fiber of its own can reach"
+      ),
+      atLeast(
+        "durable acknowledge, 1,000 fibers, one item each",
+        singleMs! / oneEachMs!,
         10,
         "throughput over one synced transaction per item"
       )

@@ -60,6 +60,8 @@ export const policy = (level: BackpressureLevel): LevelRow => rows[level]
  * reached; falls only through levels whose leaving mark is undercut. A pressure that is not a number counts as full.
  */
 export const levelOf = (pressure: number, previous: BackpressureLevel = "Normal"): BackpressureLevel => {
+  // Nearly always so, and asked with every write.
+  if (pressure < rows.Warn.leave) return "Normal"
   if (Number.isNaN(pressure)) return "Shutdown"
   const held = backpressureLevels.indexOf(previous)
   const reached = backpressureLevels.findLastIndex(

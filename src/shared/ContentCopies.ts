@@ -41,20 +41,25 @@ export const pinsMemory = ({ buffer, byteLength }: Uint8Array): boolean =>
 /** The rest of the buffers that these contents share, which nobody else may need: kept in memory all the same. */
 export class SharedRest {
   bytes = 0
-  private readonly contents = new Map<ArrayBufferLike, number>()
+  private readonly contents = new Map<ArrayBufferLike, { count: number }>()
 
   enter({ buffer, byteLength }: Uint8Array): void {
     if (byteLength === buffer.byteLength) return
-    const others = this.contents.get(buffer) ?? 0
-    this.contents.set(buffer, others + 1)
-    this.bytes += (others === 0 ? buffer.byteLength : 0) - byteLength
+    const others = this.contents.get(buffer)
+    if (others === undefined) {
+      this.contents.set(buffer, { count: 1 })
+      this.bytes += buffer.byteLength
+    } else others.count++
+    this.bytes -= byteLength
   }
 
   leave({ buffer, byteLength }: Uint8Array): void {
     if (byteLength === buffer.byteLength) return
-    const others = this.contents.get(buffer)! - 1
-    if (others === 0) this.contents.delete(buffer)
-    else this.contents.set(buffer, others)
-    this.bytes += byteLength - (others === 0 ? buffer.byteLength : 0)
+    const others = this.contents.get(buffer)!
+    if (--others.count === 0) {
+      this.contents.delete(buffer)
+      this.bytes -= buffer.byteLength
+    }
+    this.bytes += byteLength
   }
 }

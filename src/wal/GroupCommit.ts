@@ -7,7 +7,7 @@ import { LogFull, LogUnavailable } from "../EngineError.js"
 import * as Metrics from "../Metrics.js"
 import type { ItemRecord } from "../SyncItem.js"
 import type { Amount, OpenedFile } from "./LogProtocol.js"
-import { encodedBytes, type Segment, SegmentWriter } from "./SegmentWriter.js"
+import { encodedBytes, maxSegmentBytes, type Segment, SegmentWriter } from "./SegmentWriter.js"
 import type { Appended, ArchiveBinding, LogUsage } from "./WriteAheadLog.js"
 
 /** Bounds of a log. */
@@ -44,9 +44,13 @@ const maxGroupsInFlight = 2
 const maxGroupBytes = 4 * 1024 * 1024
 const maxGroupItems = 2_000
 
+interface Call extends Appended {
+  readonly done: AppendDone
+}
+
 interface Group {
   readonly first: number
-  readonly calls: Array<{ readonly appended: Appended; readonly done: AppendDone }>
+  readonly calls: Array<Call>
   readonly writers: Array<SegmentWriter>
   items: number
   bytes: number
@@ -55,7 +59,12 @@ interface Group {
 /** Encodes, bounds, groups and sends appends, and keeps the counts of what the log holds. */
 export class GroupCommit {
   /** What was accepted and is not released. */
-  private held: Amount
+  private items: number
+  private bytes: number
+  private readonly maxItems: number
+  private readonly maxBytes: number
+  /** Encoded bytes of each record of the call that is being admitted. */
+  private readonly sizes: Array<number> = []
   private readonly groups: Array<Group> = []
   private inFlight = 0
   private scheduled = false
@@ -77,7 +86,7 @@ export class GroupCommit {
     private readonly target: CommitTarget,
     readonly path: string,
     file: OpenedFile,
-    private readonly bounds: LogBounds,
+    { maxBytes = 1024 * 1024 * 1024, maxItems = 1_000_000 }: LogBounds,
     private readonly later: (turn: () => void) => void
   ) {
     this.committed = file.committed
@@ -85,7 +94,10 @@ export class GroupCommit {
     this.nextSequence = file.committed + 1
     this.maxVersion = file.maxVersion
     this.letters = { items: file.letters, bytes: file.letterBytes }
-    this.held = { items: file.items, bytes: file.bytes }
+    this.items = file.items
+    this.bytes = file.bytes
+    this.maxItems = maxItems
+    this.maxBytes = maxBytes
     this.binding = file.binding
   }
 
@@ -95,10 +107,18 @@ export class GroupCommit {
   }
 
   usage(): LogUsage {
-    const { committed, held, letters, released } = this
-    const { maxBytes = 1024 * 1024 * 1024, maxItems = 1_000_000 } = this.bounds
-    const { bytes: letterBytes, items: letterItems } = letters
-    return { ...held, letters: letterItems, letterBytes, maxItems, maxBytes, committed, released }
+    const { bytes, committed, items, letters, maxBytes, maxItems, released } = this
+    // Asked for with every write.
+    return {
+      items,
+      bytes,
+      letters: letters.items,
+      letterBytes: letters.bytes,
+      maxItems,
+      maxBytes,
+      committed,
+      released
+    }
   }
 
   /** See `WriteAheadLog.unsafeAppend`. */
@@ -144,60 +164,65 @@ export class GroupCommit {
     this.binding = binding
     this.letters = { items: letters, bytes: letterBytes }
     this.released = released
-    this.held = { items, bytes }
+    this.items = items
+    this.bytes = bytes
     for (const waiting of this.groups) this.hold(waiting, 1)
   }
 
   private hold({ bytes, items }: Amount, sign: 1 | -1): void {
-    this.held = { items: this.held.items + sign * items, bytes: this.held.bytes + sign * bytes }
+    this.items += sign * items
+    this.bytes += sign * bytes
   }
 
   private admit(records: ReadonlyArray<ItemRecord>, done: AppendDone, moved: boolean): LogFull | undefined {
-    const sizes = records.map(encodedBytes)
-    const bytes = sizes.reduce((sum, size) => sum + size, 0)
-    const refusal = moved ? undefined : this.refusal(records.length, bytes)
+    const count = records.length
+    let bytes = 0
+    for (let index = 0; index < count; index++) {
+      const size = encodedBytes(records[index]!)
+      this.sizes[index] = size
+      bytes += size
+    }
+    const refusal = moved ? undefined : this.refusal(count, bytes)
     if (refusal !== undefined) return refusal
     const group = this.openGroup()
     const first = this.nextSequence
-    this.encode(group, first, records, sizes)
+    this.encode(group, first, records, bytes)
     for (const { version } of records) if (version > this.maxVersion) this.maxVersion = version
-    this.hold({ items: records.length, bytes }, 1)
-    group.items += records.length
+    this.items += count
+    this.bytes += bytes
+    group.items += count
     group.bytes += bytes
-    group.calls.push({ appended: { first, count: records.length }, done })
-    this.nextSequence += records.length
+    group.calls.push({ first, count, done })
+    this.nextSequence += count
     return undefined
   }
 
   /** Dead letters take their part of the bounds. */
   private refusal(items: number, bytes: number): LogFull | undefined {
-    const { letters, maxBytes, maxItems, ...usage } = this.usage()
-    const heldItems = usage.items + letters
-    const heldBytes = usage.bytes + usage.letterBytes
+    const { letters, maxBytes, maxItems } = this
+    const heldItems = this.items + letters.items
+    const heldBytes = this.bytes + letters.bytes
     if (heldItems + items <= maxItems && heldBytes + bytes <= maxBytes) return undefined
-    const held = { items: heldItems, bytes: heldBytes, letters }
+    const held = { items: heldItems, bytes: heldBytes, letters: letters.items }
     return new LogFull({ ...held, maxItems, maxBytes, retryAfterMs: logRetryAfterMs })
   }
 
-  /** Adds all of the records to the group's segments, or none. */
-  private encode(
-    group: Group,
-    first: number,
-    records: ReadonlyArray<ItemRecord>,
-    sizes: ReadonlyArray<number>
-  ): void {
+  /** Adds all of the records, `bytes` in all, to the group's segments, or none. */
+  private encode(group: Group, first: number, records: ReadonlyArray<ItemRecord>, bytes: number): void {
     const { writers } = group
+    let left = bytes
     const writersBefore = writers.length
     let writer = writers[writersBefore - 1]
     const rewind = writer?.mark()
     try {
       for (let index = 0; index < records.length; index++) {
-        const size = sizes[index]!
+        const size = this.sizes[index]!
         if (writer === undefined || !writer.admits(size)) {
-          writer = new SegmentWriter(first + index, Math.max(size, 4096))
+          writer = new SegmentWriter(first + index, Math.max(size, Math.min(left, maxSegmentBytes), 4096))
           writers.push(writer)
         }
         writer.add(records[index]!, size)
+        left -= size
       }
     } catch (error) {
       writers.length = writersBefore
@@ -244,7 +269,7 @@ export class GroupCommit {
           this.committed = last
           this.refused = 0
           Metrics.groupCommitted(group.items)
-          for (const call of group.calls) call.done(Either.right(call.appended))
+          for (const { count, done, first } of group.calls) done(Either.right({ first, count }))
         } else {
           this.hold(group, -1)
           this.refused = Math.max(this.refused, group.bytes)

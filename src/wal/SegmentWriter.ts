@@ -28,7 +28,8 @@ export interface Segment {
   readonly data: Uint8Array
 }
 
-const textBytes = (field: string, text = ""): number => {
+const textBytes = (field: string, text: string | undefined): number => {
+  if (text === undefined) return 0
   const bytes = Buffer.byteLength(text, "utf8")
   if (bytes > maxTextBytes)
     throw new RangeError(`${field} has ${bytes} bytes; the log takes at most ${maxTextBytes}`)

@@ -293,6 +293,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
+    name: "a batch returns when its first turn has ended",
+    file: "src/engine/write/BatchWrites.ts",
+    find: "if (--this.open === 0) this.resume?.()",
+    replace: "this.resume?.()",
+    tests: ["test/engine/write/WriteOperations.test.ts"]
+  },
+  {
+    name: "a single write on its way is not known",
+    file: "src/engine/write/SingleWrites.ts",
+    find: "    this.core.inFlight.add(write)\n",
+    replace: "",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
     name: "contents with lone surrogates are taken",
     file: "src/SyncItem.ts",
     find: "content.isWellFormed() ? encoder.encode(content) : illFormed",
@@ -732,15 +746,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "letters do not count towards the log's bounds",
     file: "src/wal/GroupCommit.ts",
-    find: "const heldItems = usage.items + letters",
-    replace: "const heldItems = usage.items",
+    find: "const heldItems = this.items + letters.items",
+    replace: "const heldItems = this.items",
     tests: ["test/wal/WriteAheadLog.test.ts"]
   },
   {
     name: "bytes of letters do not count towards the log's bounds",
     file: "src/wal/GroupCommit.ts",
-    find: "const heldBytes = usage.bytes + usage.letterBytes",
-    replace: "const heldBytes = usage.bytes",
+    find: "const heldBytes = this.bytes + letters.bytes",
+    replace: "const heldBytes = this.bytes",
     tests: ["test/wal/WriteAheadLog.test.ts"]
   },
   {
@@ -1145,7 +1159,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an older write comes back over a later one that memory has evicted",
     file: "src/engine/state/KnownVersions.ts",
-    find: "    if (!sameVersion(pending.get(record.id) ?? record, record)) return\n",
+    find: "    if (!sameVersion(newest, record)) return\n",
     replace: "",
     tests: ["test/engine/read/PointReads.test.ts"]
   },

@@ -133,7 +133,7 @@ const insert = Effect.fnUntraced(function* <E, R>(
   options: Options
 ): Effect.fn.Return<SyncItem, E | ReadError | WriteError, R> {
   const made = yield* make
-  const item = readOnce(() => made as SubmitItem)
+  const item = readOnce([made as SubmitItem], 0)
   if ("_tag" in item) return yield* new InvalidItem({ ...item, id })
   for (;;) {
     const receipt = yield* Effect.exit(writes.submit({ ...item, id }, { ...options, expectedVersion: 0 }))

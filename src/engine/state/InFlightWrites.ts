@@ -51,6 +51,7 @@ export class InFlightWrites {
   /** The commit of this write has ended, well or badly. Once for each write that was added. */
   remove(write: Prepared): void {
     if (!this.writes.remove(write.record.id, write)) return
+    if (this.waiting.size === 0) return
     const waiting = this.waiting.get(write) ?? []
     this.waiting.delete(write)
     for (const wake of waiting) wake()

@@ -57,10 +57,10 @@ export class KnownVersions {
   /** Makes a durable (or, for durability `memory`, an accepted) write visible to readers. */
   show(record: ItemRecord, sequence: number, unchecked: boolean): void {
     const { memory, pending, watches } = this.here
-    pending.add(record, sequence, unchecked)
+    const newest = pending.add(record, sequence, unchecked)
     watches.touch(record.id)
     // A later write may be visible already, acknowledged before its commit, and memory may have evicted it.
-    if (!sameVersion(pending.get(record.id) ?? record, record)) return
+    if (!sameVersion(newest, record)) return
     if (unchecked) memory.remove(record.id)
     else this.keep(record)
   }

@@ -71,6 +71,8 @@ export class LogTail {
 
   /** Where the first entry above this sequence number stands. */
   private positionAfter(sequence: number): number {
+    const first = this.entries[this.head]
+    if (first === undefined || first.sequence > sequence) return this.head
     return lowerBound(this.head, this.entries.length, (index) => this.entries[index]!.sequence <= sequence)
   }
 

@@ -75,24 +75,34 @@ export class PendingIndex {
     return compareVersions(early, logged) > 0 ? early : logged
   }
 
-  /** Adds a write unless the log holds a newer one of the same id. With sequence number 0 its commit is still under way. */
-  add(record: ItemRecord, sequence: number, unchecked: boolean): void {
+  /**
+   * Adds a write unless the log holds a newer one of the same id. With sequence number 0 its commit is still under way.
+   * Returns the newest pending one of the id, as {@link get}.
+   */
+  add(record: ItemRecord, sequence: number, unchecked: boolean): PendingEntry {
     this.order.add(record.id)
     if (sequence === 0) {
       this.early.add(entryOf(record, 0, unchecked))
-      return
+      return this.get(record.id)!
     }
     this.revoke(record)
+    const logged = this.log(record, sequence, unchecked)
+    return this.early.size === 0 ? logged : this.get(record.id)!
+  }
+
+  private log(record: ItemRecord, sequence: number, unchecked: boolean): PendingEntry {
     const known = this.logged.get(record.id)
     if (known !== undefined) {
       const order = compareVersions(known, record)
-      if (order > 0) return
+      if (order > 0) return known
       // The same version twice: the later sequence number, because the entry must outlive the earlier's release.
       // Of one number the version that the archive is asked first stays.
-      if (order === 0 && known.sequence > sequence === sameVersion(known, record)) return
+      if (order === 0 && known.sequence > sequence === sameVersion(known, record)) return known
     }
     if (known === undefined) this.loggedMemory += memoryOf(record.id)
-    this.logged.set(record.id, entryOf(record, sequence, unchecked))
+    const entry = entryOf(record, sequence, unchecked)
+    this.logged.set(record.id, entry)
+    return entry
   }
 
   /** The archive holds this version of the id, or none: pending writes that are not older have been compared with it. */

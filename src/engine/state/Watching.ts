@@ -36,6 +36,7 @@ export class Watches {
   }
 
   touch(id: string): void {
+    if (this.watches.size === 0) return
     const watch = this.watches.get(id)
     if (watch === undefined) return
     watch.dirty = true

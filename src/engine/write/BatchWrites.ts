@@ -2,7 +2,7 @@
  * Writes of many items in one call, in turns that other work comes between. What is prepared in a turn is in the log's
  * queue when the turn ends.
  */
-import { Deferred, Effect, FiberId } from "effect"
+import { Effect } from "effect"
 import type { WriteError } from "../../EngineError.js"
 import { InvalidRequest } from "../../EngineError.js"
 import * as Metrics from "../../Metrics.js"
@@ -10,7 +10,7 @@ import type { Durability, SubmitResult } from "../../SyncEngineModels.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { EngineState } from "../state/EngineState.js"
 import type { Prepared } from "../state/InFlightWrites.js"
-import type { LogAppend } from "./LogAppend.js"
+import type { Answers, LogAppend } from "./LogAppend.js"
 import type { Asked, VersionComparison } from "./VersionComparison.js"
 import { refuse, throttled, writeGate } from "./WriteGate.js"
 import { type Examined, shownConflict } from "./WriteValidation.js"
@@ -32,10 +32,34 @@ export interface Batch {
 
 const noAnswers: ReadonlyMap<string, Asked> = new Map()
 
-interface Turn {
-  /** Where the next one starts. */
-  readonly end: number
-  readonly settled: Effect.Effect<void>
+/** The results of a batch, and one completion for all of its turns. */
+class Results {
+  readonly all: Array<SubmitResult>
+  private open = 0
+  private resume: (() => void) | undefined
+
+  constructor(count: number) {
+    this.all = new Array<SubmitResult>(count)
+  }
+
+  /** What a turn writes to the log: its results go to these places. */
+  answers(places: ReadonlyArray<number>): Answers {
+    this.open++
+    return {
+      set: (n, result) => {
+        this.all[places[n]!] = result
+      },
+      done: () => {
+        if (--this.open === 0) this.resume?.()
+      }
+    }
+  }
+
+  /** Waits for all turns begun so far. */
+  readonly settled: Effect.Effect<void> = Effect.async((resume) => {
+    this.resume = () => resume(Effect.void)
+    if (this.open === 0) this.resume()
+  })
 }
 
 export class BatchWrites {
@@ -45,19 +69,17 @@ export class BatchWrites {
     private readonly comparison: VersionComparison
   ) {}
 
+  /** To be called when the call begins. */
   append(
     argument: string,
     batch: Batch,
     refusal: WriteError | undefined
   ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> {
     const { core } = this
-    return throttled(
-      core,
-      Effect.suspend(() => {
-        const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
-        return refused === undefined ? this.compared(batch) : refuse(refused, batch.count)
-      })
-    )
+    return throttled(core, () => {
+      const refused = writeGate(core) ?? refusal ?? batchProblem(core, argument, batch.count)
+      return refused === undefined ? this.compared(batch) : refuse(refused, batch.count)
+    })
   }
 
   private compared(batch: Batch): Effect.Effect<ReadonlyArray<SubmitResult>> {
@@ -82,24 +104,22 @@ export class BatchWrites {
     batch: Batch,
     answers: ReadonlyMap<string, Asked>
   ): Effect.Effect<ReadonlyArray<SubmitResult>> {
-    const results = new Array<SubmitResult>(batch.count)
-    const settled: Array<Effect.Effect<void>> = []
+    const results = new Results(batch.count)
     const later: Array<number> = []
     const turns = (start: number): Effect.Effect<void> =>
       Effect.suspend(() => {
         const append = (examined?: Examined) => {
-          const turn = this.appendTurn(batch, start, results, later, answers, examined)
-          settled.push(turn.settled)
-          return turn.end < batch.count ? Effect.zipRight(yieldToEventLoop, turns(turn.end)) : Effect.void
+          const end = this.appendTurn(batch, start, results, later, answers, examined)
+          return end < batch.count ? Effect.zipRight(yieldToEventLoop, turns(end)) : Effect.void
         }
         const examined = start < batch.count ? batch.examined?.(start) : undefined
         return examined === undefined ? append() : Effect.flatMap(examined, append)
       })
     return Effect.uninterruptible(
       turns(0).pipe(
-        Effect.zipRight(Effect.suspend(() => this.again(batch, later, results))),
-        Effect.zipRight(Effect.suspend(() => Effect.all(settled, { discard: true }))),
-        Effect.as(results)
+        Effect.zipRight(Effect.suspend(() => this.again(batch, later, results.all))),
+        Effect.zipRight(results.settled),
+        Effect.as(results.all)
       )
     )
   }
@@ -128,17 +148,17 @@ export class BatchWrites {
     )
   }
 
-  /** One turn's worth, prepared and appended synchronously; results are put at their places. */
+  /** One turn's worth, prepared and appended synchronously; returns where the next one starts. */
   private appendTurn(
     batch: Batch,
     start: number,
-    results: Array<SubmitResult>,
+    results: Results,
     later: Array<number>,
     answers: ReadonlyMap<string, Asked>,
     examined: Examined | undefined
-  ): Turn {
+  ): number {
     const { core } = this
-    if (!core.gate.acceptsWrites) return this.refuseFrom(start, batch, results)
+    if (!core.gate.acceptsWrites) return this.refuseFrom(start, batch, results.all)
     const writes: Array<Prepared> = []
     try {
       const places: Array<number> = []
@@ -164,11 +184,11 @@ export class BatchWrites {
             continue
           }
           Metrics.rejected(error._tag, 1)
-          results[index] = { _tag: "Rejected", id: batch.id(index), error }
+          results.all[index] = { _tag: "Rejected", id: batch.id(index), error }
         }
       }
-      const settled = writes.length === 0 ? Effect.void : this.enqueue(batch, writes, places, results)
-      return { end: index, settled }
+      if (writes.length > 0) this.log.enqueue(writes, batch.durability, results.answers(places))
+      return index
     } catch (cause) {
       // Those known already will not reach the log, and others would wait for them for ever.
       for (const write of writes) core.inFlight.remove(write)
@@ -177,27 +197,13 @@ export class BatchWrites {
   }
 
   /** A drain or shutdown came between two turns: what is not in the log yet is refused. */
-  private refuseFrom(start: number, batch: Batch, results: Array<SubmitResult>): Turn {
+  private refuseFrom(start: number, batch: Batch, results: Array<SubmitResult>): number {
     const error = this.core.gate.closed("write")
     Metrics.rejected(error._tag, batch.count - start)
     for (let rest = start; rest < batch.count; rest++) {
       results[rest] = { _tag: "Rejected", id: batch.id(rest), error }
     }
-    return { end: batch.count, settled: Effect.void }
-  }
-
-  private enqueue(
-    { durability }: Batch,
-    writes: ReadonlyArray<Prepared>,
-    places: ReadonlyArray<number>,
-    results: Array<SubmitResult>
-  ): Effect.Effect<void> {
-    const settled = Deferred.unsafeMake<void>(FiberId.none)
-    this.log.enqueue(writes, durability, (answers) => {
-      for (let place = 0; place < places.length; place++) results[places[place]!] = answers[place]!
-      Deferred.unsafeDone(settled, Effect.void)
-    })
-    return Deferred.await(settled)
+    return batch.count
   }
 }
 

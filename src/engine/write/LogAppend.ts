@@ -16,8 +16,11 @@ import type { Prepared } from "../state/InFlightWrites.js"
 import { contentBytes } from "../state/InFlightWrites.js"
 import { closedToWrites } from "./WriteGate.js"
 
-/** Called once, with a result for each prepared write in order. */
-type Done = (results: ReadonlyArray<SubmitResult>) => void
+/** Where the results of a call go: one for each of its writes, by its place, and then `done`. */
+export interface Answers {
+  readonly set: (place: number, result: SubmitResult) => void
+  readonly done: () => void
+}
 
 export class LogAppend {
   /** @param hurry called after a group commit in place of `onCommitted` when a writer waits for the archive */
@@ -29,10 +32,10 @@ export class LogAppend {
   ) {}
 
   /**
-   * Appends prepared writes as one call and acknowledges them at the asked level. Synchronous: when this returns, the
-   * writes are in the log's queue, or `done` has been told why not.
+   * Appends prepared writes, which are known to be in flight, as one call and acknowledges them at the asked level.
+   * Synchronous: when this returns, the writes are in the log's queue, or `answers` say why not.
    */
-  enqueue(writes: ReadonlyArray<Prepared>, durability: Durability, done: Done): void {
+  enqueue(writes: ReadonlyArray<Prepared>, durability: Durability, answers: Answers): void {
     const { core } = this
     const records = writes.map((write) => write.record)
     const early = durability === "memory"
@@ -40,21 +43,22 @@ export class LogAppend {
     let answered = false
     // The filter knows an id before anybody can see it.
     core.filter?.beforeWrite(records)
-    for (const write of writes) core.inFlight.add(write)
     const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
       if (!core.appends.end(append)) return
       for (const write of writes) core.inFlight.remove(write)
       if (early && answered) core.early.end()
       if (Either.isRight(result)) {
-        this.landed(writes, records, result.right.first, durability, done)
+        this.landed(writes, records, result.right.first, durability, answers)
         return
       }
+      const error = result.left
       refused = true
-      if (result.left._tag === "LogUnavailable") core.degradations.logRefuses(result.left)
+      if (error._tag === "LogUnavailable") core.degradations.logRefuses(error)
       if (early && answered) takeBack(core, records)
       if (answered) return
-      Metrics.rejected(result.left._tag, records.length)
-      done(records.map((record) => ({ _tag: "Rejected", id: record.id, error: result.left })))
+      Metrics.rejected(error._tag, records.length)
+      for (const [place, { id }] of records.entries()) answers.set(place, { _tag: "Rejected", id, error })
+      answers.done()
     }
     const append = core.appends.begin(records.length, contentBytes(records), (error) =>
       committed(Either.left(error))
@@ -65,7 +69,7 @@ export class LogAppend {
     answered = true
     core.early.begin()
     Metrics.acknowledged("memory", records.length)
-    done(acknowledged(writes, "memory"))
+    acknowledge(writes, "memory", answers)
   }
 
   private landed(
@@ -73,7 +77,7 @@ export class LogAppend {
     records: ReadonlyArray<ItemRecord>,
     first: number,
     durability: Durability,
-    done: Done
+    answers: Answers
   ): void {
     const { core } = this
     for (let index = 0; index < writes.length; index++) {
@@ -82,31 +86,30 @@ export class LogAppend {
     core.tail.push(first, records)
     core.counters.acknowledged += records.length
     if (durability !== "memory") Metrics.acknowledged(durability, records.length)
-    if (durability === "wal") done(acknowledged(writes, "wal"))
+    if (durability === "wal") acknowledge(writes, "wal", answers)
     if (durability === "archive") {
-      this.awaitArchive(writes, first, done)
+      this.awaitArchive(writes, first, answers)
       this.hurry()
     } else this.onCommitted()
   }
 
-  private awaitArchive(writes: ReadonlyArray<Prepared>, first: number, done: Done): void {
+  private awaitArchive(writes: ReadonlyArray<Prepared>, first: number, answers: Answers): void {
     this.waiters.add(first, writes.length, (outcomes) => {
       const again: Array<Prepared> = []
       const places: Array<number> = []
-      const results = writes.map((write, index) => {
-        const outcome = outcomes[index]!
+      for (const [place, write] of writes.entries()) {
+        const outcome = outcomes[place]!
         const newer = outcome._tag === "Superseded" ? newerThan(this.core, write, outcome) : undefined
-        if (newer !== undefined) {
+        if (newer === undefined) answers.set(place, resultOf(write, outcome))
+        else {
           again.push(newer)
-          places.push(index)
+          places.push(place)
         }
-        return resultOf(write, outcome)
-      })
-      if (again.length === 0) return done(results)
-      this.enqueue(again, "archive", (answers) => {
-        for (const [n, place] of places.entries()) results[place] = answers[n]!
-        done(results)
-      })
+      }
+      if (again.length === 0) return answers.done()
+      for (const write of again) this.core.inFlight.add(write)
+      const { done, set } = answers
+      this.enqueue(again, "archive", { set: (n, result) => set(places[n]!, result), done })
     })
   }
 }
@@ -123,8 +126,12 @@ export const receiptOf = (
   compared: durability === "archive" || compared
 })
 
-const acknowledged = (writes: ReadonlyArray<Prepared>, durability: Durability): ReadonlyArray<SubmitResult> =>
-  writes.map((write) => ({ _tag: "Acknowledged", receipt: receiptOf(write, durability) }))
+const acknowledge = (writes: ReadonlyArray<Prepared>, durability: Durability, answers: Answers): void => {
+  for (let place = 0; place < writes.length; place++) {
+    answers.set(place, { _tag: "Acknowledged", receipt: receiptOf(writes[place]!, durability) })
+  }
+  answers.done()
+}
 
 const resultOf = (write: Prepared, outcome: ArchiveOutcome): SubmitResult => {
   const { id, version } = write.record

@@ -120,9 +120,12 @@ export class SingleWrites {
     durability: Durability,
     resume: (effect: Effect.Effect<Receipt, WriteError>) => void
   ): void {
-    this.log.enqueue([write], durability, ([result]) =>
-      resume(result!._tag === "Acknowledged" ? Effect.succeed(result!.receipt) : Effect.fail(result!.error))
-    )
+    this.core.inFlight.add(write)
+    this.log.enqueue([write], durability, {
+      set: (_, result) =>
+        resume(result._tag === "Acknowledged" ? Effect.succeed(result.receipt) : Effect.fail(result.error)),
+      done: () => {}
+    })
   }
 
   private ask(id: string, expected: Expected, write: SingleWrite): Effect.Effect<Receipt, WriteError> {

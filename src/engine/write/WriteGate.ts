@@ -26,15 +26,16 @@ export const writeGate = (core: EngineState): WriteError | undefined => {
   return new Backpressure({ level, pressure: core.pressure.share, retryAfterMs: rule.retryAfterMs })
 }
 
-/** Under pressure, lets a call wait before it goes on to the gate. */
+/** Under pressure, lets a call wait before it goes on to the gate. To be called when the call begins. */
 export const throttled = <A, E, R>(
   core: EngineState,
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const { delayMs } = policy(core.pressure.level())
-    return delayMs === 0 ? effect : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), effect)
-  })
+  goOn: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const { delayMs } = policy(core.pressure.level())
+  return delayMs === 0
+    ? goOn()
+    : Effect.zipRight(Effect.sleep(Duration.millis(delayMs)), Effect.suspend(goOn))
+}
 
 export const refuse = (error: WriteError, items = 1): Effect.Effect<never, WriteError> => {
   Metrics.rejected(error._tag, Number.isNaN(items) ? 1 : items)

@@ -87,25 +87,23 @@ export const make = (
           durabilityProblem(options)
         )
       }),
-    deleteUnless: (ids, left, final) =>
-      batches.append(
-        "ids",
-        {
-          count: ids.length,
-          // At the archive's word: only what it has deleted counts.
-          durability: "archive",
-          id: (index) => ids[index]!,
-          prepare: (index) => {
-            const id = ids[index]!
-            if (left(id)) {
-              return new VersionMismatch({ id, expected: core.versions.newest(id)?.version ?? 0, actual: 0 })
-            }
-            const prepared = prepareDelete(core, id, undefined, undefined)
-            return prepared._tag === "Prepared" && final ? { ...prepared, final } : prepared
+    deleteUnless: (ids, left, final) => {
+      const batch: Batch = {
+        count: ids.length,
+        // At the archive's word: only what it has deleted counts.
+        durability: "archive",
+        id: (index) => ids[index]!,
+        prepare: (index) => {
+          const id = ids[index]!
+          if (left(id)) {
+            return new VersionMismatch({ id, expected: core.versions.newest(id)?.version ?? 0, actual: 0 })
           }
-        },
-        undefined
-      )
+          const prepared = prepareDelete(core, id, undefined, undefined)
+          return prepared._tag === "Prepared" && final ? { ...prepared, final } : prepared
+        }
+      }
+      return Effect.suspend(() => batches.append("ids", batch, undefined))
+    }
   }
 }
 
@@ -116,7 +114,7 @@ const submitOne = (
   options: AnyOptions
 ): Effect.Effect<Receipt, WriteError> => {
   const refusal = durabilityProblem(options) ?? routingProblem(core, options)
-  const item = readOnce(() => given)
+  const item = readOnce([given], 0)
   const own = "_tag" in item || item.version === undefined ? undefined : item.id
   const submitted = (examined?: Examined) => {
     const write: SingleWrite = {
@@ -128,13 +126,10 @@ const submitOne = (
     const { expectedHash: contentHash, expectedVersion: version } = options
     return singles.compareAndSet(item.id, { version, contentHash, isOwn: own !== undefined }, write)
   }
-  return throttled(
-    core,
-    Effect.suspend(() => {
-      const examined = refusal === undefined ? examinedFirst(core, item) : undefined
-      return examined === undefined ? submitted() : Effect.flatMap(examined, submitted)
-    })
-  )
+  return throttled(core, () => {
+    const examined = refusal === undefined ? examinedFirst(core, item) : undefined
+    return examined === undefined ? submitted() : Effect.flatMap(examined, submitted)
+  })
 }
 
 const deleteOne = (
@@ -149,8 +144,7 @@ const deleteOne = (
     refusal: durabilityProblem(options)
   }
   const isOwn = options.version !== undefined
-  return throttled(
-    core,
+  return throttled(core, () =>
     options.expectedVersion === undefined
       ? singles.write(write, isOwn ? id : undefined)
       : singles.compareAndSet(id, { version: options.expectedVersion, contentHash: undefined, isOwn }, write)
@@ -163,18 +157,15 @@ const volatile = (
   items: ReadonlyArray<SubmitItem>,
   options: SubmitOptions
 ): Effect.Effect<ReadonlyArray<SubmitResult>, WriteError> =>
-  throttled(
-    core,
-    Effect.suspend(() => {
-      const refused =
-        writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", countOf(items))
-      if (refused !== undefined) return refuse(refused, countOf(items))
-      const { cache } = core
-      if (cache === undefined) return Effect.succeed([])
-      const item = (index: number) => itemAt(items, index)
-      return CacheOnlyItems.submit(core, cache, items.length, item, options.ttl ?? 1)
-    })
-  )
+  throttled(core, () => {
+    const refused =
+      writeGate(core) ?? routingProblem(core, options) ?? batchProblem(core, "items", countOf(items))
+    if (refused !== undefined) return refuse(refused, countOf(items))
+    const { cache } = core
+    if (cache === undefined) return Effect.succeed([])
+    const item = (index: number) => readOnce(items, index)
+    return CacheOnlyItems.submit(core, cache, items.length, item, options.ttl ?? 1)
+  })
 
 /** Each item is read once. */
 const readItems = (
@@ -182,7 +173,7 @@ const readItems = (
   items: ReadonlyArray<SubmitItem>
 ): Pick<Batch, "own" | "examined" | "prepare"> => {
   const known: Array<SubmitItem | InvalidItem> = []
-  const read = (index: number): SubmitItem | InvalidItem => (known[index] ??= itemAt(items, index))
+  const read = (index: number): SubmitItem | InvalidItem => (known[index] ??= readOnce(items, index))
   return {
     own: (index) => {
       const item = read(index)
@@ -208,8 +199,6 @@ const examinedFirst = (
   return isLarge && writeGate(core) === undefined ? examine(content, contentType, bytesPerTurn) : undefined
 }
 
-const itemAt = (items: ReadonlyArray<SubmitItem>, index: number) => readOnce(() => items[index])
-
 /** An id of a list, which is refused as any other value when it cannot be read. */
 const idAt = (id: () => string | undefined): string => {
   try {
@@ -228,9 +217,10 @@ export const withOptions = <A, E, R>(
   use: (options: AnyOptions) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WriteError, R> =>
   Effect.suspend((): Effect.Effect<A, E | WriteError, R> => {
-    let options: AnyOptions = {}
+    if (given === undefined || given === null) return use(noOptions)
+    let options: AnyOptions
     try {
-      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given ?? options
+      const { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version } = given
       options = { durability, expectedHash, expectedVersion, sql, traceparent, ttl, version }
     } catch (cause) {
       return refuse(new InvalidRequest({ argument: "options", problem: unreadable(cause) }))
@@ -241,6 +231,8 @@ export const withOptions = <A, E, R>(
 export interface AnyOptions extends SubmitOptions, DeleteOptions {
   readonly expectedHash?: string | undefined
 }
+
+const noOptions: AnyOptions = {}
 
 const durabilityOf = ({ durability = "wal" }: AnyOptions): Durability => durability
 

@@ -33,10 +33,10 @@ import type { Asked } from "./VersionComparison.js"
 export const invalid = (id: unknown, field: string, problem: string): InvalidItem =>
   new InvalidItem({ id: nameOf(id), field, problem })
 
-/** What a caller hands in, read once: its getters may throw, or say something else the next time. */
-export const readOnce = (given: () => SubmitItem | undefined): SubmitItem | InvalidItem => {
+/** An item that a caller hands in, read once: getters may throw, or say something else the next time. */
+export const readOnce = (items: ReadonlyArray<SubmitItem>, index: number): SubmitItem | InvalidItem => {
   try {
-    const item = given()
+    const item = items[index]
     if (typeof item !== "object" || item === null) return invalid("", "item", "must be an object")
     const { content, contentType, id, state, traceparent, version } = item
     // Copied: whoever writes into its bytes later changes neither what was hashed nor what memory returns.
@@ -53,12 +53,14 @@ export const unreadable = (cause: unknown): string =>
 
 /** The bound on one item's content: the configured one, and what the archive can carry. */
 const sizeProblem = (core: EngineState, id: string, bytes: number): PayloadTooLarge | undefined => {
-  const tooLarge = (maxBytes: number, limit: string) =>
-    bytes > maxBytes ? new PayloadTooLarge({ id, bytes, maxBytes, limit }) : undefined
-  return (
-    tooLarge(core.config().maxPayloadBytes, "MAX_PAYLOAD_BYTES") ??
-    tooLarge(core.tiers?.archive?.maxContentBytes ?? Number.POSITIVE_INFINITY, "the archive's packet size")
-  )
+  const { maxPayloadBytes } = core.config()
+  const { maxContentBytes = Number.POSITIVE_INFINITY } = core.tiers?.archive ?? {}
+  if (bytes <= maxPayloadBytes && bytes <= maxContentBytes) return undefined
+  const [maxBytes, limit] =
+    bytes > maxPayloadBytes
+      ? [maxPayloadBytes, "MAX_PAYLOAD_BYTES"]
+      : [maxContentBytes, "the archive's packet size"]
+  return new PayloadTooLarge({ id, bytes, maxBytes, limit })
 }
 
 /** An entry's bytes beside its content are fewer. */
@@ -81,45 +83,52 @@ const logProblem = (core: EngineState, record: ItemRecord): PayloadTooLarge | un
 
 const ownProblem = `is above ${maxOwnVersion}, the highest own version; what is above is the engine's`
 
+/** A record before its version is known. */
+type Unversioned = { -readonly [Field in keyof ItemRecord]: ItemRecord[Field] }
+
 /** Assigns the version, or checks the caller's own one against what is known. */
 const versioned = (
   core: EngineState,
-  write: Omit<ItemRecord, "version">,
+  record: Unversioned,
   own: number | undefined,
   asked: Asked | undefined
 ): Prepared | WriteError => {
-  const { id } = write
+  const { id } = record
   const here = core.versions.newest(id)
   const known = newestOf(asked?.head, here)
   const previousVersion = known === undefined || known.deleted ? undefined : known.version
-  const prepared = (version: number, compared: boolean): Prepared => ({
+  let compared: boolean
+  if (own === undefined) {
+    const version = core.clock.next(known?.version)
+    if (version === undefined) {
+      const problem = `${known?.version} is the highest possible one; nothing newer can be written`
+      return invalid(id, "version", problem)
+    }
+    record.version = version
+    compared = known !== undefined || asked !== undefined || core.writer.isCertain()
+  } else {
+    const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
+    if (problem !== undefined) return invalid(id, "version", problem)
+    record.version = own
+    if (known !== undefined && own <= known.version && !sameVersion(record, known)) {
+      return new VersionConflict({ id, submitted: own, current: known.version })
+    }
+    core.clock.observe(own)
+    const isKnown = here !== undefined && !core.versions.isUnchecked(here)
+    compared =
+      asked === undefined || asked.byFilter === true
+        ? isKnown && core.writer.isCertain()
+        : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || isKnown
+  }
+  return {
     _tag: "Prepared",
-    record: { ...write, version },
+    record,
     previousVersion,
     unchecked: own !== undefined && !compared,
     final: own !== undefined,
     expected: undefined,
     compared
-  })
-  if (own === undefined) {
-    const version = core.clock.next(known?.version)
-    return version === undefined
-      ? invalid(id, "version", `${known?.version} is the highest possible one; nothing newer can be written`)
-      : prepared(version, known !== undefined || asked !== undefined || core.writer.isCertain())
   }
-  const problem = versionProblem(own) ?? (own > maxOwnVersion ? ownProblem : undefined)
-  if (problem !== undefined) return invalid(id, "version", problem)
-  if (known !== undefined && own <= known.version && !sameVersion({ ...write, version: own }, known)) {
-    return new VersionConflict({ id, submitted: own, current: known.version })
-  }
-  core.clock.observe(own)
-  const isKnown = here !== undefined && !core.versions.isUnchecked(here)
-  return prepared(
-    own,
-    asked === undefined || asked.byFilter === true
-      ? isKnown && core.writer.isCertain()
-      : (!asked.watch.dirty && !core.letters.isInDoubt(id)) || isKnown
-  )
 }
 
 /** A refusal as readers may know of it. None: only a write on its way, which may fail yet, is newer. */
@@ -166,8 +175,9 @@ export const prepare = (
   else if (item.contentType !== "json") return invalid(id, "contentType", 'must be "json" or "binary"')
   else if (known?.json ?? isJson(content)) contentType = "json"
   else return invalid(id, "content", "is not one valid JSON text in UTF-8, as contentType says")
-  const record = {
+  const record: Unversioned = {
     id,
+    version: 0,
     updatedAt: core.nowMs(),
     contentType,
     contentHash: known?.contentHash ?? contentHashOf(content),

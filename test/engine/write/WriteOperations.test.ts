@@ -296,6 +296,33 @@ describe("durability", () => {
     })
   )
 
+  it.scoped("archive: a batch over several turns and commits is told when the last of them has ended", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      const { service } = yield* start({
+        archive: archive.options,
+        config: { batchFlushCount: 1 },
+        limits: { itemsPerTurn: 1 }
+      })
+      archive.hold("commit")
+      const fiber = yield* beside(service.submitMany(items(3), { durability: "archive" }))
+      // The first commit goes through, the next one hangs.
+      archive.stumbles = ({ operation }) => {
+        if (operation === "commit") archive.hold("commit")
+        return false
+      }
+      archive.letGo("commit")
+      yield* settle
+      expect(archive.live()).toEqual(["item.0"])
+      expect(yield* ended(fiber)).toBe(false)
+      archive.stumbles = () => false
+      archive.letGo("commit")
+      yield* settle
+      const results = yield* Fiber.join(fiber)
+      expect(results.map((result) => result._tag)).toEqual(["Acknowledged", "Acknowledged", "Acknowledged"])
+    })
+  )
+
   it.scoped("archive, while it is away: the receipt says wal, at once and in the backoff too", () =>
     Effect.gen(function* () {
       const archive = new PlayedArchive()
