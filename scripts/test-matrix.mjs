@@ -179,8 +179,7 @@ const onNode = (major) => () => {
   npm("install", "--no-save", `better-sqlite3@${dependencies["better-sqlite3"]}`)
   const node = join(binary, "bin/node")
   const args = [
-    "--project",
-    "unit",
+    ...["unit", "files", "sockets"].flatMap((project) => ["--project", project]),
     "test/archive",
     "test/wal",
     "test/engine/flush/Flusher.test.ts",

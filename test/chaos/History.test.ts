@@ -132,17 +132,19 @@ describe("the judge of histories", () => {
 
   it("takes time in proportion to the calls", () => {
     const records: Array<HistoryRecord> = []
-    for (let n = 1; n <= 500_000; n++) {
-      // One id is in a tenth of the calls.
-      const id = n % 10 === 0 ? "hot" : `id${n % 2_000}`
+    for (let n = 1; n <= 200_000; n++) {
+      // One id is in half of the calls.
+      const id = n % 2 === 0 ? "hot" : `id${n % 2_000}`
       records.push(wrote(String(n), n, { id, deletes: n % 7 === 0 }))
       records.push(read(n % 7 === 0 ? 0 : n, n % 7 === 0 ? undefined : String(n), { id }))
     }
     records.push(read(10, "10", { id: "hot" }))
-    const from = performance.now()
+    // Of this process: others do not slow it down.
+    const from = process.cpuUsage()
     const { reads, violations, writes } = judge(records)
-    expect(performance.now() - from).toBeLessThan(45_000)
-    expect([reads, writes]).toEqual([500_001, 500_000])
+    const { system, user } = process.cpuUsage(from)
+    expect((user + system) / 1000).toBeLessThan(15_000)
+    expect([reads, writes]).toEqual([200_001, 200_000])
     expect(violations.map(({ what }) => what)).toEqual(["stale"])
     expect(violations[0]!.lines.length).toBeLessThanOrEqual(40)
   })

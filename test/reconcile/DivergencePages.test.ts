@@ -43,7 +43,7 @@ describe("lists read page by page", () => {
       }),
       { numRuns: 200, seed: 3 }
     )
-  }, 30_000)
+  })
 
   it("reads on only when it has to", async () => {
     const letters = ["a", "b", "c", "d", "e"]

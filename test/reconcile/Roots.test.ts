@@ -91,32 +91,30 @@ describe("roots while others write without a pause", () => {
     })
   )
 
-  it.scoped("an item that is stale, missing or too much is found all the same", () =>
+  const spoils = [
+    [
+      "changed",
+      ({ archive }: Effect.Effect.Success<typeof busy>) => archive.commit([recordOf("quiet.1.1", 5)])
+    ],
+    ["missing", ({ cache }) => cache.deleteMany([{ id: "quiet.1.1" }])],
+    ["extra", ({ archive }) => archive.commit([tombstoneOf("quiet.1.1", 5)])]
+  ] satisfies ReadonlyArray<
+    readonly [string, (tiers: Effect.Effect.Success<typeof busy>) => Effect.Effect<unknown, unknown>]
+  >
+  it.scoped.each(spoils)("an item that is %s is found all the same", ([kind, spoil]) =>
     Effect.gen(function* () {
-      const spoils = [
-        [
-          "changed",
-          ({ archive }: Effect.Effect.Success<typeof busy>) => archive.commit([recordOf("quiet.1.1", 5)])
-        ],
-        ["missing", ({ cache }) => cache.deleteMany([{ id: "quiet.1.1" }])],
-        ["extra", ({ archive }) => archive.commit([tombstoneOf("quiet.1.1", 5)])]
-      ] satisfies ReadonlyArray<
-        readonly [string, (tiers: Effect.Effect.Success<typeof busy>) => Effect.Effect<unknown, unknown>]
-      >
-      for (const [kind, spoil] of spoils) {
-        const tiers = yield* busy
-        yield* spoil(tiers)
-        expect((yield* inTime(settledRoots(tiers))).equal).toBe(false)
-        const { differences, inSync } = yield* inTime(verify(tiers, { roots: true, values: "full" }, () => 0))
-        expect(inSync).toBe(false)
-        expect(differences).toContainEqual({ tier: "cache", what: "root", id: "", problem: "changed" })
-        if (kind !== "extra") {
-          expect(differences).toContainEqual({ tier: "cache", what: "value", id: "quiet.1.1", problem: kind })
-        }
-        const repaired = yield* inTime(resync(tiers))
-        expect(repaired).toMatchObject({ equal: true, rebuilt: false })
-        expect(yield* inTime(nothingLasts(tiers))).toBe(true)
+      const tiers = yield* busy
+      yield* spoil(tiers)
+      expect((yield* inTime(settledRoots(tiers))).equal).toBe(false)
+      const { differences, inSync } = yield* inTime(verify(tiers, { roots: true, values: "full" }, () => 0))
+      expect(inSync).toBe(false)
+      expect(differences).toContainEqual({ tier: "cache", what: "root", id: "", problem: "changed" })
+      if (kind !== "extra") {
+        expect(differences).toContainEqual({ tier: "cache", what: "value", id: "quiet.1.1", problem: kind })
       }
+      const repaired = yield* inTime(resync(tiers))
+      expect(repaired).toMatchObject({ equal: true, rebuilt: false })
+      expect(yield* inTime(nothingLasts(tiers))).toBe(true)
     }).pipe(Effect.orDie)
   )
 })

@@ -10,6 +10,8 @@ import { splitPath } from "../../src/merkle/TreeDelta.js"
 interface Below {
   readonly branches: Array<Branch>
   readonly leaves: Array<LeafHead>
+  /** Of the digests before each leaf, and of all. */
+  readonly sums: Array<bigint>
 }
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }) => compareBytes(a.name, b.name)
@@ -21,7 +23,7 @@ export const treeSource = (items: Iterable<Leaf>): MerkleSource<never> => {
   const at = (path: string): Below => {
     const known = below.get(path)
     if (known !== undefined) return known
-    const made = { branches: [], leaves: [] }
+    const made = { branches: [], leaves: [], sums: [0n] }
     below.set(path, made)
     return made
   }
@@ -35,9 +37,10 @@ export const treeSource = (items: Iterable<Leaf>): MerkleSource<never> => {
     const { name, parent } = splitPath(leaf.id)
     at(parent ?? "").leaves.push({ name, digest: leafDigest(leaf) })
   }
-  for (const { branches, leaves } of below.values()) {
+  for (const { branches, leaves, sums } of below.values()) {
     branches.sort(byName)
     leaves.sort(byName)
+    for (const { digest } of leaves) sums.push(sums.at(-1)! + BigInt(`0x${digest}`))
   }
   /** How many of the names come before, or are, this one. */
   const upToName = (names: ReadonlyArray<LeafHead>, name: string) => {
@@ -50,21 +53,16 @@ export const treeSource = (items: Iterable<Leaf>): MerkleSource<never> => {
     }
     return from
   }
-  const within = (path: string, { after, upTo }: NameRange, limit = Number.POSITIVE_INFINITY) => {
+  /** The leaves of a range by their places: from the first to the one behind the last. */
+  const placesOf = (path: string, { after, upTo }: NameRange): readonly [from: number, to: number] => {
     const { leaves } = at(path)
     const from = after === undefined ? 0 : upToName(leaves, after)
-    return leaves.slice(
-      from,
-      Math.min(from + limit, upTo === undefined ? leaves.length : upToName(leaves, upTo))
-    )
+    return [from, upTo === undefined ? leaves.length : Math.max(from, upToName(leaves, upTo))]
   }
-  const totalOf = (some: ReadonlyArray<LeafHead>) => ({
-    count: some.length,
-    sum: BigInt.asUintN(
-      256,
-      some.reduce((sum, { digest }) => sum + BigInt(`0x${digest}`), 0n)
-    )
-  })
+  const totalOf = (path: string, from: number, to: number) => {
+    const { sums } = at(path)
+    return { count: to - from, sum: BigInt.asUintN(256, sums[to]! - sums[from]!) }
+  }
   return {
     root: Effect.sync(() => tree.root),
     node: (path) => Effect.sync(() => Option.fromNullable(tree.node(path))),
@@ -74,15 +72,19 @@ export const treeSource = (items: Iterable<Leaf>): MerkleSource<never> => {
           .branches.filter(({ name }) => after === undefined || compareBytes(name, after) > 0)
           .slice(0, limit)
       ),
-    leaves: (path, page) => Effect.sync(() => within(path, page, page.limit)),
-    leafSum: (path, range) => Effect.sync(() => totalOf(within(path, range))),
+    leaves: (path, page) =>
+      Effect.sync(() => {
+        const [from, to] = placesOf(path, page)
+        return at(path).leaves.slice(from, Math.min(from + page.limit, to))
+      }),
+    leafSum: (path, range) => Effect.sync(() => totalOf(path, ...placesOf(path, range))),
     leafParts: (path, range, size) =>
       Effect.sync(() => {
-        const found = within(path, range)
+        const [first, end] = placesOf(path, range)
         const parts: Array<LeafPart> = []
-        for (let i = 0; i < found.length; i += size) {
-          const part = found.slice(i, i + size)
-          parts.push({ upTo: part[part.length - 1]!.name, ...totalOf(part) })
+        for (let from = first; from < end; from += size) {
+          const to = Math.min(from + size, end)
+          parts.push({ upTo: at(path).leaves[to - 1]!.name, ...totalOf(path, from, to) })
         }
         return parts
       })

@@ -27,10 +27,14 @@ const quiet: Partial<EngineConfig> = {
 }
 
 /** An engine with an archive of the test's own. */
-const running = (options: Omit<TestEngineOptions, "archive"> = {}) =>
+const running = ({ config, ...options }: Omit<TestEngineOptions, "archive"> = {}) =>
   Effect.gen(function* () {
     const archive = new PlayedArchive()
-    const engine = yield* start({ ...options, archive: archive.options })
+    const engine = yield* start({
+      ...options,
+      archive: archive.options,
+      config: { batchFlushInterval: 100, ...config }
+    })
     archive.calls.length = 0
     return { ...engine, archive }
   })

@@ -184,7 +184,7 @@ describe("turns", () => {
       ]
       const asked = yield* Effect.forEach(questions, beside)
       // 800 entries were acknowledged before the questions: 80 commits, and a few that were queued ahead.
-      yield* TestClock.adjust(3000)
+      yield* TestClock.adjust(1500)
       const answers = yield* Effect.forEach(asked, Fiber.poll)
       expect(answers.map((answer) => Option.getOrUndefined(answer)?._tag)).toEqual(
         questions.map(() => "Success")

