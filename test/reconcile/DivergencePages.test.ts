@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises"
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, FastCheck, Stream } from "effect"
 import { compareBytes } from "../../src/merkle/ByteOrder.js"
@@ -40,6 +41,8 @@ describe("lists read page by page", () => {
             right: right.includes(name) ? { name } : undefined
           }))
         )
+        // Promises alone let nobody else in.
+        await setImmediate()
       }),
       { numRuns: 200, seed: 3 }
     )
