@@ -1131,8 +1131,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a compare-and-set takes for absent what memory does not hold while a write is on its way",
     file: "src/engine/write/SingleWrites.ts",
-    find: " || (shown === undefined && asked === undefined)",
+    find: " || (shown === undefined && answer === undefined)",
     replace: "",
+    tests: ["test/engine/write/CompareAndSet.test.ts"]
+  },
+  {
+    name: "a compare-and-set forgets what the archive has said because a write is on its way since",
+    file: "src/engine/write/SingleWrites.ts",
+    find: "const shown = newestOf(answer?.head, ",
+    replace: "const shown = newestOf(isNeeded ? answer?.head : undefined, ",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
   {

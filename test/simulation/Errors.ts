@@ -2,7 +2,7 @@
 import { Cause } from "effect"
 import type { EngineError } from "../../src/EngineError.js"
 import type { Call } from "./Call.js"
-import { archiveTrouble, logTrouble } from "./Checks.js"
+import * as Checks from "./Checks.js"
 import type { Life } from "./Life.js"
 import { refusalKey } from "./WayToArchive.js"
 import type { World } from "./World.js"
@@ -15,11 +15,11 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
   const { phase } = life.lifecycle.unsafeSnapshot()
   switch (error._tag) {
     case "TierUnavailable":
-      if (settings.hasArchive && !archiveTrouble(world, call) && !flushWasSlow(world, life, call))
+      if (settings.hasArchive && !Checks.archiveTrouble(world, call) && !flushWasSlow(world, life, call))
         unfounded("the archive had no trouble")
       return
     case "LogUnavailable":
-      if (!logTrouble(world, call) && phase !== "shutting_down" && phase !== "stopped")
+      if (!Checks.logTrouble(world, call) && phase !== "shutting_down" && phase !== "stopped")
         unfounded("the log had no trouble")
       return
     case "GateClosed": {
@@ -45,6 +45,12 @@ export const checkError = (world: World, life: Life, call: Call, error: EngineEr
       if (call.intent?.expected === undefined && call.intent?.setsState === undefined)
         unfounded("no comparison")
       else if (error.actual === error.expected && error.expected !== 0) unfounded("as expected")
+      // What it tells is a read.
+      else if (error.actual === 0) Checks.checkAbsent(world, call, error.id)
+      else {
+        const holds = Checks.sometimes(world, call, error.id, (record) => record?.version === error.actual)
+        if (!holds && !Checks.mayBeLogged(world, call, error.id)) unfounded("never that version")
+      }
       return
     case "ItemRejected":
       violations.require(

@@ -91,18 +91,17 @@ export class SingleWrites {
       if (refused !== undefined) return resume(refuse(refused))
       // While others may write, memory may be old: what counts is not archived yet, or the archive says it.
       const sole = core.writer.isCertain()
-      let current: ItemVersion | undefined = sole ? core.versions.newest(id) : core.versions.pending(id)
-      let stored: ItemVersion | undefined
+      const here = sole ? core.versions.newest(id) : core.versions.pending(id)
+      const answer = asked?.watch.dirty === true ? undefined : asked
       // Nor may a version be the newest that nobody has compared with the archive's.
-      if (!sole || current === undefined || core.versions.isUnchecked(current)) {
-        if (asked === undefined || asked.watch.dirty) return resume(this.ask(id, expected, write))
-        stored = asked.head
-        current = newestOf(stored, current)
-      }
+      const isNeeded = !sole || here === undefined || core.versions.isUnchecked(here)
+      if (isNeeded && answer === undefined) return resume(this.ask(id, expected, write))
+      // Also where it is not needed any more: memory need not have kept what was read, and a write may be on its way.
+      const current = newestOf(answer?.head, here)
       if (!meets(current, expected)) {
-        const shown = newestOf(stored, sole ? core.versions.shown(id) : core.pending.get(id))
+        const shown = newestOf(answer?.head, sole ? core.versions.shown(id) : core.pending.get(id))
         // Where only a write on its way is known, what readers see is the archive's, or that write once it has landed.
-        const isOpen = meets(shown, expected) || (shown === undefined && asked === undefined)
+        const isOpen = meets(shown, expected) || (shown === undefined && answer === undefined)
         if (isOpen) {
           return resume(Effect.zipRight(core.inFlight.landed(id), this.compareAndSet(id, expected, write)))
         }

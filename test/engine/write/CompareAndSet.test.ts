@@ -87,6 +87,30 @@ describe("compare-and-set", () => {
       })
   )
 
+  it.scoped("nor one that the archive has said to be there before that write was on its way", () =>
+    Effect.gen(function* () {
+      const archive = new PlayedArchive()
+      archive.put("a", 5000, "stored")
+      const { service } = yield* start({
+        archive: archive.options,
+        disk: makeDisk(),
+        commitDelay: Effect.sleep(20),
+        config: { l1MaxBytes: 0 }
+      })
+      archive.hold("getMany answered")
+      const set = yield* beside(
+        Effect.flip(service.submit({ id: "a", content: "x" }, { expectedVersion: 5000 }))
+      )
+      const other = yield* beside(service.submit({ id: "a", content: "other" }))
+      archive.letGo("getMany answered")
+      yield* settle
+      expect(yield* ended(set)).toBe(false)
+      yield* TestClock.adjust(40)
+      const actual = (yield* Fiber.join(other)).version
+      expect(yield* Fiber.join(set)).toMatchObject({ _tag: "VersionMismatch", actual })
+    })
+  )
+
   it.scoped("an own version is not refused because of a newer one that the log then does not take", () =>
     Effect.gen(function* () {
       const disk = makeDisk()
