@@ -98,7 +98,7 @@ const measured = (rows: number, batches: number, rounds: number) =>
     )
     const byRaw = contender(
       "raw",
-      Effect.sync(() => raw.write(work))
+      Effect.suspend(() => raw.write(work))
     )
 
     const lines: Array<Line> = []

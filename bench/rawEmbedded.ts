@@ -6,7 +6,11 @@ import { copyFileSync } from "node:fs"
 import { join } from "node:path"
 import Database from "better-sqlite3"
 import { Effect } from "effect"
+import { Checkpoints } from "../src/archive/sqlite/Checkpoints.js"
+import type { SqliteOperations, SqliteWorkerData } from "../src/archive/sqlite/SqliteProtocol.js"
+import { foldInBy } from "../src/archive/sqlite/SqliteWorkerClient.js"
 import { contentHashOf } from "../src/index.js"
+import { WorkerChannel } from "../src/shared/WorkerChannel.js"
 import type { RawItem } from "./rawTiers.js"
 
 const itemColumns =
@@ -35,15 +39,24 @@ export const rawEmbedded = (directory: string, archiveFile: string) =>
       log.exec(
         "CREATE TABLE log (sequence INTEGER PRIMARY KEY, id TEXT, version INTEGER, updated_at INTEGER, type INTEGER, hash BLOB, content BLOB)"
       )
-      return { log, archive: opened(file, 65_536) }
+      const archive = opened(file, 65_536)
+      // The engine's own checkpoints: beside the commits, in a thread, and with its bound.
+      archive.pragma("wal_autocheckpoint = 0")
+      const data: SqliteWorkerData = { path: file, role: "reader", busyTimeoutMs: 5_000 }
+      const thread = new WorkerChannel<SqliteOperations>("archive/sqlite/SqliteWorker", data, () => {})
+      return { log, archive, thread }
     }),
-    ({ archive, log }) =>
-      Effect.sync(() => {
-        log.close()
-        archive.close()
-      })
+    ({ archive, log, thread }) =>
+      Effect.zipRight(
+        thread.close,
+        Effect.sync(() => {
+          log.close()
+          archive.close()
+        })
+      )
   ).pipe(
-    Effect.map(({ archive, log }) => {
+    Effect.map(({ archive, log, thread }) => {
+      const checkpoints = new Checkpoints(foldInBy(thread))
       const append = log.prepare(
         "INSERT INTO log (id, version, updated_at, type, hash, content) VALUES (?, ?, ?, 0, ?, ?)"
       )
@@ -76,15 +89,18 @@ export const rawEmbedded = (directory: string, archiveFile: string) =>
         }
         archive.exec("COMMIT")
         const archivedMs = performance.now()
+        const [wal] = archive.pragma("wal_checkpoint(NOOP)") as [{ log: number; checkpointed: number }]
+        checkpoints.note({ pages: wal.log, folded: wal.checkpointed })
         remove.run(last)
         spent.log += loggedMs - startedMs
         spent.archive += archivedMs - loggedMs
         spent.release += performance.now() - archivedMs
       }
       return {
-        write: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) => {
-          for (const batch of batches) write(batch)
-        },
+        write: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) =>
+          Effect.forEach(batches, (batch) => Effect.map(checkpoints.room, () => write(batch)), {
+            discard: true
+          }),
         count: () => archive.prepare("SELECT COUNT(*) FROM items").pluck().get() as number,
         spent
       }

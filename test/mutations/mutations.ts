@@ -816,9 +816,23 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "embedded: what a refused commit has written stays in its transaction",
     file: "src/archive/sqlite/SqliteFile.ts",
-    find: "    } finally {\n      reset()\n    }",
+    find: "    } finally {\n      rollBack(database)\n    }",
     replace: "    } finally {\n      pause.fill(0)\n    }",
     tests: ["test/archive/sqlite/SqliteFailures.test.ts", "test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "embedded: no commit waits for the -wal file to be folded in",
+    file: "src/archive/sqlite/Checkpoints.ts",
+    find: "if (this.state.pages < this.most ||",
+    replace: "if (this.state.pages < Number.MAX_VALUE ||",
+    tests: ["test/archive/sqlite/Checkpoints.test.ts"]
+  },
+  {
+    name: "embedded: what was under way when a commit began to wait counts as the whole file",
+    file: "src/archive/sqlite/Checkpoints.ts",
+    find: "return this.folding ? Effect.zipRight(this.ended, whole) : whole",
+    replace: "return this.folding ? this.ended : whole",
+    tests: ["test/archive/sqlite/Checkpoints.test.ts"]
   },
   {
     name: "embedded: an update is written over another row",

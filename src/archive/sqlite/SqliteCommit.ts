@@ -73,7 +73,7 @@ export class SqliteCommit {
   }
 
   /** In the transaction that is open; nothing when another node is the sole writer, and it has to be rolled back. */
-  commit(sent: ReadonlyArray<ItemRecord>, node: string | undefined): CommitReply | undefined {
+  commit(sent: ReadonlyArray<ItemRecord>, node: string | undefined): Omit<CommitReply, "wal"> | undefined {
     const records = inLockOrder(sent)
     const heads = this.heads(records)
     const plan = new CommitPlan()

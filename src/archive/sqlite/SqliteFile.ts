@@ -3,6 +3,7 @@ import Database from "better-sqlite3"
 import { OpenedFiles } from "../../shared/files/OpenedFiles.js"
 import { privateDatabase } from "../../shared/files/PrivateFiles.js"
 import { tables as makeTables } from "../sql/SqlDialect.js"
+import type { WalState } from "./Checkpoints.js"
 import { unpackRecords } from "./PackedRecords.js"
 import { SqliteCommit } from "./SqliteCommit.js"
 import {
@@ -47,6 +48,9 @@ const open = ({ busyTimeoutMs, path, role }: SqliteWorkerData): Database.Databas
       if (mode !== "wal") throw new Error(`the file system does not allow write-ahead logging (mode ${mode})`)
       database.pragma("synchronous = FULL")
       database.pragma("cache_size = -65536")
+      // See `Checkpoints`; a file that a long reader has let grow is cut when it begins anew.
+      database.pragma("wal_autocheckpoint = 0")
+      database.pragma(`journal_size_limit = ${64 * 1024 * 1024}`)
     } else {
       database.pragma("query_only = ON")
       database.pragma("cache_size = -32768")
@@ -63,6 +67,20 @@ const open = ({ busyTimeoutMs, path, role }: SqliteWorkerData): Database.Databas
 interface Prepared {
   readonly statement: Database.Statement
   readonly columns: ReadonlyArray<string>
+}
+
+const rollBack = (database: Database.Database): void => {
+  try {
+    if (database.inTransaction) database.exec("ROLLBACK")
+  } catch {
+    // A connection in an unknown state must not be used again: this ends the thread.
+    process.exit(1)
+  }
+}
+
+const walState = (database: Database.Database): WalState => {
+  const [state] = database.pragma("wal_checkpoint(NOOP)") as [{ log: number; checkpointed: number }]
+  return { pages: state.log, folded: state.checkpointed }
 }
 
 /** Opens the file, and runs statements on it. */
@@ -118,12 +136,8 @@ export const openSqliteFile = (data: SqliteWorkerData): SqliteOperations => {
   }
 
   const reset = () => {
-    try {
-      if (database.inTransaction) database.exec("ROLLBACK")
-    } catch {
-      // A connection in an unknown state must not be used again: this ends the thread.
-      process.exit(1)
-    }
+    rollBack(database)
+    return walState(database)
   }
 
   let commits: SqliteCommit | undefined
@@ -138,9 +152,9 @@ export const openSqliteFile = (data: SqliteWorkerData): SqliteOperations => {
       if (reply === undefined) return undefined
       assertOwn()
       database.exec("COMMIT")
-      return reply
+      return { ...reply, wal: walState(database) }
     } finally {
-      reset()
+      rollBack(database)
     }
   }
 

@@ -6,6 +6,7 @@
 import { copyOfContent, pinsMemory } from "../../shared/ContentCopies.js"
 import type { CommitResult } from "../Archive.js"
 import type { NotTaken, StoredRecord } from "../CommitPlan.js"
+import type { WalState } from "./Checkpoints.js"
 import type { PackedRecords } from "./PackedRecords.js"
 
 export interface SqliteWorkerData {
@@ -33,6 +34,8 @@ export interface CommitReply extends Omit<CommitResult, keyof NotTaken> {
   readonly equal: ReadonlyArray<number>
   readonly losers: ReadonlyArray<number>
   readonly stored: ReadonlyArray<StoredRecord>
+  /** The -wal file afterwards. */
+  readonly wal: WalState
 }
 
 export interface SqliteOperations {
@@ -43,8 +46,8 @@ export interface SqliteOperations {
     contents: ArrayBuffer,
     node: string | undefined
   ) => CommitReply | undefined
-  /** Rolls back whatever transaction is still open. */
-  readonly reset: () => void
+  /** Rolls back whatever transaction is still open; returns what the -wal file holds then. */
+  readonly reset: () => WalState
   readonly close: () => void
 }
 

@@ -1,6 +1,7 @@
 /**
  * A `SqlClient` for SQLite whose connections live in worker threads, so that neither a statement nor an fsync
- * stalls the main thread: one writer for transactions, and one reader (WAL mode) that never waits for it.
+ * stalls the main thread: one writer for transactions, one reader (WAL mode) that never waits for it, and one that
+ * folds the -wal file in.
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -16,6 +17,7 @@ import type { CommitResult } from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { notTaken } from "../CommitPlan.js"
 import { heldByAnother } from "../WriterLease.js"
+import { Checkpoints, type FoldIn } from "./Checkpoints.js"
 import { packRecords } from "./PackedRecords.js"
 import {
   type CommitReply,
@@ -32,6 +34,8 @@ export interface SqliteWorkerClientOptions {
   readonly path: string
   /** How long a statement waits for another process's lock. */
   readonly busyTimeoutMs: number
+  /** Pages of the -wal file at which a commit waits; see `Checkpoints`. */
+  readonly walPages?: number
 }
 
 const failureOf = (message: string, { code, invalidValue, message: text }: WorkerFailure): SqlError => {
@@ -65,10 +69,22 @@ const packed = (params: ReadonlyArray<unknown>): Effect.Effect<PackedValues> =>
     return Effect.map(join(parts), ({ buffer }): PackedValues => ({ values, places, bytes: buffer }))
   })
 
-type Role = SqliteWorkerData["role"]
+type Role = SqliteWorkerData["role"] | "checkpointer"
 type Thread = WorkerChannel<SqliteOperations>
 
-/** The two threads. One that has died is replaced at the next call. */
+/** Folds the -wal file in by this thread, as far as nobody is in the way. */
+export const foldInBy =
+  (thread: Thread): FoldIn =>
+  (done) => {
+    const nothing: PackedValues = { values: [], places: [], bytes: undefined }
+    thread.request("statement", ["PRAGMA wal_checkpoint(PASSIVE)", nothing], (outcome) => {
+      if (Either.isLeft(outcome)) return done(undefined)
+      const [, pages, folded] = outcome.right.cells.values as [number, number, number]
+      done({ pages, folded })
+    })
+  }
+
+/** The threads. One that has died is replaced at the next call; the checkpointer begins with the first one. */
 class Threads {
   private readonly running: { [R in Role]?: Thread } = {}
   private closed = false
@@ -131,8 +147,8 @@ class Threads {
   /** The last connection to close folds the write-ahead log into the database. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.closed = true
-    const close = (role: Role) => this.running[role]?.close ?? Effect.void
-    return Effect.zipRight(close("reader"), close("writer"))
+    const roles: ReadonlyArray<Role> = ["reader", "checkpointer", "writer"]
+    return Effect.forEach(roles, (role) => this.running[role]?.close ?? Effect.void, { discard: true })
   })
 
   readonly kill = (role: Role): Effect.Effect<void> =>
@@ -147,6 +163,9 @@ class Threads {
     )
   }
 
+  readonly foldIn: FoldIn = (done) =>
+    this.closed || this.damaged !== undefined ? done(undefined) : foldInBy(this.of("checkpointer"))(done)
+
   private start(role: Role, opened: Done<unknown>): Thread {
     const thread = this.threadFor(role, opened)
     this.running[role] = thread
@@ -155,7 +174,7 @@ class Threads {
 
   private threadFor(role: Role, opened: Done<unknown>): Thread {
     const { busyTimeoutMs, path } = this.options
-    const data: SqliteWorkerData = { path, role, busyTimeoutMs }
+    const data: SqliteWorkerData = { path, role: role === "writer" ? "writer" : "reader", busyTimeoutMs }
     return new WorkerChannel("archive/sqlite/SqliteWorker", data, opened)
   }
 
@@ -196,7 +215,7 @@ export const resultOf = (
   reply: CommitReply | undefined
 ): Effect.Effect<CommitResult, ArchiveError> => {
   if (reply === undefined) return heldByAnother()
-  const { equal, losers, stored, ...result } = reply
+  const { equal, losers, stored, wal: _, ...result } = reply
   const left = { equal: equal.map((at) => records[at]!), losers: losers.map((at) => records[at]!) }
   return Effect.succeed({
     ...result,
@@ -217,15 +236,18 @@ export const make = (
     yield* threads.open("writer")
     yield* threads.open("reader")
     const turn = Effect.unsafeMakeSemaphore(1)
+    const checkpoints = new Checkpoints(threads.foldIn, options.walPages)
 
     // A transaction stays with the thread it began on: on a new one its statements would run on their own.
     const transactionAcquirer = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        yield* restore(turn.take(1))
+        yield* restore(Effect.zipRight(checkpoints.room, turn.take(1)))
         const own = threads.of("writer")
         yield* Effect.addFinalizer(() =>
           Effect.suspend(() => {
-            own.request("reset", [], () => {})
+            own.request("reset", [], (outcome) => {
+              if (Either.isRight(outcome)) checkpoints.note(outcome.right)
+            })
             return turn.release(1)
           })
         )
@@ -247,8 +269,12 @@ export const make = (
         const writer = () => threads.of("writer")
         // In a turn of its own: not within a transaction of several messages.
         const reply = yield* turn.withPermits(1)(
-          Effect.suspend(() => threads.request(writer, "commit", [packed, buffer, node], [buffer]))
+          Effect.zipRight(
+            checkpoints.room,
+            Effect.suspend(() => threads.request(writer, "commit", [packed, buffer, node], [buffer]))
+          )
         )
+        if (reply !== undefined) checkpoints.note(reply.wal)
         return yield* resultOf(records, reply)
       })
     return Object.assign(client, { commit, kill: threads.kill, aside: (sql: string) => threads.aside(sql) })
