@@ -9,7 +9,7 @@ import { compareBytes } from "../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../merkle/MerkleTree.js"
 import type { NameRange } from "../merkle/Source.js"
 import type { TreeChild } from "../merkle/Tree.js"
-import { compareVersions, type ItemHead, type ItemRecord, sameVersion } from "../SyncItem.js"
+import type { ItemHead, ItemRecord } from "../SyncItem.js"
 import { wholeMs } from "../shared/WholeMs.js"
 import {
   Cache,
@@ -22,6 +22,7 @@ import {
   type PutResult,
   type Removal
 } from "./Cache.js"
+import { decidePut } from "./PutDecision.js"
 import { StatusFeed } from "./StatusFeed.js"
 
 /**
@@ -74,9 +75,6 @@ const headOf = ({ contentHash, deleted, id, version }: ItemRecord): ItemHead => 
 const inTree = ({ expiresAt, record }: Entry): boolean =>
   !record.deleted && expiresAt === Number.POSITIVE_INFINITY
 
-const sameRecord = (a: ItemRecord, b: ItemRecord): boolean =>
-  sameVersion(a, b) && a.updatedAt === b.updatedAt && a.traceparent === b.traceparent
-
 class Model {
   items = new Map<string, Entry>()
   tree = new MerkleTree()
@@ -101,16 +99,15 @@ class Model {
     const newer: Array<ItemHead> = []
     for (const record of records) {
       const old = this.live(record.id, now)
-      const order = old === undefined ? 1 : compareVersions(record, old.record)
-      const other = order === 0 && !sameVersion(record, old!.record)
-      if (order < 0 || (other && mode !== "repair" && (inTree(old!) || ttlMs > 0))) {
+      const counted = old !== undefined && inTree(old)
+      const decision = decidePut(mode, record, old?.record, counted, ttlMs > 0)
+      if (decision === "newer") {
         newer.push(headOf(old!.record))
         continue
       }
-      if (order === 0 && !other) same += 1
-      else applied += 1
-      // Of a version that the tree holds, another record only comes in by a repair.
-      if (order === 0 && mode !== "repair" && inTree(old!) && !sameRecord(record, old!.record)) continue
+      if (decision === "applied") applied += 1
+      else same += 1
+      if (decision === "kept") continue
       let expiresAt = ttlMs === 0 ? Number.POSITIVE_INFINITY : now + ttlMs
       if (record.deleted) expiresAt = now + this.tombstoneTtlMs
       else if (mode === "fill" && old !== undefined && !old.record.deleted) expiresAt = old.expiresAt

@@ -12,6 +12,7 @@ import { keyPrefixIn, keyPrefixProblem, parseRedisUrl } from "../config/RedisUrl
 import { InvalidConfig } from "../EngineError.js"
 import { wholeMs } from "../shared/WholeMs.js"
 import { Cache, CacheError, type CacheService } from "./Cache.js"
+import { keyFormat } from "./LuaScript.js"
 import { RedisConnection } from "./RedisConnection.js"
 import { appendChanges, GetCoalescer, RedisItems, readBatch, readChanges } from "./RedisItems.js"
 import {
@@ -22,6 +23,7 @@ import {
   type RedisTimeouts
 } from "./RedisSource.js"
 import { RedisTree } from "./RedisTree.js"
+import { RedisWrites } from "./RedisWrites.js"
 import { StatusFeed } from "./StatusFeed.js"
 import { claimScript } from "./WriteScripts.js"
 
@@ -46,7 +48,7 @@ export interface RedisCacheBehavior {
   readonly coolDown?: Duration.DurationInput | undefined
   /** How long the marker of a deleted item guards against older puts. Default 1 day, at least 1 ms. */
   readonly tombstoneTtl?: Duration.DurationInput | undefined
-  /** Records in one write command, 1 to 1,000. Default 200. */
+  /** Records in one write command, 1 to 1,000. Default 1,000. */
   readonly chunkItems?: number | undefined
   /** Bytes in one write command; a larger record travels alone. Default 512 KiB. */
   readonly chunkBytes?: number | undefined
@@ -74,12 +76,12 @@ export interface RedisClientOptions extends RedisCacheBehavior {
   readonly client: RedisClient
 }
 
-/** Eight characters, each time others, so that a tree that was lost and begun again is seen to be another one. */
-const makeEpochs = Effect.map(Random.nextIntBetween(0, 2 ** 32), (first) => {
+/** Each time another one, so that a tree that was lost and begun again is seen to be another one; never 0. */
+const makeEpochs = Effect.map(Random.nextIntBetween(1, 2 ** 32), (first) => {
   let next = first
   return () => {
-    next = (next + 1) % 2 ** 32
-    return next.toString(16).padStart(8, "0")
+    next = next === 2 ** 32 - 1 ? 1 : next + 1
+    return keyFormat + next.toString(16).padStart(8, "0")
   }
 })
 
@@ -113,10 +115,11 @@ const makeOver = (
       feed
     )
     const limits = {
-      maxItems: Math.min(1_000, Math.max(1, options.chunkItems ?? 200)),
+      maxItems: Math.min(1_000, Math.max(1, options.chunkItems ?? 1_000)),
       maxBytes: Math.max(1, options.chunkBytes ?? 512 * 1024)
     }
-    const items = new RedisItems(connection, limits, wholeMs(options.tombstoneTtl ?? "1 day"), nextEpoch)
+    const items = new RedisItems(connection)
+    const writes = new RedisWrites(connection, limits, wholeMs(options.tombstoneTtl ?? "1 day"), nextEpoch)
     const connect = Effect.timeoutFail(connection.connect, {
       duration: connectTimeoutMs,
       onTimeout: () =>
@@ -127,29 +130,31 @@ const makeOver = (
           retryAfterMs: coolDownMs
         })
     })
-    return serviceOf(connection, items, feed, connect, nextEpoch)
+    return serviceOf(connection, items, writes, feed, connect, nextEpoch)
   })
 
 const serviceOf = (
   connection: RedisConnection,
   items: RedisItems,
+  writes: RedisWrites,
   feed: StatusFeed,
   connect: CacheService["connect"],
   nextEpoch: () => string
 ): CacheService => {
-  const tree = new RedisTree(connection)
+  const tree = new RedisTree(connection, writes)
   const begin = (work: "rebuild" | "reset") => Effect.suspend(() => tree.begin(work, nextEpoch()))
   return {
     status: () => feed.current,
     changes: feed.changes,
     connect,
-    put: (records, { ttl } = {}) => items.put("put", records, ttl === undefined ? 0 : wholeMs(ttl)),
-    fill: (records) => items.put("fill", records, 0),
-    repair: (records) => items.put("repair", records, 0),
+    put: (records, { ttl, written } = {}) =>
+      writes.put("put", records, ttl === undefined ? 0 : wholeMs(ttl), written),
+    fill: (records) => writes.put("fill", records, 0),
+    repair: (records) => writes.put("repair", records, 0),
     get: new GetCoalescer(items.getBatch, readBatch).get,
     getMany: (ids) => items.getMany(ids),
     heads: (ids) => items.heads(ids),
-    deleteMany: (targets) => items.remove(targets),
+    deleteMany: (targets) => writes.remove(targets),
     root: tree.root,
     node: tree.node,
     children: tree.children,

@@ -1,33 +1,18 @@
-/** Items in Redis: guarded writes, reads, removals; and the stream of their changes. */
+/** Items in Redis: reading them; and the stream of their changes. */
 import { Effect, Exit, Option } from "effect"
-import type { ItemHead, ItemRecord } from "../SyncItem.js"
-import type {
-  CachedRecord,
-  CacheError,
-  CacheService,
-  PositionedChange,
-  PutMode,
-  PutResult,
-  Removal
-} from "./Cache.js"
+import type { ItemHead } from "../SyncItem.js"
+import type { CachedRecord, CacheError, CacheService, PositionedChange } from "./Cache.js"
+import { recordIn, valueHeadIn } from "./ItemValue.js"
 import { headsScript, readChangesScript, readScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
-import { type Field, headIn, recordIn, textIn } from "./ReplyDecoder.js"
-import {
-  type ChunkLimits,
-  chunkStarts,
-  encodeChanges,
-  encodeIds,
-  encodeRecords,
-  encodeRemovals
-} from "./ScriptArguments.js"
-import { appendChangesScript, putScript, removeScript } from "./WriteScripts.js"
+import { bytesIn, type Field, textIn } from "./ReplyDecoder.js"
+import { encodeChanges, encodeIds } from "./ScriptArguments.js"
+import { appendChangesScript } from "./WriteScripts.js"
 
 /** Ids a read takes in one command, unless their contents exceed the bytes. */
 export const readBatch = 500
 
 const headsBatch = 1_000
-const removeBatch = 500
 
 const maxReadBytes = 4 * 1024 * 1024
 const maxRemembered = 1_000
@@ -36,52 +21,18 @@ const maxRemembered = 1_000
  * Runs a call for each part, in order with at most two under way, so that the client encodes the next part while the
  * server works on this one.
  */
-const inTurns = <A, B>(
+export const inTurns = <A, B>(
   parts: ReadonlyArray<A>,
   call: (part: A) => Effect.Effect<B, CacheError>
 ): Effect.Effect<Array<B>, CacheError> => Effect.forEach(parts, call, { concurrency: 2 })
 
-const batchesOf = <A>(all: ReadonlyArray<A>, size: number): Array<ReadonlyArray<A>> =>
+export const batchesOf = <A>(all: ReadonlyArray<A>, size: number): Array<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(all.length / size) }, (_, n) => all.slice(n * size, n * size + size))
 
 export class RedisItems {
   private corrupted = new Set<string>()
 
-  constructor(
-    private readonly connection: RedisConnection,
-    private readonly limits: ChunkLimits,
-    private readonly tombstoneTtlMs: number,
-    private readonly nextEpoch: () => string
-  ) {}
-
-  put(
-    mode: PutMode,
-    records: ReadonlyArray<ItemRecord>,
-    ttlMs: number
-  ): Effect.Effect<PutResult, CacheError> {
-    return Effect.suspend(() => {
-      const starts = chunkStarts(records, this.limits)
-      const parts = starts.map((from, n) => [from, starts[n + 1] ?? records.length] as const)
-      const put = ([from, to]: readonly [number, number]) =>
-        this.connection.run(
-          mode,
-          putScript,
-          () => [
-            mode,
-            ttlMs,
-            this.tombstoneTtlMs,
-            this.nextEpoch(),
-            encodeRecords(records, from, to, ttlMs === 0)
-          ],
-          putResult
-        )
-      return Effect.map(inTurns(parts, put), (results) => ({
-        applied: results.reduce((sum, { applied }) => sum + applied, 0),
-        same: results.reduce((sum, { same }) => sum + same, 0),
-        newer: results.flatMap(({ newer }) => newer)
-      }))
-    })
-  }
+  constructor(private readonly connection: RedisConnection) {}
 
   getMany(ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<CachedRecord>, CacheError> {
     return Effect.map(
@@ -100,17 +51,18 @@ export class RedisItems {
         readScript,
         () => [maxReadBytes, encodeIds(at === 0 ? ids : ids.slice(at))],
         (reply: ReadonlyArray<Field>) => {
-          // Three fields for each id, of one id at least: otherwise this would ask for the same ids for ever.
-          const items = Array.isArray(reply) ? reply.length / 3 : 0
-          if (!Number.isInteger(items) || items < 1 || items > ids.length - at)
+          // Of one id at least: otherwise this would ask for the same ids for ever.
+          const items = Array.isArray(reply) ? reply.length : 0
+          if (items < 1 || items > ids.length - at) {
             throw new TypeError("the server returned nothing for a read")
-          for (let i = 0; i < reply.length; i += 3) {
+          }
+          for (const value of reply) {
             const id = ids[at++]!
-            const record = recordIn(id, reply[i], reply[i + 1])
-            if (record === "corrupted") this.remember(id)
-            else if (record !== "absent") {
-              found.push(record.deleted || reply[i + 2] === 1 ? record : { ...record, volatile: true })
-            }
+            if (!(value instanceof Buffer)) continue
+            const read = recordIn(id, value)
+            if (read === undefined) this.remember(id)
+            else if (read.epoch !== 0 || read.record.deleted) found.push(read.record)
+            else found.push({ ...read.record, volatile: true })
           }
         }
       )
@@ -124,27 +76,19 @@ export class RedisItems {
         headsScript,
         () => [encodeIds(batch)],
         (reply: ReadonlyArray<Field>) =>
-          reply.flatMap((line, n) => {
-            const id = batch[n]!
-            const head = headIn(id, line)
-            if (head === "corrupted") this.remember(id)
-            return typeof head === "object" ? [head] : []
+          reply.flatMap((field, n): Array<ItemHead> => {
+            const value = bytesIn(field)
+            if (value.length === 0) return []
+            const head = valueHeadIn(batch[n]!, value)
+            if (head === undefined) {
+              this.remember(batch[n]!)
+              return []
+            }
+            const { contentHash, deleted, id, version } = head
+            return [{ id, version, contentHash, deleted }]
           })
       )
     return Effect.map(inTurns(batchesOf([...new Set(ids)], headsBatch), read), (found) => found.flat())
-  }
-
-  remove(targets: ReadonlyArray<Removal>): Effect.Effect<number, CacheError> {
-    const remove = (batch: ReadonlyArray<Removal>) =>
-      this.connection.run(
-        "delete",
-        removeScript,
-        () => [this.nextEpoch(), encodeRemovals(batch)],
-        (gone: number) => gone
-      )
-    return Effect.map(inTurns(batchesOf(targets, removeBatch), remove), (gone) =>
-      gone.reduce((sum, one) => sum + one, 0)
-    )
   }
 
   takeCorrupted(): ReadonlyArray<string> {
@@ -156,15 +100,6 @@ export class RedisItems {
   private remember(id: string): void {
     if (this.corrupted.size < maxRemembered) this.corrupted.add(id)
   }
-}
-
-const putResult = ([applied, same, heads]: [number, number, ReadonlyArray<Field>]): PutResult => {
-  const newer: Array<ItemHead> = []
-  for (let i = 0; i < heads.length; i += 2) {
-    const head = headIn(textIn(heads[i]), heads[i + 1])
-    if (typeof head === "object") newer.push(head)
-  }
-  return { applied, same, newer }
 }
 
 type Found = Effect.Effect<Option.Option<CachedRecord>, CacheError>

@@ -6,28 +6,23 @@
  * counts it. So writes need not stop.
  */
 import { Effect, Option } from "effect"
-import { compareBytes } from "../merkle/ByteOrder.js"
-import { emptyRoot, makeNode, nodeDigest } from "../merkle/Digest.js"
+import { emptyRoot, leafDigest, makeNode, nodeDigest, sumToHex } from "../merkle/Digest.js"
 import { compareChildren } from "../merkle/MerkleTree.js"
 import type { TreeChild } from "../merkle/Tree.js"
-import { add, joinPath, type Total, zero } from "../merkle/TreeDelta.js"
+import { joinPath, zero } from "../merkle/TreeDelta.js"
 import { maxIdBytes } from "../SyncItem.js"
 import type { CacheError, CacheService } from "./Cache.js"
-import { childrenScript, leafSumScript, nodeScript } from "./ReadScripts.js"
+import { valueHeadIn } from "./ItemValue.js"
+import { childrenScript, nodeScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
-import { digestIn, type Field, textIn, totalIn } from "./ReplyDecoder.js"
+import type { RedisWrites } from "./RedisWrites.js"
+import { bytesIn, type Field, textIn, totalIn } from "./ReplyDecoder.js"
 import { encodeIds } from "./ScriptArguments.js"
-import {
-  adoptScript,
-  beginScript,
-  dropScript,
-  endScript,
-  sweepScript,
-  unfinishedScript
-} from "./WriteScripts.js"
+import { beginScript, dropScript, endScript, sweepScript, unfinishedScript } from "./WriteScripts.js"
 
-const rangeStep = 1_000
 const pageStep = 1_000
+/** What stands for the digest of a leaf that is listed, but not there. */
+const gone = sumToHex(0n)
 
 /** Bounds of ZRANGEBYLEX. */
 const above = (name: string | undefined): string => (name === undefined ? "-" : `(${name}`)
@@ -41,7 +36,10 @@ type Work = "rebuild" | "reset"
 type Fields = ReadonlyArray<Field>
 
 export class RedisTree {
-  constructor(private readonly connection: RedisConnection) {}
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly writes: RedisWrites
+  ) {}
 
   readonly node: CacheService["node"] = (path) =>
     this.connection.run(
@@ -95,28 +93,21 @@ export class RedisTree {
     })
   }
 
-  readonly leafSum: CacheService["leafSum"] = (path, range) => {
-    const sumFrom = (after: string | undefined, before: Total): Effect.Effect<Total, CacheError> =>
-      this.connection
-        .run(
-          "leafSum",
-          leafSumScript,
-          () => [path, above(after), upTo(range.upTo), rangeStep],
-          ([listed, last, node]: [number, Field, Field]) => {
-            const total = totalIn(node)
-            if (total === undefined) throw new TypeError("the server returned a range without its sum")
-            return { listed, last: textIn(last), sum: add(before, total) }
-          }
-        )
-        .pipe(
-          Effect.flatMap(({ last, listed, sum }) =>
-            listed < rangeStep || compareBytes(last, after ?? "") <= 0
-              ? Effect.succeed(sum)
-              : sumFrom(last, sum)
-          )
-        )
-    return sumFrom(range.after, zero)
-  }
+  readonly leafSum: CacheService["leafSum"] = (path, { after, upTo }) =>
+    Effect.gen(this, function* () {
+      let count = 0
+      let sum = 0n
+      for (let last = after; ; ) {
+        const page = yield* this.leaves(path, { after: last, upTo, limit: pageStep })
+        for (const { digest } of page) {
+          if (digest === gone) continue
+          count++
+          sum += BigInt(`0x${digest}`)
+        }
+        if (page.length < pageStep) return { count, sum: BigInt.asUintN(256, sum) }
+        last = page.at(-1)!.name
+      }
+    })
 
   /** Begins an epoch; items that were in a tree before enter it, or are removed. Returns how many. */
   readonly begin = (work: Work, epoch: string): Effect.Effect<number, CacheError> =>
@@ -151,22 +142,22 @@ export class RedisTree {
     return Effect.gen(this, function* () {
       const { connection } = this
       let items = 0
-      const each = (script: typeof adoptScript, args: () => ReadonlyArray<string | Buffer>) =>
-        connection.run(work, script, args, (done: number) => {
-          if (script !== sweepScript) items += Math.max(0, done)
-          // Another one took over.
-          return done === -1 ? "enough" : "more"
-        })
-      yield* connection.scan(work, "item:", (keys) =>
-        each(work === "rebuild" ? adoptScript : dropScript, () => [
-          epoch,
-          encodeIds(keys.map((key) => key.slice("item:".length)))
-        ])
-      )
+      const counted = (done: number) => {
+        items += Math.max(0, done)
+        return enoughAt(done)
+      }
+      yield* connection.scan(work, "item:", (keys) => {
+        const ids = keys.map((key) => key.slice("item:".length))
+        return work === "rebuild"
+          ? Effect.map(this.writes.adopt(epoch, ids), counted)
+          : connection.run(work, dropScript, () => [epoch, encodeIds(ids)], counted)
+      })
       for (const kind of ["tree:", "branches:", "leaves:"]) {
         yield* connection.scan(work, kind, (keys) => {
           const old = keys.filter((key) => !key.startsWith(`${kind}${epoch}:`))
-          return old.length === 0 ? Effect.succeed("more") : each(sweepScript, () => [epoch, ...old])
+          return old.length === 0
+            ? Effect.succeed("more")
+            : connection.run(work, sweepScript, () => [epoch, ...old], enoughAt)
         })
       }
       yield* connection.run(work, endScript, () => [epoch])
@@ -175,13 +166,16 @@ export class RedisTree {
   }
 }
 
+/** Another one took over. */
+const enoughAt = (done: number): "enough" | "more" => (done === -1 ? "enough" : "more")
+
 type Place = Pick<TreeChild, "name" | "kind">
 
 const named = (name: string | undefined, kind: Place["kind"]): Place | undefined =>
   name === undefined ? undefined : { name, kind }
 
 const childrenIn = (path: string, reply: [Fields, Fields, Fields, Fields]): Array<TreeChild> => {
-  const [branches, nodes, leaves, digests] = reply
+  const [branches, nodes, leaves, heads] = reply
   const children: Array<TreeChild> = []
   for (const [index, field] of branches.entries()) {
     const name = textIn(field)
@@ -192,7 +186,10 @@ const childrenIn = (path: string, reply: [Fields, Fields, Fields, Fields]): Arra
     children.push({ name, kind: "branch", count, digest: nodeDigest(id, count, sum) })
   }
   for (const [index, field] of leaves.entries()) {
-    children.push({ name: textIn(field), kind: "leaf", count: 1, digest: digestIn(digests[index]) })
+    const name = textIn(field)
+    const head = valueHeadIn(joinPath(path, name), bytesIn(heads[index]))
+    const digest = head === undefined ? gone : leafDigest(head)
+    children.push({ name, kind: "leaf", count: 1, digest })
   }
   return children.sort(compareChildren)
 }

@@ -3,22 +3,8 @@
  * the client's cost is per argument. The scripts take it apart with `struct.unpack`; numbers are big-endian, texts
  * carry their length before them.
  */
-import { leafDigest } from "../merkle/Digest.js"
-import { type ItemRecord, maxIdBytes, maxStateBytes } from "../SyncItem.js"
-import type { CacheChange, Removal } from "./Cache.js"
-
-// Id, line (two numbers, kind, hash, traceparent, state), leaf and the length of the content, at their longest.
-const recordBound = 2 + maxIdBytes + 2 + (20 + 20 + 2 + 65 + 56 + maxStateBytes + 10) + 32 + 4
-
-/**
- * What a cache keeps of a record beside its content: one line of text, `version updatedAt kind hash traceparent`
- * and, when there is one, the state, which may hold spaces.
- */
-export const lineOf = (record: ItemRecord): string => {
-  const kind = record.deleted ? "d" : record.contentType === "json" ? "j" : "b"
-  const line = `${record.version} ${record.updatedAt} ${kind} ${record.contentHash} ${record.traceparent ?? "-"} `
-  return record.state === undefined ? line : line + record.state
-}
+import type { ItemRecord } from "../SyncItem.js"
+import type { CacheChange } from "./Cache.js"
 
 /** Bounds of one write command. */
 export interface ChunkLimits {
@@ -69,44 +55,10 @@ class Writer {
   ascii(text: string): void {
     this.at += this.buffer.write(text, this.at, "latin1")
   }
-  digest(hex: string | undefined): void {
-    if (hex === undefined) this.buffer.fill(0, this.at, this.at + 32)
-    else this.buffer.write(hex, this.at, "hex")
-    this.at += 32
-  }
-  bytes(content: Uint8Array): void {
-    this.at = this.buffer.writeUInt32BE(content.length, this.at)
-    this.buffer.set(content, this.at)
-    this.at += content.length
-  }
   get done(): Buffer {
     return this.buffer.subarray(0, this.at)
   }
 }
-
-/** Records `from` to `to` (exclusive). With `inTree` the leaf digests are computed; tombstones have none. */
-export const encodeRecords = (
-  records: ReadonlyArray<ItemRecord>,
-  from: number,
-  to: number,
-  inTree: boolean
-): Buffer => {
-  let bound = 0
-  for (let i = from; i < to; i++) bound += recordBound + records[i]!.content.length
-  const out = new Writer(bound)
-  for (let i = from; i < to; i++) {
-    const record = records[i]!
-    out.long(record.id)
-    out.long(lineOf(record))
-    out.digest(inTree && !record.deleted ? leafDigest(record) : undefined)
-    out.bytes(record.content)
-  }
-  return out.done
-}
-
-/** Bytes that these ids take at most, each with so many more. */
-const boundOf = (some: ReadonlyArray<{ readonly id: string }>, more: number): number =>
-  some.reduce((bound, { id }) => bound + 2 + id.length * 3 + more, 0)
 
 export const encodeIds = (ids: ReadonlyArray<string>): Buffer => {
   const out = new Writer(ids.reduce((bound, id) => bound + 2 + id.length * 3, 0))
@@ -114,17 +66,8 @@ export const encodeIds = (ids: ReadonlyArray<string>): Buffer => {
   return out.done
 }
 
-export const encodeRemovals = (targets: ReadonlyArray<Removal>): Buffer => {
-  const out = new Writer(boundOf(targets, 21))
-  for (const { id, version } of targets) {
-    out.long(id)
-    out.short(version === undefined ? "" : String(version))
-  }
-  return out.done
-}
-
 export const encodeChanges = (entries: ReadonlyArray<CacheChange>): Buffer => {
-  const out = new Writer(boundOf(entries, 1 + 21 + 64 + 21))
+  const out = new Writer(entries.reduce((bound, { id }) => bound + 2 + id.length * 3 + 1 + 21 + 64 + 21, 0))
   for (const entry of entries) {
     out.byte(entry.operation === "DELETE" ? 1 : 0)
     out.long(entry.id)

@@ -1,104 +1,132 @@
 /** The Lua scripts that write; see `LuaScript.ts` for the keys. */
-import { itemScript, plainScript, treeScript } from "./LuaScript.js"
-
-/** Version, kind, hash and state in a line, or nothing when it makes no sense. */
-const parse = `
-local function parse(m)
-  if not m then return nil end
-  local v, kind, h, state = string.match(m, '^(%d+) %d+ ([jbd]) (%x+) %S* ?(.*)$')
-  if not v or #v > 16 or #h ~= 64 then return nil end
-  local n = tonumber(v)
-  if n > 9007199254740991 then return nil end
-  return n, kind, h, state
-end
-`
+import { headBytes, stampAt } from "./ItemValue.js"
+import { plainScript, treeScript } from "./LuaScript.js"
 
 /**
- * Writes a chunk of records. Of a version that the tree holds, another line is only written by a repair. What stands
- * outside of the tree gives way to another content of its version, which the archive has, but not to one that expires.
- * Arguments: mode (`put`, `fill` or `repair`), time to live (ms, `0` for none), time a tombstone stays (ms), an epoch
- * for a new tree, the encoded records (ids distinct). Returns applied, same, and a flat list of id and line of what was
- * newer.
+ * Changes items together with their tree, or nothing. Arguments: the epoch that the changes were made for, one for a
+ * new tree, time to live (ms), time a tombstone stays (ms), then what `ItemChanges` encodes: items, nodes, lists.
+ * Returns 1 when all was written. Otherwise nothing was: the epoch that is valid instead, or a flat list of id and head
+ * of what is not as the changes assume.
  */
-export const putScript = itemScript(`${parse}
-local fill, repair = ARGV[1] == 'fill', ARGV[1] == 'repair'
-local ttl, tombstoneTtl, data = tonumber(ARGV[2]), ARGV[3], ARGV[5]
-E = epoch(ARGV[4])
--- A server out of memory denies this first write; later ones it would let through, because the script has begun.
-redis.call('SET', P .. 'epoch', E)
-local applied, same, newer = 0, 0, {}
+export const changeScript = treeScript(`
+local e = epoch(ARGV[2])
+if e ~= ARGV[1] then return e end
+use(e)
+local unpk, call = struct.unpack, redis.call
+local I = P .. 'item:'
+local set, n, others, held = {}, 0, {}, {}
+local data = ARGV[5]
 local pos, size = 1, #data
 while pos <= size do
-  local id, m, leaf, c
-  id, m, leaf, c, pos = struct.unpack('>I2c0I2c0c32I4c0', data, pos)
-  local v, kind, h, state = parse(m)
-  local deleted = kind == 'd'
-  local key = itemKey(id)
-  local old = attempt('HMGET', key, 'm', 'l')
-  local ov, okind, oh, ostate = parse(old[1])
-  local order = ov and v - ov or 1
-  local other = order == 0 and (h ~= oh or kind ~= okind or state ~= ostate)
-  local was = leafIn(old[2])
-  if order < 0 or other and not repair and (was or ttl > 0) then
-    newer[#newer + 1] = id
-    newer[#newer + 1] = old[1]
-  elseif order == 0 and was and old[1] ~= m and not repair then
-    same = same + 1
+  local how, id, was, value
+  how, id, was, value, pos = unpk('>BI2c0Bc0I4c0', data, pos)
+  local key = I .. id
+  local now = attempt('GETRANGE', key, ${stampAt}, ${headBytes - 1})
+  -- Another program's value counts as absent.
+  if now ~= was and (type(now) == 'string' or was ~= '') then
+    held[#held + 1] = id
+    held[#held + 1] = head(key)
+  elseif how == 0 then
+    set[n + 1] = key
+    set[n + 2] = value
+    n = n + 2
   else
-    if order == 0 and not other then same = same + 1 else applied = applied + 1 end
-    local keep = ttl
-    if deleted then keep = tombstoneTtl
-    elseif fill and old[1] and not old[2] and okind ~= 'd' then
-      local left = redis.call('PTTL', key)
-      if left > 0 then keep = left end
-    end
-    local inTree = not deleted and keep == 0
-    local parent = parentOf(id)
-    -- What is in the tree has these three fields and no expiry: nothing to clear.
-    if not (was and inTree) then redis.call('UNLINK', key) end
-    if inTree then redis.call('HSET', key, 'm', m, 'c', c, 'l', leaf .. E)
-    else
-      if deleted then redis.call('HSET', key, 'm', m) else redis.call('HSET', key, 'm', m, 'c', c) end
-      redis.call('PEXPIRE', key, keep)
-    end
-    if was then count(parent, was, -1) end
-    if inTree then
-      count(parent, leaf, 1)
-      if not was or order == 0 then list('ZADD', 'leaves:', id, parent) end
-      if order == 0 then relist[parent] = true end
-    elseif was then
-      list('ZREM', 'leaves:', id, parent)
-    end
+    others[#others + 1] = {how, key, value}
   end
 end
-settle()
-return {applied, same, newer}
-`)
+if #held > 0 then return held end
 
-/**
- * Removes items from cache and tree. Arguments: an epoch for a new tree, the encoded targets (id and version, an empty
- * version means any). Returns how many keys were removed.
- */
-export const removeScript = itemScript(`${parse}
-local data = ARGV[2]
-E = epoch(ARGV[1])
-local gone, pos, size = 0, 1, #data
-while pos <= size do
-  local id, v
-  id, v, pos = struct.unpack('>I2c0Bc0', data, pos)
-  local key = itemKey(id)
-  local old = attempt('HMGET', key, 'm', 'l')
-  local ov = parse(old[1])
-  if v == '' or not ov or ov <= tonumber(v) then
-    local parent = parentOf(id)
-    local was = leafIn(old[2])
-    gone = gone + redis.call('UNLINK', key)
-    if was then count(parent, was, -1) end
-    list('ZREM', 'leaves:', id, parent)
+-- A server out of memory denies the first write; later ones it would let through, because the script has begun.
+if n > 0 then call('MSET', unpack(set)) end
+for _, other in ipairs(others) do
+  local how, key, value = unpack(other)
+  if how == 1 then call('SET', key, value, 'PX', ARGV[3])
+  elseif how == 2 then call('SET', key, value, 'PX', ARGV[4])
+  elseif how == 3 then call('SET', key, value, 'KEEPTTL')
+  elseif how == 4 then call('UNLINK', key)
+  else call('SETRANGE', key, ${stampAt}, value) end
+end
+
+-- Another program's key in the place of a list is replaced.
+local function list(command, kind, parent, entries)
+  local key = treeKey(kind, parent)
+  for from = 1, #entries, 2000 do
+    local to = math.min(from + 1999, #entries)
+    local done = attempt(command, key, unpack(entries, from, to))
+    if type(done) == 'table' and done.err then
+      call('DEL', key)
+      if command == 'ZADD' then call(command, key, unpack(entries, from, to)) end
+    end
   end
 end
-settle()
-return gone
+
+-- Nodes: a number is added to each, modulo 2^256 and beside it the count.
+local NODE = '>dI4I4I4I4I4I4I4I4'
+local EMPTY = struct.pack(NODE, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+local function merged(node, change)
+  local w = {unpk(NODE, node and #node == 40 and node or EMPTY)}
+  local d = {unpk(NODE, change)}
+  w[1] = w[1] + d[1]
+  local carry = 0
+  for k = 9, 2, -1 do
+    local x = w[k] + d[k] + carry
+    carry = math.floor(x / 4294967296)
+    w[k] = x - carry * 4294967296
+  end
+  return struct.pack(NODE, unpack(w, 1, 9))
+end
+
+local branches = {ZADD = {}, ZREM = {}}
+local function branch(command, path)
+  local parent = string.match(path, '^(.*)%.') or ''
+  local l = branches[command][parent]
+  if not l then l = {}; branches[command][parent] = l end
+  if command == 'ZADD' then l[#l + 1] = '0' end
+  l[#l + 1] = parent == '' and path or string.sub(path, #parent + 2)
+end
+
+data = ARGV[6]
+pos, size = 1, #data
+while pos <= size do
+  local keys, paths, changes, listed, nodes = {}, {}, {}, {}, 0
+  while pos <= size and nodes < 1000 do
+    nodes = nodes + 1
+    listed[nodes], paths[nodes], changes[nodes], pos = unpk('>BI2c0c40', data, pos)
+    keys[nodes] = treeKey('tree:', paths[nodes])
+  end
+  local stored, set, gone = call('MGET', unpack(keys)), {}, {}
+  for i = 1, nodes do
+    local path, node = paths[i], stored[i]
+    local bytes = merged(node, changes[i])
+    if bytes == EMPTY then
+      if node then gone[#gone + 1] = keys[i] end
+      if path ~= '' then branch('ZREM', path) end
+    else
+      set[#set + 1] = keys[i]
+      set[#set + 1] = bytes
+      if path ~= '' and (not node or listed[i] == 1) then branch('ZADD', path) end
+    end
+  end
+  if #set > 0 then call('MSET', unpack(set)) end
+  if #gone > 0 then call('DEL', unpack(gone)) end
+end
+for command, parents in pairs(branches) do
+  for parent, entries in pairs(parents) do list(command, 'branches:', parent, entries) end
+end
+
+data = ARGV[7]
+pos, size = 1, #data
+while pos <= size do
+  local remove, parent, names
+  remove, parent, names, pos = unpk('>BI2c0I2', data, pos)
+  local entries = {}
+  for _ = 1, names do
+    if remove == 0 then entries[#entries + 1] = '0' end
+    entries[#entries + 1], pos = unpk('>I2c0', data, pos)
+  end
+  list(remove == 0 and 'ZADD' or 'ZREM', 'leaves:', parent, entries)
+end
+return 1
 `)
 
 /**
@@ -107,8 +135,9 @@ return gone
  * begun), why it takes no writes (empty when it does), `INFO`, and why that was refused (empty when it was not).
  */
 export const greetScript = treeScript(`
-local stored = epoch()
+local stored, foreign = epoch()
 local written = redis.pcall('SET', P .. 'epoch', stored or ARGV[1])
+if foreign and not written.err then leftBehind() end
 return {P, stored or (written.err and '' or ARGV[1]), written.err or '', ask()}
 `)
 
@@ -126,9 +155,9 @@ return redis.call('DEL', P .. 'unfinished')
 /** What is unfinished: returns its epoch and what it is for, or nothing. */
 export const unfinishedScript = treeScript(`
 local what = attempt('GET', P .. 'unfinished')
-E = epoch()
-if not E or (what ~= 'rebuild' and what ~= 'reset') then return {} end
-return {E, what}
+local e = epoch()
+if not e or (what ~= 'rebuild' and what ~= 'reset') then return {} end
+return {e, what}
 `)
 
 /** Claims the cache for an archive. Arguments: its lineage, for how long (ms). Returns whose it is. */
@@ -140,38 +169,15 @@ return ARGV[1]
 `)
 
 /**
- * Lets items that are there enter the tree of the present epoch, as they stand. Arguments: the epoch this rebuild
- * began, the encoded ids. Returns how many entered, or -1 when another rebuild took over.
- */
-export const adoptScript = itemScript(`
-E = ARGV[1]
-if epoch() ~= E then return -1 end
-local entered = 0
-for id in ids(ARGV[2]) do
-  local l = attempt('HGET', itemKey(id), 'l')
-  if type(l) == 'string' and #l == 40 and not leafIn(l) then
-    local leaf = string.sub(l, 1, 32)
-    local parent = parentOf(id)
-    redis.call('HSET', itemKey(id), 'l', leaf .. E)
-    count(parent, leaf, 1)
-    list('ZADD', 'leaves:', id, parent)
-    entered = entered + 1
-  end
-end
-settle()
-return entered
-`)
-
-/**
  * Removes items that are not in the tree of this epoch. Arguments: the epoch this reset began, the encoded ids.
  * Returns how many were removed, or -1 when another reset took over.
  */
 export const dropScript = treeScript(`
-E = ARGV[1]
-if epoch() ~= E then return -1 end
+if epoch() ~= ARGV[1] then return -1 end
+use(ARGV[1])
 local gone = 0
 for id in ids(ARGV[2]) do
-  if not leafIn(attempt('HGET', itemKey(id), 'l')) then gone = gone + redis.call('UNLINK', itemKey(id)) end
+  if not inTree(head(itemKey(id))) then gone = gone + redis.call('UNLINK', itemKey(id)) end
 end
 return gone
 `)

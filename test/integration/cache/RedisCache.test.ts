@@ -6,6 +6,7 @@ import type { CacheService } from "../../../src/cache/Cache.js"
 import { make, type RedisCacheOptions } from "../../../src/cache/RedisCache.js"
 import { emptyRoot } from "../../../src/merkle/Digest.js"
 import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
+import { TreeDelta } from "../../../src/merkle/TreeDelta.js"
 import { resync } from "../../../src/reconcile/Resync.js"
 import type { ItemRecord } from "../../../src/SyncItem.js"
 import { recordOf, seeded, tombstoneOf } from "../../cache/records.js"
@@ -93,7 +94,8 @@ describe("commands", () => {
           yield* cache.deleteMany([{ id: "warm" }])
           yield* redis((raw) => raw.config("RESETSTAT"))
           expect((yield* cache.put(records)).applied).toBe(22)
-          expect(yield* callsOf("evalsha")).toBe(9)
+          // Of each part the heads first, then its changes.
+          expect(yield* callsOf("evalsha")).toBe(18)
           expect((yield* cache.getMany(records.map(({ id }) => id))).length).toBe(22)
           expect(yield* cache.root).toBe(MerkleTree.from(records).root)
         }),
@@ -244,7 +246,7 @@ describe("the tree", () => {
             for (const key of old) yield* redis((raw) => raw.set(key, "left over"))
             yield* redis((raw) => raw.set(`${prefix}unfinished`, what))
           } else {
-            yield* redis((raw) => raw.mset(`${prefix}epoch`, "feedbeef", `${prefix}unfinished`, what))
+            yield* redis((raw) => raw.mset(`${prefix}epoch`, "2feedbeef", `${prefix}unfinished`, what))
           }
           const result = yield* resync({ archive, cache, exclusively: (effect) => effect })
           expect(result).toMatchObject({ equal: true, rebuilt: false })
@@ -314,6 +316,153 @@ describe("time to live", () => {
     ))
 })
 
+/** What an archive says of a commit, as `put` takes it. */
+const committed = (before: ReadonlyArray<ItemRecord>, after: ReadonlyArray<ItemRecord>) => {
+  const held = new Map(before.map((record) => [record.id, record]))
+  const delta = new TreeDelta()
+  for (const record of after) {
+    const old = held.get(record.id)
+    delta.change(old?.deleted === false ? old : undefined, record.deleted ? undefined : record)
+  }
+  return { before: held, delta: delta.toMap() }
+}
+
+describe("what a commit has changed", () => {
+  const first = many(60)
+  const second = [...many(40, 2), ...many(20, 2, "new"), tombstoneOf("geo.16.50", 2), tombstoneOf("none", 2)]
+  const left = MerkleTree.from(
+    [...first.filter(({ id }) => id !== "geo.16.50"), ...second]
+      .reduce(
+        (all, record) => (record.deleted ? all : all.set(record.id, record)),
+        new Map<string, ItemRecord>()
+      )
+      .values()
+  )
+  const written = committed(first, second)
+
+  it("is taken over in one command when the cache held the same", () =>
+    run(
+      (cache) =>
+        Effect.gen(function* () {
+          yield* cache.put(first, { written: committed([], first) })
+          yield* redis((raw) => raw.config("RESETSTAT"))
+          expect(yield* cache.put(second, { written })).toEqual({ applied: 62, same: 0, newer: [] })
+          expect(yield* callsOf("evalsha")).toBe(1)
+          expect(yield* cache.root).toBe(left.root)
+          expect([...(yield* cache.getMany(second.map(({ id }) => id)))]).toHaveLength(62)
+          for (const path of left.totals().keys()) {
+            expect(yield* cache.children(path, { limit: 100 })).toEqual(left.children(path))
+          }
+          // Back from the dead: the marker is what the archive has as well.
+          const back = [recordOf("geo.16.50", 3), recordOf("none", 3)]
+          yield* redis((raw) => raw.config("RESETSTAT"))
+          expect((yield* cache.put(back, { written: committed(second, back) })).applied).toBe(2)
+          expect(yield* callsOf("evalsha")).toBe(1)
+        }),
+      { coolDown: "1 minute" }
+    ))
+
+  const others: ReadonlyArray<
+    readonly [string, (cache: CacheService, prefix: string) => Effect.Effect<unknown, unknown>]
+  > = [
+    ["was empty", () => Effect.void],
+    ["had missed some", (cache) => cache.put(first.slice(0, 30))],
+    ["had others as well", (cache) => cache.put([...first, ...many(7, 1, "new")])],
+    ["has some already", (cache) => cache.put([...first, ...second.slice(0, 30)])],
+    ["has something newer", (cache) => cache.put([...first, ...many(5, 9)])],
+    [
+      "holds some for a while",
+      (cache) => Effect.zipRight(cache.put(first), cache.put(many(9, 1, "new"), { ttl: 60_000 }))
+    ],
+    ["holds markers", (cache) => cache.put([...first, tombstoneOf("new.1.1", 1), tombstoneOf("geo.2.2", 5)])],
+    [
+      "was emptied",
+      (cache, prefix) =>
+        Effect.zipRight(
+          cache.put(first),
+          redis(async (raw) => raw.del(await raw.keys(`${prefix}*`)))
+        )
+    ],
+    ["was rebuilt", (cache) => Effect.zipRight(cache.put(first), cache.rebuildTree)],
+    [
+      "is another tree's, by its keys",
+      (cache, prefix) =>
+        Effect.zipRight(
+          cache.put(first),
+          redis((raw) => raw.set(`${prefix}epoch`, "200000001"))
+        )
+    ]
+  ]
+  for (const [what, before] of others) {
+    it(`is not taken over blindly when the cache ${what}`, () =>
+      run((cache, prefix) =>
+        Effect.gen(function* () {
+          // Knows the epoch.
+          yield* cache.put([recordOf("other", 1)])
+          yield* cache.deleteMany([{ id: "other" }])
+          yield* before(cache, prefix)
+          yield* cache.put(second, { written })
+          const ids = [...first, ...second, ...many(7, 1, "new")].map(({ id }) => id)
+          const epoch = yield* redis(async (raw) =>
+            Number.parseInt((await raw.get(`${prefix}epoch`))!.slice(1), 16)
+          )
+          const counted = yield* Effect.filter(yield* cache.getMany(ids), ({ id }) =>
+            redis(async (raw) => (await raw.getBuffer(`${prefix}item:${id}`))!.readUInt32BE(6) === epoch)
+          )
+          expect(counted.length).toBeGreaterThan(20)
+          expect(yield* cache.root).toBe(MerkleTree.from(counted).root)
+          const held = new Map((yield* cache.getMany(ids)).map((record) => [record.id, record]))
+          for (const record of second)
+            expect(held.get(record.id)!.version).toBeGreaterThanOrEqual(record.version)
+        })
+      ))
+  }
+
+  it("is used for all of it or for none", () =>
+    run(
+      (cache) =>
+        Effect.gen(function* () {
+          yield* cache.put(first)
+          yield* cache.put(second, { written })
+          expect(yield* cache.root).toBe(left.root)
+        }),
+      { chunkItems: 7 }
+    ))
+})
+
+describe("the format of the keys", () => {
+  it("what an earlier one has left behind is not read, and cleared away by the first comparison", () => {
+    const prefix = `r${++prefixes}:`
+    const left = redis(async (raw) => {
+      await raw.set(`${prefix}epoch`, "feedbeef")
+      for (const { contentHash, id } of [...many(40), recordOf("old.one", 1)]) {
+        const line = `1 1700000000001 b ${contentHash} - `
+        await raw.hset(`${prefix}item:${id}`, { m: line, c: `${id}@1`, l: `${"x".repeat(32)}feedbeef` })
+      }
+      // A root that would be believed.
+      const node = Buffer.alloc(40)
+      node.writeDoubleBE(40)
+      node.write(totalOf(many(40)).sum.toString(16).padStart(64, "0"), 8, "hex")
+      await raw.set(`${prefix}tree:feedbeef:`, node)
+      await raw.zadd(`${prefix}leaves:feedbeef:geo.1`, 0, "1")
+    })
+    const body = (cache: CacheService) =>
+      Effect.gen(function* () {
+        const archive = MemoryArchive.make()
+        yield* archive.commit(many(40))
+        expect(yield* cache.root).toBe(emptyRoot)
+        expect(yield* cache.getMany([...many(40).map(({ id }) => id), "old.one"])).toEqual([])
+        yield* resync({ archive, cache, exclusively: (effect) => effect })
+        expect(yield* cache.root).toBe(yield* archive.root)
+        const keys = yield* redis((raw) => raw.keys(`${prefix}*`))
+        expect(keys.filter((key) => key.includes("feedbeef") || key.includes("old.one"))).toEqual([])
+        expect(keys).not.toContain(`${prefix}unfinished`)
+        expect(yield* redis((raw) => raw.type(`${prefix}item:geo.1.1`))).toBe("string")
+      })
+    return Effect.runPromise(Effect.zipRight(left, Effect.scoped(Effect.flatMap(open({ prefix }), body))))
+  })
+})
+
 describe("damage", () => {
   it("a damaged value reads as absent, is reported, and is mended by a fill of the same version", () =>
     run((cache, prefix) =>
@@ -327,10 +476,11 @@ describe("damage", () => {
         ]
         yield* cache.put(records)
         yield* redis(async (raw) => {
-          await raw.hset(a, "c", "garbage")
-          await raw.hset(b, "m", "garbage")
-          await raw.hdel(c, "c")
-          await raw.hset(d, "c", Buffer.from("geo.3.3").subarray(0, 2))
+          await raw.append(a, "garbage")
+          // The kind, which no hash covers, and the length of the state.
+          await raw.setrange(b, 4, "\u0000")
+          await raw.setrange(c, 5, "\u0003")
+          await raw.set(d, (await raw.getBuffer(d))!.subarray(0, 60))
         })
         const found = yield* cache.getMany(records.map(({ id }) => id))
         expect(found).toEqual(records.slice(4))
@@ -366,7 +516,7 @@ describe("damage", () => {
         expect(yield* cache.node("geo.5")).toEqual(Option.none())
         expect(yield* cache.children("geo", { limit: 10 })).toEqual([])
         expect(yield* cache.leaves("geo.3", { limit: 10 })).toEqual([])
-        expect(cache.takeCorrupted()).toEqual([])
+        expect(cache.takeCorrupted()).toEqual([records[0]!.id, "new.one"])
         const all = [...records, recordOf("new.one", 1), recordOf("other.hash", 1)]
         yield* cache.put(all)
         expect((yield* cache.getMany(all.map(({ id }) => id))).length).toBe(all.length)

@@ -289,7 +289,7 @@ describe("doctor", () => {
           ">few-rights",
           keys,
           ...commands.split(" "),
-          "-hget",
+          "-getrange",
           "-zadd"
         )
         yield* call(raw, "ACL", "SETUSER", "enough", "on", ">enough", keys, ...commands.split(" "))
@@ -297,7 +297,7 @@ describe("doctor", () => {
         expect((yield* config(at("enough:enough@"))).found).toContain("may not run INFO")
         for (const [url, found, advice] of [
           [at("few:wrong-secret@"), "WRONGPASS", "user and password"],
-          [at("few:few-rights@"), "HGET, ZADD", "commands"],
+          [at("few:few-rights@"), "GETRANGE, ZADD", "commands"],
           [at("", "/9"), "database 9 cannot be selected", "database number"],
           ["redis://127.0.0.1:1", "ECONNREFUSED", "up and reachable"],
           ["redis://nowhere.invalid", "nowhere.invalid", "up and reachable"],

@@ -3,13 +3,14 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { inject } from "vitest"
+import { recordIn, writeValue } from "../../../src/cache/ItemValue.js"
 import { LiveConfig } from "../../../src/EngineConfig.js"
 import * as MerkleClient from "../../../src/http/client/MerkleClient.js"
 import * as Server from "../../../src/http/HttpServer.js"
 import * as Lifecycle from "../../../src/Lifecycle.js"
 import type { VerifyDifference } from "../../../src/SyncEngine.js"
 import { SyncEngine } from "../../../src/SyncEngine.js"
-import { textOf } from "../../../src/SyncItem.js"
+import { type ItemRecord, textOf } from "../../../src/SyncItem.js"
 import { freshDatabase } from "../archive/mysql.js"
 import { eventually, type RealEngine, startEngine, temporaryDirectory } from "./support.js"
 import { items, privateRedis, rawRedis, rawSql } from "./tiers.js"
@@ -150,18 +151,20 @@ describe("verify and repair over MariaDB and Redis", () => {
   it.scopedLive("the cache's values: damaged, foreign, stale and gone, under an equal root", () =>
     Effect.gen(function* () {
       const { engine, raw } = yield* filled(300)
-      const lines = yield* Effect.promise(() =>
-        Promise.all(["geo.4.9", "geo.1.6"].map((id) => raw.hget(itemKey(id), "m")))
-      )
       yield* Effect.promise(async () => {
-        await raw.hset(itemKey("geo.1.1"), "c", "garbage")
-        await raw.hdel(itemKey("geo.2.2"), "c")
-        await raw.hset(itemKey("geo.3.3"), "m", "nonsense")
-        await raw.hset(itemKey("geo.4.9"), "m", `${lines[0]}tampered`)
+        await raw.setrange(itemKey("geo.1.1"), 58, "garbage")
+        await raw.set(itemKey("geo.2.2"), (await raw.getBuffer(itemKey("geo.2.2")))!.subarray(0, 58))
+        await raw.set(itemKey("geo.3.3"), "nonsense")
+        // As somebody would write them who knows how.
+        const rewrite = async (id: string, change: (record: ItemRecord) => ItemRecord) => {
+          const { epoch, record } = recordIn(id, (await raw.getBuffer(itemKey(id)))!)!
+          const value = Buffer.alloc(500)
+          await raw.set(itemKey(id), value.subarray(0, writeValue(value, 0, change(record), epoch)))
+        }
+        await rewrite("geo.4.9", (record) => ({ ...record, state: "tampered" }))
+        await rewrite("geo.1.6", (record) => ({ ...record, version: record.version - 1 }))
         await raw.del(itemKey("geo.0.5"))
         await raw.set(itemKey("geo.0.10"), "a text of another program")
-        const [version, ...rest] = lines[1]!.split(" ")
-        await raw.hset(itemKey("geo.1.6"), "m", [Number(version) - 1, ...rest].join(" "))
       })
       expect(yield* found(engine, { roots: true })).toEqual([])
       expect((yield* found(engine, { values: "full" })).filter((one) => one.includes(" value "))).toEqual([
@@ -207,10 +210,9 @@ describe("verify and repair over MariaDB and Redis", () => {
           await raw.zrem(tree("branches", "geo"), "3")
           await raw.set(tree("leaves", "geo.4"), "a text of another program")
         },
+        // An item that says that no tree counts it.
         async () => {
-          const leaf = (await raw.hgetBuffer(itemKey("geo.1.1"), "l"))!
-          leaf[3]! ^= 255
-          await raw.hset(itemKey("geo.1.1"), "l", leaf)
+          await raw.setrange(itemKey("geo.1.1"), 6, "\u0000\u0000\u0000\u0000")
         }
       ]) {
         epoch = yield* Effect.promise(() => raw.get("sync-engine:epoch"))
