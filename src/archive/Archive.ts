@@ -7,7 +7,7 @@
 import { Context, type Effect, Layer, type Option, type Scope } from "effect"
 import type { ArchiveStartError } from "../EngineError.js"
 import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
-import type { Total } from "../merkle/TreeDelta.js"
+import type { Total, TreeChange } from "../merkle/TreeDelta.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
 import type { ArchiveError } from "./ArchiveError.js"
 import type { NotTaken } from "./CommitPlan.js"
@@ -22,6 +22,8 @@ import type { WriterRegister } from "./WriterLease.js"
 export interface CommitResult extends NotTaken {
   /** How many records were newer than the stored ones and were written. */
   readonly applied: number
+  /** What these have changed, where the archive says so. */
+  readonly change?: TreeChange | undefined
   /** The root digest before and after this commit. `before` differs from the last `after` this node saw exactly when another node has written. */
   readonly rootBefore: Digest
   readonly rootAfter: Digest

@@ -3,7 +3,7 @@
  * that adds to the tree. Every archive decides with this code, so that they cannot come to differ.
  */
 import { compareBytes } from "../merkle/ByteOrder.js"
-import { TreeDelta } from "../merkle/TreeDelta.js"
+import { type TreeChange, TreeDelta } from "../merkle/TreeDelta.js"
 import { compareVersions, type ItemHead, type ItemRecord, sameHead, sameVersion } from "../SyncItem.js"
 
 /** A stored row without its content. */
@@ -33,8 +33,10 @@ export class CommitPlan {
   readonly equal: Array<ItemRecord> = []
   /** Records that lose against their row, newer or of the same number. */
   readonly losers: Array<ItemRecord> = []
+  /** What the winners replace. */
+  private readonly before = new Map<string, StoredHead>()
   /** What the winners add to the tree. */
-  readonly delta = new TreeDelta()
+  private readonly delta = new TreeDelta()
   /** Highest version among the winners; 0 without any. */
   maxVersion = 0
 
@@ -50,10 +52,16 @@ export class CommitPlan {
           continue
         }
         this.updates.push(record)
+        this.before.set(record.id, head)
       }
       this.maxVersion = Math.max(this.maxVersion, record.version)
       this.delta.change(head?.deleted === false ? head : undefined, record.deleted ? undefined : record)
     }
+  }
+
+  /** What the winners change. */
+  get change(): TreeChange {
+    return { before: this.before, delta: this.delta.toMap() }
   }
 }
 

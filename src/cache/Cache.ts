@@ -18,7 +18,7 @@ import {
 import type { InvalidConfig } from "../EngineError.js"
 import type { MerkleSource } from "../merkle/Source.js"
 import type { Digest, TreeChild } from "../merkle/Tree.js"
-import type { Total } from "../merkle/TreeDelta.js"
+import type { TreeChange } from "../merkle/TreeDelta.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
 
 /**
@@ -84,20 +84,6 @@ export interface CacheStatus {
 export type PutMode = "put" | "fill" | "repair"
 
 /**
- * What a commit has changed in the archive: its tree and the cache's take the same change where both held the same. Where
- * the cache held something else, that is found out and nothing of this is used.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Written {
-  /** What the archive held of the ids before; no entry where it held nothing. */
-  readonly before: ReadonlyMap<string, Omit<ItemHead, "id"> & { readonly updatedAt: number }>
-  /** What all of the records together add to the nodes of the tree. */
-  readonly delta: ReadonlyMap<string, Total>
-}
-
-/**
  * How records are put.
  *
  * @since 0.1.0
@@ -106,8 +92,11 @@ export interface Written {
 export interface PutOptions {
   /** Time to live, one millisecond or more. Items with a time to live stay outside the tree. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** What the archive's commit of exactly these records has changed: spares looking first and adding up again. */
-  readonly written?: Written | undefined
+  /**
+   * What the archive's commit of exactly these records has changed. The cache mostly held what the archive did, which
+   * spares looking first and adding up again; where it did not, that is found out and nothing of this is used.
+   */
+  readonly change?: TreeChange | undefined
 }
 
 /**

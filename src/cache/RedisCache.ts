@@ -147,8 +147,8 @@ const serviceOf = (
     status: () => feed.current,
     changes: feed.changes,
     connect,
-    put: (records, { ttl, written } = {}) =>
-      writes.put("put", records, ttl === undefined ? 0 : wholeMs(ttl), written),
+    put: (records, { change, ttl } = {}) =>
+      writes.put("put", records, ttl === undefined ? 0 : wholeMs(ttl), change),
     fill: (records) => writes.put("fill", records, 0),
     repair: (records) => writes.put("repair", records, 0),
     get: new GetCoalescer(items.getBatch, readBatch).get,

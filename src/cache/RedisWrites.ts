@@ -8,8 +8,9 @@
  * every leaf would have to be stored beside the item.
  */
 import { Effect } from "effect"
+import type { TreeChange } from "../merkle/TreeDelta.js"
 import type { ItemHead, ItemRecord } from "../SyncItem.js"
-import { CacheError, type PutMode, type PutResult, type Removal, type Written } from "./Cache.js"
+import { CacheError, type PutMode, type PutResult, type Removal } from "./Cache.js"
 import { epochNumber, type Held, heldIn, ItemChanges, nothingHeld } from "./ItemChanges.js"
 import { decidePut } from "./PutDecision.js"
 import { headsScript } from "./ReadScripts.js"
@@ -37,7 +38,7 @@ interface Attempt<A> {
   /** What is most likely held, so that it need not be asked for first. */
   readonly guess?: ((id: string, mark: number) => Held) | undefined
   /** What the changes add to the tree if the guess is right. */
-  readonly delta?: Written["delta"] | undefined
+  readonly delta?: TreeChange["delta"] | undefined
   /** For this epoch only; another one ends the attempts without a result. */
   readonly epoch?: string | undefined
 }
@@ -57,20 +58,20 @@ export class RedisWrites {
     mode: PutMode,
     records: ReadonlyArray<ItemRecord>,
     ttlMs: number,
-    written?: Written
+    change?: TreeChange
   ): Effect.Effect<PutResult, CacheError> {
     return Effect.suspend(() => {
       const starts = chunkStarts(records, this.limits)
       const parts = starts.map((from, n) => records.slice(from, starts[n + 1] ?? records.length))
       // What a read has just found missing is not there yet, and an item of the cache alone is mostly new.
-      const guess = written ? beforeIn(written) : mode === "fill" || ttlMs > 0 ? absent : undefined
+      const guess = change ? beforeIn(change) : mode === "fill" || ttlMs > 0 ? absent : undefined
       const put = (part: ReadonlyArray<ItemRecord>) =>
         this.change({
           operation: mode,
           ids: part.map(({ id }) => id),
           ttlMs,
           guess,
-          delta: parts.length === 1 ? written?.delta : undefined,
+          delta: parts.length === 1 ? change?.delta : undefined,
           plan: (changes, heldOf) => planPut(mode, part, ttlMs > 0, changes, heldOf)
         })
       return Effect.map(inTurns(parts, put), (results) => ({
@@ -196,7 +197,7 @@ const absent = (): Held => nothingHeld
 
 /** What the archive held before, which the cache is to hold as well. */
 const beforeIn =
-  ({ before }: Written) =>
+  ({ before }: TreeChange) =>
   (id: string, mark: number): Held => {
     const head = before.get(id)
     if (head === undefined) return nothingHeld

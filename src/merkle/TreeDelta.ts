@@ -72,6 +72,29 @@ export class TreeDelta {
   }
 }
 
+/**
+ * What a commit has changed: the live leaves and tombstones that stood there before (no entry where there was no row),
+ * and what the commit has added to the nodes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TreeChange {
+  readonly before: ReadonlyMap<string, Omit<Leaf, "id"> & { readonly deleted: boolean }>
+  readonly delta: ReadonlyMap<string, Total>
+}
+
+export const noChange: TreeChange = { before: new Map(), delta: new Map() }
+
+/** Two commits of different ids as one. */
+export const bothChanges = (a: TreeChange, b: TreeChange): TreeChange => {
+  if (a.before.size + a.delta.size === 0) return b
+  if (b.before.size + b.delta.size === 0) return a
+  const delta = new Map(a.delta)
+  addInto(delta, b.delta)
+  return { before: new Map([...a.before, ...b.before]), delta }
+}
+
 /** Adds one set of node changes into another, in place; entries that become zero are removed. */
 export const addInto = (target: Map<string, Total>, delta: ReadonlyMap<string, Total>): void => {
   for (const [path, change] of delta) {

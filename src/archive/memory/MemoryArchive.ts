@@ -200,7 +200,15 @@ const commit = (
   state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
   state.topVersion = Math.max(state.topVersion, plan.maxVersion)
   const { topVersion, tree } = state
-  return Either.right({ applied: winners.length, ...untaken, rootBefore, rootAfter: tree.root, topVersion })
+  const rootAfter = tree.root
+  return Either.right({
+    applied: winners.length,
+    change: plan.change,
+    ...untaken,
+    rootBefore,
+    rootAfter,
+    topVersion
+  })
 }
 
 const purge = (state: MemoryArchiveState, before: number, limit: number): number => {

@@ -85,7 +85,8 @@ export const commit = Effect.fnUntraced(function* (
   node: string | undefined
 ) {
   const plan = yield* planIn(session, records)
-  const delta = plan.delta.toMap()
+  const { change } = plan
+  const { delta } = change
   const applied = plan.inserts.length + plan.updates.length
   if (applied > 0) {
     yield* session.runAll(session.dialect.inserts(plan.inserts))
@@ -97,6 +98,7 @@ export const commit = Effect.fnUntraced(function* (
   const before = subtract(after, delta.get("") ?? zero)
   return {
     applied,
+    change,
     ...(yield* notTakenIn(session, plan)),
     rootBefore: nodeDigest("", before.count, before.sum),
     rootAfter: nodeDigest("", after.count, after.sum),

@@ -7,6 +7,7 @@ import type { Superseded } from "../../archive/CommitPlan.js"
 import type { Removal } from "../../cache/Cache.js"
 import { CacheError } from "../../cache/Cache.js"
 import * as Metrics from "../../Metrics.js"
+import type { TreeChange } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import type { CacheTrust } from "../state/CacheTrust.js"
 import * as Conditions from "../state/Conditions.js"
@@ -59,9 +60,17 @@ const inTime = (
 export const carryToCache = (
   core: EngineState,
   {
+    applied,
+    change,
     superseded,
     taken
-  }: { readonly taken: ReadonlyArray<ItemRecord>; readonly superseded: ReadonlyArray<Superseded> }
+  }: {
+    /** How many of `taken` the archive has written. */
+    readonly applied: number
+    readonly change: TreeChange | undefined
+    readonly superseded: ReadonlyArray<Superseded>
+    readonly taken: ReadonlyArray<ItemRecord>
+  }
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { cache } = core
@@ -86,7 +95,10 @@ export const carryToCache = (
       if (stored.content === undefined) tooLarge.push({ id: stored.id, version: stored.version })
       else records.push({ ...stored, content: stored.content })
     }
-    const put = records.length === 0 ? Effect.void : cache.service.put(records)
+    const put =
+      records.length === 0
+        ? Effect.void
+        : cache.service.put(records, applied === records.length ? { change } : undefined)
     const remove = tooLarge.length === 0 ? Effect.void : cache.service.deleteMany(tooLarge)
     if (cache.unanswered > 0) {
       missed()

@@ -4,6 +4,7 @@ import type { CommitResult, OpenArchive } from "../../archive/Archive.js"
 import type { ArchiveError } from "../../archive/ArchiveError.js"
 import type { Superseded } from "../../archive/CommitPlan.js"
 import * as Metrics from "../../Metrics.js"
+import { bothChanges, noChange, type TreeChange } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { compareVersions, sameVersion } from "../../SyncItem.js"
 import type { LogEntry } from "../../wal/WriteAheadLog.js"
@@ -16,6 +17,8 @@ export interface Culprit {
 
 export interface SplitResult {
   readonly applied: number
+  /** What the commits have changed, where the archive says so. */
+  readonly change: TreeChange | undefined
   /** What the archive has of the batch's ids after the commits, where it was written or repeated. */
   readonly taken: ReadonlyArray<ItemRecord>
   /** Records that were repeats: in `taken` stands what is stored. */
@@ -28,6 +31,7 @@ export interface SplitResult {
 
 const nothing: SplitResult = {
   applied: 0,
+  change: noChange,
   taken: [],
   repeated: [],
   superseded: [],
@@ -46,6 +50,7 @@ const both = <A>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> =>
 
 const join = (a: SplitResult, b: SplitResult): SplitResult => ({
   applied: a.applied + b.applied,
+  change: a.change && b.change && bothChanges(a.change, b.change),
   taken: both(a.taken, b.taken),
   repeated: both(a.repeated, b.repeated),
   superseded: both(a.superseded, b.superseded),
@@ -54,14 +59,14 @@ const join = (a: SplitResult, b: SplitResult): SplitResult => ({
 })
 
 const ofCommit = (records: ReadonlyArray<ItemRecord>, commit: CommitResult): SplitResult => {
-  const { applied, repeated, superseded, topVersion } = commit
+  const { applied, change, repeated, superseded, topVersion } = commit
   let taken = records
   if (superseded.length + repeated.length > 0) {
     const stored = new Map<string, ItemRecord | undefined>(repeated.map((record) => [record.id, record]))
     for (const { submitted } of superseded) stored.set(submitted.id, undefined)
     taken = records.flatMap((record) => (stored.has(record.id) ? (stored.get(record.id) ?? []) : record))
   }
-  return { applied, taken, repeated, superseded, culprits: [], topVersion }
+  return { applied, change, taken, repeated, superseded, culprits: [], topVersion }
 }
 
 /**

@@ -338,15 +338,15 @@ describe("what a commit has changed", () => {
       )
       .values()
   )
-  const written = committed(first, second)
+  const change = committed(first, second)
 
   it("is taken over in one command when the cache held the same", () =>
     run(
       (cache) =>
         Effect.gen(function* () {
-          yield* cache.put(first, { written: committed([], first) })
+          yield* cache.put(first, { change: committed([], first) })
           yield* redis((raw) => raw.config("RESETSTAT"))
-          expect(yield* cache.put(second, { written })).toEqual({ applied: 62, same: 0, newer: [] })
+          expect(yield* cache.put(second, { change })).toEqual({ applied: 62, same: 0, newer: [] })
           expect(yield* callsOf("evalsha")).toBe(1)
           expect(yield* cache.root).toBe(left.root)
           expect([...(yield* cache.getMany(second.map(({ id }) => id)))]).toHaveLength(62)
@@ -356,7 +356,7 @@ describe("what a commit has changed", () => {
           // Back from the dead: the marker is what the archive has as well.
           const back = [recordOf("geo.16.50", 3), recordOf("none", 3)]
           yield* redis((raw) => raw.config("RESETSTAT"))
-          expect((yield* cache.put(back, { written: committed(second, back) })).applied).toBe(2)
+          expect((yield* cache.put(back, { change: committed(second, back) })).applied).toBe(2)
           expect(yield* callsOf("evalsha")).toBe(1)
         }),
       { coolDown: "1 minute" }
@@ -401,7 +401,7 @@ describe("what a commit has changed", () => {
           yield* cache.put([recordOf("other", 1)])
           yield* cache.deleteMany([{ id: "other" }])
           yield* before(cache, prefix)
-          yield* cache.put(second, { written })
+          yield* cache.put(second, { change })
           const ids = [...first, ...second, ...many(7, 1, "new")].map(({ id }) => id)
           const epoch = yield* redis(async (raw) =>
             Number.parseInt((await raw.get(`${prefix}epoch`))!.slice(1), 16)
@@ -423,7 +423,7 @@ describe("what a commit has changed", () => {
       (cache) =>
         Effect.gen(function* () {
           yield* cache.put(first)
-          yield* cache.put(second, { written })
+          yield* cache.put(second, { change })
           expect(yield* cache.root).toBe(left.root)
         }),
       { chunkItems: 7 }
