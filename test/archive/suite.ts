@@ -8,6 +8,7 @@ import { compareBytes } from "../../src/merkle/ByteOrder.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import type { TreeChild } from "../../src/merkle/Tree.js"
+import { type TreeChange, TreeDelta } from "../../src/merkle/TreeDelta.js"
 import { type ItemRecord, type SyncItem, tombstone } from "../../src/SyncItem.js"
 import { recompute } from "../support/recompute.js"
 import { numbers, put } from "./records.js"
@@ -22,6 +23,14 @@ export interface ArchiveUnderTest {
   /** Another node's archive on the same store. */
   readonly another: Effect.Effect<OpenArchive, unknown, Scope.Scope>
 }
+
+const fieldsOf = (before: TreeChange["before"]) =>
+  new Map(
+    Array.from(before, ([id, { contentHash, deleted, updatedAt, version }]) => [
+      id,
+      { contentHash, deleted, updatedAt, version }
+    ])
+  )
 
 const ids = (items: ReadonlyArray<{ readonly id: string }>) => items.map((item) => item.id)
 const itemOf = ({ deleted: _, ...item }: ItemRecord): SyncItem => item
@@ -288,6 +297,8 @@ export const describeArchive = (
           const rootBefore = model.root
           const superseded: Array<string> = []
           const repeated: Array<string> = []
+          const before = new Map<string, ItemRecord>()
+          const delta = new TreeDelta()
           let applied = 0
           for (const record of batch.values()) {
             const current = stored.get(record.id)
@@ -298,11 +309,20 @@ export const describeArchive = (
               continue
             }
             applied++
+            if (current !== undefined) before.set(record.id, current)
+            delta.change(
+              current?.deleted === false ? current : undefined,
+              record.deleted ? undefined : record
+            )
             stored.set(record.id, record)
             model.apply([{ id: record.id, after: record.deleted ? undefined : record }])
           }
-          const result = yield* archive.commit([...batch.values()])
+          const { change, ...result } = yield* archive.commit([...batch.values()])
           const lost = result.superseded.map(({ submitted }) => submitted)
+          if (change !== undefined) {
+            expect(fieldsOf(change.before)).toEqual(fieldsOf(before))
+            expect(change.delta).toEqual(delta.toMap())
+          }
           expect({
             ...result,
             superseded: ids(lost).sort(),

@@ -57,9 +57,9 @@ export const invented: ReadonlyArray<Mutation> = [
   },
   {
     name: "a removal at a version leaves the item of that very version in Redis",
-    file: "src/cache/WriteScripts.ts",
-    find: "if v == '' or not ov or ov <= tonumber(v) then",
-    replace: "if v == '' or not ov or ov < tonumber(v) then",
+    file: "src/cache/RedisWrites.ts",
+    find: "held.head.version > newest.get(id)!",
+    replace: "held.head.version >= newest.get(id)!",
     tests: ["test/integration/cache/RedisCache.test.ts"]
   },
   {

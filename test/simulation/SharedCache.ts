@@ -1,9 +1,28 @@
 /** The cache as the processes of a world reach it: one model that outlives them, over a line that fails. */
+import { isDeepStrictEqual } from "node:util"
 import { Effect, Exit, Scope } from "effect"
 import { type CacheChange, CacheError, type CacheService } from "../../src/cache/Cache.js"
 import * as InProcessCache from "../../src/cache/InProcessCache.js"
+import { type TreeChange, TreeDelta } from "../../src/merkle/TreeDelta.js"
+import type { ItemRecord } from "../../src/SyncItem.js"
 import type { Process } from "./Turns.js"
 import type { World } from "./World.js"
+
+/** What a commit says it has changed is what its records make of what was there before. */
+const checkChange = (records: ReadonlyArray<ItemRecord>, change: TreeChange | undefined): void => {
+  if (change === undefined) return
+  const delta = new TreeDelta()
+  for (const record of records) {
+    const before = change.before.get(record.id)
+    delta.change(
+      before?.deleted === false ? { ...before, id: record.id } : undefined,
+      record.deleted ? undefined : record
+    )
+  }
+  if (!isDeepStrictEqual(change.delta, delta.toMap())) {
+    throw new Error("a commit says of its tree what its records do not")
+  }
+}
 
 export class SharedCache {
   readonly model: CacheService
@@ -40,7 +59,10 @@ export class SharedCache {
       rebuildTree: over("rebuildTree", model.rebuildTree),
       tidy: over("tidy", model.tidy),
       reset: over("reset", model.reset),
-      put: (records, options) => over("put", model.put(records, options)),
+      put: (records, options) => {
+        checkChange(records, options?.change)
+        return over("put", model.put(records, options))
+      },
       fill: (records) => over("fill", model.fill(records)),
       repair: (records) => over("repair", model.repair(records)),
       get: (id) => over("get", model.get(id)),

@@ -56,3 +56,40 @@ describe("what nobody waits for", () => {
     })
   )
 })
+
+describe("what a commit has changed", () => {
+  it.scoped("goes to the cache where the commit wrote all of it, and only there", () =>
+    Effect.gen(function* () {
+      const seen: Array<readonly [ids: ReadonlyArray<string>, before: ReadonlyArray<string> | undefined]> = []
+      const open = Effect.map(
+        InProcessCache.make(),
+        ({ cache }): CacheService => ({
+          ...cache,
+          put: (records, options) => {
+            const { change } = options ?? {}
+            seen.push([records.map(({ id }) => id), change && [...change.before.keys()]])
+            return cache.put(records, options)
+          }
+        })
+      )
+      const archive = new PlayedArchive()
+      const { service } = yield* start({
+        archive: archive.options,
+        cache: Layer.succeed(Cache, { open })
+      })
+      yield* service.submitMany(["a", "b"].map((id) => ({ id, content: "1", version: 5 })))
+      yield* service.flush
+      yield* service.submitMany(["b", "c"].map((id) => ({ id, content: "2", version: 6 })))
+      yield* service.flush
+      // Of another node, and newer.
+      archive.put("d", 9)
+      yield* service.submitMany(["d", "e"].map((id) => ({ id, content: "3", version: 7 })))
+      yield* service.flush
+      expect(seen.map(([ids, before]) => [[...ids].sort(), before])).toEqual([
+        [["a", "b"], []],
+        [["b", "c"], ["b"]],
+        [["d", "e"], undefined]
+      ])
+    })
+  )
+})
