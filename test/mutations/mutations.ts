@@ -1124,8 +1124,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the tree of an earlier format of the keys is believed",
     file: "src/cache/LuaScript.ts",
-    find: "'^${keyFormat}%x%x%x%x%x%x%x%x$'",
-    replace: "'%x%x%x%x%x%x%x%x$'",
+    find: "type(e) == 'string' and string.match(e,",
+    replace: "type(e) == 'string' and string.match('2' .. string.sub(e, -8),",
     tests: ["test/integration/cache/RedisCache.test.ts"]
   },
   {

@@ -81,9 +81,9 @@ describe("what a commit has changed", () => {
       yield* service.flush
       yield* service.submitMany(["b", "c"].map((id) => ({ id, content: "2", version: 6 })))
       yield* service.flush
+      yield* service.submitMany(["d", "e"].map((id) => ({ id, content: "3", version: 7 })))
       // Of another node, and newer.
       archive.put("d", 9)
-      yield* service.submitMany(["d", "e"].map((id) => ({ id, content: "3", version: 7 })))
       yield* service.flush
       expect(seen.map(([ids, before]) => [[...ids].sort(), before])).toEqual([
         [["a", "b"], []],
