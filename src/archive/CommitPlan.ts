@@ -36,7 +36,7 @@ export class CommitPlan {
   /** What the winners replace. */
   private readonly before = new Map<string, StoredHead>()
   /** What the winners add to the tree. */
-  private readonly delta = new TreeDelta()
+  readonly delta = new TreeDelta()
   /** Highest version among the winners; 0 without any. */
   maxVersion = 0
 

@@ -2,7 +2,6 @@
 import { createServer, type Socket } from "node:net"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
 import { describe, expect, it, vi } from "vitest"
-import { leafSumScript } from "../../src/cache/ReadScripts.js"
 import { make } from "../../src/cache/RedisCache.js"
 import { RedisConnection } from "../../src/cache/RedisConnection.js"
 import { StatusFeed } from "../../src/cache/StatusFeed.js"
@@ -287,7 +286,6 @@ describe("a list without an end", () => {
       const { port } = yield* serving((command) => {
         if (isGreeting(command)) return greeting
         if (++asked > patience) return undefined
-        if (command.includes(leafSumScript.sha)) return list(":1000\r\n", bulk("n"), bulkOfNode)
         return list(list(...names), list(...names.map(() => bulkOfNode)), nothing, nothing)
       })
       const cache = yield* cacheAt(port, 10_000)
