@@ -41,13 +41,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/cache/HostileRedis.test.ts"]
   },
   {
-    name: "a range of leaves that does not go forward is added up for ever",
-    file: "src/cache/RedisTree.ts",
-    find: ' || compareBytes(last, after ?? "") <= 0',
-    replace: "",
-    tests: ["test/cache/HostileRedis.test.ts"]
-  },
-  {
     name: "a damaged tree goes down for ever",
     file: "src/cache/RedisTree.ts",
     find: "if (Buffer.byteLength(id) > maxIdBytes) continue",
