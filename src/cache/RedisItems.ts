@@ -150,11 +150,14 @@ const resumeAll = (
   waiting: ReadonlyMap<string, ReadonlyArray<Waiter>>,
   exit: Exit.Exit<ReadonlyArray<CachedRecord>, CacheError>
 ): void => {
-  const found = Exit.map(exit, (records) => new Map(records.map((record) => [record.id, record])))
-  for (const id of ids) {
-    const one = Exit.map(found, (records) => Option.fromNullable(records.get(id)))
-    for (const resume of waiting.get(id)!) resume(one)
+  if (Exit.isFailure(exit)) {
+    const failure = Exit.failCause(exit.cause)
+    for (const id of ids) for (const resume of waiting.get(id)!) resume(failure)
+    return
   }
+  const found = new Map(exit.value.map((record) => [record.id, Exit.succeed(Option.some(record))]))
+  const none = Exit.succeed(Option.none<CachedRecord>())
+  for (const id of ids) for (const resume of waiting.get(id)!) resume(found.get(id) ?? none)
 }
 
 const appendBatch = 500
