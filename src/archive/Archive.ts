@@ -6,6 +6,7 @@
  */
 import { Context, type Effect, Layer, type Option, type Scope } from "effect"
 import type { ArchiveStartError } from "../EngineError.js"
+import type { LeafHead, NameRange } from "../merkle/Source.js"
 import type { Digest, Leaf, TreeChild, TreeNode } from "../merkle/Tree.js"
 import type { Total, TreeChange } from "../merkle/TreeDelta.js"
 import type { ItemRecord, ItemVersion, SyncItem } from "../SyncItem.js"
@@ -139,6 +140,11 @@ export interface OpenArchive {
     path: string,
     page: { readonly after?: string | undefined; readonly limit: number }
   ) => Effect.Effect<ReadonlyArray<TreeChild>, ArchiveError>
+  /** A page of the leaves of a path, by ascending name. */
+  readonly leaves: (
+    path: string,
+    page: NameRange & { readonly limit: number }
+  ) => Effect.Effect<ReadonlyArray<LeafHead>, ArchiveError>
   /**
    * Runs reads of rows and tree, in one snapshot where the dialect can hold one open without keeping writers
    * waiting. Each read is bounded, the whole is not.

@@ -9,9 +9,10 @@
  */
 import { Chunk, Effect, Option, Order, Stream } from "effect"
 import { compareBytes } from "../merkle/ByteOrder.js"
-import type { Branch, LeafHead, MerkleSource, NameRange } from "../merkle/Source.js"
-import { joinPath } from "../merkle/TreeDelta.js"
+import type { Branch, LeafHead, LeafPart, MerkleSource, NameRange } from "../merkle/Source.js"
+import { joinPath, type Total } from "../merkle/TreeDelta.js"
 import type { Budget } from "./Budget.js"
+import { held, heldAtOnce, partOf, partsOf } from "./Parts.js"
 
 /**
  * One item that the two sides do not hold alike.
@@ -40,9 +41,7 @@ export interface DivergenceCost {
 
 const namesPerPage = 1000
 /** Up to this many items are compared one by one. */
-const listedAtOnce = 64
-/** Parts a wide range is cut into at each level. */
-const partsPerLevel = 64
+const listedAtOnce = 16
 /** Questions under way at the right side. */
 const concurrency = 8
 
@@ -92,11 +91,13 @@ export const divergence = <E1, E2>(
 }
 
 /** Items directly below a path whose names lie in a range, and how many of them each side has. */
-interface Span {
+interface Span<E> {
   readonly path: string
   readonly range: NameRange
   readonly left: number
   readonly right: number
+  /** The left side; perhaps its items of this span, held. */
+  readonly near: MerkleSource<E>
 }
 
 class Walk<E> {
@@ -139,53 +140,71 @@ class Walk<E> {
           })
       )
       return Stream.concat(
-        left === 0 && right === 0 ? Stream.empty : this.differing({ path, range: {}, left, right }),
+        left === 0 && right === 0
+          ? Stream.empty
+          : this.differing({ path, range: {}, left, right, near: this.left }),
         Stream.flatMap(Stream.fromIterable(unlike), (name) => this.from(joinPath(path, name)))
       )
     })
 
   /** Compares the items of a span; the counts say how to go about it. */
-  private differing(span: Span): Stream.Stream<Difference, E> {
+  private differing(span: Span<E>): Stream.Stream<Difference, E> {
     return Math.min(span.left, span.right) === 0 || Math.max(span.left, span.right) <= listedAtOnce
       ? this.oneByOne(span)
-      : Stream.unwrap(this.cut(span))
+      : this.cut(span)
   }
 
-  /** Cuts a span into parts and goes on with those whose sums differ. */
-  private readonly cut = (span: Span) =>
-    Effect.gen(this, function* () {
-      const { path, range } = span
-      // A cut may have to read the items, so the near side cuts; not where it has so few that the far side's parts
-      // would stay wide, nor where the far side cuts by itself and one question takes the place of many.
-      const cutLeft =
-        this.right.cutsItself === true ? span.right * tooFew < span.left : span.left * tooFew >= span.right
-      const [cutter, other] = cutLeft ? [this.left, this.right] : [this.right, this.left]
-      const size = Math.max(1, Math.ceil((cutLeft ? span.left : span.right) / partsPerLevel))
-      const parts = yield* cutter.leafParts(path, range, size)
-      // The counts were not true: the tree is damaged, or has changed meanwhile.
-      if (parts.length === 0) return this.oneByOne(span)
-      const ranges = parts.map((part, index) => ({
-        after: index === 0 ? range.after : parts[index - 1]!.upTo,
+  /**
+   * Cuts a span into parts and goes on with those whose sums differ. While the ones are read, the sums of the others
+   * are asked for.
+   */
+  private cut(span: Span<E>): Stream.Stream<Difference, E> {
+    const { near, path, range } = span
+    // A cut may have to read the items, so the near side cuts; not where it has so few that the far side's parts
+    // would stay wide, nor where the far side cuts by itself and one question takes the place of many.
+    const cutLeft =
+      this.right.cutsItself === true ? span.right * tooFew < span.left : span.left * tooFew >= span.right
+    const size = partOf(cutLeft ? span.left : span.right)
+    const sumOf = (part: NameRange): Effect.Effect<Total, E> =>
+      (cutLeft ? this.right : near).leafSum(path, part)
+    const parts = partsOf(cutLeft ? near : this.right, path, range, size)
+    const compared = (from: string | undefined, part: LeafPart, isLast: boolean) =>
+      Effect.gen(this, function* () {
         // Behind the last item of one side the other may still have some.
-        upTo: index === parts.length - 1 ? range.upTo : part.upTo
-      }))
-      const sums = yield* Effect.forEach(ranges, (part) => other.leafSum(path, part), { concurrency })
-      const open = parts.flatMap((part, index): ReadonlyArray<Span> => {
-        const { count, sum } = sums[index]!
-        if (part.count === count && (part.sum - sum) % modulus === 0n) return []
+        const within = { after: from, upTo: isLast ? range.upTo : part.upTo }
+        const { count, sum } = yield* sumOf(within)
+        if (part.count === count && (part.sum - sum) % modulus === 0n) return undefined
         const [left, right] = cutLeft ? [part.count, count] : [count, part.count]
-        return [{ path, range: ranges[index]!, left, right }]
+        const open = { path, range: within, left, right, near }
+        return left === 0 || left > heldAtOnce ? open : { ...open, near: yield* held(near, path, within) }
       })
-      return Stream.flatMap(Stream.fromIterable(open), (part) => this.unlessSpent(this.differing(part)))
+    const open = parts.pipe(
+      Stream.zipWithPreviousAndNext,
+      Stream.mapEffect(
+        ([before, part, next]) =>
+          compared(
+            Option.match(before, { onNone: () => range.after, onSome: ({ upTo }) => upTo }),
+            part,
+            Option.isNone(next)
+          ),
+        { concurrency }
+      ),
+      // The counts were not true: the tree is damaged, or has changed meanwhile.
+      Stream.orElseIfEmpty(() => "no parts" as const)
+    )
+    return Stream.flatMap(open, (part) => {
+      if (part === undefined) return Stream.empty
+      return part === "no parts" ? this.oneByOne(span) : this.unlessSpent(this.differing(part))
     })
+  }
 
   /** All items of a span of both sides, page by page. */
-  private oneByOne({ path, range }: Span): Stream.Stream<Difference, E> {
-    const leaves = (source: MerkleSource<E>) =>
+  private oneByOne({ near, path, range }: Span<E>): Stream.Stream<Difference, E> {
+    const all = (side: MerkleSource<E>) =>
       pages(range.after, namesPerPage, (after) =>
-        source.leaves(path, { after, upTo: range.upTo, limit: namesPerPage })
+        side.leaves(path, { after, upTo: range.upTo, limit: namesPerPage })
       )
-    return joinNames<LeafHead, E>(leaves(this.left), leaves(this.right)).pipe(
+    return joinNames<LeafHead, E>(all(near), all(this.right)).pipe(
       Stream.filter(({ left, right }) => left?.digest !== right?.digest),
       Stream.map(({ name, left, right }) => ({ id: joinPath(path, name), kind: kindOf(left, right) }))
     )

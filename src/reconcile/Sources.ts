@@ -3,8 +3,7 @@ import { Effect } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
 import type { CacheError, CacheService } from "../cache/Cache.js"
-import { compareBytes } from "../merkle/ByteOrder.js"
-import type { LeafHead, LeafPart, MerkleSource, NameRange } from "../merkle/Source.js"
+import type { LeafPart, MerkleSource, NameRange } from "../merkle/Source.js"
 
 const leavesPerPage = 2000
 
@@ -67,36 +66,14 @@ const partsByReading =
       ({ parts }) => parts
     )
 
-const within = (name: string, upTo: string | undefined): boolean =>
-  upTo === undefined || compareBytes(name, upTo) <= 0
-
-export const ofArchive = (archive: OpenArchive): MerkleSource<ArchiveError> => {
-  const leaves: Leaves<ArchiveError> = (path, page) =>
-    Effect.gen(function* () {
-      const found: Array<LeafHead> = []
-      let after: { readonly name: string; readonly kind: "branch" | "leaf" } | undefined =
-        page.after === undefined ? undefined : { name: page.after, kind: "leaf" }
-      while (found.length < page.limit) {
-        const limit = page.limit - found.length
-        const children = yield* archive.children(path, { after, limit })
-        for (const child of children) {
-          if (!within(child.name, page.upTo)) return found
-          if (child.kind === "leaf") found.push({ name: child.name, digest: child.digest })
-        }
-        if (children.length < limit) return found
-        after = children[children.length - 1]!
-      }
-      return found
-    })
-  return {
-    root: archive.root,
-    node: archive.node,
-    branches: archive.branches,
-    leaves,
-    leafSum: (path, range) => boundedSum(leaves, path, range),
-    leafParts: partsByReading(leaves)
-  }
-}
+export const ofArchive = (archive: OpenArchive): MerkleSource<ArchiveError> => ({
+  root: archive.root,
+  node: archive.node,
+  branches: archive.branches,
+  leaves: archive.leaves,
+  leafSum: (path, range) => boundedSum(archive.leaves, path, range),
+  leafParts: partsByReading(archive.leaves)
+})
 
 export const ofCache = (cache: CacheService): MerkleSource<CacheError> => ({
   root: cache.root,

@@ -70,7 +70,7 @@ export interface RowCheck {
   readonly settled: boolean
 }
 
-const rowsPerPage = 500
+const rowsPerPage = 1000
 const nodesAtOnce = 1000
 
 export const checkRows = Effect.fnUntraced(function* (

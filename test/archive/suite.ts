@@ -346,6 +346,12 @@ export const describeArchive = (
         for (const [path] of model.totals()) {
           expect(yield* archive.node(path)).toEqual(Option.some(model.node(path)))
           expect(yield* allChildren(archive, path, 3)).toEqual(model.children(path))
+          expect(yield* archive.leaves(path, { limit: 1_000 })).toEqual(
+            model
+              .children(path)
+              .filter(({ kind }) => kind === "leaf")
+              .map(({ digest, name }) => ({ name, digest }))
+          )
           expect(yield* archive.count({ prefix: path })).toBe(
             path === ""
               ? live.length
@@ -442,6 +448,30 @@ export const describeArchive = (
           }
           expect(branches).toEqual(model.children("w").filter(({ kind }) => kind === "branch"))
         }
+        const leaves = model
+          .children("w")
+          .filter(({ kind }) => kind === "leaf")
+          .map(({ digest, name }) => ({ name, digest }))
+        for (const [after, upTo] of [
+          [undefined, undefined],
+          [undefined, "0004"],
+          ["0003", "0003"],
+          ["0003", "0050-a"],
+          ["0050", "0100-"],
+          ["0399", undefined]
+        ]) {
+          const within = leaves.filter(
+            ({ name }) =>
+              (after === undefined || compareBytes(name, after) > 0) &&
+              (upTo === undefined || compareBytes(name, upTo) <= 0)
+          )
+          for (const limit of [1, 7, 1_000]) {
+            expect(yield* archive.leaves("w", { after, upTo, limit })).toEqual(within.slice(0, limit))
+          }
+        }
+        expect(yield* archive.leaves("w.0001", { limit: 5 })).toEqual([])
+        expect(yield* archive.leaves("", { limit: 5 })).toEqual([])
+        expect(yield* archive.leaves("w", { limit: 0 })).toEqual([])
         expect(yield* allChildren(archive, "", 10)).toEqual(model.children(""))
         expect(yield* archive.children("w", { limit: 0 })).toEqual([])
         expect(yield* archive.children("nowhere", { limit: 5 })).toEqual([])

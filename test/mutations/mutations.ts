@@ -111,6 +111,34 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/cache/HostileRedis.test.ts"]
   },
   {
+    name: "an item below a branch passes for a leaf of the path above",
+    file: "src/archive/sql/SqlTree.ts",
+    find: '    if (name.includes(".")) break\n',
+    replace: "",
+    tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "a range of leaves ends before its last name",
+    file: "src/archive/sql/SqlTree.ts",
+    find: "upTo)}\\u0000",
+    replace: "upTo)}",
+    tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
+  },
+  {
+    name: "behind the last part of a range nobody looks",
+    file: "src/reconcile/Divergence.ts",
+    find: "upTo: isLast ? range.upTo : part.upTo",
+    replace: "upTo: part.upTo",
+    tests: ["test/reconcile/Divergence.test.ts"]
+  },
+  {
+    name: "a part that differs is read again for every question",
+    file: "src/reconcile/Divergence.ts",
+    find: "return left === 0 || left > heldAtOnce ? open",
+    replace: "return left >= 0 ? open",
+    tests: ["test/reconcile/Divergence.test.ts"]
+  },
+  {
     name: "verification does not look at an embedded archive's file as a whole",
     file: "src/reconcile/Verify.ts",
     find: "options.budget === undefined ? yield* archive.damage : undefined",

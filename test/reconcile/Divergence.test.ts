@@ -202,10 +202,55 @@ describe("divergence", () => {
         for (const side of [far, cutting(far)]) {
           const cost = { digests: 0, requests: 0 }
           expect(yield* found(near, side, { cost })).toEqual(expected(left, right))
-          expect(cost.digests).toBeLessThan(8 * k * Math.log2(n) + 2 * 64 + 64)
+          expect(cost.digests).toBeLessThan(3 * k * Math.log2(n) + n / 1000)
           if (side.cutsItself === true) expect(cost.requests).toBeLessThan(4 * k + 8)
         }
       }
+    })
+  )
+
+  it.effect("reads the items of the near side once, and once more those of parts that differ", () =>
+    Effect.gen(function* () {
+      const n = 20_000
+      const names = Array.from({ length: n }, (_, i) => `w.${String(i).padStart(6, "0")}`)
+      const left = new Map(names.map((name) => [name, 1] as const))
+      const right = new Map<string, number>(left)
+        .set(names[5]!, 2)
+        .set(names[7777]!, 2)
+        .set(`${names[7777]}x`, 1)
+      for (const far of [sourceOf(right), cutting(sourceOf(right))]) {
+        const source = sourceOf(left)
+        let read = 0
+        const near: MerkleSource<never> = {
+          ...source,
+          leaves: (path, page) =>
+            Effect.tap(source.leaves(path, page), (found) => Effect.sync(() => (read += found.length))),
+          // Counted as what an archive has to read for it.
+          leafSum: (path, range) =>
+            Effect.tap(source.leafSum(path, range), ({ count }) => Effect.sync(() => (read += count)))
+        }
+        expect(yield* found(near, far)).toEqual(expected(left, right))
+        expect(read).toBeLessThanOrEqual(n + 2 * 1001)
+      }
+    })
+  )
+
+  it.effect("goes on when what it holds of a part is written to meanwhile", () =>
+    Effect.gen(function* () {
+      const names = Array.from({ length: 9000 }, (_, i) => `w.${String(i).padStart(6, "0")}`)
+      const left = new Map(names.map((name) => [name, 1] as const))
+      const right = new Map<string, number>(left).set(names[5]!, 2)
+      const source = sourceOf(left)
+      const later = new Map([...left, ...names.map((name) => [`${name}x`, 1] as const)])
+      const grown = sourceOf(later)
+      let pages = 0
+      const near: MerkleSource<never> = {
+        ...source,
+        // When the part is read again it has twice the items.
+        leaves: (path, page) => (++pages > 3 ? grown : source).leaves(path, page)
+      }
+      const all = yield* found(near, sourceOf(right))
+      expect(all).toContainEqual({ id: names[5], kind: "changed" })
     })
   )
 })

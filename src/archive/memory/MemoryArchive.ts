@@ -162,7 +162,7 @@ const readerOf = (state: MemoryArchiveState): Untyped<Omit<ArchiveReader, "consi
 
 const treeOf = (
   state: MemoryArchiveState
-): Untyped<Pick<OpenArchive, "root" | "node" | "branches" | "children" | "rebuildTree">> => ({
+): Untyped<Pick<OpenArchive, "root" | "node" | "branches" | "leaves" | "children" | "rebuildTree">> => ({
   root: Effect.sync(() => state.tree.root),
   node: calling((path) => Option.fromNullable(state.tree.node(path))),
   branches: calling((path, { after, limit }) =>
@@ -170,6 +170,18 @@ const treeOf = (
       .children(path)
       .filter(({ kind, name }) => kind === "branch" && (after === undefined || compareBytes(name, after) > 0))
       .slice(0, limit)
+  ),
+  leaves: calling((path, { after, limit, upTo }) =>
+    state.tree
+      .children(path)
+      .filter(
+        ({ kind, name }) =>
+          kind === "leaf" &&
+          (after === undefined || compareBytes(name, after) > 0) &&
+          (upTo === undefined || compareBytes(name, upTo) <= 0)
+      )
+      .slice(0, limit)
+      .map(({ digest, name }) => ({ name, digest }))
   ),
   children: calling((path, { after, limit }) =>
     state.tree

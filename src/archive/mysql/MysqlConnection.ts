@@ -92,8 +92,8 @@ export class MysqlConnection {
   }
 
   /** Runs statements as text; the result of one is its rows or what it changed, of several a list of these. */
-  query(sql: string): Effect.Effect<unknown, SqlError> {
-    return this.answered((done) => this.driver.query({ sql }, done))
+  query(sql: string, rowsAsArray = false): Effect.Effect<unknown, SqlError> {
+    return this.answered((done) => this.driver.query({ sql, rowsAsArray }, done))
   }
 
   /** Runs one statement through the binary protocol. */

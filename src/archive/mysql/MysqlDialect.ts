@@ -118,6 +118,7 @@ export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialec
     idsPerStatement: 500,
     gapsPerStatement: 16,
     query: (build) => ({ text: build(bind, isOneOf), params: [] }),
+    leaf: "id, version, updated_at, content_hash",
     asHex: (column) => `LOWER(HEX(${column}))`,
     asText: (column) => `CONVERT(${column} USING utf8mb4)`,
     limbs: `CONCAT_WS(',', ${limbColumns.join()})`,

@@ -123,7 +123,7 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
   let guarded = false
 
   const checked = (answer: unknown): Effect.Effect<void, SqlError> => {
-    const readOnly = String(rowsOf(answer)[0]?.readOnly)
+    const [readOnly] = Object.values(rowsOf(answer)[0] ?? {}).map(String)
     if (readOnly === "0" || readOnly === "OFF") return Effect.void
     connection.lose(readOnlyServer)
     connections.dropFree(readOnlyServer)
@@ -131,11 +131,11 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
   }
 
   // Lazily: what is run first is first, not what is described first.
-  const query = (sql: string): Effect.Effect<unknown, SqlError> =>
+  const query = (sql: string, rowsAsArray = false): Effect.Effect<unknown, SqlError> =>
     Effect.suspend(() => {
-      if (guarded) return connection.query(sql)
+      if (guarded) return connection.query(sql, rowsAsArray)
       guarded = true
-      return Effect.flatMap(connection.query(`${guard}; ${sql}`), (answers) => {
+      return Effect.flatMap(connection.query(`${guard}; ${sql}`, rowsAsArray), (answers) => {
         const [first, ...rest] = answers as ReadonlyArray<unknown>
         return Effect.as(checked(first), rest.length === 1 ? rest[0] : rest)
       })
@@ -157,7 +157,8 @@ const justTaken = (connection: MysqlConnection, connections: Connections): Conne
     executeUnprepared: (sql, params, transform) =>
       rows(params.length === 0 ? query(sql) : execute(sql, params), transform),
     executeRaw: execute,
-    executeValues: (sql, params) => Effect.map(execute(sql, params, true), rowsOf<Array<unknown>>),
+    executeValues: (sql, params) =>
+      Effect.map(params.length === 0 ? query(sql, true) : execute(sql, params, true), rowsOf<Array<unknown>>),
     executeStream: (sql, params, transform) =>
       Stream.unwrap(Effect.map(rows(execute(sql, params), transform), Stream.fromIterable))
   }

@@ -41,6 +41,18 @@ const lend = (
     return maxPacket
   })
 
+/** The same connection, whose rows as arrays are no reason to prepare a statement that is never run again. */
+const unprepared = (connection: Connection): Connection => ({
+  execute: (...args) => connection.execute(...args),
+  executeRaw: (...args) => connection.executeRaw(...args),
+  executeStream: (...args) => connection.executeStream(...args),
+  executeUnprepared: (...args) => connection.executeUnprepared(...args),
+  executeValues: (sql, params) =>
+    params.length > 0
+      ? connection.executeValues(sql, params)
+      : Effect.map(connection.executeUnprepared(sql, params, undefined), (rows) => rows.map(Object.values))
+})
+
 /** Takes one connection to learn the server's limits; further ones when they are needed. */
 export const make = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -54,7 +66,7 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.addFinalizer(() => Effect.sync(() => slots.giveBack()))
       const connection = yield* sql.reserve
       yield* carries(yield* lend(connection, options))
-      return connection
+      return unprepared(connection)
     })
   )
 })

@@ -145,6 +145,7 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
         total.count === 0 ? Option.none() : Option.some(makeNode(path, total))
       ),
     branches: (path, page) => Tree.branchesOf(session, path, page),
+    leaves: (path, page) => Tree.leavesOf(session, path, page),
     children: (path, page) => Tree.childrenOf(session, path, page),
     rebuildTree: retryContention(within(dialect.beginSnapshot, Tree.rebuild)),
     maxVersion: Effect.map(Tree.readTotal(session, ""), ({ topVersion }) => topVersion),

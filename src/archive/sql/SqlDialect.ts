@@ -11,6 +11,8 @@ export interface Query {
   readonly params: ReadonlyArray<unknown>
   /** Run through the binary protocol; only for constant texts, each is kept prepared. */
   readonly prepared?: boolean
+  /** Each row as an array of its columns. */
+  readonly arrays?: boolean
 }
 
 /** What may stand for a value in a statement. */
@@ -46,6 +48,8 @@ export interface Dialect {
   readonly gapsPerStatement: number
   /** A statement of its text and the values that the text was given. */
   readonly query: (build: QueryText) => Query
+  /** The columns of a leaf, as `leafIn` reads them: where the driver has bytes, nothing is converted for it. */
+  readonly leaf: string
   /** A column of bytes as lower-case hexadecimal text. */
   readonly asHex: (column: string) => string
   /** A column of UTF-8 bytes as text. */

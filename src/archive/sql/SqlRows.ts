@@ -16,6 +16,14 @@ export const leafOf = (row: Row): Leaf => ({
   contentHash: row.content_hash as string
 })
 
+/** A leaf in the columns that the dialect selects for one; bytes as they are. */
+export const leafIn = ([id, version, updatedAt, hash]: ReadonlyArray<unknown>): Leaf => ({
+  id: typeof id === "string" ? id : (id as Buffer).toString(),
+  version: Number(version),
+  updatedAt: Number(updatedAt),
+  contentHash: typeof hash === "string" ? hash : (hash as Buffer).toString("hex")
+})
+
 export const headOf = (row: Row): StoredHead => ({ ...leafOf(row), deleted: isDeleted(row) })
 
 export const versionOf = (row: Row): ItemVersion => ({

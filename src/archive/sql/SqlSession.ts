@@ -9,20 +9,27 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Context, Effect, Exit } from "effect"
+import type { Leaf } from "../../merkle/Tree.js"
 import type { Dialect, Query, QueryText, Tables } from "./SqlDialect.js"
+import { leafIn } from "./SqlRows.js"
 
 export type Row = Readonly<Record<string, unknown>>
 
 /** Runs a statement and returns its rows. */
 export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>
 
+// Arrays know their columns by position: only who has asked for them reads them.
+const asRows = (rows: Effect.Effect<unknown, SqlError>) => rows as ReturnType<Run>
+
 /** Runs statements on one connection. */
 export const runOn =
   (connection: Connection): Run =>
-  ({ params, prepared, text }) =>
-    prepared === true
+  ({ arrays, params, prepared, text }) => {
+    if (arrays === true) return asRows(connection.executeValues(text, params))
+    return prepared === true
       ? connection.execute(text, params, undefined)
       : connection.executeUnprepared(text, params, undefined)
+  }
 
 /**
  * Runs statements wherever the client likes, each on its own. Their texts hold the application's data, so they
@@ -30,8 +37,11 @@ export const runOn =
  */
 export const runAnywhere =
   (sql: SqlClient.SqlClient): Run =>
-  ({ params, text }) =>
-    Effect.withTracerEnabled(sql.unsafe<Row>(text, params).unprepared, false)
+  ({ arrays, params, text }) => {
+    const statement = sql.unsafe<Row>(text, params)
+    const rows = arrays === true ? asRows(statement.values) : statement.unprepared
+    return Effect.withTracerEnabled(rows, false)
+  }
 
 /**
  * Keeps what runs here out of a transaction in which the caller's fiber may be: that is the application's, on its
@@ -87,6 +97,15 @@ export class SqlSession {
   /** Runs one statement. */
   rows(build: QueryText): Effect.Effect<ReadonlyArray<Row>, SqlError> {
     return Effect.suspend(() => this.run(this.dialect.query(build)))
+  }
+
+  /** Runs one statement that selects the columns of leaves. */
+  leaves(build: QueryText): Effect.Effect<ReadonlyArray<Leaf>, SqlError> {
+    return Effect.suspend(() =>
+      Effect.map(this.run({ ...this.dialect.query(build), arrays: true }), (rows) =>
+        (rows as ReadonlyArray<unknown> as ReadonlyArray<ReadonlyArray<unknown>>).map(leafIn)
+      )
+    )
   }
 
   /** Runs statements one after the other; each is written when it is its turn. */

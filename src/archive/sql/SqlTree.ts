@@ -2,15 +2,16 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
-import { leafSum, nodeDigest } from "../../merkle/Digest.js"
+import { leafDigest, leafSum, nodeDigest } from "../../merkle/Digest.js"
 import { compareChildren, leafChild } from "../../merkle/MerkleTree.js"
+import type { LeafHead } from "../../merkle/Source.js"
 import type { Digest, Leaf, TreeChild } from "../../merkle/Tree.js"
 import { joinPath, NodeStream, splitPath, type Total, zero } from "../../merkle/TreeDelta.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { OpenArchive } from "../Archive.js"
 import { below, type IdRange, isIn } from "./Ranges.js"
 import { limbColumns, type TreeChange } from "./SqlDialect.js"
-import { leafOf, type StoredTotal, totalOf } from "./SqlRows.js"
+import { type StoredTotal, totalOf } from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
 
 /** Reads a node's total; zero when there is no row. */
@@ -67,18 +68,19 @@ export const branchesOf = (
 
 /** The rows in some of these gaps, in ascending order; of each gap at most `limit`. */
 const rowsInGaps = (session: SqlSession, gaps: ReadonlyArray<IdRange>, limit: number) => {
-  const { columns, tables } = session
-  const found = session.rows((bind) =>
-    gaps
-      .map((gap, i) => {
-        return (
-          `SELECT * FROM (SELECT ${columns.leaf} FROM ${tables.items} WHERE ${isIn("id", gap, bind)} AND deleted = 0 ` +
-          `ORDER BY ${tables.items}.id LIMIT ${bind(limit)}) AS gap${i}`
-        )
-      })
-      .join(" UNION ALL ")
-  )
-  return Effect.map(found, (rows) => rows.map(leafOf).sort((a, b) => compareBytes(a.id, b.id)))
+  const { dialect, tables } = session
+  const found = session.leaves((bind) => {
+    const selects = gaps.map(
+      (gap) =>
+        `SELECT ${dialect.leaf} FROM ${tables.items} WHERE ${isIn("id", gap, bind)} AND deleted = 0 ` +
+        `ORDER BY ${tables.items}.id LIMIT ${bind(limit)}`
+    )
+    return selects.length === 1
+      ? selects[0]!
+      : selects.map((select, i) => `SELECT * FROM (${select}) AS gap${i}`).join(" UNION ALL ")
+  })
+  if (gaps.length === 1) return found
+  return Effect.map(found, (leaves) => [...leaves].sort((a, b) => compareBytes(a.id, b.id)))
 }
 
 /**
@@ -136,6 +138,47 @@ export const childrenOf = Effect.fnUntraced(function* (
   return [...branches, ...leaves].sort(compareChildren).slice(0, limit)
 })
 
+/**
+ * A page of the leaves of a path. Below a path with very many there is mostly nothing else, so they are read as one
+ * range; where that meets a branch, on with pages of children, which step over what lies below.
+ */
+export const leavesOf = Effect.fnUntraced(function* (
+  session: SqlSession,
+  path: string,
+  { after, limit, upTo }: Parameters<OpenArchive["leaves"]>[1]
+) {
+  const found: Array<LeafHead> = []
+  if (limit <= 0) return found
+  const { from, to } = below(path)
+  const range: IdRange = {
+    from: after === undefined ? from : joinPath(path, after),
+    inclusive: after === undefined,
+    to: upTo === undefined ? to : `${joinPath(path, upTo)}\u0000`
+  }
+  const start = path === "" ? 0 : path.length + 1
+  const rows = yield* rowsInGaps(session, [range], limit)
+  for (const leaf of rows) {
+    const name = leaf.id.slice(start)
+    if (name.includes(".")) break
+    found.push({ name, digest: leafDigest(leaf) })
+  }
+  if (found.length === rows.length) return found
+  const last = found.at(-1)?.name ?? after
+  let place: Parameters<OpenArchive["children"]>[1]["after"] =
+    last === undefined ? undefined : { name: last, kind: "leaf" }
+  while (found.length < limit) {
+    const most = limit - found.length
+    const children: ReadonlyArray<TreeChild> = yield* childrenOf(session, path, { after: place, limit: most })
+    for (const { digest, kind, name } of children) {
+      if (upTo !== undefined && compareBytes(name, upTo) > 0) return found
+      if (kind === "leaf") found.push({ name, digest })
+    }
+    if (children.length < most) return found
+    place = children[children.length - 1]!
+  }
+  return found
+})
+
 /** A page of live rows by ascending id. */
 export const leafPage = (
   session: SqlSession,
@@ -143,12 +186,11 @@ export const leafPage = (
   limit: number
 ): Effect.Effect<ReadonlyArray<Leaf>, SqlError> => {
   const { items } = session.tables
-  const found = session.rows(
+  return session.leaves(
     (bind) =>
-      `SELECT ${session.columns.leaf} FROM ${items} WHERE ${items}.id > ${bind(after)} ` +
+      `SELECT ${session.dialect.leaf} FROM ${items} WHERE ${items}.id > ${bind(after)} ` +
       `AND deleted = 0 ORDER BY ${items}.id LIMIT ${bind(limit)}`
   )
-  return Effect.map(found, (rows) => rows.map(leafOf))
 }
 
 const rowsPerPage = 2_000

@@ -110,6 +110,8 @@ export const make = (tables: Tables): Dialect => {
       )
       return { text, params }
     },
+    // Bytes would travel aside, each by itself.
+    leaf: "id, version, updated_at, lower(hex(content_hash))",
     asHex: (column) => `lower(hex(${column}))`,
     asText: (column) => column,
     limbs,
