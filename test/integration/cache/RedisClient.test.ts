@@ -129,8 +129,8 @@ describe("what becomes of the application's client", () => {
         const redis = yield* server()
         const other = yield* server()
         const client = yield* clientOf(redis.port)
-        const cache = yield* cacheOver(client, { commandTimeout: "100 millis", failureThreshold: 2 })
-        yield* cache.connect
+        const cache = yield* cacheOver(client, { commandTimeout: "500 millis", failureThreshold: 2 })
+        yield* isConnected(cache, 1)
         yield* cache.put(records)
         redis.pause()
         for (let i = 0; i < 2; i++) {
