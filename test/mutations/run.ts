@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wri
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
+import { stripVTControlCharacters } from "node:util"
 import { invented } from "./invented.js"
 import { type Mutation, mutations } from "./mutations.js"
 
@@ -75,7 +76,6 @@ interface Report {
     readonly name: string
     readonly startTime: number
     readonly endTime: number
-    readonly message: string
     readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
   }>
 }
@@ -87,10 +87,23 @@ interface Report {
 const runTests = (files: ReadonlyArray<string>, seconds: number, bail: boolean): Outcome => {
   const output = join(copy, "results.json")
   rmSync(output, { force: true })
-  const vitest = ["npx", "vitest", "run", "--retry=0", "--reporter=json", `--outputFile=${output}`]
+  const vitest = [
+    "npx",
+    "vitest",
+    "run",
+    "--retry=0",
+    "--reporter=json",
+    "--reporter=dot",
+    `--outputFile=${output}`
+  ]
   // Ends the workers and servers as well, which a test that hangs would leave behind.
   const bounded = ["--signal=KILL", String(Math.ceil(seconds)), ...vitest, ...(bail ? ["--bail=1"] : [])]
-  const run = spawnSync("timeout", [...bounded, ...files], { cwd: copy, encoding: "utf8" })
+  const run = spawnSync("timeout", [...bounded, ...files], {
+    cwd: copy,
+    encoding: "utf8",
+    // Whoever logs much is no failure.
+    maxBuffer: 1e9
+  })
   if (run.signal === "SIGKILL") {
     return { passed: 0, failed: [`no end within ${Math.ceil(seconds)} s`], seconds: new Map() }
   }
@@ -103,10 +116,10 @@ const runTests = (files: ReadonlyArray<string>, seconds: number, bail: boolean):
   const all = report.testResults.flatMap(({ assertionResults }) => assertionResults)
   const failed = all.filter(({ status }) => status === "failed").map(({ fullName }) => fullName)
   if (failed.length === 0 && run.status !== 0) {
-    const [problem = "an error outside of the tests"] = report.testResults.flatMap(
-      ({ message }) => message || []
+    // Only the reporter for readers shows it.
+    failed.push(
+      /^\S*Error: .*$/m.exec(stripVTControlCharacters(run.stderr))?.[0] ?? "an error outside of the tests"
     )
-    failed.push(problem)
   }
   return {
     passed: report.numPassedTests,
