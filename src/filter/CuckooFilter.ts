@@ -128,13 +128,14 @@ export class CuckooFilter {
   /**
    * The filter as bytes, all numbers little-endian: magic, format version, seed, capacity, layer count and a zero
    * (32 bits each); for each layer its bucket count, capacity and fingerprint count; then the tables. There is
-   * no checksum: `FilterSnapshot` adds one. Copies the tables, about 0.5 ms a megabyte.
+   * no checksum: `FilterSnapshot` adds one. Copies the tables, about 0.5 ms a megabyte; leaves so many bytes free
+   * before and behind them.
    */
-  toBytes(): Uint8Array {
+  toBytes(before = 0, behind = 0): Uint8Array {
     const layers = this.#layers
-    const tablesAt = headerBytes + layerHeaderBytes * layers.length
-    const bytes = new Uint8Array(tablesAt + this.bytes)
-    const view = new DataView(bytes.buffer)
+    const tablesAt = before + headerBytes + layerHeaderBytes * layers.length
+    const bytes = new Uint8Array(tablesAt + this.bytes + behind)
+    const view = new DataView(bytes.buffer, before)
     for (const [index, value] of this.#header().entries()) view.setUint32(index * 4, value, true)
     let at = tablesAt
     for (const layer of layers) {

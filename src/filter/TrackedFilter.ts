@@ -1,4 +1,5 @@
 /** A cuckoo filter together with the rules of its trust: synchronous and without I/O. */
+import type { Effect } from "effect"
 import { trustedShare } from "../archive/WriterLease.js"
 import type { Digest } from "../merkle/Tree.js"
 import { CuckooFilter } from "./CuckooFilter.js"
@@ -37,7 +38,8 @@ export interface FilterStatus {
 }
 
 export interface TakenSnapshot {
-  readonly bytes: Uint8Array
+  /** The bytes to save: of the filter as it was when the snapshot was taken. */
+  readonly encode: Effect.Effect<Uint8Array>
   readonly root: Digest
   /** To be called once it is durable. */
   readonly saved: () => void
@@ -163,7 +165,7 @@ export class TrackedFilter {
     const entryCount = this.archived ?? this.serving.count
     const { inserts } = this
     return {
-      bytes: encodeFilterSnapshot({ filter: this.serving, root, entryCount }),
+      encode: encodeFilterSnapshot({ filter: this.serving, root, entryCount }),
       root,
       saved: () => {
         this.inserts = Math.max(0, this.inserts - inserts)

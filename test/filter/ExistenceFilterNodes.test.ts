@@ -8,6 +8,7 @@ import { reasons } from "../../src/filter/FilterTrust.js"
 import { LeaseClient, type SentHeartbeat } from "../../src/filter/LeaseClient.js"
 import { TrackedFilter, type TrackedWrite } from "../../src/filter/TrackedFilter.js"
 import { contentHashOf } from "../../src/SyncItem.js"
+import { atOnce } from "../support/atOnce.js"
 
 const leaseMs = 10_000
 
@@ -248,7 +249,7 @@ class World {
   private snapshot(node: Node, process: Process): void {
     const taken = process.filter.snapshot()
     if (typeof taken === "string") return
-    node.snapshot = taken.bytes
+    node.snapshot = atOnce(taken.encode)
     taken.saved()
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { MemoryWriters, tokenFor, trustedShare, WriterWatch } from "../../src/archive/WriterLease.js"
 import { FilterTrust, reasons } from "../../src/filter/FilterTrust.js"
 import { TrackedFilter } from "../../src/filter/TrackedFilter.js"
+import { atOnce } from "../support/atOnce.js"
 
 const leaseMs = 10_000
 const trustMs = leaseMs * trustedShare
@@ -390,7 +391,7 @@ describe("TrackedFilter", () => {
     expect(filter.status()).toMatchObject({ insertsSinceSnapshot: 1, snapshotDue: false })
 
     const next = make()
-    expect(next.filter.load(taken.bytes)).toBeUndefined()
+    expect(next.filter.load(atOnce(taken.encode))).toBeUndefined()
     next.filter.beforeWrite([put("in.the.log")])
     expect(next.filter.mightExist("absent")).toBe(true)
     next.grant(root(1))
@@ -402,14 +403,14 @@ describe("TrackedFilter", () => {
     expect(next.filter.status().snapshotDue).toBe(false)
 
     const moved = make()
-    moved.filter.load(taken.bytes)
+    moved.filter.load(atOnce(taken.encode))
     moved.grant(root(2))
     expect(moved.filter.mightExist("absent")).toBe(true)
     expect(moved.filter.status()).toMatchObject({ reason: reasons.snapshot, entries: 0 })
     expect(moved.filter.snapshot()).toBe(reasons.snapshot)
 
     const damaged = make()
-    const bytes = Uint8Array.from(taken.bytes)
+    const bytes = Uint8Array.from(atOnce(taken.encode))
     bytes[bytes.length >> 1]! ^= 1
     expect(damaged.filter.load(bytes)).toContain("checksum")
     damaged.grant(root(1))
@@ -417,7 +418,7 @@ describe("TrackedFilter", () => {
 
     const late = make()
     late.filter.beforeWrite([put("first")])
-    expect(late.filter.load(taken.bytes)).toContain("before the first write")
+    expect(late.filter.load(atOnce(taken.encode))).toContain("before the first write")
   })
 
   it("asks for a rebuild when it is empty, outgrown, or holds many keys that are gone", () => {

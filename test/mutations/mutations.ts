@@ -314,6 +314,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/write/Submitted.test.ts"]
   },
   {
+    name: "a snapshot of the filter is hashed in one turn",
+    file: "src/filter/FilterSnapshot.ts",
+    find: "at += pieceBytes",
+    replace: "at += end",
+    tests: ["test/filter/FilterSnapshot.test.ts"]
+  },
+  {
     name: "a batch returns when its first turn has ended",
     file: "src/engine/write/BatchWrites.ts",
     find: "if (--this.open === 0) this.resume?.()",

@@ -13,6 +13,7 @@ import { decodeFilterSnapshot, encodeFilterSnapshot } from "../../src/filter/Fil
 import { LogFile } from "../../src/wal/LogFile.js"
 import { openProblemOf } from "../../src/wal/LogProtocol.js"
 import { encodeOne } from "../../src/wal/SegmentWriter.js"
+import { atOnce } from "../support/atOnce.js"
 import { contentOf, copyAfterCrash, recordOf, recordsOf, seeded, segmentsOf } from "./support.js"
 
 const pageBytes = 8192
@@ -29,7 +30,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 const filter = new CuckooFilter({ capacity: 200 })
 for (let n = 0; n < 50; n++) filter.add(`item.${n}`)
-const snapshot = Buffer.from(encodeFilterSnapshot({ filter, root: "ab".repeat(32), entryCount: 50 }))
+const snapshot = Buffer.from(atOnce(encodeFilterSnapshot({ filter, root: "ab".repeat(32), entryCount: 50 })))
 
 const letter = (sequence: number) => ({
   sequence,

@@ -64,7 +64,7 @@ export class FilterMaintenance {
     const taken = filter?.status().snapshotDue === true ? filter.snapshot() : undefined
     return taken === undefined || typeof taken === "string"
       ? Effect.void
-      : Effect.tap(this.snapshots.save(taken.bytes), () => taken.saved())
+      : Effect.flatMap(taken.encode, this.snapshots.save).pipe(Effect.tap(() => taken.saved()))
   })
 
   /** Renews the place in the register; saves a snapshot when enough was inserted. */
