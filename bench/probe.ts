@@ -75,7 +75,7 @@ const probedLog = (probe: Probe, inner: OpenLog): OpenLog => ({
 
 const probedArchive = (probe: Probe, inner: OpenArchive): OpenArchive => ({
   ...inner,
-  commit: (records) => timed(probe.commit, inner.commit(records)),
+  commit: (records, absent) => timed(probe.commit, inner.commit(records, absent)),
   getMany: (ids) => {
     for (const id of ids) probe.archiveIds.push(id)
     return inner.getMany(ids)

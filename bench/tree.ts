@@ -38,7 +38,8 @@ const plainSqlite = (file: string) =>
       return (records: ReadonlyArray<ItemRecord>) =>
         Effect.sync(() =>
           database.transaction(() => {
-            for (const { params, text } of dialect.updates(records)) database.prepare(text).run(...params)
+            for (const { params, text } of dialect.updates(records, new Map()))
+              database.prepare(text).run(...params)
           })()
         )
     })

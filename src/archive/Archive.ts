@@ -106,9 +106,12 @@ export interface OpenArchive {
    * Writes a batch (ids distinct) and the tree's change in one transaction. Each record is applied only if
    * its version is newer than the stored row's. Idempotent. Fails as transient, without any
    * effect, when it would change something while another node is the sole writer: whose commits these are
-   * is known from `writers`.
+   * is known from `writers`. `absent` names ids that are thought to have no row: a wrong guess costs time alone.
    */
-  readonly commit: (records: ReadonlyArray<ItemRecord>) => Effect.Effect<CommitResult, ArchiveError>
+  readonly commit: (
+    records: ReadonlyArray<ItemRecord>,
+    absent?: ReadonlySet<string>
+  ) => Effect.Effect<CommitResult, ArchiveError>
   /** The stored rows of these ids, tombstones included; absent ids are left out. */
   readonly getMany: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ItemRecord>, ArchiveError>
   /** As `getMany`, without contents. */

@@ -9,6 +9,8 @@ import { compareVersions, type ItemHead, type ItemRecord, sameHead, sameVersion 
 /** A stored row without its content. */
 export interface StoredHead extends ItemHead {
   readonly updatedAt: number
+  /** The sum that it adds to the tree, where that is known; else it is computed. */
+  readonly sum?: bigint | undefined
 }
 
 /**
@@ -29,12 +31,15 @@ export class CommitPlan {
   readonly inserts: Array<ItemRecord> = []
   /** Records that are newer than their row. */
   readonly updates: Array<ItemRecord> = []
+  /** What the records of `inserts` and `updates` are in the tree, one for one; nothing for a tombstone. */
+  readonly insertSums: Array<bigint | undefined> = []
+  readonly updateSums: Array<bigint | undefined> = []
   /** Records of the very version and hash of their row: repeats, or other states of it. */
   readonly equal: Array<ItemRecord> = []
   /** Records that lose against their row, newer or of the same number. */
   readonly losers: Array<ItemRecord> = []
   /** What the winners replace. */
-  private readonly before = new Map<string, StoredHead>()
+  readonly before = new Map<string, StoredHead>()
   /** What the winners add to the tree. */
   readonly delta = new TreeDelta()
   /** Highest version among the winners; 0 without any. */
@@ -44,18 +49,22 @@ export class CommitPlan {
   decide(records: ReadonlyArray<ItemRecord>, stored: ReadonlyMap<string, StoredHead>): void {
     for (const record of records) {
       const head = stored.get(record.id)
-      if (head === undefined) this.inserts.push(record)
-      else {
-        if (compareVersions(record, head) <= 0) {
-          if (sameHead(record, head)) this.equal.push(record)
-          else this.losers.push(record)
-          continue
-        }
+      if (head !== undefined && compareVersions(record, head) <= 0) {
+        if (sameHead(record, head)) this.equal.push(record)
+        else this.losers.push(record)
+        continue
+      }
+      const before = head?.deleted === false ? head : undefined
+      const sum = this.delta.change(before, record.deleted ? undefined : record, before?.sum)
+      if (head === undefined) {
+        this.inserts.push(record)
+        this.insertSums.push(sum)
+      } else {
         this.updates.push(record)
         this.before.set(record.id, head)
+        this.updateSums.push(sum)
       }
       this.maxVersion = Math.max(this.maxVersion, record.version)
-      this.delta.change(head?.deleted === false ? head : undefined, record.deleted ? undefined : record)
     }
   }
 

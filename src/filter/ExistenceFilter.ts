@@ -187,12 +187,13 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
 /** See `OpenFilter.guard`. */
 const guarded = <A extends OpenArchive>(tracked: TrackedFilter, archive: A): A => ({
   ...archive,
-  commit: (records) =>
+  commit: (records, absent) =>
     // Uninterruptible around it: a commit that was counted as started must be counted as ended.
     Effect.uninterruptibleMask((restore) => {
       if (records.length === 0) return restore(archive.commit(records))
+      const denied = absent ?? tracked.takeDenied(records)
       const commit = tracked.commitStarted(records)
-      return Effect.onExit(restore(archive.commit(records)), (exit) =>
+      return Effect.onExit(restore(archive.commit(records, denied)), (exit) =>
         Effect.sync(() => {
           if (exit._tag === "Success") commit.succeeded(exit.value.rootBefore, exit.value.rootAfter)
           else commit.failed()

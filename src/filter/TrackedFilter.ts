@@ -45,6 +45,9 @@ export interface TakenSnapshot {
   readonly saved: () => void
 }
 
+/** Denied ids that are remembered until they are archived. */
+const mostDenied = 100_000
+
 /** A share of stale keys above which a rebuild pays, and how many there have to be at least. */
 const staleShare = 0.25
 const staleMin = 10_000
@@ -55,6 +58,7 @@ export class TrackedFilter {
   private serving: CuckooFilter | undefined
   private building: CuckooFilter | undefined
   private readonly flying = new Set<ReadonlyArray<TrackedWrite>>()
+  private denied = new Set<string>()
   private inserts = 0
   private hasWritten = false
   private archived: number | undefined
@@ -89,13 +93,26 @@ export class TrackedFilter {
   /** Adds what is about to be written. Deletions add nothing: they make no live item. */
   beforeWrite(writes: ReadonlyArray<TrackedWrite>): void {
     this.hasWritten = true
-    const { building, serving } = this
+    const { building, denied, serving } = this
     if (serving === undefined && building === undefined) return
+    const trusted = this.trusted()
     for (const { deleted, id } of writes) {
       if (deleted) continue
-      if (serving?.add(id) === true) this.inserts++
+      if (serving?.add(id) === true) {
+        this.inserts++
+        if (trusted && denied.size < mostDenied) denied.add(id)
+      }
       building?.add(id)
     }
+  }
+
+  /** Of these writes the ids that were denied before they were added. They are forgotten. */
+  takeDenied(writes: ReadonlyArray<TrackedWrite>): ReadonlySet<string> | undefined {
+    const { denied } = this
+    if (denied.size === 0) return undefined
+    const taken = new Set<string>()
+    for (const { id } of writes) if (denied.delete(id)) taken.add(id)
+    return taken
   }
 
   commitStarted(writes: ReadonlyArray<TrackedWrite>) {

@@ -1,15 +1,13 @@
 /**
  * Sums as SQL can add them: eight signed 32-bit digits, least significant first. Digits are balanced (from
  * -2^31 to 2^31 - 1), so that the totals which the database adds up are a random walk around zero and stay
- * far inside 64 bits: after n changes they are near 2^31 times the square root of n. Signed-digit number
+ * far inside 64 bits: after n changes they are near 2^31 times the square root of n, and no number of changes that
+anybody will see brings them out. Signed-digit number
  * representations: A. Avizienis, "Signed-Digit Number Representations for Fast Parallel Arithmetic", 1961.
  */
 
 /** How many digits a sum has. */
 const limbCount = 8
-
-/** A stored total outside ±2^52 is brought back to digits at the next chance. */
-export const limbBound = 2n ** 52n
 
 /** The eight balanced digits of a sum, taken modulo 2^256 (what is carried out of the last digit is dropped). */
 export const toLimbs = (sum: bigint): Array<number> => {
@@ -33,7 +31,3 @@ export const fromLimbs = (limbs: ReadonlyArray<bigint | number | string>): bigin
   for (let i = limbCount - 1; i >= 0; i--) sum = (sum << 32n) + BigInt(limbs[i]!)
   return BigInt.asUintN(256, sum)
 }
-
-/** Whether a total has drifted out of ±2^52 and should be stored again as plain digits. */
-export const needsNormalising = (limbs: ReadonlyArray<bigint>): boolean =>
-  limbs.some((limb) => limb > limbBound || limb < -limbBound)

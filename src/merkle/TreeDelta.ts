@@ -42,33 +42,72 @@ export const joinPath = (parent: string, name: string): string => (parent === ""
 
 /** Collects the changes of a batch. Changes commute, so neither their order nor their grouping matters. */
 export class TreeDelta {
+  /** By the path right above the leaf. */
   private readonly totals = new Map<string, { count: number; sum: bigint }>()
+  private path = ""
+  private total = { count: 0, sum: 0n }
 
-  /** One id's leaf changed; `undefined` stands for "not a live item". */
-  change(before: Leaf | undefined, after: Leaf | undefined): void {
+  constructor() {
+    this.totals.set("", this.total)
+  }
+
+  /**
+   * One id's leaf changed; `undefined` stands for "not a live item". Returns what the new one adds; what the old one
+   * did may be known.
+   */
+  change(
+    before: Leaf | undefined,
+    after: Leaf | undefined,
+    beforeSum = before === undefined ? undefined : leafSum(before)
+  ): bigint | undefined {
     const leaf = after ?? before
-    if (leaf === undefined) return
-    const count = (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1)
-    const sum = (after === undefined ? 0n : leafSum(after)) - (before === undefined ? 0n : leafSum(before))
-    if (count === 0 && sum === 0n) return
-    for (const path of ancestors(leaf.id)) {
-      const total = this.totals.get(path)
-      if (total === undefined) this.totals.set(path, { count, sum })
-      else {
-        total.count += count
-        total.sum += sum
-      }
+    if (leaf === undefined) return undefined
+    const total = this.above(leaf.id)
+    if (beforeSum !== undefined) {
+      total.count--
+      total.sum -= beforeSum
     }
+    if (after === undefined) return undefined
+    const sum = leafSum(after)
+    total.count++
+    total.sum += sum
+    return sum
   }
 
   /** What to add to which node, sums modulo 2^256; nodes that do not change are left out. */
   toMap(): Map<string, Total> {
+    const all = new Map<string, { count: number; sum: bigint }>()
+    for (const [path, { count, sum }] of this.totals) {
+      for (let at: string | undefined = path; at !== undefined; at = splitPath(at).parent) {
+        const total = all.get(at)
+        if (total === undefined) all.set(at, { count, sum })
+        else {
+          total.count += count
+          total.sum += sum
+        }
+      }
+    }
     const result = new Map<string, Total>()
-    for (const [path, total] of this.totals) {
+    for (const [path, total] of all) {
       const sum = BigInt.asUintN(256, total.sum)
       if (total.count !== 0 || sum !== 0n) result.set(path, { count: total.count, sum })
     }
     return result
+  }
+
+  // Batches come in the order of their ids: most leaves stand beside the one before.
+  private above(id: string) {
+    const { path } = this
+    const end = Math.max(0, id.lastIndexOf("."))
+    if (end === path.length && id.startsWith(path)) return this.total
+    this.path = id.slice(0, end)
+    let total = this.totals.get(this.path)
+    if (total === undefined) {
+      total = { count: 0, sum: 0n }
+      this.totals.set(this.path, total)
+    }
+    this.total = total
+    return total
   }
 }
 

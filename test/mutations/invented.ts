@@ -70,13 +70,6 @@ export const invented: ReadonlyArray<Mutation> = [
     tests: ["test/filter/ExistenceFilterTrust.test.ts"]
   },
   {
-    name: "totals that drift downwards are never brought back to digits",
-    file: "src/merkle/Limbs.ts",
-    find: "limb > limbBound || limb < -limbBound",
-    replace: "limb > limbBound",
-    tests: ["test/merkle/Merkle.test.ts"]
-  },
-  {
     name: "a ghost is remembered one insertion too long",
     file: "src/memory/GhostQueue.ts",
     find: "insertedAt === 0 || this.#ageOf(insertedAt) >= limit",

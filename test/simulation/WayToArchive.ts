@@ -62,8 +62,8 @@ export class WayToArchive {
     })
     return {
       ...archive,
-      commit: (records) =>
-        Effect.tapBoth(archive.commit(records), {
+      commit: (records, absent) =>
+        Effect.tapBoth(archive.commit(records, absent), {
           onFailure: (error) =>
             Effect.sync(() => {
               if (error.problem === heldByAnother().problem) this.held()

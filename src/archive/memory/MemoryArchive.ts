@@ -8,7 +8,7 @@
 import { Effect, Either, Iterable, Layer, Option } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { compareChildren, MerkleTree } from "../../merkle/MerkleTree.js"
-import type { ItemRecord, ItemVersion, SyncItem } from "../../SyncItem.js"
+import { type ItemRecord, type ItemVersion, type SyncItem, sameHead } from "../../SyncItem.js"
 import {
   Archive,
   type ArchiveReader,
@@ -18,7 +18,8 @@ import {
 } from "../Archive.js"
 import type { ArchiveError } from "../ArchiveError.js"
 import { refail } from "../ArchiveErrors.js"
-import { CommitPlan, inLockOrder, notTaken } from "../CommitPlan.js"
+import { CommitPlan, inLockOrder, notTaken, type StoredHead } from "../CommitPlan.js"
+import { type Guess, KnownHeads, noGuess } from "../KnownHeads.js"
 import { inPrefix } from "../sql/Ranges.js"
 import { type CallGuard, type OpenArchiveCalls, typed, type Untyped } from "../TypedCalls.js"
 import {
@@ -196,19 +197,47 @@ const treeOf = (
   })
 })
 
+/** Decides by what is guessed; none when a row that the plan is about to write is not what it was thought to be. */
+const planned = (
+  { records: rows }: MemoryArchiveState,
+  records: ReadonlyArray<ItemRecord>,
+  guess: Guess
+): CommitPlan | undefined => {
+  const stored = new Map<string, StoredHead>()
+  for (const record of records) {
+    const head = guess(record) ?? rows.get(record.id) ?? "absent"
+    if (head !== "absent") stored.set(record.id, head)
+  }
+  const plan = new CommitPlan()
+  plan.decide(records, stored)
+  const { before, inserts } = plan
+  const holds = ({ id, ...head }: StoredHead) => {
+    const row = rows.get(id)
+    return row !== undefined && sameHead(row, head) && row.updatedAt === head.updatedAt
+  }
+  return inserts.every(({ id }) => !rows.has(id)) && [...before.values()].every(holds) ? plan : undefined
+}
+
 const commit = (
   state: MemoryArchiveState,
   records: ReadonlyArray<ItemRecord>,
-  node: string | undefined
+  node: string | undefined,
+  heads: KnownHeads,
+  absent: ReadonlySet<string> | undefined
 ): Either.Either<CommitResult, ArchiveError> => {
-  const plan = new CommitPlan()
-  plan.decide(inLockOrder(records), state.records)
+  const sorted = inLockOrder(records)
+  let plan = planned(state, sorted, heads.guess(absent))
+  if (plan === undefined) {
+    heads.clear()
+    plan = planned(state, sorted, noGuess)!
+  }
   const untaken = notTaken(plan, state.records)
   const rootBefore = state.tree.root
   const winners = [...plan.inserts, ...plan.updates]
   // No node has an empty name.
   if (winners.length > 0 && !state.writers.admits(node ?? "")) return Either.left(heldByAnother())
   for (const record of winners) state.records.set(record.id, record)
+  heads.learn(plan)
   state.tree.apply(winners.map((record) => ({ id: record.id, after: record.deleted ? undefined : record })))
   state.topVersion = Math.max(state.topVersion, plan.maxVersion)
   const { topVersion, tree } = state
@@ -258,6 +287,7 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
   const state = options.state ?? new MemoryArchiveState()
   const { after, before } = options.hooks ?? {}
   const committer = new Committer()
+  const heads = new KnownHeads()
 
   const guard: CallGuard = (operation, call, [records]) => {
     const details =
@@ -268,9 +298,9 @@ export const make = (options: MemoryArchiveOptions = {}): OpenArchive => {
   const calls: Untyped<OpenArchiveCalls> = {
     ...rowsOf(state),
     ...treeOf(state),
-    commit: (records) => {
+    commit: (records, absent) => {
       const { node } = committer
-      return Effect.suspend(() => commit(state, records, node))
+      return Effect.suspend(() => commit(state, records, node, heads, absent))
     },
     purgeTombstones: calling((before, limit) => purge(state, before, limit)),
     maxVersion: Effect.sync(() => state.topVersion),

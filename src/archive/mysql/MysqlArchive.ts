@@ -118,7 +118,7 @@ const openOver = ({ label, pool, prefix = "", queryTimeout, secrets }: Over) =>
       const { client, maxPacket } = yield* pool
       const dialect = MysqlDialect.make({
         tables,
-        maxStatementBytes: Math.min(maxPacket / 2, 2 * 1024 * 1024)
+        maxStatementBytes: Math.min(maxPacket / 8, 2 * 1024 * 1024)
       })
       yield* migrateAndVerify(dialect, tables, runAnywhere(client), oneNodeAtATime(client, tables))
       const archive = SqlArchive.make({

@@ -10,6 +10,7 @@ import { Effect, Schedule } from "effect"
 import { classify } from "../ArchiveErrors.js"
 import {
   type Dialect,
+  expectedColumns,
   itemColumns,
   limbColumns,
   type Tables,
@@ -70,6 +71,10 @@ const mysql = ({ items, itemsJson, lineage, tree, writers }: Tables): Record<str
     tombstone_at BIGINT,
     traceparent VARCHAR(55) CHARACTER SET ascii COLLATE ascii_bin,
     content LONGBLOB NOT NULL,
+    expected_version BIGINT,
+    expected_updated_at BIGINT,
+    expected_deleted TINYINT,
+    expected_hash BINARY(32),
     PRIMARY KEY (id),
     KEY by_state (state, id),
     KEY tombstones (tombstone_at, id)
@@ -130,8 +135,9 @@ const schemaOf = (dialect: Dialect, tables: Tables, run: Run) => {
   const steps = Object.entries(dialect.name === "sqlite" ? sqlite(tables) : mysql(tables)).map(
     ([name, text]): Step => ({ id: Number.parseInt(name, 10), name: name.slice(5), text })
   )
+  const items = dialect.name === "mysql" ? [...itemColumns, ...expectedColumns] : itemColumns
   const columns = each([
-    `SELECT ${itemColumns.join()} FROM ${tables.items} LIMIT 0`,
+    `SELECT ${items.join()} FROM ${tables.items} LIMIT 0`,
     `SELECT ${treeColumns.join()} FROM ${tables.tree} LIMIT 0`,
     `SELECT id, version, updated_at, state, content FROM ${tables.itemsJson} LIMIT 0`,
     `SELECT ${writerColumns.join()} FROM ${tables.writers} LIMIT 0`

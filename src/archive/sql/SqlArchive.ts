@@ -10,6 +10,7 @@ import type { ArchiveReader, CommitResult, OpenArchive } from "../Archive.js"
 import { ArchiveError } from "../ArchiveError.js"
 import { archiveError, classify, reasonOf, refail } from "../ArchiveErrors.js"
 import { inLockOrder } from "../CommitPlan.js"
+import { KnownHeads, noGuess } from "../KnownHeads.js"
 import { type CallGuard, type OpenArchiveCalls, typed, type Untyped } from "../TypedCalls.js"
 import { Committer, type WriterRegister } from "../WriterLease.js"
 import * as Commit from "./SqlCommit.js"
@@ -110,6 +111,46 @@ const tooLarge = (records: ReadonlyArray<ItemRecord>, maxContentBytes: number): 
   return new ArchiveError({ operation: "commit", kind: "permanent", problem })
 }
 
+type Committing = (
+  records: ReadonlyArray<ItemRecord>,
+  node: string | undefined,
+  absent: ReadonlySet<string> | undefined
+) => Effect.Effect<CommitResult, unknown>
+
+/** Commits by what is thought to be stored, where a server can be asked to check that. */
+const committing = (
+  { commit, dialect: { commits }, sql }: SqlArchiveOptions,
+  session: SqlSession,
+  again: <A, E>(attempt: Effect.Effect<A, E>) => Effect.Effect<A, unknown>
+): Committing => {
+  if (commit !== undefined) return (records, node) => again(commit(records, node))
+  if (commits === undefined) throw new Error("this dialect commits nothing by itself")
+  const heads = new KnownHeads()
+  return (records, node, absent) => {
+    const sorted = inLockOrder(records)
+    let guess = heads.guess(absent)
+    const attempt = Effect.suspend(() =>
+      transaction(
+        sql,
+        commits.begin,
+        (run) => Commit.commit(session.on(run), commits, { records: sorted, node, guess }),
+        "itself"
+      )
+    )
+    // Whatever was in the way: what is read under lock is right.
+    const wrong = Effect.sync(() => {
+      if (guess !== noGuess) heads.clear()
+      guess = noGuess
+    })
+    return again(Effect.tapErrorCause(attempt, () => wrong)).pipe(
+      Effect.tap(({ plan }) => Effect.sync(() => heads.learn(plan))),
+      // Perhaps it was made all the same.
+      Effect.onError(() => Effect.sync(() => heads.forget(records))),
+      Effect.map(({ result }) => result)
+    )
+  }
+}
+
 export const make = (options: SqlArchiveOptions): OpenArchive => {
   const { dialect, maxContentBytes, secrets, sql, tables, target } = options
   const session = new SqlSession(dialect, tables, runAnywhere(sql))
@@ -118,12 +159,11 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
 
   const within = <A, E>(begin: string, body: (session: SqlSession) => Effect.Effect<A, E>) =>
     transaction(sql, begin, (run) => body(session.on(run)))
+  const again = <A, E>(transaction: Effect.Effect<A, E>) => nameHolder(options)(retryContention(transaction))
   const transact = <A, E>(body: (session: SqlSession) => Effect.Effect<A, E>) =>
-    nameHolder(options)(retryContention(within(dialect.begin, body)))
-  const commit =
-    options.commit ??
-    ((records: ReadonlyArray<ItemRecord>, node: string | undefined) =>
-      within(dialect.begin, (writing) => Commit.commit(writing, inLockOrder(records), node)))
+    again(within(dialect.begin, body))
+
+  const commit = committing(options, session, again)
 
   const lineage = Effect.flatMap(
     session.rows(() => `SELECT ${dialect.asText("name")} AS name FROM ${tables.lineage} WHERE id = 1`),
@@ -133,10 +173,9 @@ export const make = (options: SqlArchiveOptions): OpenArchive => {
 
   const calls: Untyped<OpenArchiveCalls> = {
     ...readsOf(session),
-    commit: (records) => {
+    commit: (records, absent) => {
       if (records.length === 0) return Commit.commitNothing(session)
-      const { node } = committer
-      return tooLarge(records, maxContentBytes) ?? nameHolder(options)(retryContention(commit(records, node)))
+      return tooLarge(records, maxContentBytes) ?? commit(records, committer.node, absent)
     },
     purgeTombstones: (before, limit) => transact((writing) => Commit.purge(writing, before, limit)),
     root: Tree.readRoot(session),

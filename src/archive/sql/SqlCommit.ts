@@ -1,18 +1,19 @@
 /** What changes the archive: commits of batches and the removal of old tombstones. */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { nodeDigest } from "../../merkle/Digest.js"
-import { needsNormalising, toLimbs } from "../../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { CommitResult } from "../Archive.js"
-import { adoptedBytes, CommitPlan, notTaken } from "../CommitPlan.js"
-import { limbColumns } from "./SqlDialect.js"
+import { adoptedBytes, CommitPlan, notTaken, type StoredHead } from "../CommitPlan.js"
+import type { Guess } from "../KnownHeads.js"
+import { heldByAnother } from "../WriterLease.js"
+import type { CommitStatements, Query } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
-import { readTotal } from "./SqlTree.js"
+import { changing, readTotal, totalIn, totalQuery } from "./SqlTree.js"
 import { refuseOthers } from "./SqlWriters.js"
 
 // A long batch gives way between pieces of this many records: about two milliseconds each.
@@ -24,45 +25,32 @@ const lockSuffix = ({ dialect, tables }: SqlSession): string =>
 
 const idsOf = (records: ReadonlyArray<ItemRecord>) => records.map(({ id }) => id)
 
-const planIn = Effect.fnUntraced(function* (session: SqlSession, records: ReadonlyArray<ItemRecord>) {
-  const rows = yield* session.items(idsOf(records), session.columns.head, lockSuffix(session))
-  const stored = new Map(rows.map((row) => [row.id as string, Rows.headOf(row)]))
+/** Decides by the heads that are guessed; the others are read, and locked. */
+const planIn = Effect.fnUntraced(function* (
+  session: SqlSession,
+  records: ReadonlyArray<ItemRecord>,
+  guess: Guess
+) {
+  const stored = new Map<string, StoredHead>()
+  const unknown: Array<string> = []
+  for (const record of records) {
+    const head = guess(record)
+    if (head === undefined) unknown.push(record.id)
+    else if (head !== "absent") stored.set(record.id, head)
+  }
+  if (unknown.length > 0) {
+    const rows = yield* session.items(unknown, session.columns.head, lockSuffix(session))
+    for (const row of rows) {
+      const head = Rows.headOf(row)
+      stored.set(head.id, head)
+    }
+  }
   const plan = new CommitPlan()
   for (let at = 0; at < records.length; at += recordsPerPiece) {
     if (at > 0) yield* yieldToEventLoop
     plan.decide(records.slice(at, at + recordsPerPiece), stored)
   }
   return plan
-})
-
-const changeTree = Effect.fnUntraced(function* (
-  session: SqlSession,
-  delta: ReadonlyMap<string, Total>,
-  maxVersion: number
-) {
-  const changes = Array.from(delta, ([path, { count, sum }]) => ({ path, count, sum }))
-  // The top is always among them: it keeps the highest version, also when no leaf changed.
-  if (!delta.has("")) changes.push({ path: "", ...zero })
-  changes.sort((a, b) => compareBytes(a.path, b.path))
-  yield* session.runAll(session.dialect.addToTree(changes, maxVersion))
-  const shrunk = changes.filter(({ count, path }) => count < 0 && path !== "").map(({ path }) => path)
-  yield* session.rowsOfIds(
-    shrunk,
-    (some) => (_, isOneOf) =>
-      `DELETE FROM ${session.tables.tree} WHERE ${isOneOf("path", some)} AND count = 0`
-  )
-})
-
-/** The stored total of the top after a commit. Digits that have drifted far are stored again. */
-const normalisedTop = Effect.fnUntraced(function* (session: SqlSession) {
-  const top = yield* readTotal(session, "")
-  if (needsNormalising(top.limbs)) {
-    yield* session.rows((bind) => {
-      const set = toLimbs(top.sum).map((limb, i) => `${limbColumns[i]} = ${bind(limb)}`)
-      return `UPDATE ${session.tables.tree} SET ${set.join()} WHERE path = ${bind("")}`
-    })
-  }
-  return top
 })
 
 /** What is stored in place of the records that a commit leaves out. */
@@ -78,32 +66,68 @@ const notTakenIn = Effect.fnUntraced(function* (session: SqlSession, plan: Commi
   return notTaken(plan, new Map(rows.map((row) => [row.id as string, Rows.storedOf(row)])))
 })
 
-/** Commits records, which are in the order of locks, in the transaction of this session. */
+const command = (text: string): Query => ({ text, params: [] })
+
+/** What writes a plan, up to COMMIT. Whatever of it fails, what comes behind is not reached. */
+function* writing(
+  session: SqlSession,
+  statements: CommitStatements,
+  plan: CommitPlan,
+  delta: ReadonlyMap<string, Total>,
+  node: string | undefined
+): Generator<Query> {
+  const { dialect } = session
+  if (plan.inserts.length + plan.updates.length > 0) {
+    yield* dialect.inserts(plan.inserts)
+    yield* dialect.updates(plan.updates, plan.before)
+    yield* changing(session, delta, plan.maxVersion)
+    yield refuseOthers(session, statements, node)
+  }
+  yield totalQuery(session, "")
+  yield command("COMMIT")
+}
+
+/** "Record has changed since last read": the same commit can be made again at once. */
+const staleGuess = Object.assign(new Error("a row is not what it was thought to be"), { errno: 1020 })
+
+/** What is to be committed, its records in the order of locks. */
+export interface Commit {
+  readonly records: ReadonlyArray<ItemRecord>
+  readonly node: string | undefined
+  readonly guess: Guess
+}
+
+/**
+ * Commits records in the transaction of this session, and ends it. A guess that was
+ * wrong counts as contention.
+ */
 export const commit = Effect.fnUntraced(function* (
   session: SqlSession,
-  records: ReadonlyArray<ItemRecord>,
-  node: string | undefined
+  statements: CommitStatements,
+  { guess, node, records }: Commit
 ) {
-  const plan = yield* planIn(session, records)
+  const plan = yield* planIn(session, records, guess)
+  const untaken = yield* notTakenIn(session, plan)
   const { change } = plan
-  const { delta } = change
-  const applied = plan.inserts.length + plan.updates.length
-  if (applied > 0) {
-    yield* session.runAll(session.dialect.inserts(plan.inserts))
-    yield* session.runAll(session.dialect.updates(plan.updates))
-    yield* changeTree(session, delta, plan.maxVersion)
-    yield* refuseOthers(session, node)
-  }
-  const after = yield* normalisedTop(session)
-  const before = subtract(after, delta.get("") ?? zero)
-  return {
-    applied,
+  const results = yield* session.together(writing(session, statements, plan, change.delta, node)).pipe(
+    Effect.uninterruptible,
+    Effect.mapError((error) => {
+      const refusal = statements.refusal(error)
+      if (refusal === "held") return heldByAnother()
+      return refusal === "stale" ? new SqlError({ cause: staleGuess, message: "stale" }) : error
+    })
+  )
+  const after = totalIn(results[results.length - 2]!)
+  const before = subtract(after, change.delta.get("") ?? zero)
+  const result: CommitResult = {
+    applied: plan.inserts.length + plan.updates.length,
     change,
-    ...(yield* notTakenIn(session, plan)),
+    ...untaken,
     rootBefore: nodeDigest("", before.count, before.sum),
     rootAfter: nodeDigest("", after.count, after.sum),
     topVersion: after.topVersion
   }
+  return { plan, result }
 })
 
 /** What a commit of nothing returns. */

@@ -2,8 +2,10 @@
  * Where SQLite and MySQL/MariaDB differ: how values stand in statements, how rows are locked, how upserts are
  * written. Everything else is said once, in `SqlArchive`.
  */
+import type { SqlError } from "@effect/sql/SqlError"
 import type { Total } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
+import type { StoredHead } from "../CommitPlan.js"
 
 /** A statement ready to run. */
 export interface Query {
@@ -32,16 +34,35 @@ export interface TreeChange extends Total {
   readonly path: string
 }
 
+/** Why a statement made by `failIf` has failed; a guarded update fails as `stale`. */
+export type Refusal = "held" | "stale"
+
+/** What commits are made of, besides what is written. An update fails when a row is not what it replaces. */
+export interface CommitStatements {
+  /** As `Dialect.begin`, and it waits while `keepOut` stands. */
+  readonly begin: string
+  /** In a transaction that writes the whole tree: waits for the commits under way, and no other one begins. */
+  readonly keepOut: string
+  /** A statement that fails while a condition holds: what is sent behind it is not run. */
+  readonly failIf: (condition: string, refusal: Refusal) => string
+  /** Whether it is for one of these reasons that a statement has failed. */
+  readonly refusal: (error: SqlError) => Refusal | undefined
+}
+
 export interface Dialect {
   readonly name: "sqlite" | "mysql"
   /** Opens a transaction that sees what others have committed and waits for their locks. */
   readonly begin: string
+  /** Where commits are made statement by statement. */
+  readonly commits?: CommitStatements
   /** Opens a transaction whose plain reads all see the state at the first of them. */
   readonly beginSnapshot: string
   /** Whether a long read may keep such a transaction open without keeping others waiting. */
   readonly readsInSnapshot: boolean
   /** Appended to a read that must lock its rows. */
   readonly forUpdate: string
+  /** How many bytes of statements without parameters go out together; 0: each goes by itself. */
+  readonly packetBytes: number
   /** How many ids one statement may name. */
   readonly idsPerStatement: number
   /** How many bounded sub-selects one statement may unite. */
@@ -58,9 +79,12 @@ export interface Dialect {
   readonly limbs: string
   /** Inserts rows that do not exist; fails when one does. */
   readonly inserts: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
-  /** Replaces rows that exist. What is there has been read, and is locked, in the same transaction: a guard here could only keep a row whose change the tree has counted. */
-  readonly updates: (records: ReadonlyArray<ItemRecord>) => Iterable<Query>
-  /** Adds to tree rows without reading them, making those that are missing. The top's row keeps the highest version. */
+  /** Replaces rows that exist, whose heads are these. */
+  readonly updates: (
+    records: ReadonlyArray<ItemRecord>,
+    before: ReadonlyMap<string, StoredHead>
+  ) => Iterable<Query>
+  /** Adds to tree rows without reading them, in this order, making those that are missing. The top's row keeps the highest version. */
   readonly addToTree: (changes: ReadonlyArray<TreeChange>, topVersion: number) => Iterable<Query>
 }
 
@@ -110,6 +134,14 @@ export const itemValues = (record: ItemRecord, contentHash: Value): Array<Value>
   record.traceparent ?? null,
   record.content
 ]
+
+/** In MySQL: where an update says what it replaces. Always NULL in a stored row. */
+export const expectedColumns = [
+  "expected_version",
+  "expected_updated_at",
+  "expected_deleted",
+  "expected_hash"
+] as const
 
 /** Upserts of items write all columns but the key again. */
 export const updatedColumns = itemColumns.slice(1)

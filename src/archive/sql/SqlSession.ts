@@ -10,8 +10,12 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Context, Effect, Exit } from "effect"
 import type { Leaf } from "../../merkle/Tree.js"
+import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { Dialect, Query, QueryText, Tables } from "./SqlDialect.js"
 import { leafIn } from "./SqlRows.js"
+
+// A longer statement took long enough to write that others get their turn.
+const bytesPerTurn = 128 * 1024
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -54,11 +58,12 @@ export const outsideTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Eff
       Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
   )
 
-/** Runs `body` between `begin` and COMMIT. */
+/** Runs `body` between `begin` and COMMIT; one that is told to `end` it sends COMMIT itself. */
 export const transaction = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
-  body: (run: Run) => Effect.Effect<A, E, R>
+  body: (run: Run) => Effect.Effect<A, E, R>,
+  end: "itself" | "here" = "here"
 ): Effect.Effect<A, E | SqlError, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.scoped(
@@ -68,7 +73,7 @@ export const transaction = <A, E, R>(
         const exit = yield* command(begin).pipe(
           Effect.zipRight(Effect.suspend(() => body(run))),
           restore,
-          Effect.zipLeft(command("COMMIT")),
+          Effect.zipLeft(end === "here" ? command("COMMIT") : Effect.void),
           Effect.exit
         )
         if (Exit.isFailure(exit)) yield* Effect.ignore(Effect.sandbox(command("ROLLBACK")))
@@ -113,18 +118,51 @@ export class SqlSession {
     for (const query of queries) yield* this.run(query)
   })
 
+  /**
+   * Runs statements in as few packets as they fit in, and returns what each returns; each is written when it is its
+   * turn.
+   */
+  readonly together = Effect.fnUntraced(function* (this: SqlSession, queries: Iterable<Query>) {
+    const { packetBytes } = this.dialect
+    const results: Array<ReadonlyArray<Row>> = []
+    let texts: Array<string> = []
+    let bytes = 0
+    const send = Effect.suspend(() => {
+      const sent = texts
+      if (sent.length === 0) return Effect.void
+      texts = []
+      bytes = 0
+      return Effect.map(this.run({ text: sent.join(";"), params: [] }), (found) => {
+        if (sent.length === 1) results.push(found)
+        else results.push(...(found as unknown as ReadonlyArray<ReadonlyArray<Row>>))
+      })
+    })
+    for (const query of queries) {
+      const { params, text } = query
+      if (params.length > 0 || bytes + text.length > packetBytes) yield* send
+      if (params.length > 0) results.push(yield* this.run(query))
+      else {
+        texts.push(text)
+        bytes += text.length
+        if (text.length > bytesPerTurn) yield* yieldToEventLoop
+      }
+    }
+    yield* send
+    return results
+  })
+
   /** Runs one statement for each group of ids that fits, and returns all rows. */
   readonly rowsOfIds = Effect.fnUntraced(function* (
     this: SqlSession,
     ids: ReadonlyArray<string>,
     build: (ids: ReadonlyArray<string>) => QueryText
   ) {
-    const rows: Array<Row> = []
     const size = this.dialect.idsPerStatement
-    for (let at = 0; at < ids.length; at += size) {
-      for (const row of yield* this.rows(build(ids.slice(at, at + size)))) rows.push(row)
-    }
-    return rows
+    const queries: Array<Query> = []
+    for (let at = 0; at < ids.length; at += size)
+      queries.push(this.dialect.query(build(ids.slice(at, at + size))))
+    const [first = [], ...others] = yield* this.together(queries)
+    return others.length === 0 ? first : first.concat(...others)
   })
 
   /** Rows of items by their ids, perhaps locked. */
@@ -146,8 +184,8 @@ export class SqlSession {
 const columnsOf = (dialect: Dialect) => {
   const id = `${dialect.asText("id")} AS id`
   const leaf = `${id}, version, updated_at, ${dialect.asHex("content_hash")} AS content_hash`
-  const head = `${leaf}, deleted`
-  const version = `${head}, content_type, ${dialect.asText("state")} AS state`
+  const head = "id, version, updated_at, content_hash, deleted"
+  const version = `${leaf}, deleted, content_type, ${dialect.asText("state")} AS state`
   const record = `${version}, traceparent, content`
   const total = `${dialect.asText("path")} AS path, count, ${dialect.limbs} AS limbs, top_version`
   return { id, leaf, head, version, record, total }

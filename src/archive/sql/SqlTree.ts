@@ -10,17 +10,23 @@ import { joinPath, NodeStream, splitPath, type Total, zero } from "../../merkle/
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { OpenArchive } from "../Archive.js"
 import { below, type IdRange, isIn } from "./Ranges.js"
-import { limbColumns, type TreeChange } from "./SqlDialect.js"
+import { limbColumns, type Query, type TreeChange } from "./SqlDialect.js"
 import { type StoredTotal, totalOf } from "./SqlRows.js"
-import type { SqlSession } from "./SqlSession.js"
+import type { Row, SqlSession } from "./SqlSession.js"
 
-/** Reads a node's total; zero when there is no row. */
+/** Asks for a node's total. */
+export const totalQuery = ({ columns, dialect, tables }: SqlSession, path: string): Query =>
+  dialect.query((bind) => `SELECT ${columns.total} FROM ${tables.tree} WHERE path = ${bind(path)}`)
+
+/** Zero when there is no row. */
+export const totalIn = ([row]: ReadonlyArray<Row>): StoredTotal =>
+  row === undefined ? { ...zero, topVersion: 0 } : totalOf(row)
+
+/** Reads a node's total. */
 export const readTotal = (session: SqlSession, path: string): Effect.Effect<StoredTotal, SqlError> =>
   Effect.map(
-    session.rows(
-      (bind) => `SELECT ${session.columns.total} FROM ${session.tables.tree} WHERE path = ${bind(path)}`
-    ),
-    ([row]) => (row === undefined ? { ...zero, limbs: [], topVersion: 0 } : totalOf(row))
+    Effect.suspend(() => session.run(totalQuery(session, path))),
+    totalIn
   )
 
 /** The digest at the top of the stored tree. */
@@ -195,17 +201,44 @@ export const leafPage = (
 
 const rowsPerPage = 2_000
 
+/** Changes of nodes in the one order in which their rows are locked: the top, which every commit changes, last. */
+export const inTreeOrder = (changes: Iterable<TreeChange>): ReadonlyArray<TreeChange> =>
+  [...changes].sort((a, b) => (a.path === "" ? 1 : b.path === "" ? -1 : compareBytes(a.path, b.path)))
+
+/** What adds this to the stored nodes, and to the top in any case: it keeps the highest version. */
+export function* changing(
+  { dialect, tables }: SqlSession,
+  delta: ReadonlyMap<string, Total>,
+  topVersion: number
+): Generator<Query> {
+  const changes = Array.from(new Map([["", zero], ...delta]), ([path, { count, sum }]) => ({
+    path,
+    count,
+    sum
+  }))
+  const shrunk = changes.filter(({ count, path }) => count < 0 && path !== "").map(({ path }) => path)
+  yield* dialect.addToTree(inTreeOrder(changes), topVersion)
+  for (let at = 0; at < shrunk.length; at += dialect.idsPerStatement) {
+    const some = shrunk.slice(at, at + dialect.idsPerStatement)
+    yield dialect.query(
+      (_, isOneOf) => `DELETE FROM ${tables.tree} WHERE ${isOneOf("path", some)} AND count = 0`
+    )
+  }
+}
+
 /**
- * Writes the tree again from the rows; has to run in a transaction. The top's row is locked first: every commit
- * adds to it before any other row of the tree, so whoever is under way waits, and adds to the new tree then.
+ * Writes the tree again from the rows; has to run in a transaction. Commits are kept out first, before the rows are
+ * seen: whoever is under way is waited for, and whoever comes adds to the new tree.
  */
 export const rebuild = Effect.fnUntraced(function* (session: SqlSession) {
   const { dialect, tables } = session
   const write = (changes: ReadonlyArray<TreeChange>, topVersion = 0) =>
     session.runAll(dialect.addToTree(changes, topVersion))
-  yield* write([{ path: "", ...zero }])
+  const { commits } = dialect
+  if (commits !== undefined) yield* session.rows(() => commits.keepOut)
   const [versions] = yield* session.rows(() => `SELECT MAX(version) AS version FROM ${tables.items}`)
   yield* session.rows((bind) => `DELETE FROM ${tables.tree} WHERE path > ${bind("")}`)
+  yield* write([{ path: "", ...zero }])
   const zeros = limbColumns.map((column) => `${column} = 0`).join()
   yield* session.rows((bind) => `UPDATE ${tables.tree} SET count = 0, ${zeros} WHERE path = ${bind("")}`)
 

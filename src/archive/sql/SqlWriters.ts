@@ -7,19 +7,17 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
 import { nodeDigest } from "../../merkle/Digest.js"
 import { zero } from "../../merkle/TreeDelta.js"
-import type { ArchiveError } from "../ArchiveError.js"
 import type { Untyped } from "../TypedCalls.js"
 import {
   type Committer,
   type HeartbeatReply,
   type HeartbeatRequest,
-  heldByAnother,
   refusedRequest,
   tokenFor,
   type WriterRegister,
   type WriterRow
 } from "../WriterLease.js"
-import { writerColumns } from "./SqlDialect.js"
+import { type CommitStatements, type Query, writerColumns } from "./SqlDialect.js"
 import type { Row, SqlSession } from "./SqlSession.js"
 import { readTotal } from "./SqlTree.js"
 
@@ -91,17 +89,15 @@ export const writersOf = (
 })
 
 /**
- * Fails a commit of `node` while another node is the sole writer; of nobody, while anyone is. To be run once the
- * tree's top row is locked.
+ * Fails (as `held`) a commit of `node` while another node is the sole writer; of nobody, while anyone is. A statement
+ * of its own, once the tree's top row is locked: in one that waits for that lock it would see the register of before.
  */
 export const refuseOthers = (
-  session: SqlSession,
+  { dialect, tables }: SqlSession,
+  { failIf }: CommitStatements,
   node: string | undefined
-): Effect.Effect<void, SqlError | ArchiveError> =>
-  Effect.flatMap(
-    session.rows((bind) => {
-      const another = node === undefined ? "" : ` AND node <> ${bind(node)}`
-      return `SELECT 1 AS held FROM ${session.tables.writers} WHERE token IS NOT NULL${another} LIMIT 1`
-    }),
-    (rows): Effect.Effect<void, ArchiveError> => (rows.length === 0 ? Effect.void : heldByAnother())
-  )
+): Query =>
+  dialect.query((bind) => {
+    const another = node === undefined ? "" : ` AND node <> ${bind(node)}`
+    return failIf(`EXISTS (SELECT 1 FROM ${tables.writers} WHERE token IS NOT NULL${another})`, "held")
+  })

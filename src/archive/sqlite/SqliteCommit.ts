@@ -6,11 +6,10 @@
 import type Database from "better-sqlite3"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { nodeDigest } from "../../merkle/Digest.js"
-import { needsNormalising, toLimbs } from "../../merkle/Limbs.js"
 import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { adoptedBytes, CommitPlan, inLockOrder, type StoredHead } from "../CommitPlan.js"
-import { limbColumns, type Tables, updatedColumns } from "../sql/SqlDialect.js"
+import { type Tables, updatedColumns } from "../sql/SqlDialect.js"
 import { storedOf, totalOf } from "../sql/SqlRows.js"
 import * as SqliteDialect from "./SqliteDialect.js"
 import type { CommitReply } from "./SqliteProtocol.js"
@@ -37,7 +36,6 @@ const textsOf = (tables: Tables) => {
     removeEmpty: `DELETE FROM ${tree} WHERE path = ? AND count = 0`,
     heldByAnother: `SELECT 1 FROM ${writers} WHERE token IS NOT NULL AND node IS NOT ? LIMIT 1`,
     top: `SELECT path, count, ${SqliteDialect.limbs} AS limbs, top_version FROM ${tree} WHERE path = ''`,
-    setTop: `UPDATE ${tree} SET ${limbColumns.map((column) => `${column} = ?`).join()} WHERE path = ''`,
     version: `SELECT ${version}, traceparent FROM ${items} WHERE id = ?`,
     adopted: `SELECT ${version}, traceparent, CASE WHEN LENGTH(content) <= ? THEN content END AS content FROM ${items} WHERE id = ?`
   }
@@ -90,7 +88,7 @@ export class SqliteCommit {
       this.changeTree(delta, plan.maxVersion)
       if (heldByAnother.get(node ?? null) !== undefined) return undefined
     }
-    const after = this.normalisedTop()
+    const after = this.top()
     const before = subtract(after, delta.get("") ?? zero)
     return {
       applied,
@@ -125,13 +123,9 @@ export class SqliteCommit {
     }
   }
 
-  /** The stored total of the top after a commit. Digits that have drifted far are stored again. */
-  private normalisedTop() {
+  private top() {
     const row = this.statements.top.get() as Row | undefined
-    if (row === undefined) return { ...zero, topVersion: 0 }
-    const top = totalOf(row)
-    if (needsNormalising(top.limbs)) this.statements.setTop.run(toLimbs(top.sum))
-    return top
+    return row === undefined ? { ...zero, topVersion: 0 } : totalOf(row)
   }
 
   /** What is stored in place of the records that a commit leaves out. */

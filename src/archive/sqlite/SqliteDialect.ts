@@ -96,6 +96,7 @@ export const make = (tables: Tables): Dialect => {
     beginSnapshot: "BEGIN IMMEDIATE",
     readsInSnapshot: false,
     forUpdate: "",
+    packetBytes: 0,
     idsPerStatement: 10_000,
     gapsPerStatement: 16,
     query: (build) => {

@@ -270,7 +270,7 @@ describe("MySQL archive, when things fail", () => {
       const changes = Array.from(delta.toMap(), ([path, total]) => ({ path, ...total }))
       const written = yield* Deferred.make<void>()
       const rebuilding = yield* Deferred.make<void>()
-      const committing = yield* transaction(other.client, dialect.begin, (run) =>
+      const committing = yield* transaction(other.client, dialect.commits!.begin, (run) =>
         Effect.gen(function* () {
           for (const query of dialect.inserts([late])) yield* run(query)
           for (const query of dialect.addToTree(changes, 7)) yield* run(query)
