@@ -1,8 +1,7 @@
 /**
  * Sums as SQL can add them: eight signed 32-bit digits, least significant first. Digits are balanced (from
  * -2^31 to 2^31 - 1), so that the totals which the database adds up are a random walk around zero and stay
- * far inside 64 bits: after n changes they are near 2^31 times the square root of n, and no number of changes that
-anybody will see brings them out. Signed-digit number
+ * far inside 64 bits: after n changes they are near 2^31 times the square root of n. Signed-digit number
  * representations: A. Avizienis, "Signed-Digit Number Representations for Fast Parallel Arithmetic", 1961.
  */
 
