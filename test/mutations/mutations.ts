@@ -1068,7 +1068,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a commit does not look for another sole writer",
     file: "src/archive/sql/SqlCommit.ts",
-    find: "    yield refuseOthers(session, node)\n",
+    find: "    yield refuseOthers(session, statements, node)\n",
     replace: "",
     tests: ["test/integration/archive/MysqlGuesses.test.ts"]
   },
@@ -1082,8 +1082,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a rebuild lets commits in",
     file: "src/archive/sql/SqlTree.ts",
-    find: "if (keepCommitsOut !== undefined) yield*",
-    replace: "if (keepCommitsOut === undefined) yield*",
+    find: "if (commits !== undefined) yield*",
+    replace: "if (commits === undefined) yield*",
     tests: ["test/integration/archive/MysqlGuesses.test.ts"]
   },
   {
