@@ -43,9 +43,9 @@ export const invented: ReadonlyArray<Mutation> = [
   {
     name: "another sole writer is looked for before the tree's top row is locked",
     file: "src/archive/sql/SqlCommit.ts",
-    find: "    yield* changing(session, plan.delta.toMap(), plan.maxVersion)\n    yield refuseOthers(session, statements, node)\n",
+    find: "    yield* changing(session, delta, plan.maxVersion)\n    yield refuseOthers(session, statements, node)\n",
     replace:
-      "    yield refuseOthers(session, statements, node)\n    yield* changing(session, plan.delta.toMap(), plan.maxVersion)\n",
+      "    yield refuseOthers(session, statements, node)\n    yield* changing(session, delta, plan.maxVersion)\n",
     tests: ["test/integration/archive/MysqlLocks.test.ts"]
   },
   {

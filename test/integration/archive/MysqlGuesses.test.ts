@@ -37,7 +37,7 @@ const pair: Effect.Effect<
 
 const outcome = (archive: OpenArchive, records: ReadonlyArray<ItemRecord>, absent?: ReadonlySet<string>) =>
   Effect.gen(function* () {
-    const result = yield* archive.commit(records, absent)
+    const { change: _, ...result } = yield* archive.commit(records, absent)
     const rows = yield* archive.getMany(records.map(({ id }) => id))
     return {
       ...result,
