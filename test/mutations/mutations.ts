@@ -97,10 +97,10 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/state/CacheTrust.test.ts"]
   },
   {
-    name: "a read that is replied to with a number is asked again for ever",
+    name: "a read that is replied to with nothing is asked again for ever",
     file: "src/cache/RedisItems.ts",
-    find: "Array.isArray(reply) ? reply.length : 0",
-    replace: "reply.length ?? 1",
+    find: "items < 1 || ",
+    replace: "",
     tests: ["test/cache/HostileRedis.test.ts"]
   },
   {
