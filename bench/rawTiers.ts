@@ -26,7 +26,7 @@ export interface RawTiers {
   readonly tuned: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) => Promise<void>
   /** As `tuned`, and the next batch is written to the log while the servers work on this one. */
   readonly overlapped: (batches: ReadonlyArray<ReadonlyArray<RawItem>>) => Promise<void>
-  /** One upsert and one HSET per item, each waited for; no log. */
+  /** One upsert and one SET per item, each waited for; no log. */
   readonly naive: (items: ReadonlyArray<RawItem>) => Promise<void>
   readonly count: () => Promise<number>
   readonly spent: RawSpent
@@ -59,15 +59,17 @@ const update = [
   .map((column) => `${column} = IF(${isNewer}, VALUES(${column}), ${column})`)
   .join()
 
-// The same two fields that the engine keeps, without the tree's digest.
+// One string an item, as the engine's: a line and the content, guarded by the version that it begins with.
 const guardedPut = `
+local set = {}
 for i = 1, #KEYS do
-  local held = redis.call('HGET', KEYS[i], 'm')
-  local m = ARGV[2 * i - 1]
-  if not held or tonumber(string.match(held, '^%d+')) < tonumber(string.match(m, '^%d+')) then
-    redis.call('HSET', KEYS[i], 'm', m, 'c', ARGV[2 * i])
+  local held = string.match(redis.call('GETRANGE', KEYS[i], 0, 15), '^%d+')
+  if not held or tonumber(held) < tonumber(string.match(ARGV[i], '^%d+')) then
+    set[#set + 1] = KEYS[i]
+    set[#set + 1] = ARGV[i]
   end
 end
+if #set > 0 then redis.call('MSET', unpack(set)) end
 return #KEYS`
 const itemsPerScript = 200
 
@@ -85,7 +87,8 @@ const rowOf = (item: Logged): string => {
   )
 }
 
-const lineOf = (item: Logged): string => `${item.version} ${item.updatedAt} j ${item.hash} - `
+const valueOf = (item: Logged): Buffer =>
+  Buffer.concat([Buffer.from(`${item.version} ${item.updatedAt} j ${item.hash} - `), item.content])
 
 export const rawTiers = (options: {
   readonly directory: string
@@ -159,7 +162,7 @@ export const rawTiers = (options: {
         const pipeline = redis.pipeline()
         for (let from = 0; from < items.length; from += itemsPerScript) {
           const some = items.slice(from, from + itemsPerScript)
-          const values = some.flatMap((item) => [lineOf(item), item.content as Buffer])
+          const values = some.map(valueOf)
           pipeline.evalsha(put, some.length, ...some.map(({ id }) => keyOf(id)), ...values)
         }
         for (const [error] of (await pipeline.exec())!) if (error !== null) throw error
@@ -198,7 +201,7 @@ export const rawTiers = (options: {
             await sql.query(
               `INSERT INTO items(${columns}) VALUES ${rowOf(item)} ON DUPLICATE KEY UPDATE ${update}`
             )
-            await redis.hset(keyOf(id), "m", lineOf(item), "c", content as Buffer)
+            await redis.set(keyOf(id), valueOf(item))
           }
         },
         count: async () => {
