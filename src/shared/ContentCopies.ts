@@ -34,6 +34,10 @@ const passing = new ContentCopies()
 /** A copy of what has just been read or handed in. */
 export const copyOfContent = (content: Uint8Array): Uint8Array<ArrayBuffer> => passing.copy(content)
 
+/** Of bytes that nobody else has, the small ones beside others. */
+export const keptContent = (content: Uint8Array): Uint8Array =>
+  content.length > 0 && content.length <= sharedBufferBytes / 4 ? passing.copy(content) : content
+
 /** Whether keeping the content keeps more memory than it is worth. */
 export const pinsMemory = ({ buffer, byteLength }: Uint8Array): boolean =>
   buffer.byteLength > Math.max(sharedBufferBytes, 2 * byteLength)

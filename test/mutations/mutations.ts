@@ -321,6 +321,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/filter/FilterSnapshot.test.ts"]
   },
   {
+    name: "each text has a buffer of its own",
+    file: "src/engine/write/WriteValidation.ts",
+    find: "? keptContent(bytes) : bytes",
+    replace: "? bytes : bytes",
+    tests: ["test/engine/write/WriteOperations.test.ts"]
+  },
+  {
     name: "a batch returns when its first turn has ended",
     file: "src/engine/write/BatchWrites.ts",
     find: "if (--this.open === 0) this.resume?.()",

@@ -19,7 +19,7 @@ import {
   traceparentProblem,
   versionProblem
 } from "../../SyncItem.js"
-import { copyOfContent } from "../../shared/ContentCopies.js"
+import { copyOfContent, keptContent } from "../../shared/ContentCopies.js"
 import { nameOf } from "../../shared/NameOf.js"
 import { JsonText } from "../../shared/ndjson/JsonText.js"
 import { maxOwnVersion } from "../../shared/OwnVersions.js"
@@ -159,8 +159,10 @@ export const prepare = (
   const { id } = item
   const idTrouble = idProblem(id)
   if (idTrouble !== undefined) return invalid(id, "id", idTrouble)
-  const content = bytesOf(item.content)
-  if (typeof content === "string") return invalid(id, "content", content)
+  const bytes = bytesOf(item.content)
+  if (typeof bytes === "string") return invalid(id, "content", bytes)
+  // A caller's bytes were copied as they were read.
+  const content = typeof item.content === "string" ? keptContent(bytes) : bytes
   const tooLarge = sizeProblem(core, id, content.byteLength)
   if (tooLarge !== undefined) return tooLarge
   const stateTrouble = item.state === undefined ? undefined : stateProblem(item.state)

@@ -213,6 +213,22 @@ describe("what an item becomes", () => {
     })
   )
 
+  it.scoped("small contents stand side by side in one buffer, texts too", () =>
+    Effect.gen(function* () {
+      const { service } = yield* start()
+      const contents = ["a", "é".repeat(200), Buffer.from("bytes"), "x".repeat(2000), ""]
+      yield* service.submitMany(contents.map((content, n) => ({ id: `item.${n}`, content })))
+      const stored = yield* service.getMany(contents.map((_, n) => `item.${n}`))
+      const buffers = contents.map((content, n) => {
+        const item = stored.get(`item.${n}`)!
+        expect(Buffer.from(item.content)).toEqual(Buffer.from(content as string))
+        return item.content.buffer
+      })
+      expect(new Set(buffers.slice(0, 3)).size).toBe(1)
+      expect(new Set(buffers).size).toBe(3)
+    })
+  )
+
   it.scoped("the type is detected from the bytes, or what the caller says", () =>
     Effect.gen(function* () {
       const { service } = yield* start()
