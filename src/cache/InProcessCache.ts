@@ -243,7 +243,13 @@ const serviceOf = (model: Model, status: StatusFeed): CacheService => {
       ),
     branches: (path, page) =>
       attempt("branches", () => model.listed(path, "branch", { after: page.after }).slice(0, page.limit)),
-    leaves: (path, page) => attempt("leaves", () => model.listed(path, "leaf", page).slice(0, page.limit)),
+    leaves: (path, page) =>
+      attempt("leaves", () =>
+        model
+          .listed(path, "leaf", page)
+          .slice(0, page.limit)
+          .map(({ digest, name }) => ({ name, digest }))
+      ),
     leafSum: (path, range) => attempt("leafSum", () => model.leafSum(path, range)),
     rebuildTree: attempt("rebuildTree", () => {
       model.tree = MerkleTree.from([...model.items.values()].filter(inTree).map(({ record }) => record))

@@ -1,4 +1,5 @@
 /** The Lua scripts that read. They change nothing, and a value of another type counts as absent. */
+import { maxIdBytes } from "../SyncItem.js"
 import { plainScript, treeScript } from "./LuaScript.js"
 
 /**
@@ -56,6 +57,28 @@ for i, name in ipairs(leaves) do
   heads[i] = inTree(found) and found or ''
 end
 return {branches, nodes, leaves, heads}
+`)
+
+/**
+ * A page of leaves. Arguments: the path, where it begins and ends (ZRANGEBYLEX bounds), the limit. Returns name and head
+ * of each (empty for what is listed, but not there), their lengths before them, in one string: a reply of thousands of
+ * small ones costs both sides more than what is in them.
+ */
+export const leavesScript = treeScript(`
+local path, e = ARGV[1], epoch()
+if not e then return '' end
+use(e)
+local names = attempt('ZRANGEBYLEX', treeKey('leaves:', path), ARGV[2], ARGV[3], 'LIMIT', '0', ARGV[4])
+if names.err then return '' end
+local out, pack = {}, struct.pack
+for i, name in ipairs(names) do
+  local found = head(itemKey(below(path, name)))
+  if not inTree(found) then found = '' end
+  -- No item's name is longer.
+  name = string.sub(name, 1, ${maxIdBytes + 1})
+  out[i] = pack('>I2c0I2c0', #name, name, #found, found)
+end
+return table.concat(out)
 `)
 
 /** Entries of the change stream. Arguments: where to begin (an XRANGE bound), how many at most. */

@@ -6,14 +6,16 @@
  * counts it. So writes need not stop.
  */
 import { Effect, Option } from "effect"
+import { compareBytes } from "../merkle/ByteOrder.js"
 import { emptyRoot, leafDigest, makeNode, nodeDigest, sumToHex } from "../merkle/Digest.js"
 import { compareChildren } from "../merkle/MerkleTree.js"
+import type { LeafHead } from "../merkle/Source.js"
 import type { TreeChild } from "../merkle/Tree.js"
 import { joinPath, zero } from "../merkle/TreeDelta.js"
 import { maxIdBytes } from "../SyncItem.js"
 import type { CacheError, CacheService } from "./Cache.js"
 import { valueHeadIn } from "./ItemValue.js"
-import { childrenScript, nodeScript } from "./ReadScripts.js"
+import { childrenScript, leavesScript, nodeScript } from "./ReadScripts.js"
 import type { RedisConnection } from "./RedisConnection.js"
 import type { RedisWrites } from "./RedisWrites.js"
 import { bytesIn, type Field, textIn, totalIn } from "./ReplyDecoder.js"
@@ -64,8 +66,26 @@ export class RedisTree {
   readonly branches: CacheService["branches"] = (path, { after, limit }) =>
     this.pages(path, limit, named(after, "branch"), (last) => [above(last?.name), none, none])
 
+  /** In steps of 1,000. A list that does not go forward ends there: its tree is damaged. */
   readonly leaves: CacheService["leaves"] = (path, { after, limit, upTo: to }) =>
-    this.pages(path, limit, named(after, "leaf"), (last) => [none, above(last?.name), upTo(to)])
+    Effect.gen(this, function* () {
+      const found: Array<LeafHead> = []
+      for (let before = after; found.length < limit; ) {
+        const step = Math.min(limit - found.length, pageStep)
+        const page = yield* this.connection.run(
+          "leaves",
+          leavesScript,
+          () => [path, above(before), upTo(to), step],
+          (reply: Field) => leavesIn(path, reply)
+        )
+        const last = page.at(-1)
+        if (last === undefined || (before !== undefined && compareBytes(last.name, before) <= 0)) break
+        for (const leaf of page) found.push(leaf)
+        if (page.length < step) break
+        before = last.name
+      }
+      return found
+    })
 
   /** At most `limit` children, in steps of 1,000. A list that does not go forward ends there: its tree is damaged. */
   private pages(
@@ -187,9 +207,26 @@ const childrenIn = (path: string, reply: [Fields, Fields, Fields, Fields]): Arra
   }
   for (const [index, field] of leaves.entries()) {
     const name = textIn(field)
-    const head = valueHeadIn(joinPath(path, name), bytesIn(heads[index]))
-    const digest = head === undefined ? gone : leafDigest(head)
-    children.push({ name, kind: "leaf", count: 1, digest })
+    children.push({ name, kind: "leaf", count: 1, digest: digestIn(path, name, bytesIn(heads[index])) })
   }
   return children.sort(compareChildren)
+}
+
+const digestIn = (path: string, name: string, value: Buffer): string => {
+  const head = value.length === 0 ? undefined : valueHeadIn(joinPath(path, name), value)
+  return head === undefined ? gone : leafDigest(head)
+}
+
+const leavesIn = (path: string, bytes: Field): ReadonlyArray<LeafHead> => {
+  if (!(bytes instanceof Buffer)) throw new TypeError("the server returned no list of leaves")
+  const leaves: Array<LeafHead> = []
+  for (let at = 0; at < bytes.length; ) {
+    const nameAt = at + 2
+    const headAt = nameAt + bytes.readUInt16BE(at) + 2
+    const end = headAt + bytes.readUInt16BE(headAt - 2)
+    const name = bytes.toString("utf8", nameAt, headAt - 2)
+    leaves.push({ name, digest: digestIn(path, name, bytes.subarray(headAt, end)) })
+    at = end
+  }
+  return leaves
 }

@@ -125,6 +125,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/archive/sqlite/SqliteArchive.test.ts"]
   },
   {
+    name: "a list of leaves that does not go forward is read for ever",
+    file: "src/cache/RedisTree.ts",
+    find: "compareBytes(last.name, before) <= 0",
+    replace: "last.name === undefined",
+    tests: ["test/cache/HostileRedis.test.ts"]
+  },
+  {
     name: "behind the last part of a range nobody looks",
     file: "src/reconcile/Divergence.ts",
     find: "upTo: isLast ? range.upTo : part.upTo",
