@@ -4,7 +4,7 @@ import { OverwrittenFile } from "../shared/files/OpenedFiles.js"
 import type { OpenLogFile } from "./LogFileOpen.js"
 import { type LogStatements, prepareStatements } from "./LogSchema.js"
 
-/** The -wal file is folded into the main file when about this many bytes were written to it. */
+/** The -wal file is folded into the main file when this many bytes of it are not yet. */
 const checkpointBytes = 8 * 1024 * 1024
 const pagesPerShrink = 1024
 /** Free space worth giving back: this much, or half of the file. */
@@ -14,8 +14,9 @@ const shrinkLeastBytes = 128 * 1024
 export abstract class LogDatabase {
   protected readonly db: Database.Database
   protected readonly statements: LogStatements
-  protected writtenBytes = 0
   protected checkpoints = 0
+  /** Bytes at which the -wal file is folded in; more than usual once that has failed. */
+  private foldAt = checkpointBytes
   private mustReset: boolean
   private shrinking = false
 
@@ -33,11 +34,14 @@ export abstract class LogDatabase {
 
   /** Folds the -wal file into the main file when it has grown. */
   afterReply(): void {
-    if (this.writtenBytes < checkpointBytes || this.mustReset || !this.db.open) return
-    this.writtenBytes = 0
+    if (this.mustReset || !this.db.open) return
     try {
+      const unfolded = this.unfoldedBytes()
+      if (unfolded < this.foldAt) return
+      this.foldAt = unfolded + checkpointBytes
       this.trySeal()
       this.runCheckpoint("PASSIVE")
+      this.foldAt = checkpointBytes
     } catch {
       // A failure costs nothing yet: the -wal file keeps growing and the next attempt comes.
     }
@@ -91,7 +95,6 @@ export abstract class LogDatabase {
       freeBytes > shrinkBytes || (free * 2 > this.pragma("page_count") && freeBytes > shrinkLeastBytes)
     if (worthwhile || (this.shrinking && free > 0)) {
       this.transaction(() => this.db.pragma(`incremental_vacuum(${pagesPerShrink})`))
-      this.writtenBytes += Math.min(free, pagesPerShrink) * pageSize
       this.shrinking = this.pragma("freelist_count") < free
       if (this.shrinking) return true
     }
@@ -99,6 +102,11 @@ export abstract class LogDatabase {
     if (this.shrinking) this.checkpoint()
     this.shrinking = false
     return false
+  }
+
+  private unfoldedBytes(): number {
+    const [state] = this.db.pragma("wal_checkpoint(NOOP)") as [{ log: number; checkpointed: number }]
+    return (state.log - state.checkpointed) * this.pragma("page_size")
   }
 
   private pragma(name: string): number {
@@ -113,7 +121,6 @@ export abstract class LogDatabase {
     } finally {
       this.file.files.wasWritten()
     }
-    this.writtenBytes = 0
     this.checkpoints++
   }
 

@@ -73,7 +73,6 @@ export class LogFile extends LogDatabase implements LogOperations {
 
   commit(segments: ReadonlyArray<Segment>): void {
     let { last, maxVersion } = this
-    let bytes = 0
     this.transaction(() => {
       for (const { data, first, items, maxVersion: version } of segments) {
         stampChecksums(data, items)
@@ -81,13 +80,11 @@ export class LogFile extends LogDatabase implements LogOperations {
         const checksum = segmentChecksum(first, end, last, items, version, data)
         this.statements.insertSegment.run(first, end, last, items, version, checksum, data)
         last = end
-        bytes += data.length
         if (version > maxVersion) maxVersion = version
       }
     })
     this.last = last
     this.maxVersion = maxVersion
-    this.writtenBytes += bytes
     this.commits++
   }
 
@@ -226,7 +223,6 @@ export class LogFile extends LogDatabase implements LogOperations {
     // A part that belongs to no snapshot.
     this.transaction(() => this.statements.insertPart.run(-1, 0, Buffer.alloc(bytes)))
     this.transaction(() => this.statements.deleteSnapshot.run(-1))
-    this.writtenBytes += bytes
   }
 
   /** Adds a part to the snapshot being written; part 0 starts a new one. */
@@ -236,7 +232,6 @@ export class LogFile extends LogDatabase implements LogOperations {
       if (part === 0) this.statements.deleteSnapshot.run(this.nextGeneration())
       this.statements.insertPart.run(this.nextGeneration(), part, data)
     })
-    this.writtenBytes += data.length
   }
 
   /** Makes the parts written so far the snapshot. */

@@ -743,6 +743,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/wal/LogRestart.test.ts"]
   },
   {
+    name: "the log's -wal file is never folded in while it is used",
+    file: "src/wal/LogDatabase.ts",
+    find: "if (unfolded < this.foldAt) return",
+    replace: "if (unfolded < Number.MAX_VALUE) return",
+    tests: ["test/wal/SqliteLog.test.ts"]
+  },
+  {
     name: "writes go into a removed log",
     file: "src/wal/LogDatabase.ts",
     find: "    if (problem !== undefined) throw new Error(problem)\n",

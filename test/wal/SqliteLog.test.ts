@@ -182,6 +182,20 @@ describe("SqliteLog", () => {
     })
   )
 
+  it.scopedLive("keeps the -wal file small while it is only released", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryLog
+      const { log } = yield* SqliteLog.open({ path })
+      const content = new Uint8Array(1_000)
+      const records = recordsOf(1, 700).map((record) => ({ ...record, content }))
+      for (const record of records) yield* log.append([record])
+      yield* log.checkpoint
+      for (let upTo = 1; upTo <= 700; upTo++) yield* log.release(upTo)
+      expect(statSync(`${path}-wal`).size).toBeGreaterThan(8_000_000)
+      expect(statSync(`${path}-wal`).size).toBeLessThan(9_000_000)
+    })
+  )
+
   it.scopedLive("fails a record it cannot store, alone, and goes on", () =>
     Effect.gen(function* () {
       const { log } = yield* SqliteLog.open({ path: yield* temporaryLog })
