@@ -4,8 +4,8 @@ import { Context } from "effect"
 export const defaultLimits = {
   /** Bytes of fresh entries kept in memory on their way to the archive; never less than eight full batches. */
   freshQueueBytes: 16 * 1024 * 1024,
-  /** Items of a batch prepared in one go before other work gets its turn: about 2 ms. Fewer cost more messages and syncs. */
-  itemsPerTurn: 500,
+  /** Items of a batch prepared in one go before other work gets its turn: about 1 ms. Fewer cost more messages and syncs. */
+  itemsPerTurn: 250,
   /** Content bytes hashed in one go before other work gets its turn. */
   bytesPerTurn: 256 * 1024,
   /** Entries read at once when the pending index is built from the log. */
