@@ -16,6 +16,7 @@ import { start } from "./start.js"
 import type { Line } from "./support.js"
 import { tiers } from "./tiers.js"
 import { tree } from "./tree.js"
+import { writers } from "./writers.js"
 
 type Part = (fixtures: Fixtures) => Effect.Effect<ReadonlyArray<Line>, unknown>
 
@@ -28,6 +29,7 @@ const parts: Readonly<Record<string, Part>> = {
   redis,
   absent,
   tree,
+  writers,
   diff,
   start
 }

@@ -48,8 +48,9 @@ const itemText = (record: ItemRecord): string => {
   )
 }
 
+/** Of a head that was read or kept as bytes: its hash is hexadecimal by that. */
 const expectedText = ({ contentHash, deleted, updatedAt, version }: StoredHead): string =>
-  `,${integer(version)},${integer(updatedAt)},${deleted ? 1 : 0},${hashLiteral(contentHash)}`
+  `,${integer(version)},${integer(updatedAt)},${deleted ? 1 : 0},X'${contentHash}'`
 
 /** Texts as their bytes too: ids and states stand in columns of bytes. */
 const itemParams = (record: ItemRecord): Array<unknown> =>
