@@ -469,6 +469,11 @@ export const describeArchive = (
             expect(yield* archive.leaves("w", { after, upTo, limit })).toEqual(within.slice(0, limit))
           }
         }
+        // Where there are leaves alone.
+        const alone = model.children("w.0000.y").map(({ digest, name }) => ({ name, digest }))
+        expect(yield* archive.leaves("w.0000.y", { upTo: "z", limit: 5 })).toEqual(alone)
+        expect(yield* archive.leaves("w.0000.y", { upTo: "y", limit: 5 })).toEqual([])
+        expect(yield* archive.leaves("w.0000.y", { after: "z", limit: 5 })).toEqual([])
         expect(yield* archive.leaves("w.0001", { limit: 5 })).toEqual([])
         expect(yield* archive.leaves("", { limit: 5 })).toEqual([])
         expect(yield* archive.leaves("w", { limit: 0 })).toEqual([])
