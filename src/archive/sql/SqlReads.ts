@@ -8,10 +8,10 @@ import type { Untyped } from "../TypedCalls.js"
 import { isIn, scanPlan } from "./Ranges.js"
 import type { QueryText } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
-import type { Row, SqlSession } from "./SqlSession.js"
+import type { SqlSession } from "./SqlSession.js"
 import { leafPage, readRoot } from "./SqlTree.js"
 
-const idOf = (row: Row): string => row.id as string
+const idOf = (row: Rows.Row): string => row.id as string
 
 /** The live rows of a range, ascending: the item that bears the prefix, then what lies below. */
 const select = Effect.fnUntraced(function* (
@@ -23,7 +23,7 @@ const select = Effect.fnUntraced(function* (
 ) {
   const { items } = session.tables
   const { point, span } = scanPlan(range)
-  const rows: Array<Row> = []
+  const rows: Array<Rows.Row> = []
   const read = (condition: QueryText) =>
     session.rows((bind, isOneOf) => {
       const where = [condition(bind, isOneOf), "deleted = 0"]

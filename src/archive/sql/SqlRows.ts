@@ -3,7 +3,8 @@ import { fromLimbs } from "../../merkle/Limbs.js"
 import type { Leaf } from "../../merkle/Tree.js"
 import type { ContentType, ItemRecord, ItemVersion, SyncItem } from "../../SyncItem.js"
 import type { StoredHead, StoredRecord } from "../CommitPlan.js"
-import type { Row } from "./SqlSession.js"
+
+export type Row = Readonly<Record<string, unknown>>
 
 const textOf = (value: unknown): string | undefined => (value as string | null) ?? undefined
 

@@ -12,12 +12,10 @@ import { Context, Effect, Exit } from "effect"
 import type { Leaf } from "../../merkle/Tree.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { Dialect, Query, QueryText, Tables } from "./SqlDialect.js"
-import { leafIn } from "./SqlRows.js"
+import { leafIn, type Row } from "./SqlRows.js"
 
 // A longer statement took long enough to write that others get their turn.
 const bytesPerTurn = 128 * 1024
-
-export type Row = Readonly<Record<string, unknown>>
 
 /** Runs a statement and returns its rows. */
 export type Run = (query: Query) => Effect.Effect<ReadonlyArray<Row>, SqlError>

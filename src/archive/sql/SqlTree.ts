@@ -11,8 +11,8 @@ import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { OpenArchive } from "../Archive.js"
 import { below, type IdRange, isIn } from "./Ranges.js"
 import { limbColumns, type Query, type TreeChange } from "./SqlDialect.js"
-import { type StoredTotal, totalOf } from "./SqlRows.js"
-import type { Row, SqlSession } from "./SqlSession.js"
+import { type Row, type StoredTotal, totalOf } from "./SqlRows.js"
+import type { SqlSession } from "./SqlSession.js"
 
 /** Asks for a node's total. */
 export const totalQuery = ({ columns, dialect, tables }: SqlSession, path: string): Query =>

@@ -18,7 +18,8 @@ import {
   type WriterRow
 } from "../WriterLease.js"
 import { type CommitStatements, type Query, writerColumns } from "./SqlDialect.js"
-import type { Row, SqlSession } from "./SqlSession.js"
+import type { Row } from "./SqlRows.js"
+import type { SqlSession } from "./SqlSession.js"
 import { readTotal } from "./SqlTree.js"
 
 const writerOf = (row: Row): WriterRow => ({
