@@ -2,9 +2,11 @@
 import { describe, expect, it } from "vitest"
 import { TierUnavailable } from "../../src/EngineError.js"
 import type { ItemRecord } from "../../src/SyncItem.js"
+import type { Intent } from "./Call.js"
 import { Chance } from "./Chance.js"
 import { checkError } from "./Errors.js"
 import type { Life } from "./Life.js"
+import { checkIntent } from "./ObservedLog.js"
 import { checkReceipt } from "./Receipts.js"
 import { settingsOf } from "./Settings.js"
 import { Turns } from "./Turns.js"
@@ -52,6 +54,43 @@ describe("the judge", () => {
     expect(model.isCarried).toBe(false)
     model.deadLettered([1])
     expect(model.isCarried).toBe(true)
+  })
+
+  it("nobody compares with a letter on its way back into the log, as one does with a write on its way", () => {
+    const verdictOn = (intent: Partial<Intent>, written: ItemRecord, moved: boolean) => {
+      const { world } = setUp()
+      world.model.appending({ ...record, version: 7, contentHash: "07" }, false, moved)
+      const asked = {
+        durability: "wal",
+        covers: () => true,
+        signed: false,
+        deletes: false,
+        ...intent
+      } as const
+      checkIntent(world, written, [world.begin(() => "writes a", asked, "ready", false, false)])
+      return world.violations.first
+    }
+    const setsState: Partial<Intent> = { setsState: { state: undefined } }
+    const ofShown = { ...record, version: 8 }
+    const ofLetter = { ...ofShown, contentHash: "07" }
+    expect(verdictOn(setsState, ofShown, true)).toBeUndefined()
+    expect(verdictOn(setsState, ofLetter, true)).toContain("sets the state of 5/00")
+    expect(verdictOn(setsState, ofShown, false)).toContain("sets the state of 7/07")
+    expect(verdictOn(setsState, ofLetter, false)).toBeUndefined()
+    expect(verdictOn({ expected: 5 }, ofShown, true)).toBeUndefined()
+    expect(verdictOn({ expected: 7 }, ofShown, true)).toContain("compared with 7")
+  })
+
+  it("what a letter is on its way back for is gone only when that has failed, or the process has died", () => {
+    const { model } = setUp().world
+    const letter = { ...record, id: "b" }
+    const version = model.appending(letter, false, true)
+    model.refused([letter], true)
+    expect(version.goneAt).toBe(model.tick)
+    model.appending(letter, false, true)
+    expect(version.goneAt).toBeUndefined()
+    model.restarted([{ sequence: 1, record }], 0)
+    expect(version.goneAt).toBe(model.tick)
   })
 
   it("a writer that waits for the archive is told of the log when the shutdown's time for it is over, not before", () => {

@@ -11,6 +11,8 @@ export interface Version extends ItemHead {
   readonly records: Array<ItemRecord>
   /** Appends of it that have no result yet. */
   inFlight: number
+  /** Those that put its letter back, apart from the others: nobody reads it or compares with it because of them. */
+  moving: number
   /** It may have been shown before it was durable (durability `memory`). */
   shownEarly: boolean
   /** Acknowledged at `memory` while its commit is under way. */
@@ -93,10 +95,11 @@ export class Model {
     return false
   }
 
-  appending(record: ItemRecord, mayShowEarly: boolean): Version {
+  appending(record: ItemRecord, mayShowEarly: boolean, moved = false): Version {
     this.tick++
     const version = this.versionFor(record)
-    version.inFlight++
+    if (moved) version.moving++
+    else version.inFlight++
     version.goneAt = undefined
     if (!version.records.some((known) => sameRecord(known, record))) version.records.push(record)
     if (mayShowEarly) version.shownEarly = true
@@ -107,7 +110,8 @@ export class Model {
     this.tick++
     for (let index = 0; index < records.length; index++) {
       const version = this.versionFor(records[index]!)
-      version.inFlight--
+      if (moved) version.moving--
+      else version.inFlight--
       version.committed = true
       version.early = version.early && version.inFlight > 0
       version.goneAt = undefined
@@ -118,11 +122,12 @@ export class Model {
     }
   }
 
-  refused(records: ReadonlyArray<ItemRecord>): void {
+  refused(records: ReadonlyArray<ItemRecord>, moved = false): void {
     this.tick++
     for (const record of records) {
       const version = this.versionFor(record)
-      version.inFlight--
+      if (moved) version.moving--
+      else version.inFlight--
       if (version.inFlight > 0) continue
       version.early = false
       this.mayBeGone(version)
@@ -178,8 +183,9 @@ export class Model {
     this.quiet.clear()
     for (const versions of this.byId.values()) {
       for (const version of versions.values()) {
-        if (version.inFlight === 0 && !version.early) continue
+        if (version.inFlight + version.moving === 0 && !version.early) continue
         version.inFlight = 0
+        version.moving = 0
         version.early = false
         this.mayBeGone(version)
       }
@@ -242,7 +248,7 @@ export class Model {
   }
 
   private mayBeGone(version: Version): void {
-    if (version.inFlight > 0 || version.logged.size > 0) return
+    if (version.inFlight + version.moving > 0 || version.logged.size > 0) return
     const stored = this.archived.get(version.id)
     if (stored !== undefined && compareVersions(stored, version) >= 0) return
     // An acknowledged version has no excuse but the dead letters.
@@ -267,6 +273,7 @@ export class Model {
         deleted: record.deleted,
         records: [],
         inFlight: 0,
+        moving: 0,
         shownEarly: false,
         early: false,
         logged: new Set(),

@@ -33,7 +33,8 @@ const observed = (world: World, log: OpenLog): OpenLog => {
         checkIntent(world, record, writers)
         const version = model.appending(
           record,
-          writers.some(({ intent }) => intent?.durability === "memory")
+          writers.some(({ intent }) => intent?.durability === "memory"),
+          moved
         )
         for (const writer of writers) {
           writer.appended.push(version)
@@ -44,7 +45,7 @@ const observed = (world: World, log: OpenLog): OpenLog => {
         records,
         (result) => {
           if (Either.isRight(result)) model.committed(result.right.first, records, moved)
-          else model.refused(records)
+          else model.refused(records, moved)
           done(result)
         },
         moved
@@ -78,7 +79,7 @@ const observed = (world: World, log: OpenLog): OpenLog => {
 }
 
 /** Whoever writes a record must have been asked to, and its version must be right at this very moment. */
-const checkIntent = (world: World, record: ItemRecord, writers: ReadonlyArray<Call>): void => {
+export const checkIntent = (world: World, record: ItemRecord, writers: ReadonlyArray<Call>): void => {
   if (writers.length === 0) {
     world.violations.require(
       [...world.disk.deadLetters.values()].some(
