@@ -14,7 +14,7 @@ export interface StoredHead extends ItemHead {
 }
 
 /**
- * The records by ascending id, byte for byte: the one order in which rows are locked. Should an id stand there
+ * The records by ascending id, byte for byte: the order in which each statement locks its rows. Should an id stand there
  * twice, its newest record is kept; of one version the first.
  */
 export const inLockOrder = (records: ReadonlyArray<ItemRecord>): ReadonlyArray<ItemRecord> => {

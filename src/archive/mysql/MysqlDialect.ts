@@ -124,6 +124,7 @@ const failing = {
   held: (condition: string) => `SELECT IF(${condition}, (SELECT 1 UNION ALL SELECT 2), 0)`
 }
 
+// Not ours alone: a trigger can fail by the same numbers.
 const refusals = new Map<unknown, Refusal>([
   [1242, "held"], // subquery returns more than one row
   [1690, "stale"], // value out of range: `failIf`
@@ -162,7 +163,7 @@ export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialec
       ", top_version = GREATEST(top_version, VALUES(top_version))"
   }
 
-  // The rows stay in ascending order of ids, whatever way they travel: it is the order of locks.
+  // The rows stay in ascending order of ids, whatever way they travel: so are they locked.
   function* upserts(
     records: ReadonlyArray<ItemRecord>,
     upsert: Upsert,

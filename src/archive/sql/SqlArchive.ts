@@ -2,7 +2,7 @@
 
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { Duration, Effect, Option, Schedule } from "effect"
+import { type Cause, Duration, Effect, Option, Schedule } from "effect"
 import { makeNode } from "../../merkle/Digest.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { backoff } from "../../shared/Backoff.js"
@@ -129,6 +129,7 @@ const committing = (
   return (records, node, absent) => {
     const sorted = inLockOrder(records)
     let guess = heads.guess(absent)
+    let stale = false
     const attempt = Effect.suspend(() =>
       transaction(
         sql,
@@ -138,13 +139,20 @@ const committing = (
       )
     )
     // Whatever was in the way: what is read under lock is right.
-    const wrong = Effect.sync(() => {
-      if (guess !== noGuess) heads.clear()
-      guess = noGuess
-    })
-    return again(Effect.tapErrorCause(attempt, () => wrong)).pipe(
-      Effect.tap(({ plan }) => Effect.sync(() => heads.learn(plan))),
-      // Perhaps it was made all the same.
+    const failed = (cause: Cause.Cause<unknown>) =>
+      Effect.sync(() => {
+        stale ||= Commit.isStale(cause)
+        guess = noGuess
+      })
+    return again(Effect.tapErrorCause(attempt, failed)).pipe(
+      Effect.tap(({ plan }) =>
+        Effect.sync(() => {
+          // It was the guess: somebody else writes, and more of what is known may be old.
+          if (stale) heads.clear()
+          heads.learn(plan)
+        })
+      ),
+      // Perhaps it was made all the same: of other ids it has changed nothing.
       Effect.onError(() => Effect.sync(() => heads.forget(records))),
       Effect.map(({ result }) => result)
     )

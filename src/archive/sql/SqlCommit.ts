@@ -1,12 +1,14 @@
 /** What changes the archive: commits of batches and the removal of old tombstones. */
 import { SqlError } from "@effect/sql/SqlError"
-import { Effect } from "effect"
+import { type Cause, Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { nodeDigest } from "../../merkle/Digest.js"
 import { subtract, type Total, zero } from "../../merkle/TreeDelta.js"
 import type { ItemRecord } from "../../SyncItem.js"
 import { yieldToEventLoop } from "../../shared/YieldToEventLoop.js"
 import type { CommitResult } from "../Archive.js"
+import type { ArchiveError } from "../ArchiveError.js"
+import { reasonOf } from "../ArchiveErrors.js"
 import { adoptedBytes, CommitPlan, notTaken, type StoredHead } from "../CommitPlan.js"
 import type { Guess } from "../KnownHeads.js"
 import { heldByAnother } from "../WriterLease.js"
@@ -14,18 +16,18 @@ import type { CommitStatements, Query } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
 import { changing, readTotal, totalIn, totalQuery } from "./SqlTree.js"
-import { refuseOthers } from "./SqlWriters.js"
+import { isHeld, refuseOthers } from "./SqlWriters.js"
 
 // A long batch gives way between pieces of this many records: about two milliseconds each.
 const recordsPerPiece = 1_000
 
-/** Appended to a read of items that locks them, in the one order. */
+/** Appended to a read of items that locks them, by ascending id. */
 const lockSuffix = ({ dialect, tables }: SqlSession): string =>
   dialect.forUpdate === "" ? "" : ` ORDER BY ${tables.items}.id${dialect.forUpdate}`
 
 const idsOf = (records: ReadonlyArray<ItemRecord>) => records.map(({ id }) => id)
 
-/** Decides by the heads that are guessed; the others are read, and locked. */
+/** Decides by the heads that are guessed, if any; the others are read, and locked. */
 const planIn = Effect.fnUntraced(function* (
   session: SqlSession,
   records: ReadonlyArray<ItemRecord>,
@@ -50,7 +52,7 @@ const planIn = Effect.fnUntraced(function* (
     if (at > 0) yield* yieldToEventLoop
     plan.decide(records.slice(at, at + recordsPerPiece), stored)
   }
-  return plan
+  return { plan, guessed: unknown.length < records.length }
 })
 
 /** What is stored in place of the records that a commit leaves out. */
@@ -90,7 +92,30 @@ function* writing(
 /** "Record has changed since last read": the same commit can be made again at once. */
 const staleGuess = Object.assign(new Error("a row is not what it was thought to be"), { errno: 1020 })
 
-/** What is to be committed, its records in the order of locks. */
+/** Whether a commit has failed as if a guess had been wrong. */
+export const isStale = (cause: Cause.Cause<unknown>): boolean => {
+  const reason = reasonOf(cause)?.reason
+  return reason instanceof SqlError && reason.cause === staleGuess
+}
+
+/** What a commit has failed with. A trigger of the application can fail by the numbers of the own conditions. */
+const failureOf = (
+  error: SqlError,
+  session: SqlSession,
+  statements: CommitStatements,
+  node: string | undefined,
+  guessed: boolean
+): Effect.Effect<never, SqlError | ArchiveError> => {
+  const refusal = statements.refusal(error)
+  if (refusal === "stale" && guessed) return new SqlError({ cause: staleGuess, message: "stale" })
+  if (refusal !== "held") return Effect.fail(error)
+  return Effect.flatMap(
+    Effect.orElseSucceed(isHeld(session, node), () => false),
+    (held) => Effect.fail(held ? heldByAnother() : error)
+  )
+}
+
+/** What is to be committed, its records by ascending id. */
 export interface Commit {
   readonly records: ReadonlyArray<ItemRecord>
   readonly node: string | undefined
@@ -99,23 +124,20 @@ export interface Commit {
 
 /**
  * Commits records in the transaction of this session, and ends it. A guess that was
- * wrong counts as contention.
+ * wrong counts as contention; where none was made, everything that is replaced stands under lock, and a failure is what
+ * it says.
  */
 export const commit = Effect.fnUntraced(function* (
   session: SqlSession,
   statements: CommitStatements,
   { guess, node, records }: Commit
 ) {
-  const plan = yield* planIn(session, records, guess)
+  const { guessed, plan } = yield* planIn(session, records, guess)
   const untaken = yield* notTakenIn(session, plan)
   const { change } = plan
   const results = yield* session.together(writing(session, statements, plan, change.delta, node)).pipe(
     Effect.uninterruptible,
-    Effect.mapError((error) => {
-      const refusal = statements.refusal(error)
-      if (refusal === "held") return heldByAnother()
-      return refusal === "stale" ? new SqlError({ cause: staleGuess, message: "stale" }) : error
-    })
+    Effect.catchAll((error) => failureOf(error, session, statements, node, guessed))
   )
   const after = totalIn(results[results.length - 2]!)
   const before = subtract(after, change.delta.get("") ?? zero)

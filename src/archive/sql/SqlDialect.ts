@@ -45,7 +45,7 @@ export interface CommitStatements {
   readonly keepOut: string
   /** A statement that fails while a condition holds: what is sent behind it is not run. */
   readonly failIf: (condition: string, refusal: Refusal) => string
-  /** Whether it is for one of these reasons that a statement has failed. */
+  /** For which of these reasons a statement may have failed; a trigger can fail in the same way. */
   readonly refusal: (error: SqlError) => Refusal | undefined
 }
 

@@ -89,16 +89,28 @@ export const writersOf = (
     )
 })
 
+const soleOther = (
+  { tables }: SqlSession,
+  node: string | undefined,
+  bind: (value: string) => string
+): string => {
+  const another = node === undefined ? "" : ` AND node <> ${bind(node)}`
+  return `SELECT 1 FROM ${tables.writers} WHERE token IS NOT NULL${another}`
+}
+
 /**
  * Fails (as `held`) a commit of `node` while another node is the sole writer; of nobody, while anyone is. A statement
  * of its own, once the tree's top row is locked: in one that waits for that lock it would see the register of before.
  */
 export const refuseOthers = (
-  { dialect, tables }: SqlSession,
+  session: SqlSession,
   { failIf }: CommitStatements,
   node: string | undefined
-): Query =>
-  dialect.query((bind) => {
-    const another = node === undefined ? "" : ` AND node <> ${bind(node)}`
-    return failIf(`EXISTS (SELECT 1 FROM ${tables.writers} WHERE token IS NOT NULL${another})`, "held")
-  })
+): Query => session.dialect.query((bind) => failIf(`EXISTS (${soleOther(session, node, bind)})`, "held"))
+
+/** Whether it was that which failed: what a commit of `node` was refused for stands until its transaction ends. */
+export const isHeld = (session: SqlSession, node: string | undefined): Effect.Effect<boolean, SqlError> =>
+  Effect.map(
+    session.rows((bind) => soleOther(session, node, bind)),
+    (rows) => rows.length > 0
+  )

@@ -1,3 +1,4 @@
+import type { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { Effect, Fiber, Redacted, type Scope } from "effect"
 import { describe, expect, inject } from "vitest"
@@ -140,6 +141,71 @@ describe("MySQL archive, which commits by what it thinks is stored", () => {
       expect(refused).toMatchObject({ kind: "transient", problem: expect.stringContaining("sole writer") })
       expect(yield* archive.root).toBe(root)
       expect(yield* archive.heads(["a", "b"])).toMatchObject([{ id: "a", version: 1 }])
+    })
+  )
+})
+
+describe("MySQL archive, over triggers of the application", () => {
+  /** Rows of some ids fail in a trigger, on being inserted or replaced. */
+  const triggers = (archive: { readonly client: SqlClient }, body: string) =>
+    Effect.forEach(
+      ["INSERT", "UPDATE"],
+      (event) =>
+        archive.client.unsafe(`CREATE TRIGGER audit_${event} AFTER ${event} ON items FOR EACH ROW ${body}`)
+          .unprepared
+    )
+
+  it.scopedLive.each([
+    ["a NULL", "INSERT INTO audit VALUES (IF(NEW.id LIKE 'p.%', NULL, 1))"],
+    ["a number", "INSERT INTO audit VALUES (CAST(0 AS UNSIGNED) - (NEW.id LIKE 'p.%'))"]
+  ])("%s that a trigger refuses is for good, whatever was known of the row", ([, body]) =>
+    Effect.gen(function* () {
+      const { archive } = yield* freshArchive(inject("mysqlUrl"))
+      yield* archive.client.unsafe("CREATE TABLE audit (what BIGINT NOT NULL)").unprepared
+      yield* archive.commit([put("a", 1), put("p.known", 1)])
+      yield* triggers(archive, body!)
+      for (const [id, absent] of [
+        ["p.known", undefined],
+        ["p.denied", new Set(["p.denied"])],
+        ["p.read", undefined]
+      ] as const) {
+        const refused = yield* Effect.flip(archive.commit([put("a", 2), put(id, 2)], absent))
+        expect(refused, id).toMatchObject({ kind: "permanent" })
+      }
+      expect((yield* archive.commit([put("a", 2), put("b", 1)])).applied).toBe(2)
+      expect((yield* recompute(archive)).root).toBe(yield* archive.root)
+    })
+  )
+
+  it.scopedLive("a sub-select of too many rows in one is no other node", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* freshArchive(inject("mysqlUrl"))
+      yield* triggers(archive, "SET @one = IF(NEW.id = 'p', (SELECT 1 UNION ALL SELECT 2), 1)")
+      const refused = yield* Effect.flip(archive.commit([put("a", 1), put("p", 1)]))
+      expect(refused.problem).toMatch(/subquery/i)
+    })
+  )
+
+  it.scopedLive("what fails takes nothing away of what is known of other rows", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* freshArchive(inject("mysqlUrl"), { maxConnections: 1 })
+      yield* archive.commit([put("a", 1), put("b", 1)])
+      yield* triggers(archive, "SET @one = IF(NEW.id = 'p', (SELECT 1 UNION ALL SELECT 2), 1)")
+      const selects = Effect.map(
+        archive.client.unsafe<{ readonly Value: string }>("SHOW SESSION STATUS LIKE 'Com_select'").unprepared,
+        ([row]) => Number(row!.Value)
+      )
+      const selectsOf = (records: ReadonlyArray<ItemRecord>) =>
+        Effect.gen(function* () {
+          const before = yield* selects
+          yield* archive.commit(records)
+          return (yield* selects) - before
+        })
+      const known = yield* selectsOf([put("a", 2)])
+      yield* Effect.flip(archive.commit([put("b", 2), put("p", 1)]))
+      expect(yield* selectsOf([put("a", 3)])).toBe(known)
+      // What was in the batch is read again.
+      expect(yield* selectsOf([put("b", 3)])).toBe(known + 1)
     })
   )
 })
