@@ -1080,6 +1080,27 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/integration/archive/MysqlGuesses.test.ts"]
   },
   {
+    name: "a trigger's error counts as a wrong guess for ever",
+    file: "src/archive/sql/SqlCommit.ts",
+    find: 'refusal === "stale" && guessed',
+    replace: 'refusal === "stale"',
+    tests: ["test/integration/archive/MysqlGuesses.test.ts"]
+  },
+  {
+    name: "a trigger's error counts as another sole writer",
+    file: "src/archive/sql/SqlCommit.ts",
+    find: "held ? heldByAnother() : error",
+    replace: "heldByAnother()",
+    tests: ["test/integration/archive/MysqlGuesses.test.ts"]
+  },
+  {
+    name: "a failed commit forgets every head",
+    file: "src/archive/sql/SqlArchive.ts",
+    find: "heads.forget(records)",
+    replace: "heads.clear()",
+    tests: ["test/integration/archive/MysqlGuesses.test.ts"]
+  },
+  {
     name: "what does not win is judged by a guess",
     file: "src/archive/KnownHeads.ts",
     find: "return version > this.numbers[place * 2]! ?",
