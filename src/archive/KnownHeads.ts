@@ -34,10 +34,6 @@ export class KnownHeads {
 
   constructor(private readonly most = mostHeads) {}
 
-  get size(): number {
-    return this.places.size
-  }
-
   /** For one commit. `absent`: ids that are thought to have no row. */
   guess(absent?: ReadonlySet<string>): Guess {
     return ({ id, version }) => {

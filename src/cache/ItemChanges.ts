@@ -113,10 +113,6 @@ export class ItemChanges {
     this.mark = epochNumber(epoch)
   }
 
-  get size(): number {
-    return this.changes.length
-  }
-
   /** Whether the tree counts what is held. */
   counts({ stamp }: Held): boolean {
     return stamp !== undefined && stamp.epoch === this.mark

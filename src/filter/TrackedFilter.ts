@@ -45,8 +45,8 @@ export interface TakenSnapshot {
   readonly saved: () => void
 }
 
-/** Denied ids that are remembered until they are archived. */
-const mostDenied = 100_000
+/** Denied ids that are remembered until they are archived: the newest, as many again at the most, for some never are. */
+const mostDenied = 50_000
 
 /** A share of stale keys above which a rebuild pays, and how many there have to be at least. */
 const staleShare = 0.25
@@ -59,6 +59,7 @@ export class TrackedFilter {
   private building: CuckooFilter | undefined
   private readonly flying = new Set<ReadonlyArray<TrackedWrite>>()
   private denied = new Set<string>()
+  private deniedBefore = new Set<string>()
   private inserts = 0
   private hasWritten = false
   private archived: number | undefined
@@ -93,14 +94,14 @@ export class TrackedFilter {
   /** Adds what is about to be written. Deletions add nothing: they make no live item. */
   beforeWrite(writes: ReadonlyArray<TrackedWrite>): void {
     this.hasWritten = true
-    const { building, denied, serving } = this
+    const { building, serving } = this
     if (serving === undefined && building === undefined) return
     const trusted = this.trusted()
     for (const { deleted, id } of writes) {
       if (deleted) continue
       if (serving?.add(id) === true) {
         this.inserts++
-        if (trusted && denied.size < mostDenied) denied.add(id)
+        if (trusted) this.deny(id)
       }
       building?.add(id)
     }
@@ -108,11 +109,19 @@ export class TrackedFilter {
 
   /** Of these writes the ids that were denied before they were added. They are forgotten. */
   takeDenied(writes: ReadonlyArray<TrackedWrite>): ReadonlySet<string> | undefined {
-    const { denied } = this
-    if (denied.size === 0) return undefined
+    const { denied, deniedBefore } = this
+    if (denied.size + deniedBefore.size === 0) return undefined
     const taken = new Set<string>()
-    for (const { id } of writes) if (denied.delete(id)) taken.add(id)
+    for (const { id } of writes) if (denied.delete(id) || deniedBefore.delete(id)) taken.add(id)
     return taken
+  }
+
+  private deny(id: string): void {
+    if (this.denied.size >= mostDenied) {
+      this.deniedBefore = this.denied
+      this.denied = new Set()
+    }
+    this.denied.add(id)
   }
 
   commitStarted(writes: ReadonlyArray<TrackedWrite>) {

@@ -381,6 +381,17 @@ describe("TrackedFilter", () => {
     expect(filter.trust.coveredRoot).toBe(root(2))
   })
 
+  it("what it denied is told to the commit once, the newest also after very many that never came to one", () => {
+    const { filter } = rebuilt()
+    filter.beforeWrite([put("stored"), put("early")])
+    expect(filter.takeDenied([put("stored"), put("early"), put("other")])).toEqual(new Set(["early"]))
+    expect(filter.takeDenied([put("early")])).toBeUndefined()
+    for (let n = 0; n < 120_000; n++) filter.beforeWrite([put(`lost.${n}`)])
+    filter.beforeWrite([put("late")])
+    const asked = ["late", "lost.0", "lost.90000"]
+    expect(filter.takeDenied(asked.map(put))).toEqual(new Set(["late", "lost.90000"]))
+  })
+
   it("a snapshot carries the trust to the next start, and nothing else does", () => {
     const { filter } = rebuilt()
     expect(filter.status()).toMatchObject({ insertsSinceSnapshot: 1, snapshotDue: true })

@@ -244,6 +244,35 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/engine/background/Filter.test.ts"]
   },
   {
+    name: "a write is in flight before the filter has taken it",
+    file: "src/engine/write/LogAppend.ts",
+    find: "    core.filter?.beforeWrite(records)\n    for (const write of writes) core.inFlight.add(write)\n",
+    replace:
+      "    for (const write of writes) core.inFlight.add(write)\n    core.filter?.beforeWrite(records)\n",
+    tests: ["test/engine/write/FullFilter.test.ts"]
+  },
+  {
+    name: "who cannot be written once more is not told",
+    file: "src/engine/write/LogAppend.ts",
+    find: "        for (const place of places) set(place, resultOf(writes[place]!, outcomes[place]!))\n        done()\n",
+    replace: "",
+    tests: ["test/engine/write/FullFilter.test.ts"]
+  },
+  {
+    name: "after very many writes that never came to a commit the filter denies none to it",
+    file: "src/filter/TrackedFilter.ts",
+    find: "      this.denied = new Set()\n",
+    replace: "      return\n",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "the ring of known heads does not let go of what it overwrites",
+    file: "src/archive/KnownHeads.ts",
+    find: "    if (old !== undefined) places.delete(old)\n",
+    replace: "",
+    tests: ["test/archive/KnownHeads.test.ts"]
+  },
+  {
     name: "the replay does not tell the filter",
     file: "src/engine/startup/Phases.ts",
     find: "      core.filter?.beforeWrite(page.map(({ record }) => record))\n",

@@ -64,6 +64,7 @@ export interface TestEngineOptions {
   readonly log?: Layer.Layer<WriteAheadLog | FilterSnapshots>
   readonly archive?: MemoryArchive.MemoryArchiveOptions | Layer.Layer<Archive> | "none" | undefined
   readonly cache?: Layer.Layer<Cache> | undefined
+  readonly filter?: Layer.Layer<ExistenceFilter>
   readonly config?: Partial<EngineConfig>
   readonly limits?: Partial<Limits>
 }
@@ -91,7 +92,12 @@ export const makeEngine = (options: TestEngineOptions = {}): Effect.Effect<TestE
           : MemoryArchive.layerMemory(archive as MemoryArchive.MemoryArchiveOptions | undefined)
     const engine = yield* EngineModule.make.pipe(
       Effect.provide(
-        Layer.mergeAll(log, archiveLayer, options.cache ?? Cache.layerNone, ExistenceFilter.layer)
+        Layer.mergeAll(
+          log,
+          archiveLayer,
+          options.cache ?? Cache.layerNone,
+          options.filter ?? ExistenceFilter.layer
+        )
       ),
       Effect.provideService(LiveConfig, live),
       Effect.provideService(Lifecycle.Lifecycle, lifecycle),

@@ -32,8 +32,8 @@ export class LogAppend {
   ) {}
 
   /**
-   * Appends prepared writes, which are known to be in flight, as one call and acknowledges them at the asked level.
-   * Synchronous: when this returns, the writes are in the log's queue, or `answers` say why not.
+   * Appends prepared writes as one call and acknowledges them at the asked level. Synchronous: when this returns, the
+   * writes are in flight and in the log's queue, or `answers` say why not; when it throws, it has left nothing behind.
    */
   enqueue(writes: ReadonlyArray<Prepared>, durability: Durability, answers: Answers): void {
     const { core } = this
@@ -41,8 +41,9 @@ export class LogAppend {
     const early = durability === "memory"
     let refused = false
     let answered = false
-    // The filter knows an id before anybody can see it.
+    // The filter knows an id before anybody can see it. It may find no memory to grow: so it comes first.
     core.filter?.beforeWrite(records)
+    for (const write of writes) core.inFlight.add(write)
     const committed = (result: Either.Either<Appended, LogFull | LogUnavailable>): void => {
       if (!core.appends.end(append)) return
       for (const write of writes) core.inFlight.remove(write)
@@ -107,9 +108,14 @@ export class LogAppend {
         }
       }
       if (again.length === 0) return answers.done()
-      for (const write of again) this.core.inFlight.add(write)
       const { done, set } = answers
-      this.enqueue(again, "archive", { set: (n, result) => set(places[n]!, result), done })
+      try {
+        this.enqueue(again, "archive", { set: (n, result) => set(places[n]!, result), done })
+      } catch {
+        // Not written once more: it has lost.
+        for (const place of places) set(place, resultOf(writes[place]!, outcomes[place]!))
+        done()
+      }
     })
   }
 }

@@ -119,7 +119,6 @@ export class SingleWrites {
     durability: Durability,
     resume: (effect: Effect.Effect<Receipt, WriteError>) => void
   ): void {
-    this.core.inFlight.add(write)
     this.log.enqueue([write], durability, {
       set: (_, result) =>
         resume(result._tag === "Acknowledged" ? Effect.succeed(result.receipt) : Effect.fail(result.error)),
