@@ -372,8 +372,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a single write on its way is not known",
-    file: "src/engine/write/SingleWrites.ts",
-    find: "    this.core.inFlight.add(write)\n",
+    file: "src/engine/write/LogAppend.ts",
+    find: "    for (const write of writes) core.inFlight.add(write)\n",
     replace: "",
     tests: ["test/engine/write/CompareAndSet.test.ts"]
   },
