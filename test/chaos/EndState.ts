@@ -2,6 +2,7 @@
 import { Effect, Redacted } from "effect"
 import type { RowDataPacket } from "mysql2"
 import * as MysqlArchive from "../../src/archive/mysql/MysqlArchive.js"
+import { recordIn } from "../../src/cache/ItemValue.js"
 import { recompute } from "../support/recompute.js"
 import { allIds, callIn, now } from "./Common.js"
 import type { HistoryRecord } from "./History.js"
@@ -38,17 +39,19 @@ const compareRedis = async (world: World, rows: ReadonlyMap<string, Row>): Promi
     if (!rows.has(id)) problems.push(`Redis has ${id}, and SQL has not`)
   }
   for (const [id, row] of rows) {
-    const [meta, content] = await redis.hmget(prefix + id, "m", "c")
-    if (meta == null) {
+    const value = await redis.getBuffer(prefix + id)
+    if (value === null) {
       if (!row.deleted) problems.push(`Redis has no value of ${id}, SQL has version ${row.version}`)
       continue
     }
-    const [version, , kind] = meta.split(" ")
+    const held = recordIn(id, value)?.record
     // Of deletions the cache remembers one that is old enough to guard; it is not told of each.
-    const same = (kind === "d") === row.deleted && (row.deleted || Number(version) === row.version)
-    if (!same || (!row.deleted && content !== row.content)) {
+    const same = held?.deleted === row.deleted && (row.deleted || held.version === row.version)
+    if (!same || (!row.deleted && Buffer.from(held.content).toString() !== row.content)) {
+      const found =
+        held === undefined ? "a damaged value" : `version ${held.version}${held.deleted ? ", deleted" : ""}`
       problems.push(
-        `Redis has ${id} as ${meta}, SQL has version ${row.version}${row.deleted ? ", deleted" : ""}`
+        `Redis has ${found} of ${id}, SQL has version ${row.version}${row.deleted ? ", deleted" : ""}`
       )
     }
   }
