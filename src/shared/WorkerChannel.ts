@@ -43,7 +43,7 @@ const workers = createRequire(import.meta.url)
 export const realClock = Clock.make()
 
 export class WorkerChannel<O extends Operations<O>, Opened = unknown> {
-  private readonly worker: Worker
+  private readonly worker: Worker | undefined
   private readonly waiting = new Map<number, Done<never>>()
   private readonly ended: Promise<void>
   private nextId = 1
@@ -51,23 +51,30 @@ export class WorkerChannel<O extends Operations<O>, Opened = unknown> {
 
   /**
    * Starts the thread of this module (a path in `#workers`). `opened` is called with what it opened, or why it
-   * could not; requests may be sent before.
+   * could not; requests may be sent before. A thread that cannot be started is one that has died: `opened` is called
+   * before this returns.
    */
   constructor(module: string, data: unknown, opened: Done<Opened>) {
     this.waiting.set(0, opened)
-    this.worker = new Worker(workers.resolve(`#workers/${module}`), {
-      workerData: data,
-      execArgv: [],
-      name: module
-    })
-    this.worker.on("message", (reply: WorkerReply) => this.receive(reply))
-    this.worker.on("messageerror", (error) => {
+    let worker: Worker
+    try {
+      const options = { workerData: data, execArgv: [], name: module }
+      worker = new Worker(workers.resolve(`#workers/${module}`), options)
+    } catch (error) {
+      // The system has no thread left, or the package's files are gone.
+      this.ended = Promise.resolve()
+      this.lose(`its worker thread could not be started (${(error as Error).message})`)
+      return
+    }
+    this.worker = worker
+    worker.on("message", (reply: WorkerReply) => this.receive(reply))
+    worker.on("messageerror", (error) => {
       this.lose(`its worker thread sent what cannot be read (${error.message})`)
-      void this.worker.terminate()
+      void worker.terminate()
     })
-    this.worker.on("error", (error) => this.lose(`its worker thread failed (${error.message})`))
+    worker.on("error", (error) => this.lose(`its worker thread failed (${error.message})`))
     this.ended = new Promise((resolve) => {
-      this.worker.on("exit", () => {
+      worker.on("exit", () => {
         this.lose("its worker thread has ended")
         resolve()
       })
@@ -92,7 +99,7 @@ export class WorkerChannel<O extends Operations<O>, Opened = unknown> {
     }
     const id = this.nextId++
     const request: WorkerRequest = { id, operation, parameters }
-    this.worker.postMessage(request, transfer)
+    this.worker?.postMessage(request, transfer)
     this.waiting.set(id, done)
   }
 
@@ -100,7 +107,9 @@ export class WorkerChannel<O extends Operations<O>, Opened = unknown> {
   readonly exited: Effect.Effect<void> = Effect.promise(() => this.ended)
 
   /** Ends the thread without closing anything, as a crash would. */
-  readonly terminate: Effect.Effect<void> = Effect.asVoid(Effect.promise(() => this.worker.terminate()))
+  readonly terminate: Effect.Effect<void> = Effect.promise(async () => {
+    await this.worker?.terminate()
+  })
 
   /** Closes what is open and ends the thread; one that does not end within ten seconds is ended all the same. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {

@@ -29,15 +29,16 @@ const connect = (path: string, resume?: LogResumption): Effect.Effect<OpenedChan
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
       const data: LogWorkerData = { path, resume }
-      let opened: (outcome: Either.Either<OpenedFile, WorkerFailure>) => void = () => {}
-      const channel: LogChannel = new WorkerChannel("wal/LogWorker", data, (outcome) => opened(outcome))
+      let channel: LogChannel | undefined
       const opening = Effect.async<OpenedChannel, LogOpenError>((settle) => {
-        opened = Either.match({
-          onLeft: (failure) => settle(new LogOpenError({ path, ...openProblemOf(failure) })),
-          onRight: (file) => settle(Effect.succeed({ channel, file }))
+        const opened = Either.match({
+          onLeft: (failure: WorkerFailure) => settle(new LogOpenError({ path, ...openProblemOf(failure) })),
+          onRight: (file: OpenedFile) => settle(Effect.succeed({ channel: started, file }))
         })
+        const started: LogChannel = new WorkerChannel("wal/LogWorker", data, opened)
+        channel = started
       })
-      return Effect.onError(restore(opening), () => channel.terminate)
+      return Effect.onError(restore(opening), () => channel?.terminate ?? Effect.void)
     })
   )
 

@@ -913,6 +913,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/archive/sqlite/Checkpoints.test.ts"]
   },
   {
+    name: "a thread that cannot be started is thrown at whoever needed it",
+    file: "src/shared/WorkerChannel.ts",
+    find: "      // The system has no thread left, or the package's files are gone.\n",
+    replace: "      if (error instanceof Error) throw error\n",
+    tests: ["test/shared/WorkerChannel.test.ts", "test/archive/sqlite/SqliteFailures.test.ts"]
+  },
+  {
     name: "embedded: an update is written over another row",
     file: "src/archive/sqlite/SqliteCommit.ts",
     find: "heads.set(id, { id, rowid,",

@@ -5,6 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either } from "effect"
 import { pack, type SqliteOperations } from "../../src/archive/sqlite/SqliteProtocol.js"
 import { type Done, WorkerChannel, type WorkerFailure } from "../../src/shared/WorkerChannel.js"
+import { withoutThreads } from "../support/WithoutThreads.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "sync-engine-channel-"))),
@@ -70,6 +71,19 @@ describe("WorkerChannel", () => {
       yield* channel.exited
       expect(ended).toHaveLength(2)
       expect(ended.every((one) => !one.endsWith("WORKER_LOST") && one.includes(" "))).toBe(true)
+    })
+  )
+
+  it.scopedLive("takes a thread that cannot be started as one that has died", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "a.db")
+      const { channel, ended, send } = yield* withoutThreads(Effect.sync(() => channelTo(path)))
+      send("late", "SELECT 1")
+      expect(ended).toEqual(["open WORKER_LOST", "late WORKER_LOST"])
+      expect(channel.lost?.message).toContain("could not be started (Worker initialization failure: EAGAIN)")
+      yield* channel.exited
+      yield* channel.terminate
+      yield* channel.close
     })
   )
 

@@ -7,6 +7,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Schedule } from "effect"
 import { LogFile } from "../../src/wal/LogFile.js"
 import * as SqliteLog from "../../src/wal/SqliteLog.js"
+import { withoutThreads } from "../support/WithoutThreads.js"
 import { contentOf, recordOf, recordsOf, segmentsOf, temporaryDirectory, temporaryLog } from "./support.js"
 
 const everything = { after: 0, maxItems: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER }
@@ -41,6 +42,23 @@ describe("a log whose worker has died", () => {
       expect(appended).toEqual([2, 3, 10, 11])
       const { log } = yield* SqliteLog.open({ path })
       expect((yield* log.read(everything)).map(({ record }) => record.version)).toEqual(appended)
+    })
+  )
+
+  it.scopedLive("is opened again also when the system had no thread for that at first", () =>
+    Effect.gen(function* () {
+      const opened = yield* SqliteLog.open({ path: yield* temporaryLog })
+      yield* withoutThreads(
+        Effect.gen(function* () {
+          yield* opened.link.kill
+          const refused = Effect.filterOrFail(Effect.flip(opened.log.probe), (error) =>
+            error.message.includes("could not be started")
+          )
+          yield* soon(refused)
+        })
+      )
+      yield* soon(opened.log.probe)
+      yield* opened.log.append([recordOf(1)])
     })
   )
 

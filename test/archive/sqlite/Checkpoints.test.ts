@@ -8,6 +8,7 @@ import { describe, expect } from "vitest"
 import { Checkpoints, type WalState } from "../../../src/archive/sqlite/Checkpoints.js"
 import * as SqliteArchive from "../../../src/archive/sqlite/SqliteArchive.js"
 import * as SqliteWorkerClient from "../../../src/archive/sqlite/SqliteWorkerClient.js"
+import { withoutThreads } from "../../support/WithoutThreads.js"
 import { put } from "../suite.js"
 
 const directory = Effect.acquireRelease(
@@ -76,6 +77,31 @@ describe("Checkpoints", () => {
           yield* Fiber.join(waiting)
         }
       })
+  )
+
+  it.scopedLive("let commits go on while the system has no thread for them", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "archive.db")
+      yield* Effect.scoped(SqliteArchive.make({ path }))
+      const client = yield* SqliteWorkerClient.make({ path, busyTimeoutMs: 5_000, walPages: 4 })
+      const commit = (version: number) =>
+        client.commit(
+          Array.from({ length: 500 }, (_, i) => put(`${i}`, version)),
+          undefined
+        )
+      yield* withoutThreads(
+        Effect.forEach([1, 2, 3], (version) =>
+          Effect.map(commit(version), ({ applied }) => expect(applied).toBe(500))
+        )
+      )
+      expect((yield* commit(4)).applied).toBe(500)
+      // At the bound the writer is had once all of it is folded in.
+      const state = "PRAGMA wal_checkpoint(NOOP)"
+      const [row] = yield* Effect.scoped(
+        Effect.flatMap(client.reserve, (writer) => writer.execute(state, [], undefined))
+      )
+      expect(row!.checkpointed).toBeGreaterThan(0)
+    }).pipe(Effect.provide(Reactivity.layer))
   )
 
   it.scopedLive("bound the -wal file of an archive that is written without a pause", () =>

@@ -26,6 +26,7 @@ import { MerkleTree } from "../../../src/merkle/MerkleTree.js"
 import { tombstone } from "../../../src/SyncItem.js"
 import { openedIn } from "../../support/components.js"
 import { recompute } from "../../support/recompute.js"
+import { withoutThreads } from "../../support/WithoutThreads.js"
 import { put } from "../suite.js"
 
 const directory = Effect.acquireRelease(
@@ -181,6 +182,23 @@ describe("SQLite archive, when things fail", () => {
 
       yield* archive.client.kill("reader")
       expect(yield* archive.getMany(["a"])).toEqual([put("a", 2)])
+    })
+  )
+
+  it.scopedLive("fails while the system has no thread for it, and goes on when it has", () =>
+    Effect.gen(function* () {
+      const { archive } = yield* opened
+      yield* archive.commit([put("a", 1)])
+      yield* archive.client.kill("writer")
+      const inTransaction = Effect.exit(transaction(archive.client, "BEGIN IMMEDIATE", () => Effect.void))
+      yield* withoutThreads(
+        Effect.gen(function* () {
+          expect(yield* Effect.flip(archive.commit([put("a", 2)]))).toMatchObject({ kind: "transient" })
+          expect(Exit.isFailure(yield* inTransaction)).toBe(true)
+        })
+      )
+      expect((yield* archive.commit([put("a", 3)])).applied).toBe(1)
+      expect(Exit.isSuccess(yield* inTransaction)).toBe(true)
     })
   )
 
