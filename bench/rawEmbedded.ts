@@ -56,7 +56,7 @@ export const rawEmbedded = (directory: string, archiveFile: string) =>
       )
   ).pipe(
     Effect.map(({ archive, log, thread }) => {
-      const checkpoints = new Checkpoints(foldInBy(thread))
+      const checkpoints = new Checkpoints(foldInBy(thread, ({ message }) => message))
       const append = log.prepare(
         "INSERT INTO log (id, version, updated_at, type, hash, content) VALUES (?, ?, ?, 0, ?, ?)"
       )

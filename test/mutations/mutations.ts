@@ -920,6 +920,27 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/shared/WorkerChannel.test.ts", "test/archive/sqlite/SqliteFailures.test.ts"]
   },
   {
+    name: "embedded: nobody hears that the -wal file cannot be folded in",
+    file: "src/archive/sqlite/Checkpoints.ts",
+    find: "if (fails === this.told) return",
+    replace: "if (fails === this.told || fails) return",
+    tests: ["test/archive/sqlite/Checkpoints.test.ts"]
+  },
+  {
+    name: "embedded: damage found while the -wal file is folded in is kept secret",
+    file: "src/archive/sqlite/SqliteWorkerClient.ts",
+    find: '      this.failed("Failed to fold in the -wal file", failure)\n',
+    replace: "",
+    tests: ["test/archive/sqlite/Checkpoints.test.ts"]
+  },
+  {
+    name: "embedded: a flush's checkpoint does not wait for the archive's own",
+    file: "src/archive/sqlite/SqliteArchive.ts",
+    find: "        client.folded,\n",
+    replace: "        Effect.void,\n",
+    tests: ["test/archive/sqlite/Checkpoints.test.ts"]
+  },
+  {
     name: "embedded: an update is written over another row",
     file: "src/archive/sqlite/SqliteCommit.ts",
     find: "heads.set(id, { id, rowid,",

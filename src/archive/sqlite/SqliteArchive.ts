@@ -39,7 +39,11 @@ const checkpointRetries = Schedule.intersect(Schedule.spaced("20 millis"), Sched
 const checkpoint = (client: SqliteWorkerClient.SqliteWorkerClient) =>
   Effect.scoped(
     Effect.flatMap(client.reserve, (writer) =>
-      writer.executeUnprepared("PRAGMA wal_checkpoint(TRUNCATE)", [], undefined)
+      // What this archive folds in by itself would be in the way as well, for as long as it takes.
+      Effect.zipRight(
+        client.folded,
+        writer.executeUnprepared("PRAGMA wal_checkpoint(TRUNCATE)", [], undefined)
+      )
     )
   ).pipe(
     Effect.filterOrFail(
@@ -51,7 +55,7 @@ const checkpoint = (client: SqliteWorkerClient.SqliteWorkerClient) =>
   )
 
 /**
- * Opens the database in two worker threads and brings its tables up to date. A failed start leaves nothing
+ * Opens the database in worker threads and brings its tables up to date. A failed start leaves nothing
  * behind but, possibly, an empty file; it may be tried again.
  *
  * @since 0.1.0

@@ -72,15 +72,18 @@ const packed = (params: ReadonlyArray<unknown>): Effect.Effect<PackedValues> =>
 type Role = SqliteWorkerData["role"] | "checkpointer"
 type Thread = WorkerChannel<SqliteOperations>
 
-/** Folds the -wal file in by this thread, as far as nobody is in the way. */
+/** Folds the -wal file in by this thread, as far as nobody is in the way; `told` says of a failure what is to be told. */
 export const foldInBy =
-  (thread: Thread): FoldIn =>
+  (thread: Thread, told: (failure: WorkerFailure) => string | undefined): FoldIn =>
   (done) => {
     const nothing: PackedValues = { values: [], places: [], bytes: undefined }
     thread.request("statement", ["PRAGMA wal_checkpoint(PASSIVE)", nothing], (outcome) => {
-      if (Either.isLeft(outcome)) return done(undefined)
-      const [, pages, folded] = outcome.right.cells.values as [number, number, number]
-      done({ pages, folded })
+      if (Either.isRight(outcome)) {
+        const [, pages, folded] = outcome.right.cells.values as [number, number, number]
+        return done(Either.right({ pages, folded }))
+      }
+      const problem = told(outcome.left)
+      done(problem === undefined ? undefined : Either.left(problem))
     })
   }
 
@@ -88,7 +91,7 @@ export const foldInBy =
 class Threads {
   private readonly running: { [R in Role]?: Thread } = {}
   private closed = false
-  /** Whichever thread finds the damage: both stand on the same file. */
+  /** Whichever thread finds the damage: all stand on the same file. */
   private damaged: SqlError | undefined
 
   constructor(private readonly options: SqliteWorkerClientOptions) {}
@@ -163,8 +166,14 @@ class Threads {
     )
   }
 
-  readonly foldIn: FoldIn = (done) =>
-    this.closed || this.damaged !== undefined ? done(undefined) : foldInBy(this.of("checkpointer"))(done)
+  readonly foldIn: FoldIn = (done) => {
+    if (this.closed || this.damaged !== undefined) return done(undefined)
+    foldInBy(this.of("checkpointer"), (failure) => {
+      // Damage fails every call from now on, as if another thread had found it.
+      this.failed("Failed to fold in the -wal file", failure)
+      return this.closed || this.damaged !== undefined ? undefined : failure.message
+    })(done)
+  }
 
   private start(role: Role, opened: Done<unknown>): Thread {
     const thread = this.threadFor(role, opened)
@@ -225,7 +234,7 @@ export const resultOf = (
 
 /**
  * Opens the database, writer first. A thread that dies fails what it was doing; the next call opens a new one.
- * When the scope closes both connections are closed and their threads have ended.
+ * When the scope closes the connections are closed and their threads have ended.
  */
 export const make = (
   options: SqliteWorkerClientOptions
@@ -272,12 +281,17 @@ export const make = (
           Effect.zipRight(
             checkpoints.room,
             Effect.suspend(() => threads.request(writer, "commit", [packed, buffer, node], [buffer]))
+          ).pipe(
+            // Before the turn ends: the next one may be of a checkpoint, which waits for what begins here.
+            Effect.tap((reply) => {
+              if (reply !== undefined) checkpoints.note(reply.wal)
+            })
           )
         )
-        if (reply !== undefined) checkpoints.note(reply.wal)
         return yield* resultOf(records, reply)
       })
-    return Object.assign(client, { commit, kill: threads.kill, aside: (sql: string) => threads.aside(sql) })
+    const aside = (sql: string) => threads.aside(sql)
+    return Object.assign(client, { commit, folded: checkpoints.ended, kill: threads.kill, aside })
   })
 
 export interface SqliteWorkerClient extends SqlClient.SqlClient {
@@ -286,6 +300,8 @@ export interface SqliteWorkerClient extends SqlClient.SqlClient {
     records: ReadonlyArray<ItemRecord>,
     node: string | undefined
   ) => Effect.Effect<CommitResult, SqlError | ArchiveError>
+  /** Waits while the -wal file is folded in beside the commits. */
+  readonly folded: Effect.Effect<void>
   /** Ends a thread as a crash would; for tests. */
   readonly kill: (role: Role) => Effect.Effect<void>
   /** Runs a long statement that only reads in a thread of its own. */

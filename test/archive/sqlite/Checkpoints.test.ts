@@ -3,11 +3,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
-import { describe, expect } from "vitest"
-import { Checkpoints, type WalState } from "../../../src/archive/sqlite/Checkpoints.js"
+import { Effect, Either, Fiber } from "effect"
+import { describe, expect, vi } from "vitest"
+import { Checkpoints, type FoldedIn, type WalState } from "../../../src/archive/sqlite/Checkpoints.js"
 import * as SqliteArchive from "../../../src/archive/sqlite/SqliteArchive.js"
 import * as SqliteWorkerClient from "../../../src/archive/sqlite/SqliteWorkerClient.js"
+import { type Done, WorkerChannel, type WorkerFailure } from "../../../src/shared/WorkerChannel.js"
+import { logged } from "../../support/Logged.js"
 import { withoutThreads } from "../../support/WithoutThreads.js"
 import { put } from "../suite.js"
 
@@ -18,9 +20,10 @@ const directory = Effect.acquireRelease(
 
 /** Checkpoints at a bound of 100 pages whose folding ends when the test says so. */
 const paced = () => {
-  const under: Array<(after: WalState | undefined) => void> = []
+  const under: Array<(after: FoldedIn) => void> = []
   const checkpoints = new Checkpoints((done) => under.push(done), 100)
-  const end = (after: WalState | undefined) => Effect.sync(() => under.shift()!(after))
+  const end = (after: WalState | string) =>
+    Effect.sync(() => under.shift()!(typeof after === "string" ? Either.left(after) : Either.right(after)))
   return { checkpoints, under, end }
 }
 
@@ -69,7 +72,7 @@ describe("Checkpoints", () => {
       Effect.gen(function* () {
         const { checkpoints, end, under } = paced()
         checkpoints.note({ pages: 100, folded: 80 })
-        for (const after of [{ pages: 100, folded: 80 }, undefined]) {
+        for (const after of [{ pages: 100, folded: 80 }, "it died"]) {
           const waiting = yield* Effect.fork(checkpoints.room)
           yield* Effect.yieldNow()
           expect(under.length).toBe(1)
@@ -77,6 +80,77 @@ describe("Checkpoints", () => {
           yield* Fiber.join(waiting)
         }
       })
+  )
+
+  it.live("tell once that they fail, and once that they do no more", () =>
+    Effect.gen(function* () {
+      const { lines, provide } = logged()
+      const { checkpoints, end } = paced()
+      const round = (after: WalState | string) =>
+        Effect.gen(function* () {
+          const waiting = yield* Effect.fork(checkpoints.room)
+          yield* Effect.yieldNow()
+          yield* end(after)
+          yield* Fiber.join(waiting)
+        })
+      checkpoints.note({ pages: 100, folded: 80 })
+      yield* provide(
+        Effect.forEach(
+          ["disk full", "disk full", { pages: 100, folded: 90 }, { pages: 100, folded: 95 }],
+          round
+        )
+      )
+      expect(lines.map(({ level, message }) => `${level} ${message}`)).toEqual([
+        "WARN the archive's -wal file cannot be folded in, and grows: disk full",
+        "INFO the archive's -wal file is folded in again"
+      ])
+    })
+  )
+
+  it.scopedLive("say damage as the other threads do, and are waited for by the checkpoint of a flush", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "archive.db")
+      const archive = yield* SqliteArchive.make({ path })
+      const asked: Array<string> = []
+      const held: Array<() => void> = []
+      let damaged: Either.Either<never, WorkerFailure> | undefined
+      // The end of what is folded in beside the commits is held back until the test says so.
+      const request = WorkerChannel.prototype.request as (...parameters: ReadonlyArray<unknown>) => void
+      const watched = function (
+        this: unknown,
+        operation: string,
+        parameters: ReadonlyArray<unknown>,
+        done: Done<unknown>,
+        transfer?: ReadonlyArray<ArrayBuffer>
+      ) {
+        const text = String(parameters[0])
+        if (text.includes("wal_checkpoint")) asked.push(text)
+        const hold: Done<unknown> = (outcome) => held.push(() => done(damaged ?? outcome))
+        request.call(this, operation, parameters, text.includes("PASSIVE") ? hold : done, transfer)
+      }
+      const isHeld = Effect.repeat(Effect.sleep("5 millis"), { until: () => held.length > 0 })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => vi.spyOn(WorkerChannel.prototype, "request").mockImplementation(watched)),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      const content = new Uint8Array(1_000_000)
+      const large = (version: number) =>
+        archive.commit(Array.from({ length: 20 }, (_, i) => put(`${i}`, version, "", { content })))
+      yield* large(1)
+      yield* isHeld
+      const flushing = yield* Effect.fork(archive.checkpoint)
+      yield* Effect.sleep("200 millis")
+      expect(asked).toEqual(["PRAGMA wal_checkpoint(PASSIVE)"])
+      held.shift()!()
+      yield* Fiber.join(flushing)
+      expect(asked).toEqual(["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"])
+
+      damaged = Either.left({ code: "SQLITE_CORRUPT", damaged: true, message: "malformed" })
+      yield* large(2)
+      yield* isHeld
+      held.shift()!()
+      expect((yield* Effect.flip(archive.root)).problem).toContain("is damaged: malformed")
+    })
   )
 
   it.scopedLive("let commits go on while the system has no thread for them", () =>
