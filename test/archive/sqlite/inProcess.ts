@@ -23,23 +23,29 @@ const contentsOf = (records: ReadonlyArray<ItemRecord>): ArrayBuffer =>
   new Uint8Array(Buffer.concat(records.map(({ content }) => content))).buffer
 
 const connectionOver = (file: SqliteOperations): Connection => {
-  const execute: Connection["execute"] = (sql, params) =>
+  const rowsOf = <A>(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    rowOf: (row: ReadonlyArray<unknown>, columns: ReadonlyArray<string>) => A
+  ) =>
     Effect.try({
       try: () => {
         const { cells, columns } = file.statement(sql, pack(params ?? []))
         const values = unpack(cells, true)
         return Array.from({ length: values.length / columns.length || 0 }, (_, row) =>
-          Object.fromEntries(columns.map((name, i) => [name, values[row * columns.length + i]]))
+          rowOf(values.slice(row * columns.length, (row + 1) * columns.length), columns)
         )
       },
       catch: failed
     })
+  const execute: Connection["execute"] = (sql, params) =>
+    rowsOf(sql, params, (row, columns) => Object.fromEntries(columns.map((name, i) => [name, row[i]])))
   const unused = () => Effect.dieMessage("not used by the archive")
   return {
     execute,
     executeUnprepared: execute,
     executeRaw: unused,
-    executeValues: unused,
+    executeValues: (sql, params) => rowsOf(sql, params, (row) => row),
     executeStream: unused as never
   }
 }
