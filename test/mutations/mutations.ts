@@ -908,8 +908,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "embedded: what was under way when a commit began to wait counts as the whole file",
     file: "src/archive/sqlite/Checkpoints.ts",
-    find: "return this.folding ? Effect.zipRight(this.ended, whole) : whole",
-    replace: "return this.folding ? this.ended : whole",
+    find: "return Effect.zipRight(Effect.zipRight(this.ended, whole), this.news)",
+    replace: "return Effect.zipRight(this.folding ? this.ended : whole, this.news)",
     tests: ["test/archive/sqlite/Checkpoints.test.ts"]
   },
   {
