@@ -64,6 +64,7 @@ export class CommitPlan {
         this.before.set(record.id, head)
         this.updateSums.push(sum)
       }
+      if (!record.deleted) assertWhole(record)
       this.maxVersion = Math.max(this.maxVersion, record.version)
     }
   }
@@ -72,6 +73,14 @@ export class CommitPlan {
   get change(): TreeChange {
     return { before: this.before, delta: this.delta.toMap() }
   }
+}
+
+/** What damage alone can bring into a row must not come in by a commit. Throws a `RangeError`. */
+const assertWhole = ({ contentHash, id, updatedAt, version }: ItemRecord): void => {
+  if (Number.isSafeInteger(version) && Number.isSafeInteger(updatedAt) && Math.min(version, updatedAt) >= 0) {
+    if (contentHash.length === 64) return
+  }
+  throw new RangeError(`${id} has a version, a time or a hash that no item can have`)
 }
 
 /** A stored row; its content is left out when it is too large to be handed over with all the others. */

@@ -31,6 +31,9 @@ import { ArchiveError } from "./ArchiveError.js"
 /** How long a sole writer's token outlives its last heartbeat, unless it is set otherwise: 15 s. */
 export const defaultLeaseMs = 15_000
 
+/** A row that names a longer lease is none of the engine's: nobody waits longer for it. */
+export const longestLeaseMs = 3_600_000
+
 /** The share of the lease for which the holder itself relies on it. */
 export const trustedShare = 0.75
 
@@ -151,7 +154,7 @@ export class WriterWatch {
   /** The rows that have not changed for their whole lease. */
   lapsed(now: number): HeartbeatRequest["lapsed"] {
     return Array.from(this.seen.values())
-      .filter(({ row, since }) => now - since >= row.leaseMs)
+      .filter(({ row, since }) => now - since >= Math.min(row.leaseMs, longestLeaseMs))
       .map(({ row: { heartbeat, node } }) => ({ node, heartbeat }))
   }
 }
@@ -190,8 +193,10 @@ const fits = (name: string): boolean => name !== "" && Buffer.byteLength(name) <
 export const refusedRequest = ({ fresh, leaseMs, node }: HeartbeatRequest): ArchiveError | undefined => {
   if (!fits(node)) return refuse(`the node's name must have 1 to ${maxNameBytes} bytes`)
   if (!fits(fresh)) return refuse(`the heartbeat must have 1 to ${maxNameBytes} bytes`)
-  if (!Number.isSafeInteger(leaseMs) || leaseMs <= 0)
-    return refuse(`the lease must be a whole number of milliseconds above 0; got ${leaseMs}`)
+  if (!Number.isSafeInteger(leaseMs) || leaseMs <= 0 || leaseMs > longestLeaseMs)
+    return refuse(
+      `the lease must be a whole number of milliseconds from 1 to ${longestLeaseMs}; got ${leaseMs}`
+    )
   return undefined
 }
 

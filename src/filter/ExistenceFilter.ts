@@ -11,7 +11,12 @@
 import { Context, type Duration, Effect, Iterable, Layer, Schedule } from "effect"
 import type { OpenArchive } from "../archive/Archive.js"
 import type { ArchiveError } from "../archive/ArchiveError.js"
-import { defaultLeaseMs, heartbeatShare, type WriterRegister } from "../archive/WriterLease.js"
+import {
+  defaultLeaseMs,
+  heartbeatShare,
+  longestLeaseMs,
+  type WriterRegister
+} from "../archive/WriterLease.js"
 import { wholeMs } from "../shared/WholeMs.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
 import { reasons } from "./FilterTrust.js"
@@ -141,7 +146,6 @@ export class ExistenceFilter extends Context.Tag("effect-sync-engine/ExistenceFi
 }
 
 const minLeaseMs = 1_000
-const maxLeaseMs = 3_600_000
 /** Ids added before other work gets its turn: well below a millisecond. */
 const idsPerTurn = 2_000
 
@@ -155,8 +159,8 @@ export const make = (options: ExistenceFilterOptions): Effect.Effect<OpenFilter>
   Effect.gen(function* () {
     const { lease: given = defaultLeaseMs, node } = options
     const leaseMs = wholeMs(given)
-    if (leaseMs < minLeaseMs || leaseMs > maxLeaseMs)
-      throw new RangeError(`lease must be from ${minLeaseMs} to ${maxLeaseMs} ms; got ${leaseMs}`)
+    if (leaseMs < minLeaseMs || leaseMs > longestLeaseMs)
+      throw new RangeError(`lease must be from ${minLeaseMs} to ${longestLeaseMs} ms; got ${leaseMs}`)
     if (node === "" || Buffer.byteLength(node) > 64) throw new RangeError("node must have 1 to 64 bytes")
     const clock = yield* Effect.clock
     const tracked = new TrackedFilter({

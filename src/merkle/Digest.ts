@@ -5,7 +5,8 @@
  * - leaf: SHA-256(0x00, u16 length of id, id, u64 version, u64 updatedAt, 32 bytes content hash)
  * - node: SHA-256(0x01, u16 length of path, path, u64 count, 32 bytes sum)
  *
- * Numbers are big-endian, texts are UTF-8.
+ * Numbers are big-endian, texts are UTF-8. What no write has brought and stands in a row all the same (a number below
+ * nothing or beyond all safe ones, half a hash) has a digest too: else one such row could be neither found nor replaced.
  */
 import { hash } from "node:crypto"
 import type { Digest, Leaf, TreeNode } from "./Tree.js"
@@ -26,6 +27,9 @@ const writeText = (text: string): number => {
 }
 
 const writeUint64 = (value: number, at: number): number => {
+  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    return input.writeBigUInt64BE(BigInt.asUintN(64, BigInt(Math.trunc(value) || 0)), at)
+  }
   const high = Math.floor(value / 0x1_0000_0000)
   const next = input.writeUInt32BE(high, at)
   return input.writeUInt32BE(value - high * 0x1_0000_0000, next)
@@ -34,15 +38,14 @@ const writeUint64 = (value: number, at: number): number => {
 /** The bits of a sum, as 64 hexadecimal digits. */
 export const sumToHex = (sum: bigint): string => BigInt.asUintN(256, sum).toString(16).padStart(64, "0")
 
-/** The digest of a live item. Throws a `RangeError` when version or updatedAt is negative or not whole. */
+/** The digest of a live item. */
 export const leafDigest = (leaf: Leaf): Digest => {
   input[0] = leafDomain
   let at = writeText(leaf.id)
   at = writeUint64(leaf.version, at)
   at = writeUint64(leaf.updatedAt, at)
-  if (input.write(leaf.contentHash, at, "hex") !== 32) {
-    throw new RangeError("a content hash must have 64 hexadecimal digits")
-  }
+  const written = input.write(leaf.contentHash, at, 32, "hex")
+  if (written < 32) input.fill(0, at + written, at + 32)
   return hash("sha256", input.subarray(0, at + 32), "hex")
 }
 

@@ -6,11 +6,13 @@ import type { CacheError, CacheService } from "../cache/Cache.js"
 import {
   type ItemHead,
   type ItemRecord,
+  idProblem,
   type SyncItem,
   sameHead,
   sameVersion,
   stateProblem,
-  traceparentProblem
+  traceparentProblem,
+  versionProblem
 } from "../SyncItem.js"
 import { hashOf, pieceBytes } from "../shared/Pieces.js"
 import { yieldToEventLoop } from "../shared/YieldToEventLoop.js"
@@ -24,7 +26,10 @@ const idsPerPage = 5000
 const valuesAtOnce = 50
 
 /** Whether a row holds what no write can have brought: the hash is of its bytes alone. */
-const isSenseless = ({ contentType, state, traceparent }: SyncItem): boolean =>
+const isSenseless = ({ contentType, id, state, traceparent, updatedAt, version }: SyncItem): boolean =>
+  idProblem(id) !== undefined ||
+  versionProblem(version) !== undefined ||
+  !(Number.isSafeInteger(updatedAt) && updatedAt >= 0) ||
   (contentType !== "json" && contentType !== "binary") ||
   (state !== undefined && stateProblem(state) !== undefined) ||
   (traceparent !== undefined && traceparentProblem(traceparent) !== undefined)

@@ -4,7 +4,12 @@ import { it } from "@effect/vitest"
 import { Effect, Either, Fiber, Schedule, type Scope } from "effect"
 import { describe, expect } from "vitest"
 import type { OpenArchive } from "../../src/archive/Archive.js"
-import { type HeartbeatRequest, MemoryWriters, type WriterRow } from "../../src/archive/WriterLease.js"
+import {
+  type HeartbeatRequest,
+  longestLeaseMs,
+  MemoryWriters,
+  type WriterRow
+} from "../../src/archive/WriterLease.js"
 import { emptyRoot } from "../../src/merkle/Digest.js"
 import { MerkleTree } from "../../src/merkle/MerkleTree.js"
 import { type ItemRecord, tombstone } from "../../src/SyncItem.js"
@@ -180,12 +185,13 @@ export const describeWriters = (
           ask("b", ""),
           ask("b", `${long}x`),
           ask("b", "1", { leaseMs: 0 }),
-          ask("b", "1", { leaseMs: 1.5 })
+          ask("b", "1", { leaseMs: 1.5 }),
+          ask("b", "1", { leaseMs: longestLeaseMs + 1 })
         ]) {
           expect(yield* refused(request)).toMatchObject({ operation: "heartbeat", kind: "permanent" })
         }
         const odd = " '\"`\\%_😀 "
-        yield* b.writers.heartbeat(ask(long, `${long.slice(1)}ab`, { leaseMs: Number.MAX_SAFE_INTEGER }))
+        yield* b.writers.heartbeat(ask(long, `${long.slice(1)}ab`, { leaseMs: longestLeaseMs }))
         yield* a.writers.heartbeat(ask(odd, odd))
         expect((yield* b.writers.heartbeat(ask(long, "1"))).others).toEqual([
           { node: odd, token: undefined, heartbeat: odd, leaseMs }

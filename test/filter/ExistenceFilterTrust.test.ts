@@ -239,6 +239,48 @@ describe("FilterTrust", () => {
     expect([trust.coveredRoot, trusts(trust, 0)]).toEqual([root(2), true])
   })
 
+  it("of two commits under way neither is alone, whichever began or ended first", () => {
+    for (const order of [
+      [0, 1],
+      [1, 0]
+    ] as const) {
+      const trust = trusting()
+      trust.beginRebuild(0)
+      // They begin one after the other, and the archive makes the second one first.
+      const made = [
+        { ticket: trust.commitStarted(), before: root(2), after: root(3) },
+        { ticket: trust.commitStarted(), before: root(1), after: root(2) }
+      ]
+      // Which root the new filter covers is not known while they are under way.
+      expect(trust.finishRebuild(0)).toBeUndefined()
+      for (const index of order) {
+        const { after, before, ticket } = made[index]!
+        trust.commitSucceeded(ticket, before, after, 0)
+        expect([trust.coveredRoot, trusts(trust, 0)]).toEqual([undefined, true])
+      }
+      expect(trust.beginRebuild(0)).toBeUndefined()
+      expect(trust.finishRebuild(0)).toBeUndefined()
+      expect(trust.coveredRoot).toBeUndefined()
+    }
+  })
+
+  it("a commit that was alone ends the doubt about earlier ones, one that was not does not", () => {
+    const alone = trusting()
+    alone.commitStarted()
+    alone.commitFailed()
+    commit(alone, root(1), root(2))
+    heartbeat(alone, 0, "t", root(9))
+    expect(alone.reason(0)).toBe(reasons.outside)
+    const beside = trusting()
+    beside.commitStarted()
+    const other = beside.commitStarted()
+    beside.commitFailed()
+    beside.commitSucceeded(other, root(1), root(2), 0)
+    // The failed one was made after it.
+    heartbeat(beside, 0, "t", root(3))
+    expect([beside.reason(0), beside.coveredRoot]).toEqual([undefined, root(3)])
+  })
+
   it("a rebuilt tree with another root ends the trust", () => {
     const trust = trusting()
     trust.treeRebuilt(root(1))
@@ -309,6 +351,11 @@ describe("the writers' register", () => {
     expect(watch.lapsed(11_000 + leaseMs - 1)).toEqual([])
     expect(writers.heartbeat({ ...ask("b", "y"), lapsed: watch.lapsed(11_000 + leaseMs) }).token).toBe("y")
     expect(writers.rows.has("a")).toBe(false)
+    // A row with a lease that nobody can have is waited for as long as the longest one that somebody can have.
+    writers.rows.set("a", { node: "a", token: "x", heartbeat: "odd", leaseMs: 2 ** 63 })
+    see(20_000)
+    expect(watch.lapsed(20_000 + 3_600_000 - 1)).toEqual([])
+    expect(watch.lapsed(20_000 + 3_600_000)).toEqual([{ node: "a", heartbeat: "odd" }])
     // A returning node is somebody new.
     writers.heartbeat(ask("a", "3"))
     see(30_000)
@@ -346,6 +393,19 @@ describe("TrackedFilter", () => {
     clock.nanos = trustMs * 1e6
     expect(filter.mightExist("absent")).toBe(true)
     expect(filter.status()).toMatchObject({ trusted: false, reason: reasons.late, entries: 1 })
+  })
+
+  it("once closed it holds nothing, and has nothing to save", () => {
+    const { filter } = rebuilt()
+    expect(filter.status().bytes).toBeGreaterThan(0)
+    filter.close()
+    expect(filter.status()).toMatchObject({
+      trusted: false,
+      reason: reasons.closed,
+      bytes: 0,
+      snapshotDue: false
+    })
+    expect(filter.snapshot()).toBe(reasons.closed)
   })
 
   it("a machine that slept is told by the wall clock", () => {

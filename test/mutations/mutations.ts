@@ -153,6 +153,83 @@ export const mutations: ReadonlyArray<Mutation> = [
     tests: ["test/archive/sqlite/AtRest.test.ts"]
   },
   {
+    name: "one row with a number that no write has brought cannot be verified, repaired or replaced",
+    file: "src/merkle/Digest.ts",
+    find: "if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {",
+    replace: "if (input.length === 0) {",
+    tests: ["test/archive/sqlite/HostileRows.test.ts", "test/merkle/Merkle.test.ts"]
+  },
+  {
+    name: "a page that ends with an id that is no text comes again for ever",
+    file: "src/archive/sql/SqlTree.ts",
+    find: "if (after === undefined || last === undefined || compareBytes(after, last) < 0) return",
+    replace: "if (page.length >= 0) return",
+    tests: ["test/archive/sqlite/HostileRows.test.ts"]
+  },
+  {
+    name: "a version beyond all numbers cannot be repaired",
+    file: "src/archive/sql/SqlTree.ts",
+    find: "Math.min(Number(versions?.version ?? 0), Number.MAX_SAFE_INTEGER)",
+    replace: "Number(versions?.version ?? 0)",
+    tests: ["test/archive/sqlite/HostileRows.test.ts"]
+  },
+  {
+    name: "tables of a later version of the engine are written to",
+    file: "src/archive/sql/Schema.ts",
+    find: "if (newest <= steps.length) return",
+    replace: "if (newest > 0) return",
+    tests: ["test/archive/sqlite/HostileRows.test.ts"]
+  },
+  {
+    name: "a live item with a time of deletion is purged",
+    file: "src/archive/sql/SqlCommit.ts",
+    find: " AND deleted = 1 ` +",
+    replace: " ` +",
+    tests: ["test/archive/sqlite/HostileRows.test.ts"]
+  },
+  {
+    name: "a commit that ended first of two counts as one that was alone",
+    file: "src/filter/FilterTrust.ts",
+    find: "const alone = ticket.alone && ticket.serial === this.serial",
+    replace: "const alone = ticket.serial === this.serial",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "a commit that began first of two counts as one that was alone",
+    file: "src/filter/FilterTrust.ts",
+    find: "const alone = ticket.alone && ticket.serial === this.serial",
+    replace: "const alone = ticket.alone",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "one commit of unknown outcome excuses every later change of the archive",
+    file: "src/filter/FilterTrust.ts",
+    find: "    if (alone) this.uncertain = false\n",
+    replace: "",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "a commit beside one of unknown outcome makes that one certain",
+    file: "src/filter/FilterTrust.ts",
+    find: "    if (alone) this.uncertain = false\n",
+    replace: "    this.uncertain = false\n",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "a closed filter keeps its tables",
+    file: "src/filter/FilterTrust.ts",
+    find: "    this.closed = true\n    this.covers = undefined\n",
+    replace: "    this.closed = true\n",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
+    name: "a node waits for ever for a writer whose row names an endless lease",
+    file: "src/archive/WriterLease.ts",
+    find: "Math.min(row.leaseMs, longestLeaseMs)",
+    replace: "row.leaseMs",
+    tests: ["test/filter/ExistenceFilterTrust.test.ts"]
+  },
+  {
     name: "a row whose fields make no sense is no damage",
     file: "src/reconcile/ValueCheck.ts",
     find: "if (isSenseless(item) || ",

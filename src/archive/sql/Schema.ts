@@ -149,9 +149,12 @@ const schemaOf = (dialect: Dialect, tables: Tables, run: Run) => {
   )
   const verify = Effect.zipRight(columns, lineage)
   /** The steps that are not recorded yet. */
-  const due = Effect.map(ask(`SELECT migration_id FROM ${tables.migrations}`), (rows) => {
+  const due = Effect.flatMap(ask(`SELECT migration_id FROM ${tables.migrations}`), (rows) => {
     const done = new Set(rows.map((row) => Number(row.migration_id)))
-    return steps.filter(({ id }) => !done.has(id))
+    const newest = Math.max(0, ...done)
+    if (newest <= steps.length) return Effect.succeed(steps.filter(({ id }) => !done.has(id)))
+    const cause = new Error(`the tables are of a later version of the engine (migration ${newest})`)
+    return new SqlError({ cause, message: cause.message })
   })
   const define = (some: ReadonlyArray<Step>) => each(some.map(({ text }) => text))
   return {

@@ -165,7 +165,7 @@ export const purge = Effect.fnUntraced(function* (session: SqlSession, before: n
   const { items } = tables
   const candidates = yield* session.rows(
     (bind) =>
-      `SELECT ${columns.id} FROM ${items} WHERE tombstone_at < ${bind(before)} ` +
+      `SELECT ${columns.id} FROM ${items} WHERE tombstone_at < ${bind(before)} AND deleted = 1 ` +
       `ORDER BY tombstone_at, ${items}.id LIMIT ${bind(limit)}`
   )
   const locked = yield* session.rowsOfIds(

@@ -9,7 +9,7 @@ import { isIn, scanPlan } from "./Ranges.js"
 import type { QueryText } from "./SqlDialect.js"
 import * as Rows from "./SqlRows.js"
 import type { SqlSession } from "./SqlSession.js"
-import { leafPage, readRoot } from "./SqlTree.js"
+import { advanced, leafPage, readRoot } from "./SqlTree.js"
 
 const idOf = (row: Rows.Row): string => row.id as string
 
@@ -46,7 +46,8 @@ const scan = (
   Effect.gen(function* () {
     const { id, record } = session.columns
     const limit = Math.max(1, page.limit)
-    const sizes = yield* select(session, range, `${id}, LENGTH(content) AS bytes`, limit)
+    const found = yield* select(session, range, `${id}, LENGTH(content) AS bytes`, limit)
+    const sizes = yield* advanced(range.after, found)
     let bytes = 0
     let fitting = 0
     for (const row of sizes) {
@@ -89,7 +90,11 @@ export const readsOf = (
         (rows) => new Map(rows.map((row) => [idOf(row), Number(row.bytes)]))
       ),
     scan: (range, page) => scan(session, range, page),
-    scanIds: (range, limit) => Effect.map(select(session, range, id, limit), (rows) => rows.map(idOf)),
+    scanIds: (range, limit) =>
+      select(session, range, id, limit).pipe(
+        Effect.flatMap((rows) => advanced(range.after, rows)),
+        Effect.map((rows) => rows.map(idOf))
+      ),
     count: (range) => count(session, range)
   }
 }
@@ -123,10 +128,13 @@ export const readerOf = (session: SqlSession): Untyped<Omit<ArchiveReader, "cons
     nodePaths: (after, limit) => {
       const found = session.rows(
         (bind) =>
-          `SELECT ${dialect.asText("path")} AS path FROM ${tree} WHERE ${tree}.path > ${bind(after)} ` +
+          `SELECT ${dialect.asText("path")} AS id FROM ${tree} WHERE ${tree}.path > ${bind(after)} ` +
           `ORDER BY ${tree}.path LIMIT ${bind(limit)}`
       )
-      return Effect.map(found, (rows) => rows.map((row) => row.path as string))
+      return Effect.map(
+        Effect.flatMap(found, (rows) => advanced(after, rows)),
+        (rows) => rows.map(idOf)
+      )
     }
   }
 }

@@ -1,5 +1,5 @@
 /** The stored tree: reading nodes and children, and rebuilding it from the rows. */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
 import { compareBytes } from "../../merkle/ByteOrder.js"
 import { leafDigest, leafSum, nodeDigest } from "../../merkle/Digest.js"
@@ -185,6 +185,20 @@ export const leavesOf = Effect.fnUntraced(function* (
   return found
 })
 
+/**
+ * A page of rows that begin behind an id, where they do. An id that is no UTF-8 is read as another one, which may stand
+ * before it: pages that go on from there would bring it again and again.
+ */
+export const advanced = <A extends { readonly id?: unknown }>(
+  after: string | undefined,
+  page: ReadonlyArray<A>
+): Effect.Effect<ReadonlyArray<A>, SqlError> => {
+  const last = page[page.length - 1]?.id as string | undefined
+  if (after === undefined || last === undefined || compareBytes(after, last) < 0) return Effect.succeed(page)
+  const cause = new Error(`a row at or behind ${JSON.stringify(last)} has an id or path that is no UTF-8`)
+  return new SqlError({ cause, message: cause.message })
+}
+
 /** A page of live rows by ascending id. */
 export const leafPage = (
   session: SqlSession,
@@ -192,11 +206,12 @@ export const leafPage = (
   limit: number
 ): Effect.Effect<ReadonlyArray<Leaf>, SqlError> => {
   const { items } = session.tables
-  return session.leaves(
+  const found = session.leaves(
     (bind) =>
       `SELECT ${session.dialect.leaf} FROM ${items} WHERE ${items}.id > ${bind(after)} ` +
       `AND deleted = 0 ORDER BY ${items}.id LIMIT ${bind(limit)}`
   )
+  return Effect.flatMap(found, (leaves) => advanced(after, leaves))
 }
 
 const rowsPerPage = 2_000
@@ -237,6 +252,7 @@ export const rebuild = Effect.fnUntraced(function* (session: SqlSession) {
   const { commits } = dialect
   if (commits !== undefined) yield* session.rows(() => commits.keepOut)
   const [versions] = yield* session.rows(() => `SELECT MAX(version) AS version FROM ${tables.items}`)
+  const top = Math.max(0, Math.min(Number(versions?.version ?? 0), Number.MAX_SAFE_INTEGER))
   yield* session.rows((bind) => `DELETE FROM ${tables.tree} WHERE path > ${bind("")}`)
   yield* write([{ path: "", ...zero }])
   const zeros = limbColumns.map((column) => `${column} = 0`).join()
@@ -258,6 +274,6 @@ export const rebuild = Effect.fnUntraced(function* (session: SqlSession) {
   const last = pending[pending.length - 1]
   // The top is the last node; an empty archive has none.
   const root: Total = last ?? zero
-  yield* write(last === undefined ? [{ path: "", ...zero }] : pending, Number(versions?.version ?? 0))
+  yield* write(last === undefined ? [{ path: "", ...zero }] : pending, top)
   return { root: nodeDigest("", root.count, root.sum), rows: root.count }
 })
