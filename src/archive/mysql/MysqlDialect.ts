@@ -151,7 +151,8 @@ const upsertsOf = ({ items }: Tables): { readonly insert: Upsert; readonly updat
   }
 }
 
-const guarded = ["version", "updated_at", "deleted", "content_hash"] as const
+// As `headOf` reads them: a row that says neither 0 nor 1 is found as it was read.
+const guarded = ["version", "updated_at", "(deleted = 1)", "content_hash"] as const
 
 export const make = ({ maxStatementBytes, tables }: MysqlDialectOptions): Dialect => {
   const { lineage, tree } = tables

@@ -18,7 +18,12 @@ describe("rows of the archive on MySQL that were changed by hand", () => {
             dialect: "mysql",
             run: (sql) => db.unsafe(sql).unprepared,
             archive: MysqlArchive.make({ url }),
-            engine: startEngine({ dataDir: yield* temporaryDirectory, sql: Redacted.value(url) })
+            engine: startEngine({
+              dataDir: yield* temporaryDirectory,
+              sql: Redacted.value(url),
+              flushTimeout: 2_000,
+              sqlStartTimeout: 3_000
+            })
           },
           damage
         )
