@@ -213,7 +213,9 @@ const use = ({ service }: Engine) =>
     const repaired = yield* step("repair", service.repair())
     const again = yield* step("verify again", service.verify({ rows: true, contents: true }))
     const isMended =
-      again !== undefined && (again.inSync || namedBy(again) || (repaired?.problems.length ?? 0) > 0)
+      repaired !== undefined &&
+      again !== undefined &&
+      (again.inSync || namedBy(again) || repaired.problems.length > 0)
     return { outcomes, changed, isNamed: namedBy(found), isMended }
   })
 
