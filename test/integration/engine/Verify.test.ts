@@ -98,10 +98,12 @@ describe("verify and repair over MariaDB and Redis", () => {
   it.scopedLive("rows: changed, removed, brought in, and bytes damaged", () =>
     Effect.gen(function* () {
       const { engine, run } = yield* filled(300)
+      const columns =
+        "version, updated_at, content_type, content_hash, state, deleted, tombstone_at, traceparent, content"
       yield* run("UPDATE items SET updated_at = updated_at + 1 WHERE id = 'geo.1.1'")
       yield* run("DELETE FROM items WHERE id = 'geo.2.2'")
       yield* run(
-        "INSERT INTO items SELECT 'geo.3.new', version, updated_at, content_type, content_hash, state, deleted, tombstone_at, traceparent, content FROM items WHERE id = 'geo.3.3'"
+        `INSERT INTO items (id, ${columns}) SELECT 'geo.3.new', ${columns} FROM items WHERE id = 'geo.3.3'`
       )
       yield* run("UPDATE items SET content = 'zzz' WHERE id = 'geo.4.4'")
       const differences = yield* found(engine)
