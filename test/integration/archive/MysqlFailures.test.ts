@@ -367,9 +367,10 @@ describe("MySQL archive, when things fail", () => {
         yield* Effect.sleep(round)
         yield* Fiber.interrupt(fiber)
       }
-      const result = yield* archive.commit([put("after", 1)])
-      expect((yield* recompute(archive)).root).toBe(result.rootAfter)
+      yield* archive.commit([put("after", 1)])
+      // What an interrupted commit has sent in one packet may still be carried out.
       yield* Effect.sleep("200 millis")
+      expect((yield* recompute(archive)).root).toBe(yield* archive.root)
       const open = yield* watcher.client.unsafe<{ n: number }>(
         "SELECT COUNT(*) AS n FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND t.trx_query IS NULL"
       ).unprepared
