@@ -44,7 +44,9 @@ export const checkItem = (world: World, call: Call, id: string, item: SyncItem):
     floor === undefined ||
       compareVersions(head, floor) >= 0 ||
       // Without the archive, the newest version in the log is the answer; nobody could compare it.
-      (mayLackArchive(world, call) && (version.logged.size > 0 || version.inFlight > 0)),
+      // It may have left the log since: other ids of the same call were asked for once more.
+      (mayLackArchive(world, call) &&
+        (version.logged.size > 0 || version.inFlight > 0 || version.leftLogAt >= call.start.tick)),
     () => `${answer}, which is older than ${headText(floor)}, acknowledged before the call`
   )
 }

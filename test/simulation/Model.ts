@@ -19,6 +19,8 @@ export interface Version extends ItemHead {
   early: boolean
   /** Where the log holds it. */
   readonly logged: Set<number>
+  /** When an entry of it was released last. */
+  leftLogAt: number
   committed: boolean
   /** Acknowledged at `wal` or `archive`. */
   acknowledged: boolean
@@ -167,6 +169,7 @@ export class Model {
       this.dead.delete(sequence)
       this.quiet.delete(sequence)
       version.logged.delete(sequence)
+      version.leftLogAt = this.tick
       this.mayBeGone(version)
     }
   }
@@ -277,6 +280,7 @@ export class Model {
         shownEarly: false,
         early: false,
         logged: new Set(),
+        leftLogAt: -1,
         committed: false,
         acknowledged: false,
         putAside: false,
